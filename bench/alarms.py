@@ -1,0 +1,172 @@
+"""Alarms: signs that a robust accuracy is not to be believed, read off what the battery already ran.
+
+Each threshold is the protocol's. A raised alarm never removes a row, and no alarm does not mean trustworthy.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from bench.core.record import Alarm
+from bench.core.statistics import mcnemar
+
+Measured = Mapping[str, Mapping[str, np.ndarray]]
+
+FGSM, PGD, PGD100 = "robust_accuracy/fgsm", "robust_accuracy/pgd20", "robust_accuracy/pgd100"
+AUTOATTACK, WORST = "robust_accuracy/autoattack", "robust_accuracy/worst_case"
+
+
+def read_alarms(measured: Measured, num_classes: int) -> list[Alarm]:
+    """Every alarm of the protocol, from the arrays of the metrics by name."""
+    return [
+        one_step_beats_iterative(measured),
+        more_steps_help(measured),
+        pgd_far_above_strongest(measured),
+        black_box_beats_white_box(measured),
+        zero_gradients(measured),
+        curve_not_falling(measured, num_classes),
+        loss_still_moving(measured),
+        randomised_output(measured),
+        low_precision(measured),
+    ]
+
+
+def one_step_beats_iterative(measured: Measured) -> Alarm:
+    """FGSM leaves fewer images right than PGD-20, by more than sampling error (paired test at 95 %)."""
+    name = "one step beats iterative"
+    if not {FGSM, PGD} <= measured.keys():
+        return _not_run(name, "FGSM and PGD-20")
+    fgsm, pgd = measured[FGSM]["right"], measured[PGD]["right"]
+    p_value = mcnemar(fgsm, pgd)
+    raised = bool(fgsm.mean() < pgd.mean() and p_value < 0.05)
+    message = (
+        "FGSM breaks more images than PGD-20, so the gradients mislead"
+        if raised
+        else "PGD-20 is at least as strong as FGSM"
+    )
+    return Alarm(
+        name=name,
+        raised=raised,
+        message=message,
+        numbers={"fgsm": fgsm.mean(), "pgd20": pgd.mean(), "p_value": p_value},
+    )
+
+
+def more_steps_help(measured: Measured) -> Alarm:
+    """PGD-100 breaks more than one point beyond PGD-20: the attack has not converged."""
+    name = "more steps still help"
+    if not {PGD, PGD100} <= measured.keys():
+        return _not_run(name, "PGD-20 and PGD-100")
+    few, many = measured[PGD]["right"].mean(), measured[PGD100]["right"].mean()
+    return _over(name, few - many, 0.01, "PGD-20 minus PGD-100", {"pgd20": few, "pgd100": many})
+
+
+def pgd_far_above_strongest(measured: Measured) -> Alarm:
+    """PGD-20 lies more than eight points above the worst case: a PGD number alone would overstate robustness."""
+    name = "PGD far above the strongest attack"
+    if not {PGD, WORST} <= measured.keys():
+        return _not_run(name, "PGD-20 and a second attack")
+    pgd, worst = measured[PGD]["right"].mean(), measured[WORST]["right"].mean()
+    return _over(name, pgd - worst, 0.08, "PGD-20 minus worst case", {"pgd20": pgd, "worst_case": worst})
+
+
+def black_box_beats_white_box(measured: Measured) -> Alarm:
+    """More than 0.2 points of the images fall to Square alone, which sees no gradient."""
+    name = "black box beats white box"
+    if AUTOATTACK not in measured:
+        return _not_run(name, "AutoAttack")
+    square = measured[AUTOATTACK]["stage"] == "square"
+    for attack, arrays in measured.items():
+        if attack.startswith("robust_accuracy/") and attack not in (AUTOATTACK, WORST):
+            square = square & arrays["right"]
+    return _over(name, square.mean(), 0.002, "images only Square breaks", {"only_square": square.mean()})
+
+
+def zero_gradients(measured: Measured) -> Alarm:
+    """Some attacked image has an input gradient of exactly zero, in float32 and in float64."""
+    name = "zero gradients"
+    if PGD not in measured:
+        return _not_run(name, "PGD-20")
+    arrays = measured[PGD]
+    attacked = arrays["step"] != 0
+    share = float(arrays["zero_gradient"][attacked].mean()) if attacked.any() else 0.0
+    return _over(name, share, 0.0, "attacked images whose gradient is exactly zero", {"share": share})
+
+
+def curve_not_falling(measured: Measured, num_classes: int) -> Alarm:
+    """Accuracy rises with ε, stays above chance at ε = 1/2, or above zero with no bound (ℓ∞)."""
+    name = "curve not falling"
+    if "security_curve" not in measured:
+        return _not_run(name, "the security curve")
+    eps, right = measured["security_curve"]["eps"], measured["security_curve"]["right"]
+    values, n = right.mean(axis=1), right.shape[1]
+    rises = [
+        float(values[i + 1] - values[i])
+        for i in range(len(values) - 1)
+        if values[i + 1] > values[i] and mcnemar(right[i + 1], right[i]) < 0.05
+    ]
+    half = [float(v) for e, v in zip(eps, values, strict=True) if e == 0.5]
+    unbounded = float(values[-1])
+    chance = 1 / num_classes
+    above_chance = bool(half and half[0] > chance + 2 * np.sqrt(chance * (1 - chance) / n))
+    reasons = [
+        *([f"accuracy rises by {max(rises):.1%} with ε"] if rises else []),
+        *([f"{half[0]:.1%} at ε = 1/2 is above chance"] if above_chance else []),
+        *([f"{unbounded:.1%} without a bound is above zero"] if unbounded > 0 else []),
+    ]
+    numbers = {
+        "largest_rise": max(rises, default=0.0),
+        "at_half": half[0] if half else None,
+        "unbounded": unbounded,
+    }
+    return Alarm(
+        name=name,
+        raised=bool(reasons),
+        message="; ".join(reasons) or "accuracy falls to zero as ε grows",
+        numbers=numbers,
+    )
+
+
+def loss_still_moving(measured: Measured) -> Alarm:
+    """The loss of the surviving images under PGD-100 moved by more than 5 % over the last ten steps."""
+    name = "loss still moving"
+    if PGD100 not in measured:
+        return _not_run(name, "PGD-100")
+    loss = measured[PGD100]["loss"]
+    loss = loss[np.isfinite(loss)]
+    if len(loss) < 11:
+        return Alarm(name=name, raised=False, message="no image survived long enough to tell")
+    before, after = float(loss[-11]), float(loss[-1])
+    change = abs(after - before) / max(abs(before), 1e-12)
+    return _over(
+        name, change, 0.05, "relative change over the last ten steps", {"before": before, "after": after}
+    )
+
+
+def randomised_output(measured: Measured) -> Alarm:
+    """Two passes over the same images give different logits."""
+    name = "randomised output"
+    if "clean_accuracy" not in measured:
+        return _not_run(name, "clean accuracy")
+    moved = float(measured["clean_accuracy"]["between_passes"][0])
+    return _over(name, moved, 1e-5, "relative difference of the logits", {"difference": moved})
+
+
+def low_precision(measured: Measured) -> Alarm:
+    """An attack succeeded in low precision only; this battery attacks in float32 throughout."""
+    return Alarm(name="precision", raised=False, message="every attack ran in float32")
+
+
+def _over(name: str, value: float, limit: float, what: str, numbers: Mapping[str, float]) -> Alarm:
+    raised = bool(value > limit)
+    message = f"{what}: {value:.2%}, {'above' if raised else 'not above'} {limit:.1%}"
+    return Alarm(
+        name=name,
+        raised=raised,
+        message=message,
+        numbers={key: float(number) for key, number in numbers.items()},
+    )
+
+
+def _not_run(name: str, what: str) -> Alarm:
+    return Alarm(name=name, raised=None, message=f"needs {what}, which did not run")

@@ -1,0 +1,1 @@
+"""The floor: nouns that everyone shares. It imports nothing else of ours."""

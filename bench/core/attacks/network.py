@@ -1,0 +1,128 @@
+"""A network as an attack sees it: looked at batch by batch, every pass counted in images."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import chain
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from bench.core.attacks.state import check_finite, check_logits
+from bench.core.classifier import AnyClassifier
+from bench.core.progress import Task
+
+#: What an attack raises: logits [B, K] and classes [B] to [B].
+Objective = Callable[[Tensor, Tensor], Tensor]
+
+
+def input_gradient(losses: Tensor, points: Tensor, *, keep_graph: bool = False) -> Tensor:
+    """The gradient of every image's own loss [B] by that image [B, C, H, W]; no parameter gets a gradient.
+
+    Zero where the loss does not depend on the image or the derivative is NaN: there is no direction to take.
+    """
+    if not losses.requires_grad:
+        return torch.zeros_like(points)
+    (gradient,) = torch.autograd.grad(losses.sum(), points, retain_graph=keep_graph, materialize_grads=True)
+    return gradient.nan_to_num(nan=0.0)
+
+
+def is_zero(gradient: Tensor) -> Tensor:
+    """Which images' gradients [B, C, H, W] are exactly zero in every entry: bool [B]."""
+    return ~gradient.flatten(1).any(dim=1)
+
+
+@dataclass
+class Sight:
+    """What one look gave: class and loss [B], gradient [B, C, H, W], or [B, 0] where none was wanted."""
+
+    predicted: Tensor
+    losses: Tensor
+    gradient: Tensor
+
+
+@dataclass
+class Network:
+    """The passes of one attack.
+
+    Attributes:
+        forward: images [B, C, H, W] to logits [B, K].
+        num_classes: K.
+        objective: what the attack raises.
+        targeted: success is the given class, not any other one.
+        batch_size: images per pass; halved when memory runs out.
+        task, note: the bar to move on, by one for each look at all points, and the text behind it.
+        forwards, backwards: passes so far, in images.
+    """
+
+    forward: Callable[[Tensor], Tensor]
+    num_classes: int
+    objective: Objective
+    targeted: bool
+    batch_size: int
+    task: Task | None
+    note: str = ""
+    forwards: int = 0
+    backwards: int = 0
+
+    def fooled(self, predicted: Tensor, aims: Tensor) -> Tensor:
+        """Where the attack has what it wants: bool [B]."""
+        return (predicted == aims) == self.targeted
+
+    def look(self, points: Tensor, aims: Tensor, *, gradient: bool) -> Sight:
+        """One forward pass at every point [B, C, H, W], and one backward pass where a gradient is wanted.
+
+        Raises:
+            UserError: when the logits are not [B, K], or not finite.
+        """
+        parts: list[tuple[Tensor, Tensor, Tensor]] = []
+        done = 0
+        while done < len(points):
+            rows = slice(done, done + self.batch_size)
+            try:
+                parts.append(self._look(points[rows], aims[rows], gradient))
+            except torch.OutOfMemoryError:
+                if self.batch_size == 1:
+                    raise
+                self.batch_size = max(1, min(self.batch_size, len(points)) // 2)
+                continue
+            done = rows.stop
+            if self.task is not None:
+                self.task.advance(len(parts[-1][0]) / len(points), self.note)
+        sight = Sight(*(torch.cat(part) for part in zip(*parts, strict=True)))
+        check_finite(sight.losses)
+        return sight
+
+    def _look(self, points: Tensor, aims: Tensor, gradient: bool) -> tuple[Tensor, Tensor, Tensor]:
+        with torch.set_grad_enabled(gradient):
+            points = points.detach().requires_grad_(gradient)
+            logits = check_logits(self.forward(points), len(points), self.num_classes)
+            losses = self.objective(logits, aims)
+        self.forwards += len(points)
+        predicted = logits.argmax(dim=1)
+        if not gradient:
+            slope = points.new_empty(len(points), 0)
+        elif bool(self.fooled(predicted, aims).all()):
+            slope = torch.zeros_like(points)  # nobody here takes another step
+        else:
+            slope = input_gradient(losses, points)
+            self.backwards += len(points)
+        return predicted, losses.detach(), slope
+
+    def is_zero_in_double(self, classifier: AnyClassifier, points: Tensor, aims: Tensor) -> Tensor:
+        """Where the gradient is exactly zero in float64: bool [B]; all, if the network cannot run in it."""
+        if len(points) == 0:
+            return torch.zeros_like(aims, dtype=torch.bool)
+        weights = {
+            name: weight.detach().double() if weight.is_floating_point() else weight
+            for name, weight in chain(classifier.named_parameters(), classifier.named_buffers())
+        }
+        double = replace(
+            self, forward=lambda images: functional_call(classifier, weights, (images,)), task=None
+        )
+        try:
+            return is_zero(double.look(points.double(), aims, gradient=True).gradient)
+        except RuntimeError:
+            return torch.ones_like(aims, dtype=torch.bool)
+        finally:
+            self.forwards, self.backwards = double.forwards, double.backwards

@@ -1,0 +1,164 @@
+"""The classifier every part works on: normalise → backbone → features (pre-activation) → head."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from bench.core.errors import UserError
+
+Site = Literal["pre-activation", "pooled", "none"]
+
+
+class Classifier(nn.Module):
+    """Images in [0, 1] to logits, with the penultimate features in reach.
+
+    The decision region of an image is the sign pattern `features(images) > 0` (P1, definition 2).
+
+    Args:
+        backbone: normalised images [B, C, H, W] to features Z [B, D].
+        head: the final linear layer, D to classes.
+        activation: applied to Z before the head; `nn.Identity()` when Z is read after pooling.
+        site: "pre-activation" when Z is the output of a linear map before its non-linearity,
+            "pooled" when it is read after the last non-linearity.
+        input_shape: (C, H, W) of the images.
+        mean, std: per-channel normalisation, kept inside so that attacks see plain pixels.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        head: nn.Linear,
+        *,
+        activation: nn.Module,
+        site: Site,
+        input_shape: tuple[int, int, int],
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__()
+        channels = input_shape[0]
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.tensor(mean or [0.0] * channels).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std or [1.0] * channels).view(1, -1, 1, 1))
+        self.backbone = backbone
+        self.activation = activation
+        self.head = head
+        self.site: Site = site
+        self.input_shape = tuple(input_shape)
+
+    @property
+    def num_classes(self) -> int:
+        """How many logits there are."""
+        return self.head.out_features
+
+    @property
+    def num_features(self) -> int:
+        """D, the width of the penultimate layer."""
+        return self.head.in_features
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [B, K] of images [B, C, H, W] in [0, 1]."""
+        return self.forward_with_features(images)[0]
+
+    def features(self, images: Tensor) -> Tensor:
+        """Penultimate features Z [B, D], before the activation."""
+        return self.backbone((images - self.mean) / self.std)
+
+    def forward_with_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits [B, K] and features Z [B, D] of one forward pass."""
+        features = self.features(images)
+        return self.head(self.activation(features)), features
+
+
+class WrappedClassifier(nn.Module):
+    """Someone else's network behind the same interface.
+
+    The input of its last linear layer serves as features (site "pooled": it lies after the non-linearity,
+    and `> 0` gives the same sign pattern there as before a ReLU). A network whose logits do not come
+    straight from a linear layer has `site == "none"` and `head is None`; region metrics leave it out.
+
+    Args:
+        module: maps images [B, C, H, W] in [0, 1] to logits [B, K]; it normalises for itself.
+        input_shape: (C, H, W).
+        num_classes: K.
+
+    Raises:
+        UserError: when the network does not take such images or does not give [B, K] finite logits.
+    """
+
+    def __init__(self, module: nn.Module, input_shape: tuple[int, int, int], num_classes: int) -> None:
+        super().__init__()
+        self.module = module
+        self.input_shape = tuple(input_shape)
+        self.num_classes = num_classes
+        self.head: nn.Linear | None = None
+        self.site: Site = "none"
+        self._probe()
+
+    @torch.no_grad()
+    def _probe(self) -> None:
+        modes = {child: child.training for child in self.module.modules()}
+        self.module.eval()
+        parameter = next(self.module.parameters(), torch.zeros(()))
+        images = torch.rand(2, *self.input_shape, generator=torch.Generator().manual_seed(0)).to(parameter.device)
+        last: dict[str, Tensor | nn.Linear] = {}
+
+        def remember(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            last.update(layer=layer, inputs=inputs[0], output=output)  # type: ignore[arg-type]
+
+        layers = [child for child in self.module.modules() if isinstance(child, nn.Linear)]
+        hooks = [layer.register_forward_hook(remember) for layer in layers]
+        try:
+            logits = self.module(images)
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise UserError(
+                f"the network does not take images of shape {self.input_shape}: {str(error).splitlines()[0]}"
+            ) from error
+        finally:
+            for hook in hooks:
+                hook.remove()
+            for child, mode in modes.items():
+                child.training = mode
+        if not isinstance(logits, Tensor) or logits.shape != (2, self.num_classes):
+            shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise UserError(f"expected logits of shape (batch, {self.num_classes}), the network gave {shape}")
+        layer = last.get("layer")
+        # The very tensor, not an equal one: a softmax or a sum behind the layer is not a linear head.
+        if isinstance(layer, nn.Linear) and last["output"] is logits and last["inputs"].dim() == 2:  # type: ignore[union-attr,operator]
+            self.head, self.site = layer, "pooled"
+
+    @property
+    def num_features(self) -> int:
+        """D, the width of the input of the final linear layer; 0 without one."""
+        return self.head.in_features if self.head is not None else 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [B, K] of images [B, C, H, W] in [0, 1]."""
+        return self.module(images)
+
+    def features(self, images: Tensor) -> Tensor:
+        """The input of the final linear layer [B, D]."""
+        return self.forward_with_features(images)[1]
+
+    def forward_with_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits [B, K] and features [B, D] of one forward pass.
+
+        Raises:
+            UserError: when the network has no final linear layer.
+        """
+        if self.head is None:
+            raise UserError("region metrics need a network whose last operation is a linear layer")
+        seen: list[Tensor] = []
+        hook = self.head.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0]))
+        try:
+            logits = self.module(images)
+        finally:
+            hook.remove()
+        return logits, seen[-1]
+
+
+#: What attacks and metrics accept.
+AnyClassifier = Classifier | WrappedClassifier

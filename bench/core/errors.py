@@ -1,0 +1,25 @@
+"""Mistakes that a user can make, told in one clear line."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """What was expected, what came, the likely fix. The command line prints it and exits with code 2."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
+    """A `UserError` for a name that nobody registered, with the nearest known ones.
+
+    Args:
+        kind: what was looked up, in the singular ("defense").
+        name: what the user wrote.
+        known: every registered name.
+    """
+    known = sorted(known)
+    near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
+    if near:
+        hint = f"did you mean {' or '.join(near)}?"
+    else:
+        hint = f"known: {', '.join(known)}" if known else "none is registered"
+    return UserError(f"unknown {kind} {name!r}; {hint}")

@@ -1,0 +1,38 @@
+"""What long work says while it runs. The floor knows only this small interface."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Protocol, TypeVar
+
+Item = TypeVar("Item")
+
+
+class Task(Protocol):
+    """One bar: how far one piece of work has come."""
+
+    def advance(self, steps: float = 1, note: str = "") -> None:
+        """Move on by `steps`; `note` is a short text behind the bar ("robust 41.0 %")."""
+
+
+class Progress:
+    """Silent progress: the base class, and what Python callers get by default."""
+
+    @contextmanager
+    def task(self, name: str, total: float) -> Iterator[Task]:
+        """Show one piece of work with `total` steps while the block runs."""
+        yield _Silent()
+
+    def track(self, items: Iterable[Item], name: str, total: float) -> Iterator[Item]:
+        """Yield the items and move on by one after each."""
+        with self.task(name, total) as task:
+            for item in items:
+                yield item
+                task.advance()
+
+    def say(self, line: str) -> None:
+        """One line of news, above the bars."""
+
+
+class _Silent:
+    def advance(self, steps: float = 1, note: str = "") -> None:
+        pass

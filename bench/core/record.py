@@ -1,0 +1,250 @@
+"""What a result is: one JSON per trained network, the truth that MLflow and the pages are drawn from.
+
+This module needs no torch, so that leaderboards and tracking stay light.
+"""
+
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from bench.core.errors import UserError
+from bench.core.files import read_json, sha256, write_json
+
+SCHEMA_VERSION = "1.0"
+
+Value = bool | int | float | str | None
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Score(_Part):
+    """One number of the battery, with its 95 % interval.
+
+    `value` is None when the quantity is not defined for this network; `reason` then says why.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = Field(default=None, ge=0, description="how many examples it was measured on")
+    unit: str = Field(description='"fraction", "AUC", "seconds", "ratio", "nats", "count"')
+    higher_is_better: bool | None = Field(default=None, description="None: neither direction is better")
+    reason: str = Field(default="", description="why there is no value, or what to know about it")
+
+    @model_validator(mode="after")
+    def _explained(self) -> "Score":
+        if self.value is None and not self.reason:
+            raise ValueError("a score without a value needs a reason")
+        return self
+
+
+class Alarm(_Part):
+    """A sign that a robust accuracy is not to be believed, with the numbers behind it.
+
+    `raised` is None when the battery did not run what the alarm needs.
+    """
+
+    name: str
+    raised: bool | None
+    message: str
+    numbers: dict[str, float | None] = {}
+
+
+class Point(_Part):
+    """One point of a curve: `x`, the value there and its 95 % interval."""
+
+    x: float
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class Curve(_Part):
+    """A named curve, for example robust accuracy against ε (the security curve)."""
+
+    x_label: str
+    y_label: str
+    points: list[Point]
+
+
+class Search(_Part):
+    """How the hyper-parameters were found: on a validation split of the training set, never on test data."""
+
+    trials: int
+    complete: int
+    pruned: int
+    failed: int
+    objective: str
+    clean_floor: float = Field(description="validation clean accuracy a setting must reach")
+    space: dict[str, str] = Field(description="hyper-parameter → its range")
+    default_value: float | None = Field(description="objective of the paper's own defaults (first trial)")
+    best_value: float | None
+    best_trial: int
+    seconds: float
+
+
+class Defense(_Part):
+    """The defense and every hyper-parameter it ran with."""
+
+    name: str
+    hyperparameters: dict[str, Value]
+    defaults: dict[str, Value] = Field(default={}, description="the paper's own values")
+    search: Search | None = Field(default=None, description="None: nothing was searched")
+
+
+class Dataset(_Part):
+    """The data, identified by a fingerprint of every pixel and label that was used."""
+
+    name: str
+    fingerprint: str = Field(description="SHA-256 over training, validation and test tensors")
+    shape: tuple[int, int, int] = Field(description="channels, height, width")
+    classes: list[str]
+    train_size: int
+    validation_size: int
+    test_size: int
+    evaluated_size: int = Field(description="test images the attacks ran on")
+    evaluated_fingerprint: str = Field(description="SHA-256 over those images and labels, in order")
+
+
+class Threat(_Part):
+    """Norm and ε, the latter exactly as written ("8/255")."""
+
+    norm: Literal["linf", "l2"]
+    eps: str
+
+
+class Battery(_Part):
+    """The metric battery; two results share a board only when name and version agree."""
+
+    name: str
+    version: str
+    settings: dict[str, Any] = Field(default={}, description="attack → its settings")
+
+
+class Training(_Part):
+    """How the network was trained; absent for a checkpoint that was trained elsewhere."""
+
+    recipe: dict[str, Value]
+    precision: str
+    epochs: int
+    epoch_of_weights: int = Field(description="the epoch whose weights were evaluated, from 1")
+
+
+class Cost(_Part):
+    """What the result took. Seconds are wall clock on the hardware that `provenance` names."""
+
+    train_seconds: float | None = None
+    evaluate_seconds: float
+    peak_memory_bytes: int
+    forwards: int = Field(description="images through the network during evaluation")
+    backwards: int = Field(description="images whose gradient was taken during evaluation")
+    seconds_by_metric: dict[str, float] = {}
+
+
+class Provenance(_Part):
+    """Where the number comes from, and how to get it again."""
+
+    run: str = Field(description="identity of the training run: a hash of its settings and data")
+    commit: str | None
+    dirty: bool | None = Field(default=None, description="the source differed from the commit")
+    command: str = Field(description="the command that reproduces this record")
+    config: dict[str, Any] = {}
+    versions: dict[str, str]
+    hardware: dict[str, Value]
+    created: str = Field(description="ISO 8601, UTC")
+
+
+class File(_Part):
+    """A file beside the record, with its hash."""
+
+    path: str
+    sha256: str
+
+
+class Record(_Part):
+    """One trained network and everything the battery measured on it."""
+
+    schema_version: Literal["1.0"] = SCHEMA_VERSION
+    id: str
+    defense: Defense
+    model: str
+    parameters: int = Field(description="trainable and frozen weights of the network")
+    feature_site: Literal["pre-activation", "pooled", "none"] = Field(
+        description="where decision regions were read"
+    )
+    dataset: Dataset
+    threat: Threat
+    battery: Battery
+    seed: int
+    training: Training | None = None
+    metrics: dict[str, Score]
+    alarms: list[Alarm] = []
+    curves: dict[str, Curve] = {}
+    history: list[dict[str, float | int | str | None]] = Field(default=[], description="one row an epoch")
+    cost: Cost
+    provenance: Provenance
+    files: dict[str, File] = Field(default={}, description='"weights" (safetensors), "arrays" (npz)')
+
+    def save(self, path: Path) -> None:
+        """Write the record, whole or not at all."""
+        write_json(path, self.model_dump(mode="json"))
+
+
+def load_record(path: Path, *, check_files: bool = False) -> Record:
+    """Read and validate a record.
+
+    Args:
+        path: the JSON file, or the folder that holds `record.json`.
+        check_files: also compare the hashes of the files beside it.
+
+    Raises:
+        UserError: when it is missing, no JSON, not of this schema, or a file beside it differs.
+    """
+    if path.is_dir():
+        path = path / "record.json"
+    try:
+        record = Record.model_validate(read_json(path))
+    except ValidationError as error:
+        raise UserError(f"{path} is not a valid record: {describe(error)}") from None
+    if check_files:
+        for kind, file in record.files.items():
+            beside = path.parent / file.path
+            if not beside.is_file():
+                raise UserError(f"{path}: its {kind} file {file.path} is missing")
+            if sha256(beside) != file.sha256:
+                raise UserError(f"{path}: its {kind} file {file.path} has changed since the record was written")
+    return record
+
+
+def find_records(folder: Path) -> list[Path]:
+    """Every `record.json` below a folder, sorted.
+
+    Raises:
+        UserError: when the folder does not exist.
+    """
+    if not folder.exists():
+        raise UserError(f"no such folder of records: {folder}")
+    return [folder] if folder.is_file() else sorted(folder.rglob("record.json"))
+
+
+def describe(error: ValidationError) -> str:
+    """A pydantic error in one line: where, what was expected, what came."""
+    parts = []
+    for item in error.errors()[:3]:
+        where = ".".join(map(str, item["loc"])) or "value"
+        came = "" if isinstance(item["input"], dict | list) else f" (got {item['input']!r})"
+        message = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+        expected = "expected " if "should be" in item["msg"] else ""
+        parts.append(f"{where}: {expected}{message}{came}")
+    more = len(error.errors()) - len(parts)
+    return "; ".join(parts) + (f"; and {more} more" if more > 0 else "")
+
+
+def finite(value: float | None) -> float | None:
+    """None instead of NaN or infinity, which a record cannot hold."""
+    return None if value is None or not math.isfinite(value) else float(value)

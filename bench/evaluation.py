@@ -1,0 +1,236 @@
+"""The battery over a classifier: metrics, alarms, and the record they make."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench import provenance
+from bench.alarms import read_alarms
+from bench.battery import Battery, make_battery
+from bench.checkpoint import save_weights
+from bench.core import record as schema
+from bench.core.attacks.state import evaluating
+from bench.core.classifier import AnyClassifier, Classifier, WrappedClassifier
+from bench.core.data import Dataset, fingerprint, load
+from bench.core.files import sha256
+from bench.core.progress import Progress
+from bench.core.record import Alarm, Curve, Record, Score
+from bench.core.threat import Threat
+from bench.describe import Trained, describe_battery, describe_dataset, describe_provenance, describe_training
+from bench.parts import Part, Parts, save_arrays
+from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
+
+RECORD, ARRAYS, WEIGHTS = "record.json", "arrays.npz", "weights.safetensors"
+
+
+@dataclass
+class Measured:
+    """What a battery gave: scores by name, arrays by metric, curves, alarms, and what it took."""
+
+    scores: dict[str, Score] = field(default_factory=dict)
+    arrays: dict[str, Arrays] = field(default_factory=dict)
+    curves: dict[str, Curve] = field(default_factory=dict)
+    alarms: list[Alarm] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    forwards: int = 0
+    backwards: int = 0
+
+
+def evaluate(
+    model: nn.Module,
+    data: Dataset | str,
+    threat: Threat | str,
+    battery: Battery | str = "quick",
+    *,
+    name: str | None = None,
+    defense: str = "external",
+    seed: int = 0,
+    out: Path | None = None,
+    command: str = "",
+    progress: Progress | None = None,
+) -> Record:
+    """Measure any network with a battery; needs neither MLflow nor Optuna.
+
+    Args:
+        model: maps float32 images [B, C, H, W] in [0, 1] to logits [B, K]. It stays on its device, and its modes
+            and gradients stay as they are.
+        data: a data set, or the name of one.
+        threat: norm and ε, or text such as "linf:8/255".
+        battery: "quick", "standard", "full", or one of your own.
+        name: what the record calls the network; its class name by default.
+        defense: what the record calls the training.
+        seed: base of every random draw.
+        out: folder for record, arrays and weights; None writes nothing.
+        command: what reproduces the result, for the record.
+        progress: where bars go; silent by default.
+
+    Raises:
+        UserError: when the network does not fit the data, or the logits are not finite.
+    """
+    dataset = load(data) if isinstance(data, str) else data
+    threat = Threat.parse(threat) if isinstance(threat, str) else threat
+    battery = make_battery(battery) if isinstance(battery, str) else battery
+    parameter = next(model.parameters(), None)
+    dataset = dataset.to(parameter.device if parameter is not None else "cpu")
+    if isinstance(model, Classifier | WrappedClassifier):
+        classifier: AnyClassifier = model
+    else:
+        classifier = WrappedClassifier(model, dataset.shape, dataset.num_classes)
+    with evaluating(classifier):
+        return evaluate_to_folder(
+            classifier,
+            dataset,
+            threat,
+            battery,
+            model=name or type(model).__name__,
+            trained=Trained.elsewhere(defense),
+            run="external",
+            seed=seed,
+            folder=out,
+            command=command,
+            config={},
+            progress=progress or Progress(),
+        )
+
+
+def evaluate_to_folder(
+    classifier: AnyClassifier,
+    dataset: Dataset,
+    threat: Threat,
+    battery: Battery,
+    *,
+    model: str,
+    trained: Trained,
+    run: str,
+    seed: int,
+    folder: Path | None,
+    command: str,
+    config: Mapping[str, Any],
+    progress: Progress,
+) -> Record:
+    """Run a battery and write record, arrays and weights; a finished metric is never run twice in one folder.
+
+    Args:
+        classifier: in eval mode, on the data's device.
+        folder: where the files go; `parts/` below it holds finished metrics until the record is there.
+    """
+    images, labels = dataset.test.batch(slice(0, battery.images))
+    evaluation = Evaluation(
+        classifier=classifier,
+        dataset=dataset,
+        threat=threat,
+        images=images,
+        labels=labels,
+        test_index=torch.arange(len(labels)),
+        seed=seed,
+        progress=progress,
+        history=trained.history,
+    )
+    if folder is not None:
+        save_weights(folder / WEIGHTS, classifier)
+    parts = Parts(folder / "parts", _identity(folder / WEIGHTS, evaluation, battery)) if folder else None
+    measured = run_battery(evaluation, battery, parts)
+    record = Record(
+        id=f"{run}-s{seed}-{battery.name}-{fingerprint(images, labels)[:6]}",
+        defense=trained.defense,
+        model=model,
+        parameters=sum(parameter.numel() for parameter in classifier.parameters()),
+        feature_site=classifier.site,
+        dataset=describe_dataset(dataset, images, labels),
+        threat=schema.Threat(norm=threat.norm, eps=threat.eps),
+        battery=describe_battery(battery),
+        seed=seed,
+        training=describe_training(trained),
+        metrics=measured.scores,
+        alarms=measured.alarms,
+        curves=measured.curves,
+        history=trained.history,
+        cost=schema.Cost(
+            train_seconds=sum(float(row["seconds"] or 0) for row in trained.history)
+            if trained.history
+            else None,
+            evaluate_seconds=sum(measured.seconds.values()),
+            peak_memory_bytes=provenance.peak_memory(evaluation.device),
+            forwards=measured.forwards,
+            backwards=measured.backwards,
+            seconds_by_metric=measured.seconds,
+        ),
+        provenance=describe_provenance(run, command, config, evaluation.device),
+        files={},
+    )
+    if folder is not None:
+        record = _write(folder, record, flatten(measured.arrays, evaluation))
+        assert parts is not None
+        parts.remove()
+    return record
+
+
+def run_battery(evaluation: Evaluation, battery: Battery, parts: "Parts | None" = None) -> Measured:
+    """Run every metric of a battery in order, then read the alarms."""
+    measured = Measured()
+    for metric in battery.metrics:
+        part = parts.load(metric) if parts else None
+        if part is None:
+            part = _measure(metric, evaluation, parts)
+            if parts:
+                parts.save(metric, part)
+        measured.seconds[metric.name] = part.seconds
+        measured.forwards += part.forwards
+        measured.backwards += part.backwards
+        if part.reason:
+            measured.scores[metric.name] = metric.score(None, reason=part.reason)
+            continue
+        evaluation.measured[metric.name] = part.arrays
+        measured.scores |= metric.reduce(part.arrays)
+        measured.curves |= metric.curves(part.arrays)
+    measured.arrays = evaluation.measured
+    measured.alarms = read_alarms(evaluation.measured, evaluation.dataset.num_classes)
+    return measured
+
+
+def _measure(metric: Metric, evaluation: Evaluation, parts: "Parts | None") -> Part:
+    evaluation.scratch = parts.folder if parts else None
+    before = evaluation.forwards, evaluation.backwards
+    started = time.perf_counter()
+    reason, arrays = "", {}
+    try:
+        arrays = metric.measure(evaluation)
+    except NotMeasurable as missing:
+        reason = str(missing)
+    seconds = time.perf_counter() - started
+    return Part(arrays, reason, seconds, evaluation.forwards - before[0], evaluation.backwards - before[1])
+
+
+def flatten(arrays: Mapping[str, Arrays], evaluation: Evaluation) -> Arrays:
+    """All metrics' arrays under one roof: accuracy masks as METRIC, the rest as METRIC:ARRAY."""
+    flat: Arrays = {"test_index": evaluation.test_index.numpy(), "labels": evaluation.labels.cpu().numpy()}
+    for metric, parts in arrays.items():
+        for key, array in parts.items():
+            flat[metric if key == "right" and array.ndim == 1 else f"{metric}:{key}"] = array
+    return flat
+
+
+def _write(folder: Path, record: Record, arrays: Arrays) -> Record:
+    save_arrays(folder / ARRAYS, arrays)
+    files = {
+        kind: schema.File(path=name, sha256=sha256(folder / name))
+        for kind, name in (("weights", WEIGHTS), ("arrays", ARRAYS))
+    }
+    record = record.model_copy(update={"files": files})
+    record.save(folder / RECORD)
+    return record
+
+
+def _identity(weights: Path, evaluation: Evaluation, battery: Battery) -> str:
+    return "\n".join(
+        [
+            sha256(weights),
+            fingerprint(evaluation.images, evaluation.labels),
+            f"{battery.name} {battery.version} {evaluation.threat} {evaluation.seed}",
+        ]
+    )

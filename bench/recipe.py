@@ -1,0 +1,114 @@
+"""The training recipe: everything about a training that is not the defense."""
+
+import math
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from bench.core.errors import UserError, unknown_name
+from bench.core.record import describe
+
+
+class Recipe(BaseModel):
+    """Optimizer, learning rate, batches and augmentation, the same whatever the defense is.
+
+    The learning rate at a share t of the training is lr·f(t): "constant" f = 1; "piecewise" f falls tenfold at
+    t = 1/2 and again at 3/4; "cosine" f = (1 + cos πt)/2; "one-cycle" rises from 0 to 1 until t = 0.4, then falls
+    to 0, both linearly.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = "paper"
+    optimizer: Literal["adam", "sgd"] = "adam"
+    lr: Annotated[float, Field(gt=0, le=10)] = 1e-3
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
+    schedule: Literal["constant", "piecewise", "cosine", "one-cycle"] = "constant"
+    batch_size: Annotated[int, Field(ge=1)] = 128
+    augmentation: Literal["none", "crop-flip"] = "none"
+    weights: Literal["last", "best"] = Field(
+        default="last",
+        description="which epoch's weights are kept: the last, or the best validation robust accuracy",
+    )
+
+    def learning_rate(self, share: float) -> float:
+        """The learning rate after a share of the training, 0 to 1."""
+        factor = {
+            "constant": 1.0,
+            "piecewise": 1.0 if share < 0.5 else 0.1 if share < 0.75 else 0.01,
+            "cosine": (1 + math.cos(math.pi * share)) / 2,
+            "one-cycle": share / 0.4 if share < 0.4 else (1 - share) / 0.6,
+        }[self.schedule]
+        return self.lr * factor
+
+    def make_optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """A fresh optimizer over the parameters that require a gradient."""
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
+        if self.optimizer == "adam":
+            return torch.optim.Adam(trained, lr=self.lr, weight_decay=self.weight_decay)
+        return torch.optim.SGD(trained, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
+
+    def augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Augmented images [B, C, H, W]; "crop-flip" is `crop_and_flip`."""
+        if self.augmentation == "none":
+            return images
+        return crop_and_flip(images, generator)
+
+
+def crop_and_flip(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Pad each side by an eighth (4 of 32 pixels), crop at a random place, mirror with probability 1/2."""
+    count, _, height, width = images.shape
+    down, across = max(1, height // 8), max(1, width // 8)
+    top = torch.randint(2 * down + 1, (count,), generator=generator).to(images.device)
+    left = torch.randint(2 * across + 1, (count,), generator=generator).to(images.device)
+    mirror = (torch.rand(count, generator=generator) < 0.5).to(images.device)
+    rows = top[:, None] + torch.arange(height, device=images.device)
+    columns = torch.arange(width, device=images.device).expand(count, width)
+    columns = left[:, None] + torch.where(mirror[:, None], columns.flip(1), columns)
+    padded = pad(images, (across, across, down, down))
+    sample = torch.arange(count, device=images.device)[:, None, None]
+    return padded[sample, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+#: "paper" is P1's (Adam 1e-3, no decay, no augmentation); "strong" is what robust training uses today
+#: (Rice et al. 2020: SGD 0.1, momentum, decay 5e-4, step schedule, crop and flip, best epoch kept).
+RECIPES: dict[str, Recipe] = {
+    "paper": Recipe(),
+    "strong": Recipe(
+        name="strong",
+        optimizer="sgd",
+        lr=0.1,
+        weight_decay=5e-4,
+        schedule="piecewise",
+        augmentation="crop-flip",
+        weights="best",
+    ),
+}
+
+
+def make_recipe(text: str) -> Recipe:
+    """A recipe from "paper", "strong", or a name with changes: "paper,batch_size=512,lr=3e-4".
+
+    Raises:
+        UserError: for an unknown recipe or field, or a value of the wrong type or out of bounds.
+    """
+    name, *changes = [part.strip() for part in text.split(",")]
+    if name not in RECIPES:
+        raise unknown_name("recipe", name, RECIPES)
+    values: dict[str, Any] = RECIPES[name].model_dump()
+    for change in changes:
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise UserError(f"recipe change {change!r} must have the form name=value, such as batch_size=512")
+        if key not in Recipe.model_fields or key == "name":
+            raise unknown_name("recipe field", key, set(Recipe.model_fields) - {"name"})
+        values[key] = value
+    try:
+        return Recipe.model_validate({**values, "name": text.replace(" ", "")})
+    except ValidationError as error:
+        raise UserError(f"recipe {text!r}: {describe(error)}") from None

@@ -1,0 +1,325 @@
+"""The main job: search → train → evaluate → record → track → pages."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from filelock import FileLock, Timeout
+
+from bench import provenance
+from bench.battery import Battery, make_battery
+from bench.config import RunConfig, identity
+from bench.core import record as schema
+from bench.core.data import defaults, fingerprint, load
+from bench.core.errors import UserError
+from bench.core.files import write_json
+from bench.core.progress import Progress
+from bench.core.record import Record, find_records, load_record
+from bench.core.threat import Threat
+from bench.describe import Trained
+from bench.display import readable
+from bench.estimate import estimate
+from bench.evaluation import RECORD, evaluate_to_folder
+from bench.fit import CHECKPOINT, HISTORY, Plan, fit
+from bench.recipe import make_recipe
+from bench.search import TRIAL_SEED, Found, search
+from bench.train import Diverged, measure_standard_epoch
+from bench.version import __version__
+from defenses import get as get_defense
+from defenses.base import Training
+from leaderboards import build as build_site
+
+
+class Tracker(Protocol):
+    """Where results are shown; `bench.tracking` has the real one and its silent twin."""
+
+    def sync(self, run_folder: Path, *, final: bool = False) -> None:
+        """Log whatever of this run is not logged yet; never raises for a server that is down."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run, resolved: the plan, and what surrounds it."""
+
+    config: RunConfig
+    plan: Plan
+    battery: Battery
+    trials: int
+    name: str
+    folder: Path
+
+
+def run(config: RunConfig, tracker: Tracker, progress: Progress) -> list[Path]:
+    """Do whatever of a run is not done yet, and return the paths of its records, one a seed.
+
+    Raises:
+        UserError: for a setting that cannot work, before anything is written.
+    """
+    job = resolve(config)
+    with _locked(job.folder / ".lock", f"another process is working on {job.folder}"):
+        _write_run(job)
+        if not all(_finished(job, seed) for seed in config.seeds):
+            _announce(job, progress)
+
+        def changed() -> None:
+            tracker.sync(job.folder)
+
+        found = search(job.plan, job.folder, job.trials, config.clean_floor, progress, changed)
+        paths = []
+        for seed in config.seeds:
+            paths.append(_train_and_evaluate(job, found, seed, progress, tracker))
+            tracker.sync(job.folder)
+        tracker.sync(job.folder, final=True)
+    build_pages(config.out, progress)
+    return paths
+
+
+def resolve(config: RunConfig) -> Job:
+    """Turn names into things and check that they fit together; nothing is written.
+
+    Raises:
+        UserError: for an unknown name, a bad value, missing data, or a combination that cannot work.
+    """
+    defense = get_defense(config.defense)
+    chosen = defense.make(config.set)
+    threat = Threat.parse(config.threat) if config.threat else None
+    recipe = make_recipe(config.recipe)
+    device = pick_device(config.device)
+    dataset = load(
+        config.dataset,
+        data_dir=config.data_dir,
+        download=config.download,
+        train_size=config.train_size,
+        test_size=config.test_size,
+        image_size=config.image_size,
+    ).to(device)
+    usual = defaults(config.dataset)
+    plan = Plan(
+        defense=defense,
+        fixed={name: chosen.hyperparameters()[name] for name in config.set},
+        model=config.model,
+        dataset=dataset,
+        threat=threat or Threat.parse(usual.threat),
+        recipe=recipe,
+        epochs=config.epochs or usual.epochs,
+        precision="fp32" if config.precision == "auto" else config.precision,
+    )
+    classifier = plan.classifier(config.seeds[0])
+    # Made once for its checks alone: a stage that does not fit the epochs is refused before any training.
+    chosen.objective(
+        Training(classifier, dataset.train, plan.threat, plan.epochs, config.seeds[0], recipe.batch_size)
+    )
+    trials = usual.trials if config.trials is None else config.trials
+    name = run_name(config, plan, trials, device)
+    return Job(config, plan, make_battery(config.battery), trials, name, config.out / name)
+
+
+def run_name(config: RunConfig, plan: Plan, trials: int, device: torch.device) -> str:
+    """A name for the training: readable, and ending in a hash of everything that decides its weights."""
+    dataset = plan.dataset
+    digits = identity(
+        {
+            "version": __version__,
+            "defense": config.defense,
+            "set": plan.fixed,
+            "model": plan.model,
+            "data": fingerprint(
+                dataset.train.images,
+                dataset.train.labels,
+                dataset.validation.images,
+                dataset.validation.labels,
+            ),
+            "threat": [plan.threat.norm, str(plan.threat.exact)],
+            "recipe": plan.recipe.model_dump(exclude={"name"}),
+            "epochs": plan.epochs,
+            "trials": trials,
+            "clean_floor": config.clean_floor,
+            "precision": plan.precision,
+            "device": device.type,
+        }
+    )
+    words = (dataset.name, plan.model, plan.defense.name, digits)
+    return "-".join("".join(c if c.isalnum() or c in "-_." else "_" for c in word) for word in words)
+
+
+def pick_device(name: str) -> torch.device:
+    """The device called "auto" (CUDA where there is one), "cpu" or "cuda".
+
+    Raises:
+        UserError: when CUDA is asked for and not there.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            "--device cuda: no CUDA device is usable here; try --device cpu, and see `bench doctor`"
+        )
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _result_folder(job: Job, seed: int) -> Path:
+    images = min(len(job.plan.dataset.test), job.battery.images or len(job.plan.dataset.test))
+    return job.folder / f"seed-{seed}" / f"{job.battery.name}-{images}"
+
+
+def _finished(job: Job, seed: int) -> Record | None:
+    """The record of this seed, when there is one that fits this battery and these test images."""
+    path = _result_folder(job, seed) / RECORD
+    if not path.exists():
+        return None
+    record = load_record(path)
+    images, labels = job.plan.dataset.test.batch(slice(0, job.battery.images))
+    same = (
+        record.battery.version == job.battery.version
+        and record.dataset.evaluated_fingerprint == fingerprint(images, labels)
+        and record.dataset.test_size == len(job.plan.dataset.test)
+    )
+    return record if same else None
+
+
+def _train_and_evaluate(job: Job, found: Found, seed: int, progress: Progress, tracker: Tracker) -> Path:
+    folder = _result_folder(job, seed)
+    if _finished(job, seed):
+        return folder / RECORD
+    plan, home = job.plan, job.folder / f"seed-{seed}"
+    if found.folder is not None and seed == TRIAL_SEED:
+        _take_over(found.folder, home)
+    try:
+        classifier, result = fit(
+            plan, found.defense, seed, home, progress, lambda row: tracker.sync(job.folder)
+        )
+    except Diverged as error:
+        raise UserError(f"training with seed {seed} failed: {error}") from error
+    images = min(len(plan.dataset.test), job.battery.images or len(plan.dataset.test))
+    progress.say(f"seed {seed}: {estimate(images, classifier, plan.dataset, job.battery)}")
+    record = evaluate_to_folder(
+        classifier,
+        plan.dataset,
+        plan.threat,
+        job.battery,
+        model=plan.model,
+        trained=Trained(
+            defense=schema.Defense(
+                name=plan.defense.name,
+                hyperparameters=found.defense.hyperparameters(),
+                defaults=plan.defense.make({}).hyperparameters(),
+                search=found.search,
+            ),
+            recipe=plan.recipe,
+            precision=plan.precision,
+            epochs=plan.epochs,
+            epoch_of_weights=result.epoch_of_weights,
+            history=result.history,
+        ),
+        run=job.name,
+        seed=seed,
+        folder=folder,
+        command=job.config.command(),
+        config=job.config.model_dump(mode="json", exclude={"out", "tracking", "data_dir"}),
+        progress=progress,
+    )
+    progress.say(summary(record))
+    return folder / RECORD
+
+
+def _take_over(trial: Path, home: Path) -> None:
+    """The best trial trained with this very seed and setting: continue from its last epoch instead of again."""
+    if not (home / CHECKPOINT).exists():
+        home.mkdir(parents=True, exist_ok=True)
+        for name in (HISTORY, CHECKPOINT):
+            shutil.copyfile(trial / name, home / f".{name}.part")
+            (home / f".{name}.part").replace(home / name)
+
+
+def _write_run(job: Job) -> None:
+    path = job.folder / "run.json"
+    if path.exists():
+        return
+    plan, dataset = job.plan, job.plan.dataset
+    commit, _ = provenance.commit()
+    about: dict[str, Any] = {
+        "run": job.name,
+        "config": job.config.model_dump(mode="json", exclude={"out", "tracking", "data_dir"}),
+        "defense": plan.defense.name,
+        "model": plan.model,
+        "dataset": {
+            "name": dataset.name,
+            "fingerprint": dataset.fingerprint,
+            "train_size": len(dataset.train),
+            "validation_size": len(dataset.validation),
+            "test_size": len(dataset.test),
+            "shape": list(dataset.shape),
+            "classes": list(dataset.classes),
+        },
+        "threat": str(plan.threat),
+        "commit": commit,
+        "command": job.config.command(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    write_json(path, about)
+
+
+def _announce(job: Job, progress: Progress) -> None:
+    """Say what is about to happen and how long it may take, from a measured epoch of standard training."""
+    plan = job.plan
+    standard = measure_standard_epoch(
+        plan.classifier(0), plan.dataset.train, plan.recipe, 0, plan.precision, repeats=1, limit=5
+    )
+    epoch = standard * plan.defense.make(plan.fixed).forward_units() / 3
+    searched = bool(set(plan.defense.space()) - set(plan.fixed))
+    trials = job.trials if searched else 0
+    trainings = trials + len(job.config.seeds) - (1 if trials and TRIAL_SEED in job.config.seeds else 0)
+    progress.say(
+        f"{job.name}: {plan.defense.name} on {len(plan.dataset.train)} images of {plan.dataset.name}, {plan.threat}"
+    )
+    progress.say(
+        f"{trials} trials and {len(job.config.seeds)} seeds of {plan.epochs} epochs: about "
+        f"{readable(trainings * plan.epochs * epoch)} of training ({epoch:.2g} s an epoch) if no trial is pruned"
+    )
+
+
+def summary(record: Record) -> str:
+    """One line with the scores people ask for first."""
+    names = {
+        "clean": "clean_accuracy",
+        "PGD-20": "robust_accuracy/pgd20",
+        "AutoAttack": "robust_accuracy/autoattack",
+        "worst case": "robust_accuracy/worst_case",
+    }
+    parts = [
+        f"{label} {score.value:.1%}"
+        for label, name in names.items()
+        if (score := record.metrics.get(name)) and score.value is not None
+    ]
+    raised = [alarm.name for alarm in record.alarms if alarm.raised]
+    alarms = f"; alarms: {', '.join(raised)}" if raised else "; no alarm raised"
+    return f"{record.defense.name} seed {record.seed}: {', '.join(parts)}{alarms}"
+
+
+def build_pages(out: Path, progress: Progress) -> Path:
+    """Draw every record below `out` into `out/site`; a page that cannot be drawn never fails a run."""
+    site = out / "site"
+    with _locked(out / ".site.lock", "", wait=60):
+        try:
+            build_site(find_records(out), site, strict=False)
+        except UserError as error:
+            progress.say(f"pages not drawn: {error}")
+    return site
+
+
+@contextmanager
+def _locked(path: Path, busy: str, wait: float = 0) -> Iterator[None]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path, timeout=wait)
+        with lock:
+            yield
+    except Timeout:
+        raise UserError(f"{busy or path} (lock {path})") from None
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        raise UserError(
+            f"cannot write below {path.parent}: {error.strerror}; choose another --out"
+        ) from error

@@ -1,0 +1,17 @@
+"""MLflow: what a run folder holds, shown and stored there; importing this does not import MLflow."""
+
+from bench.tracking.records import fetch_records, track_records
+from bench.tracking.settings import Settings, load_settings
+from bench.tracking.sync import NullTracker, Tracker
+from bench.tracking.ui import serve_ui, ui_command
+
+__all__ = [
+    "NullTracker",
+    "Settings",
+    "Tracker",
+    "fetch_records",
+    "load_settings",
+    "serve_ui",
+    "track_records",
+    "ui_command",
+]

@@ -1,0 +1,42 @@
+"""Keys and values in the form that MLflow accepts, shortened where everyone can see it."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+KEY_LENGTH = 250
+PARAM_LENGTH = 6000
+TAG_LENGTH = 8000
+
+
+def safe_key(name: str) -> str:
+    """A name as an MLflow key: letters, digits and `_ - . space /`, a relative path, at most 250 characters.
+
+    Every other character becomes `_`, also the colon, which MLflow refuses on Windows.
+    """
+    steps = re.sub(r"[^\w.\- /]", "_", name).split("/")
+    key = "/".join(step for step in steps if step not in ("", ".", "..")) or "_"
+    return key if len(key) <= KEY_LENGTH else _marked(key, name)
+
+
+def safe_keys(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same values under safe keys; names that would meet in one key are told apart by a hash."""
+    safe: dict[str, Any] = {}
+    for name, value in values.items():
+        key = safe_key(name)
+        safe[_marked(key, name) if key in safe else key] = value
+    return safe
+
+
+def shorten(text: str, limit: int) -> str:
+    """The text, or its beginning with a note of how long it was."""
+    if len(text) <= limit:
+        return text
+    note = f" … [cut, {len(text)} characters in all]"
+    return text[: limit - len(note)] + note
+
+
+def _marked(key: str, name: str) -> str:
+    mark = "-" + hashlib.sha256(name.encode()).hexdigest()[:8]
+    return key[: KEY_LENGTH - len(mark)] + mark

@@ -1,0 +1,244 @@
+"""One MLflow experiment, reached by ids alone: no active run, no global state."""
+
+import json
+import logging
+import os
+import shutil
+import socket
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from filelock import FileLock
+
+from bench.core.errors import UserError, unknown_name
+from bench.tracking.entries import Data, Entry
+from bench.tracking.names import PARAM_LENGTH, TAG_LENGTH, safe_keys, shorten
+from bench.tracking.settings import Settings
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+PARENT = "mlflow.parentRunId"
+CONNECT_SECONDS = 3
+
+
+@dataclass
+class Logged:
+    """What MLflow holds of an entry: its run and start, the last epoch, the status, the fingerprint."""
+
+    run_id: str
+    started: int
+    status: str
+    epoch: int = 0
+    fingerprint: str = ""
+
+
+@contextmanager
+def open_store(settings: Settings, *, create: bool = True) -> Iterator["Store"]:
+    """The experiment of the settings, while our time limits hold for MLflow's calls.
+
+    Args:
+        settings: where it is.
+        create: make the database and the experiment when they are missing.
+
+    Raises:
+        UserError: when the store cannot be reached, or answers with an error, in one line.
+    """
+    _knock(settings)
+    database = settings.database
+    if database and not create and not database.is_file():
+        raise UserError(f"no MLflow store at {database}; log something first, or name it with --tracking")
+    with _calls(settings.timeout):
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            yield Store(settings, create=create)
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            raise UserError(f"MLflow at {settings.shown}: {_first_line(error)}") from error
+
+
+class Store:
+    """Reads and writes runs of one experiment; use it inside `open_store`."""
+
+    def __init__(self, settings: Settings, *, create: bool) -> None:
+        from mlflow import MlflowClient
+
+        self.settings = settings
+        with _alone(settings.database):
+            self.client: MlflowClient = MlflowClient(settings.uri)
+            self.experiment_id = self._experiment(create)
+
+    def _experiment(self, create: bool) -> str:
+        from mlflow.exceptions import MlflowException
+
+        name = self.settings.experiment
+        found = self.client.get_experiment_by_name(name)
+        if found is None and not create:
+            known = [experiment.name for experiment in self.client.search_experiments()]
+            raise unknown_name(f"experiment at {self.settings.shown}:", name, known)
+        if found is None:
+            try:
+                return str(self.client.create_experiment(name, self.settings.artifact_location))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            found = self.client.get_experiment_by_name(name)
+        if found is None or found.lifecycle_stage != "active":
+            raise UserError(
+                f"the experiment {name!r} at {self.settings.shown} was deleted; restore it with "
+                f"`mlflow experiments restore`, or choose another name in mlflow.yaml"
+            )
+        return str(found.experiment_id)
+
+    def find(self, query: str) -> list["Run"]:
+        """Every run of the experiment, not deleted, that matches an MLflow filter; the newest first."""
+        runs: list[Run] = []
+        token = None
+        while True:
+            page = self.client.search_runs([self.experiment_id], query, max_results=1000, page_token=token)
+            runs += page
+            token = page.token
+            if not token:
+                return runs
+
+    def write(self, entry: Entry, logged: Logged | None, parent: str | None) -> Logged:
+        """Log what is new of an entry; logging the same again changes nothing.
+
+        Args:
+            entry: what the run folder holds now.
+            logged: what MLflow holds already; None makes a new run.
+            parent: the MLflow run of the search, if the entry belongs to one.
+        """
+        tags = {**self.settings.tags, **entry.tags, **({PARENT: parent} if parent else {})}
+        tags = {key: shorten(str(value), TAG_LENGTH) for key, value in safe_keys(tags).items()}
+        if logged is None:
+            run = self.client.create_run(self.experiment_id, entry.started, tags, entry.name)
+            logged = Logged(run.info.run_id, run.info.start_time, run.info.status)
+        self._values(entry, logged, tags)
+        if not logged.fingerprint:
+            self.client.log_inputs(logged.run_id, [_dataset_input(data) for data in entry.data])
+        for name, path in entry.artifacts.items():
+            self._upload(logged.run_id, name, path)
+        if entry.status != logged.status and entry.status == "RUNNING":
+            self.client.update_run(logged.run_id, "RUNNING")
+        elif entry.status != logged.status:
+            self.client.set_terminated(logged.run_id, entry.status, entry.ended)
+        epoch = max((row["epoch"] for row in entry.history), default=0)
+        return Logged(logged.run_id, logged.started, entry.status, epoch, entry.fingerprint())
+
+    def _values(self, entry: Entry, logged: Logged, tags: dict[str, str]) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+
+        metrics = []
+        # Times follow from the start of the MLflow run, so that a row logged twice is one point, not two.
+        moment = logged.started
+        for row in entry.history:
+            moment += round(1000 * (row.get("seconds") or 0))
+            if row["epoch"] > logged.epoch:
+                values = {f"epoch/{name}": value for name, value in row.items() if name != "epoch"}
+                metrics += [(key, value, moment, row["epoch"]) for key, value in safe_keys(values).items()]
+        metrics += [(key, value, logged.started, 0) for key, value in safe_keys(entry.scores).items()]
+        params = safe_keys(entry.params).items()
+        self.client.log_batch(
+            logged.run_id,
+            [Metric(*metric) for metric in metrics if isinstance(metric[1], int | float)],
+            [Param(key, shorten(str(value), PARAM_LENGTH)) for key, value in params],
+            [RunTag(key, value) for key, value in tags.items()],
+            synchronous=True,
+        )
+
+    def _upload(self, run_id: str, name: str, path: Path) -> None:
+        folder, _, file = name.rpartition("/")
+        with _calls(self.settings.upload_timeout), tempfile.TemporaryDirectory() as scratch:
+            if path.name != file:
+                path = Path(shutil.copyfile(path, Path(scratch, file)))
+            self.client.log_artifact(run_id, str(path), folder or None)
+
+    def download(self, run_id: str, name: str, folder: Path) -> Path:
+        """Copy one artifact of a run into a folder that exists."""
+        with _calls(self.settings.upload_timeout):
+            return Path(self.client.download_artifacts(run_id, name, str(folder)))
+
+
+def _dataset_input(data: Data) -> Any:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    # MLflow identifies a data set by its name and a digest of at most 36 characters.
+    dataset = Dataset(
+        name=data.name,
+        digest=data.fingerprint[:16],
+        source_type="regionbench",
+        source=json.dumps({"name": data.name, "fingerprint": data.fingerprint}),
+        profile=json.dumps(data.profile),
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", data.context)])
+
+
+def _knock(settings: Settings) -> None:
+    """Find out in seconds what would cost MLflow minutes: nobody listens there."""
+    if settings.address is None:
+        return
+    host, port = settings.address
+    if urlsplit(settings.uri).scheme in getproxies() and not proxy_bypass(host):
+        return  # only the proxy can tell
+    try:
+        socket.create_connection((host, port), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise UserError(f"MLflow at {settings.shown} is not reachable: {_first_line(error)}") from error
+
+
+@contextmanager
+def _calls(timeout: int) -> Iterator[None]:
+    """Our limits and our quiet for MLflow's calls, put back afterwards.
+
+    No retries: the next sync is the retry, and a call sent twice could make a run twice.
+    """
+    ours = {
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout),
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0"),
+        "MLFLOW_DISABLE_TELEMETRY": os.environ.get("MLFLOW_DISABLE_TELEMETRY", "true"),
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    }
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(ours)
+    try:
+        import mlflow  # noqa: F401  sets up its loggers, which we quieten next
+
+        logger = logging.getLogger("mlflow")
+        level = logger.level
+        logger.setLevel(logging.CRITICAL)
+        try:
+            with warnings.catch_warnings():
+                # MLflow's database layer asks SQLAlchemy for a loader that is on its way out.
+                warnings.filterwarnings("ignore", "The ``noload`` loader strategy", DeprecationWarning)
+                yield
+        finally:
+            logger.setLevel(level)
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _alone(database: Path | None) -> Any:
+    """A lock around the first use of a SQLite file: processes that create its tables together crash."""
+    if database is None:
+        return nullcontext()
+    database.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(f"{database}.lock", timeout=120)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,333 @@
+"""The one training loop. It knows no defense by name."""
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.checkpoint import load_checkpoint, save_checkpoint
+from bench.core.attacks import ATTACKS
+from bench.core.attacks.state import evaluating
+from bench.core.classifier import Classifier
+from bench.core.data import Dataset, Split
+from bench.core.progress import Progress
+from bench.core.randomness import make_generator, seeded
+from bench.core.threat import Threat
+from bench.recipe import Recipe
+from defenses.base import Defense, Objective, Training
+from defenses.standard import Standard
+
+Row = dict[str, float | int | str | None]
+
+#: Validation images of the robust accuracy after each epoch; more would cost more than the training of an epoch.
+VALIDATION_IMAGES = 1000
+
+
+class Diverged(Exception):
+    """The training cannot go on: the loss or the weights are no longer finite."""
+
+
+class Stop(Exception):
+    """Raised by `on_epoch` to end a training early (pruning)."""
+
+
+@dataclass
+class Result:
+    """A finished training: the history, the weights' epoch; the classifier itself was trained in place."""
+
+    history: list[Row] = field(default_factory=list)
+    epoch_of_weights: int = 0
+
+
+def train(
+    defense: Defense,
+    classifier: Classifier,
+    dataset: Dataset,
+    recipe: Recipe,
+    threat: Threat,
+    *,
+    epochs: int,
+    seed: int,
+    precision: str = "fp32",
+    checkpoint: Path | None = None,
+    on_epoch: Callable[[Row], None] | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """Train a classifier in place.
+
+    Every draw depends on (seed, epoch) alone, so a run that goes on from its checkpoint gives, on the CPU, the
+    weights of an uninterrupted one bit for bit.
+
+    Args:
+        defense: makes the objective.
+        classifier: on the device to train on; it ends in eval mode.
+        dataset: on the same device; the test split is never touched.
+        epochs: passes over the training split.
+        seed: base of every draw.
+        precision: "fp32", or "bf16" for autocast of the objective.
+        checkpoint: file to resume from and to write after each epoch; None keeps nothing.
+        on_epoch: called with each new row of the history, after the checkpoint; may raise `Stop`.
+
+    Raises:
+        Diverged: when the loss stops being finite, with the epoch and the cause.
+        UserError: when the defense does not fit the number of epochs, or the checkpoint cannot be read or written.
+    """
+    progress = progress or Progress()
+    loop = _Loop(defense, classifier, dataset, recipe, threat, epochs, seed, precision)
+    if checkpoint is not None and checkpoint.exists():
+        loop.load(load_checkpoint(checkpoint, loop.device))
+    if loop.epoch < epochs:
+        standard_seconds = measure_standard_epoch(classifier, dataset.train, recipe, seed, precision)
+        with progress.task(f"train {defense.name}", epochs) as task:
+            task.advance(loop.epoch)
+            while loop.epoch < epochs:
+                row = loop.run_epoch(standard_seconds)
+                if checkpoint is not None:
+                    save_checkpoint(checkpoint, loop.state())
+                task.advance(1, _note(row))
+                if on_epoch is not None:
+                    on_epoch(row)
+    return loop.finish()
+
+
+class _Loop:
+    """State of one training between epochs."""
+
+    def __init__(
+        self,
+        defense: Defense,
+        classifier: Classifier,
+        dataset: Dataset,
+        recipe: Recipe,
+        threat: Threat,
+        epochs: int,
+        seed: int,
+        precision: str,
+    ) -> None:
+        self.classifier, self.dataset, self.recipe, self.threat = classifier, dataset, recipe, threat
+        self.epochs, self.seed, self.precision = epochs, seed, precision
+        self.device = dataset.train.images.device
+        self.epoch = 0
+        self.history: list[Row] = []
+        self.best: tuple[float, int, dict[str, Tensor]] | None = None
+        training = Training(
+            classifier=classifier,
+            train=dataset.train,
+            threat=threat,
+            epochs=epochs,
+            seed=seed,
+            batch_size=recipe.batch_size,
+            restart_optimizer=self._restart_optimizer,
+        )
+        self.objective = defense.objective(training)
+        self.optimizer = recipe.make_optimizer(classifier.parameters())
+
+    def _restart_optimizer(self) -> None:
+        self.optimizer = self.recipe.make_optimizer(self.classifier.parameters())
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "epoch": self.epoch,
+            "classifier": self.classifier.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "objective": self.objective.state_dict(),
+            "history": self.history,
+            "best": self.best,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.epoch, self.history, self.best = state["epoch"], state["history"], state["best"]
+        self.classifier.load_state_dict(state["classifier"])
+        # The objective first: what it freezes decides which parameters the optimizer holds.
+        self.objective.load_state_dict(state["objective"])
+        self._restart_optimizer()
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def run_epoch(self, standard_seconds: float) -> Row:
+        self.epoch += 1
+        self.classifier.train()
+        synchronize(self.device)
+        started = time.perf_counter()
+        self.objective.begin_epoch(self.epoch)
+        with seeded(self.seed, "epoch", self.epoch):
+            loss = run_steps(
+                self.objective,
+                self.classifier,
+                lambda: self.optimizer,
+                self.dataset.train,
+                self.recipe,
+                make_generator(self.seed, "batches", self.epoch),
+                self.precision,
+                lambda step: self.recipe.learning_rate((self.epoch - 1 + step) / self.epochs),
+            )
+        synchronize(self.device)
+        seconds = time.perf_counter() - started
+        self._require_finite(loss)
+        row: Row = {
+            "epoch": self.epoch,
+            "train_loss": loss,
+            **self._validate(),
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "seconds": seconds,
+            "standard_seconds": standard_seconds,
+        }
+        self.history.append(row)
+        self._keep_best(row)
+        return row
+
+    def _require_finite(self, loss: float) -> None:
+        bad = [
+            name for name, weight in self.classifier.named_parameters() if not torch.isfinite(weight).all()
+        ]
+        if math.isfinite(loss) and not bad:
+            return
+        cause = f"the loss became {loss}" if not math.isfinite(loss) else "the loss is finite"
+        where = f"; not finite: {', '.join(bad[:3])}" if bad else ""
+        raise Diverged(f"epoch {self.epoch}: {cause}{where}; a smaller learning rate or weight may help")
+
+    def _validate(self) -> Row:
+        validation = self.dataset.validation
+        shown = self.dataset.train.take(max(len(validation), 1))
+        attack = ATTACKS["cw"]
+        with evaluating(self.classifier):
+            row: Row = {
+                "train_accuracy": accuracy(self.classifier, shown),
+                "validation_accuracy": None,
+                "validation_robust_accuracy": None,
+            }
+            if len(validation):
+                images, labels = validation.batch(slice(0, VALIDATION_IMAGES))
+                generator = make_generator(self.seed, "validation")
+                result = attack(self.classifier, images, labels, self.threat, generator)
+                row["validation_accuracy"] = accuracy(self.classifier, validation)
+                row["validation_robust_accuracy"] = float((~result.broken).float().mean())
+        return row
+
+    def _keep_best(self, row: Row) -> None:
+        if self.recipe.weights != "best":
+            return
+        score = float(row["validation_robust_accuracy"] or 0.0)
+        if self.best is None or score > self.best[0]:
+            self.best = (score, self.epoch, copy.deepcopy(self.classifier.state_dict()))
+
+    def finish(self) -> Result:
+        epoch = self.epoch
+        if self.best is not None:
+            _, epoch, weights = self.best
+            self.classifier.load_state_dict(weights)
+        self.classifier.eval()
+        return Result(self.history, epoch)
+
+
+def run_steps(
+    objective: Objective,
+    classifier: Classifier,
+    optimizer: Callable[[], torch.optim.Optimizer],
+    split: Split,
+    recipe: Recipe,
+    generator: torch.Generator,
+    precision: str,
+    learning_rate: Callable[[float], float],
+    limit: int | None = None,
+) -> float:
+    """One pass over a split in random order; the mean loss.
+
+    Args:
+        optimizer: gives the current optimizer; the objective may have replaced it.
+        generator: draws the order and the augmentation.
+        learning_rate: from the share of this pass, 0 to 1.
+        limit: stop after so many steps.
+    """
+    device = split.images.device
+    order = torch.randperm(len(split), generator=generator).to(device)
+    batches = list(order.split(recipe.batch_size))
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        # Batch norm over 1x1 maps cannot take a single image; let it ride with the batch before.
+        batches[-2:] = [torch.cat(batches[-2:])]
+    batches = batches[:limit]
+    total = torch.zeros((), device=device)
+    for step, index in enumerate(batches):
+        images, labels = split.batch(index)
+        images = recipe.augment(images, generator)
+        current = optimizer()
+        for group in current.param_groups:
+            group["lr"] = learning_rate(step / len(batches))
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            loss = objective.loss(classifier, images, labels)
+        current.zero_grad(set_to_none=True)
+        loss.backward()
+        current.step()
+        total += loss.detach().float() * len(index)
+    return float(total) / sum(len(index) for index in batches)
+
+
+def measure_standard_epoch(
+    classifier: Classifier,
+    split: Split,
+    recipe: Recipe,
+    seed: int,
+    precision: str,
+    repeats: int = 3,
+    limit: int = 20,
+) -> float:
+    """Seconds one epoch of standard training takes here and now, on a copy of the classifier.
+
+    The median of `repeats` passes of at most `limit` steps, after one pass that does not count, scaled to the
+    whole epoch. Every training measures it in its own process, so that ratios compare like with like.
+    """
+    twin = copy.deepcopy(classifier).train()
+    for parameter in twin.parameters():
+        parameter.requires_grad_(True)
+    training = Training(twin, split, Threat("linf", "0"), 1, seed, recipe.batch_size)
+    objective = Standard().objective(training)
+    optimizer = recipe.make_optimizer(twin.parameters())
+    steps = math.ceil(len(split) / recipe.batch_size)
+    seconds = []
+    with seeded(seed, "standard epoch"):
+        for _ in range(repeats + 1):
+            synchronize(split.images.device)
+            started = time.perf_counter()
+            run_steps(
+                objective,
+                twin,
+                lambda: optimizer,
+                split,
+                recipe,
+                make_generator(seed, "standard epoch"),
+                precision,
+                lambda share: recipe.lr,
+                limit,
+            )
+            synchronize(split.images.device)
+            seconds.append(time.perf_counter() - started)
+    return float(torch.tensor(seconds[1:]).median()) * steps / min(steps, limit)
+
+
+@torch.no_grad()
+def accuracy(classifier: Classifier, split: Split, batch_size: int = 1000) -> float:
+    """Share of a split that is classified correctly, in the classifier's present mode."""
+    right = 0
+    for start in range(0, len(split), batch_size):
+        images, labels = split.batch(slice(start, start + batch_size))
+        right += int((classifier(images).argmax(dim=1) == labels).sum())
+    return right / len(split)
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done its work, so that a clock can be read."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _note(row: Row) -> str:
+    clean, robust = row["validation_accuracy"], row["validation_robust_accuracy"]
+    parts = [f"loss {row['train_loss']:.3f}"]
+    if clean is not None and robust is not None:
+        parts.append(f"validation {float(clean):.1%} clean, {float(robust):.1%} robust")
+    return ", ".join(parts)

@@ -1,0 +1,164 @@
+"""What a defense is: hyper-parameters, and an objective for one training."""
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar, Self, get_type_hints
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+from torch import Tensor
+
+from bench.core.classifier import Classifier
+from bench.core.data import Split
+from bench.core.errors import UserError, unknown_name
+from bench.core.randomness import make_generator
+from bench.core.space import Choice, LogUniform, Range, Uniform
+from bench.core.threat import Threat
+
+__all__ = ["Defense", "Objective", "Training"]
+
+
+@dataclass
+class Training:
+    """The training an objective serves: what it may look at, and the one thing it may ask for.
+
+    Attributes:
+        classifier: the network in training.
+        train: its training images, uint8, unaugmented.
+        threat: norm and ε to defend against.
+        epochs: how many there will be.
+        seed: base of every random draw.
+        batch_size: images of one step.
+        restart_optimizer: start the optimizer afresh, over the parameters that still require a gradient.
+    """
+
+    classifier: Classifier
+    train: Split
+    threat: Threat
+    epochs: int
+    seed: int
+    batch_size: int
+    restart_optimizer: Callable[[], None] = lambda: None
+
+
+class Objective(ABC):
+    """The loss of one training, with whatever state its stages need.
+
+    The loss never steps, never zeroes a gradient, and leaves every module's mode as it found it.
+    `self.generator` is private to the objective and starts anew each epoch, so that a resumed run draws the
+    same numbers.
+    """
+
+    def __init__(self, training: Training) -> None:
+        self.training = training
+        self.generator = make_generator(training.seed, "objective", 0)
+
+    @abstractmethod
+    def loss(self, classifier: Classifier, images: Tensor, labels: Tensor) -> Tensor:
+        """The scalar to minimise for images [B, C, H, W] in [0, 1] and labels [B]."""
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Called before each epoch, counted from 1. Override `epoch` for stages, not this."""
+        self.generator = make_generator(self.training.seed, "objective", epoch)
+        self.epoch(epoch)
+
+    def epoch(self, number: int) -> None:
+        """Prepare epoch `number`: warm-up over, region means rebuilt, a layer frozen. Nothing by default."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain values a resumed run needs; empty by default."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up what `state_dict` gave."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Defense(ABC):
+    """A training method and its hyper-parameters.
+
+    A concrete defense is a frozen, keyword-only dataclass. Each field is a hyper-parameter: its annotation
+    carries type, bounds (`pydantic.Field`) and search range (`bench.core.space`), its default is the paper's.
+
+    Raises:
+        UserError: from the constructor, for a value of the wrong type or out of bounds.
+    """
+
+    name: ClassVar[str]
+    family: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        for field, kind in _adapters(type(self)).items():
+            value = getattr(self, field)
+            try:
+                object.__setattr__(self, field, kind.validate_python(value))
+            except ValidationError as error:
+                expected = "; or ".join(dict.fromkeys(_expected(item) for item in error.errors()))
+                raise UserError(f"{self.name}: {field} must be {expected}; got {value!r}") from None
+
+    def forward_units(self) -> float:
+        """Cost of one step in forward passes; a backward pass counts two. Standard training takes 3."""
+        return 3.0
+
+    @abstractmethod
+    def objective(self, training: Training) -> Objective:
+        """The objective for one training.
+
+        Raises:
+            UserError: when the training leaves no room for a stage of the defense.
+        """
+
+    @classmethod
+    def make(cls, values: Mapping[str, Any]) -> Self:
+        """A defense from hyper-parameters by name; text is converted ("0.8", "true").
+
+        Raises:
+            UserError: for an unknown name, a wrong type, or a value out of bounds.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        for key in values:
+            if key not in known:
+                raise unknown_name(f"hyper-parameter of {cls.name}", key, known)
+        return cls(**values)
+
+    @classmethod
+    def space(cls) -> dict[str, Range]:
+        """Hyper-parameter → search range, for those that have one."""
+        return {
+            field: mark
+            for field, hint in _hints(cls).items()
+            for mark in getattr(hint, "__metadata__", ())
+            if isinstance(mark, Uniform | LogUniform | Choice)
+        }
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """Every hyper-parameter with its value."""
+        return dataclasses.asdict(self)
+
+    def replace(self, **values: Any) -> Self:
+        """The same with other values."""
+        return dataclasses.replace(self, **values)
+
+
+def _hints(cls: type[Defense]) -> dict[str, Any]:
+    hints = get_type_hints(cls, include_extras=True)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+
+
+@cache
+def _adapters(cls: type[Defense]) -> dict[str, TypeAdapter[Any]]:
+    return {field: TypeAdapter(hint) for field, hint in _hints(cls).items()}
+
+
+def _expected(item: Any) -> str:
+    message = item["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+    return message.split(", unable to parse")[0]
+
+
+def frozen(module: torch.nn.Module) -> None:
+    """Take a module's parameters out of training."""
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)

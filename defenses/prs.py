@@ -1,0 +1,197 @@
+"""The PRS regularizer: pull features to the mean, and the signs, of their class's major region."""
+
+from abc import ABC
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from bench.core.attacks.state import evaluating
+from bench.core.classifier import Classifier
+from bench.core.errors import UserError
+from bench.core.regions import major_region_vectors
+from bench.core.space import LogUniform
+from defenses.base import Defense, Objective, Training, frozen
+
+Surrogate = Literal["tanh", "ste", "hinge", "literal"]
+
+
+def mrv_loss(features: Tensor, target: Tensor, reduce: Literal["sum", "mean"] = "sum") -> Tensor:
+    """L_MRV = (1/N) Σ_i ‖MRV_{y_i} − f(x_i)‖² (P1, eq. 1).
+
+    Args:
+        features: f(x) before the activation, [N, D].
+        target: MRV of each sample's class, [N, D].
+        reduce: over D, "sum" is the literal formula, "mean" divides by D.
+    """
+    squared = (target - features).square()
+    return squared.sum(dim=1).mean() if reduce == "sum" else squared.mean()
+
+
+def hamming_loss(features: Tensor, target: Tensor, surrogate: Surrogate = "tanh", tau: float = 1.0) -> Tensor:
+    """L_ham = share of features whose sign differs from their class's (P1, eq. 2).
+
+    As written its gradient is zero everywhere. The surrogates give one, with s = ±1 the target's sign
+    (zero counts as negative):
+    "tanh" is mean((1 − s·tanh(f/τ))/2), "hinge" is mean(max(0, 1 − s·f/τ)), "ste" has the value of the
+    literal loss and the gradient of "tanh", "literal" is eq. 2 itself.
+
+    Args:
+        features: f(x) before the activation, [N, D].
+        target: MRV of each sample's class, [N, D].
+        surrogate: which of the four.
+        tau: τ above, in units of the features.
+    """
+    sign = torch.where(target > 0, 1.0, -1.0).to(features.dtype)
+    if surrogate == "hinge":
+        return (1 - sign * features / tau).clamp_min(0).mean()
+    smooth = ((1 - sign * torch.tanh(features / tau)) / 2).mean()
+    if surrogate == "tanh":
+        return smooth
+    literal = ((features > 0) != (target > 0)).to(features.dtype).mean()
+    return literal if surrogate == "literal" else literal + smooth - smooth.detach()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionDefense(Defense, ABC):
+    """What `prs` and `mr` share: two stages, and the pull to the mean of the major region.
+
+    Attributes:
+        ce, mrv: weights of cross-entropy and L_MRV once the warm-up is over (P1, section 4.1).
+        warmup: length of the cross-entropy stage: a share of the epochs below 1, a number of epochs from 1 on.
+            P1 warms up for 50 epochs.
+        mrv_update: "once" builds the region means after the warm-up; k rebuilds them every k epochs.
+        freeze_head: keep the final layer as the warm-up left it (P1, section 4.2).
+        reduce: L_MRV summed (the formula as printed) or averaged over features.
+        min_count: below so many samples in a major region its mean is taken over the whole class; 0 never.
+    """
+
+    family: ClassVar[str] = "region"
+
+    ce: Annotated[float, Field(ge=0, le=100), LogUniform(0.05, 2)] = 0.2
+    mrv: Annotated[float, Field(gt=0, le=1000), LogUniform(1e-3, 2)] = 0.8
+    warmup: Annotated[float, Field(gt=0, le=100_000)] = 0.5
+    mrv_update: Literal["once"] | Annotated[int, Field(ge=1)] = "once"
+    freeze_head: bool = True
+    reduce: Literal["sum", "mean"] = "sum"
+    min_count: Annotated[int, Field(ge=0)] = 50
+
+    def warmup_epochs(self, epochs: int) -> int:
+        """How many of `epochs` are warm-up.
+
+        Raises:
+            UserError: when none is left after it.
+        """
+        warmup = max(1, round(self.warmup * epochs)) if self.warmup < 1 else round(self.warmup)
+        if warmup >= epochs:
+            raise UserError(
+                f"{self.name}: warmup={self.warmup:g} takes {warmup} of {epochs} epochs and leaves none for the "
+                f"regularizer; train longer or set a smaller warmup"
+            )
+        return warmup
+
+
+@dataclass(frozen=True, kw_only=True)
+class PRS(RegionDefense):
+    """Train, find each class's major region, then pull every sample into it (P1, section 4, eq. 3).
+
+    Idea: robust networks put their training data into few decision regions, so ask for that directly.
+    Formula: after the warm-up λ1·L_CE + λ2·L_MRV + λ3·L_ham, with the final layer frozen.
+    Defaults: λ = (0.2, 0.8, 1) and a warm-up of half the epochs (P1: 50 of an assumed 100).
+    Cost: 3 forward units a step, as standard training, and one pass over the training set.
+    Known weakness: nothing in the loss looks at the neighbourhood of an image. Expect little to be left under
+    AutoAttack; the row says how much.
+
+    Attributes:
+        ham: weight of L_ham.
+        surrogate: what stands in for L_ham, whose gradient is zero as printed; "literal" trains like `mr`.
+        tau: scale of the surrogate in feature units.
+    """
+
+    name: ClassVar[str] = "prs"
+
+    ham: Annotated[float, Field(ge=0, le=1000), LogUniform(0.1, 10)] = 1.0
+    surrogate: Surrogate = "tanh"
+    tau: Annotated[float, Field(gt=0)] = 1.0
+
+    def objective(self, training: Training) -> Objective:
+        """Cross-entropy first, then all three terms."""
+        return RegionObjective(training, self, self.ham, self.surrogate, self.tau)
+
+
+class RegionObjective(Objective):
+    """The two stages of the region defenses."""
+
+    def __init__(
+        self,
+        training: Training,
+        defense: RegionDefense,
+        ham: float = 0.0,
+        surrogate: Surrogate = "literal",
+        tau: float = 1.0,
+    ) -> None:
+        super().__init__(training)
+        self.defense = defense
+        self.ham, self.surrogate, self.tau = ham, surrogate, tau
+        self.warmup = defense.warmup_epochs(training.epochs)
+        #: Mean vector of each class's major region [K, D]; None while warming up.
+        self.mrv: Tensor | None = None
+        #: Classes whose major region was too small, so that the whole class's mean stands in.
+        self.fell_back: list[int] = []
+
+    def epoch(self, number: int) -> None:
+        """Leave the warm-up, or rebuild the region means, when their epoch has come."""
+        since = number - self.warmup - 1
+        if since < 0:
+            return
+        every = self.defense.mrv_update
+        if since == 0 or (every != "once" and since % every == 0):
+            self._build_region_means()
+        if since == 0:
+            if self.defense.freeze_head:
+                frozen(self.training.classifier.head)
+            self.training.restart_optimizer()
+
+    def _build_region_means(self) -> None:
+        classifier = self.training.classifier
+        with evaluating(classifier):
+            major = major_region_vectors(
+                lambda: self._features(classifier), classifier.num_classes, min_count=self.defense.min_count
+            )
+        self.mrv, self.fell_back = major.mrv, list(major.fell_back)
+
+    @torch.no_grad()
+    def _features(self, classifier: Classifier) -> Iterator[tuple[Tensor, Tensor]]:
+        train, size = self.training.train, max(self.training.batch_size, 500)
+        for start in range(0, len(train), size):
+            images, labels = train.batch(slice(start, start + size))
+            yield classifier.features(images), labels
+
+    def loss(self, classifier: Classifier, images: Tensor, labels: Tensor) -> Tensor:
+        """The scalar to minimise for images [B, C, H, W] and labels [B]."""
+        logits, features = classifier.forward_with_features(images)
+        if self.mrv is None:
+            return cross_entropy(logits, labels)
+        target = self.mrv[labels]
+        loss = self.defense.ce * cross_entropy(logits, labels)
+        loss = loss + self.defense.mrv * mrv_loss(features, target, self.defense.reduce)
+        if self.ham > 0:
+            loss = loss + self.ham * hamming_loss(features, target, self.surrogate, self.tau)
+        return loss
+
+    def state_dict(self) -> dict[str, Any]:
+        """The region means, once there are any."""
+        return {} if self.mrv is None else {"mrv": self.mrv, "fell_back": self.fell_back}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up the second stage where it was: means, and the frozen head."""
+        if "mrv" not in state:
+            return
+        self.mrv = state["mrv"].to(next(self.training.classifier.parameters()).device)
+        self.fell_back = list(state["fell_back"])
+        if self.defense.freeze_head:
+            frozen(self.training.classifier.head)

@@ -1,0 +1,1 @@
+"""Static leaderboards, drawn from result records alone."""

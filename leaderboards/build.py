@@ -1,0 +1,136 @@
+"""Records in, a static site out: the same records give the same bytes."""
+
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from bench.core.errors import UserError
+from bench.core.files import read_json, write_json, write_text
+from bench.core.record import Record
+from bench.version import __version__
+from leaderboards.board import Board, make_boards
+from leaderboards.downloads import board_csv, board_json
+from leaderboards.pages import Pages, figure_file, record_file
+from leaderboards.result import Result, read_results
+
+GENERATOR = "regionbench"
+
+
+@dataclass(frozen=True)
+class Site:
+    """What was built.
+
+    Attributes:
+        folder: where `index.html` lies.
+        boards, entries, records: how many the site shows; `records` counts superseded ones too.
+        warnings: one line for each record that was left out.
+    """
+
+    folder: Path
+    boards: int
+    entries: int
+    records: int
+    warnings: tuple[str, ...] = ()
+
+
+def build(
+    records: Iterable[Path], out: Path, *, links: Mapping[str, str] | None = None, strict: bool = True
+) -> Site:
+    """Draw the leaderboards of a set of records, and put them in the place of an older site.
+
+    Args:
+        records: `record.json` files; arrays and figures beside them are used where they exist.
+        out: the folder of the site; written whole or left as it was.
+        links: record id → MLflow run id, shown on the entry's page.
+        strict: raise for an unreadable record; otherwise leave it out and say so in `Site.warnings`.
+
+    Raises:
+        UserError: for no records, an unreadable one, or an `out` that holds something else than a site.
+    """
+    paths = list(records)
+    _check_place(out, paths)
+    results, warnings = read_results(paths, strict=strict)
+    if not results:
+        left_out = f"; left out: {warnings[0]}" if warnings else ""
+        raise UserError(f"expected at least one record to build a leaderboard from, got none{left_out}")
+    boards = make_boards(results)
+    with _replacing_folder(out) as folder:
+        _write(folder, boards, Pages(links or {}))
+    entries = sum(len(board.entries) for board in boards)
+    return Site(out, len(boards), entries, len(results), tuple(warnings))
+
+
+def _write(folder: Path, boards: list[Board], pages: Pages) -> None:
+    with as_file(files("leaderboards") / "static") as static:
+        shutil.copytree(static, folder / "static", copy_function=shutil.copyfile)
+    write_json(folder / "schema" / "record.schema.json", Record.model_json_schema())
+    write_text(folder / "index.html", pages.index(boards))
+    for board in boards:
+        stem = folder / "boards" / board.page
+        write_text(stem.with_name(f"{board.page}.html"), pages.board(board))
+        write_text(stem.with_name(f"{board.page}.csv"), board_csv(board))
+        write_json(stem.with_name(f"{board.page}.json"), board_json(board))
+        for entry in board.entries:
+            write_text(folder / "entries" / f"{entry.page}.html", pages.entry(board, entry))
+            for result in entry.results + entry.superseded:
+                _copy(result.path, folder / "records" / record_file(result))
+            for result in entry.results:
+                _copy_figures(result, folder / "figures")
+    listing = [{"title": f"{b.dataset}, {b.threat}", **b.identity, "page": f"boards/{b.page}"} for b in boards]
+    write_json(folder / "site.json", {"generator": GENERATOR, "version": __version__, "boards": listing})
+
+
+def _copy_figures(result: Result, folder: Path) -> None:
+    for figure in result.figures:
+        _copy(figure.path, folder / figure_file(result, figure.name))
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+def _check_place(out: Path, paths: Iterable[Path]) -> None:
+    if out.exists() and not _is_site(out) and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} exists and is not a leaderboard site; give a new or an empty folder")
+    for path in paths:
+        if path.resolve().is_relative_to(out.resolve()):
+            raise UserError(f"{path} lies inside {out}, which the new site would replace; give another folder")
+
+
+def _is_site(folder: Path) -> bool:
+    try:
+        site = read_json(folder / "site.json")
+    except UserError:
+        return False
+    return isinstance(site, dict) and site.get("generator") == GENERATOR
+
+
+@contextmanager
+def _replacing_folder(out: Path) -> Iterator[Path]:
+    """Give an empty folder beside `out`; swap it into place when the block succeeds, else remove it."""
+    out = out.resolve()
+    temporary = None
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+        new, old = temporary / "new", temporary / "old"
+        new.mkdir()
+        yield new
+        if out.exists():
+            out.rename(old)
+        try:
+            new.rename(out)
+        except OSError:
+            if old.exists():
+                old.rename(out)
+            raise
+    except OSError as error:
+        raise UserError(f"cannot write the site {out}: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)

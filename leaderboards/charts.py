@@ -1,0 +1,376 @@
+"""Line and scatter charts as plain geometry; `templates/_chart.html.j2` turns it into SVG.
+
+Nothing here depends on time, chance or fonts, so the same numbers give the same drawing. Colours are
+classes (`s0` …) that the style sheet gives a value for either theme; shape and dash differ as well.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from leaderboards.text import number
+
+WIDTH, HEIGHT = 480, 300
+LEFT, RIGHT, TOP, BOTTOM = 50, 466, 30, 254
+STYLES = 8
+CHARACTER = 6.6  # width of a label's letter; only keeps labels apart
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Series:
+    """A line of a chart.
+
+    Attributes:
+        name: what it shows; lines of one name share a style and a place in the legend.
+        points: (x, y) in the order of x; the line is broken where y is None.
+        intervals: the 95 % interval of each point, where known.
+        detail: what tells it from others of its name ("seed 1").
+    """
+
+    name: str
+    points: Sequence[tuple[float, float | None]]
+    intervals: Sequence[Interval | None] = ()
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One point of a scatter chart."""
+
+    name: str
+    group: str
+    x: float
+    y: float
+    x_interval: Interval | None = None
+    y_interval: Interval | None = None
+
+
+@dataclass(frozen=True)
+class Path:
+    """A stroke or a marker: its SVG path, its style class, what kind it is and what it stands for."""
+
+    d: str
+    style: str
+    kind: str
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Label:
+    """A piece of text at a position."""
+
+    x: str
+    y: str
+    text: str
+    anchor: str = "middle"
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawing and the table of what it shows."""
+
+    title: str
+    description: str
+    x_label: str
+    y_label: str
+    grid: tuple[Path, ...]
+    paths: tuple[Path, ...]
+    labels: tuple[Label, ...]
+    ticks: tuple[Label, ...]
+    legend: tuple[tuple[str, str, str], ...]
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+    scatter: bool = False
+    width: int = field(default=WIDTH, init=False)
+    height: int = field(default=HEIGHT, init=False)
+
+
+def line_chart(
+    title: str,
+    description: str,
+    series: Sequence[Series],
+    x_label: str,
+    y_label: str,
+    *,
+    mark: tuple[float, str] | None = None,
+) -> Chart:
+    """Lines over a common x axis, with intervals as bars.
+
+    Args:
+        title: heading of the figure.
+        description: one sentence for readers who cannot see it.
+        series: at least one of them with a point that has a value.
+        x_label, y_label: what the axes show, with the unit.
+        mark: an x to mark with an upright line, and its label.
+
+    Raises:
+        ValueError: when no series has a value.
+    """
+    drawn = [_usable(one) for one in series]
+    xs = [x for one in drawn for x, _ in one.points] + ([mark[0]] if mark else [])
+    ys = [y for one in drawn for _, y in one.points if y is not None]
+    ys += [end for one in drawn for interval in one.intervals if interval for end in interval]
+    if not ys:
+        raise ValueError(f"chart {title!r} has nothing to draw")
+    frame = _Frame(xs, ys)
+    paths: list[Path] = []
+    names = list(dict.fromkeys(one.name for one in drawn))
+    for one in drawn:
+        style = names.index(one.name)
+        paths += [
+            Path(frame.line([(x, interval[0]), (x, interval[1])]), _style(style), "bar")
+            for (x, _), interval in zip(one.points, one.intervals, strict=False)
+            if interval
+        ]
+        paths += [Path(frame.line(run), _style(style), "line") for run in _runs(one.points) if len(run) > 1]
+        if len(one.points) <= 30:
+            paths += [frame.marker(x, y, style) for x, y in one.points if y is not None]
+    grid, labels = list(frame.grid), []
+    if mark:
+        grid.append(Path(frame.line([(mark[0], frame.y.low), (mark[0], frame.y.high)]), "", "mark"))
+        anchor = "end" if frame.x.at(mark[0]) > (LEFT + RIGHT) / 2 else "start"
+        shift = -5 if anchor == "end" else 5
+        labels.append(Label(_round(frame.x.at(mark[0]) + shift), _round(TOP + 10), mark[1], anchor))
+    return Chart(
+        title=title,
+        description=description,
+        x_label=x_label,
+        y_label=y_label,
+        grid=tuple(grid),
+        paths=tuple(paths),
+        labels=tuple(labels),
+        ticks=frame.ticks,
+        legend=_legend(names),
+        header=(x_label, *(", ".join(filter(None, (one.name, one.detail))) for one in drawn)),
+        rows=_line_rows(drawn),
+    )
+
+
+def scatter_chart(
+    title: str,
+    description: str,
+    dots: Sequence[Dot],
+    x_label: str,
+    y_label: str,
+    *,
+    front: bool = False,
+    trend: bool = False,
+) -> Chart:
+    """Points in the plane, coloured by group.
+
+    Args:
+        title, description, x_label, y_label: as for `line_chart`.
+        dots: at least one.
+        front: draw the Pareto front (more is better on both axes) and name the points on it.
+        trend: draw the least-squares line, where three or more points have different x.
+
+    Raises:
+        ValueError: when there are no dots.
+    """
+    if not dots:
+        raise ValueError(f"chart {title!r} has nothing to draw")
+    frame = _Frame(
+        [end for dot in dots for end in (dot.x, *(dot.x_interval or ()))],
+        [end for dot in dots for end in (dot.y, *(dot.y_interval or ()))],
+    )
+    groups = sorted({dot.group for dot in dots})
+    best = pareto_front([(dot.x, dot.y) for dot in dots]) if front else []
+    paths, note = [], ""
+    if len(best) > 1:
+        paths.append(Path(frame.line([(dots[at].x, dots[at].y) for at in best]), "", "front"))
+    fit = least_squares([(dot.x, dot.y) for dot in dots]) if trend else None
+    if fit is not None:
+        slope, intercept = fit
+        ends = [min(dot.x for dot in dots), max(dot.x for dot in dots)]
+        line = [(x, min(max(slope * x + intercept, frame.y.low), frame.y.high)) for x in ends]
+        paths.append(Path(frame.line(line), "", "trend"))
+        note = f"Least-squares line over {len(dots)} points: slope {number(slope)}."
+    for dot in dots:
+        style = _style(groups.index(dot.group))
+        if dot.x_interval:
+            paths.append(Path(frame.line([(end, dot.y) for end in dot.x_interval]), style, "bar"))
+        if dot.y_interval:
+            paths.append(Path(frame.line([(dot.x, end) for end in dot.y_interval]), style, "bar"))
+    for dot in dots:
+        paths.append(frame.marker(dot.x, dot.y, groups.index(dot.group), f"{dot.name}, {dot.group}"))
+    header = ("Entry", "Network", x_label, y_label) + (("On the front",) if front else ())
+    rows = [
+        (dot.name, dot.group, number(dot.x, 1), number(dot.y, 1)) + (("yes" if at in best else "no",) if front else ())
+        for at, dot in enumerate(dots)
+    ]
+    return Chart(
+        title=title,
+        description=description,
+        x_label=x_label,
+        y_label=y_label,
+        grid=frame.grid,
+        paths=tuple(paths),
+        labels=_names(frame, dots, best or range(len(dots))),
+        ticks=frame.ticks,
+        legend=_legend(groups),
+        header=header,
+        rows=tuple(rows),
+        note=note,
+        scatter=True,
+    )
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Indices of the points that no other beats on one axis without losing on the other, by rising x."""
+    front: list[int] = []
+    for at in sorted(range(len(points)), key=lambda at: (-points[at][0], -points[at][1], at)):
+        if not front or points[at][1] > points[front[-1]][1]:
+            front.append(at)
+    return front[::-1]
+
+
+def least_squares(points: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
+    """Slope and intercept of y on x; None for fewer than three points or a single x."""
+    x, y = np.array(points, float).reshape(-1, 2).T
+    if len(x) < 3 or np.ptp(x) == 0:
+        return None
+    slope = float(((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum())
+    return slope, float(y.mean() - slope * x.mean())
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value from a record can be drawn."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
+
+
+def tick_values(low: float, high: float, most: int = 6) -> list[float]:
+    """Round numbers, evenly spaced by 1, 2, 2.5 or 5 times a power of ten, that enclose both ends.
+
+    Args:
+        low, high: the ends, low < high.
+        most: about how many steps to take at most.
+    """
+    rough = (high - low) / most
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * (1 - 1e-9))
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [float(f"{at * step:.12g}") for at in range(first, last + 1)]
+
+
+class _Axis:
+    def __init__(self, values: Sequence[float], start: float, end: float) -> None:
+        low, high = min(values), max(values)
+        if high - low <= 1e-9 * max(abs(low), abs(high)):
+            margin = abs(low) / 10 or 1.0
+            low, high = low - margin, high + margin
+        self.ticks = tick_values(low, high)
+        self.low, self.high = self.ticks[0], self.ticks[-1]
+        self._start, self._scale = start, (end - start) / (self.high - self.low)
+
+    def at(self, value: float) -> float:
+        return self._start + (value - self.low) * self._scale
+
+
+class _Frame:
+    def __init__(self, xs: Sequence[float], ys: Sequence[float]) -> None:
+        self.x, self.y = _Axis(xs, LEFT, RIGHT), _Axis(ys, BOTTOM, TOP)
+        ends = (self.x.low, self.x.high)
+        self.grid = tuple(Path(self.line([(x, tick) for x in ends]), "", "grid") for tick in self.y.ticks)
+        self.ticks = tuple(
+            [Label(_round(self.x.at(tick)), _round(BOTTOM + 18), number(tick)) for tick in self.x.ticks]
+            + [Label(_round(LEFT - 7), _round(self.y.at(tick) + 4), number(tick), "end") for tick in self.y.ticks]
+        )
+
+    def line(self, points: Sequence[tuple[float, float]]) -> str:
+        return "M" + "L".join(f"{_round(self.x.at(x))} {_round(self.y.at(y))}" for x, y in points)
+
+    def marker(self, x: float, y: float, style: int, name: str = "") -> Path:
+        title = (f"{name}: " if name else "") + f"{number(x)}, {number(y)}"
+        return Path(_shape(self.x.at(x), self.y.at(y), style), _style(style), "dot", title)
+
+
+def _names(frame: _Frame, dots: Sequence[Dot], wanted: Sequence[int]) -> tuple[Label, ...]:
+    """Names beside the wanted dots, wherever one fits without touching a dot or another name."""
+    taken = [(frame.x.at(dot.x) - 5, frame.y.at(dot.y) - 5, 10.0, 10.0) for dot in dots]
+    labels = []
+    for at in wanted:
+        text = dots[at].name if len(dots[at].name) <= 24 else dots[at].name[:23] + "…"
+        x, y, width = frame.x.at(dots[at].x), frame.y.at(dots[at].y), len(text) * CHARACTER
+        places = [
+            (x + 8, y - 6, "start", x + 8),
+            (x - 8 - width, y - 6, "end", x - 8),
+            (x - width / 2, y - 20, "middle", x),
+            (x - width / 2, y + 8, "middle", x),
+        ]
+        for left, top, anchor, where in places:
+            box = (left, top, width, 12.0)
+            inside = left >= LEFT and left + width <= WIDTH and top >= 0 and top + 12 <= BOTTOM
+            if inside and not any(_overlap(box, other) for other in taken):
+                taken.append(box)
+                labels.append(Label(_round(where), _round(top + 10), text, anchor))
+                break
+    return tuple(labels)
+
+
+def _overlap(first: tuple[float, float, float, float], second: tuple[float, float, float, float]) -> bool:
+    return (
+        first[0] < second[0] + second[2]
+        and second[0] < first[0] + first[2]
+        and first[1] < second[1] + second[3]
+        and second[1] < first[1] + first[3]
+    )
+
+
+def _usable(series: Series) -> Series:
+    points = [(x, y if is_number(y) else None) for x, y in series.points if is_number(x)]
+    intervals = [i if i and is_number(i[0]) and is_number(i[1]) else None for i in series.intervals]
+    return replace(series, points=points, intervals=intervals if len(points) == len(series.points) else ())
+
+
+def _runs(points: Sequence[tuple[float, float | None]]) -> list[list[tuple[float, float]]]:
+    runs: list[list[tuple[float, float]]] = [[]]
+    for x, y in points:
+        if y is None:
+            runs.append([])
+        else:
+            runs[-1].append((x, y))
+    return runs
+
+
+def _line_rows(series: Sequence[Series]) -> tuple[tuple[str, ...], ...]:
+    columns = []
+    for one in series:
+        intervals = list(one.intervals) or [None] * len(one.points)
+        columns.append({x: _cell(y, interval) for (x, y), interval in zip(one.points, intervals, strict=True)})
+    xs = sorted({x for column in columns for x in column})
+    return tuple((number(x), *(column.get(x, "—") for column in columns)) for x in xs)
+
+
+def _cell(value: float | None, interval: Interval | None) -> str:
+    if value is None:
+        return "—"
+    return number(value) + (f" ({number(interval[0])} to {number(interval[1])})" if interval else "")
+
+
+def _legend(names: Sequence[str]) -> tuple[tuple[str, str, str], ...]:
+    return tuple((name, _style(at), _shape(10, 6, at)) for at, name in enumerate(names))
+
+
+def _style(index: int) -> str:
+    return f"s{index % STYLES}"
+
+
+def _shape(x: float, y: float, style: int) -> str:
+    at = f"M{_round(x)} {_round(y)}"
+    return at + (
+        "m-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0 -7 0z",
+        "m-3.2 -3.2h6.4v6.4h-6.4z",
+        "m0 -4.6l4.6 4.6l-4.6 4.6l-4.6 -4.6z",
+        "m0 -4.4l4.3 7.5h-8.6z",
+    )[style % 4]
+
+
+def _round(value: float) -> str:
+    text = f"{value:.1f}".removesuffix(".0")
+    return "0" if text == "-0" else text

@@ -1,0 +1,144 @@
+"""Whether one submitted record can be believed as far as its own numbers go."""
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from bench.core.errors import UserError
+from bench.core.record import Record, Score, load_record
+from leaderboards.result import WORST_CASE, created_at, exact_eps, is_beside, read_arrays
+
+CLEAN = "clean_accuracy"
+ROBUST = "robust_accuracy/"
+BOUNDS = {
+    "fraction": (0.0, 1.0),
+    "AUC": (0.0, 1.0),
+    "seconds": (0.0, math.inf),
+    "ratio": (0.0, math.inf),
+    "count": (0.0, math.inf),
+}
+ANY = (-math.inf, math.inf)
+ROUNDING = 1e-9
+
+
+def check(path: Path) -> list[str]:
+    """Check a record against its schema, the files beside it and itself.
+
+    Args:
+        path: the record's JSON file, or the folder that holds `record.json`.
+
+    Returns:
+        One line for each problem; empty when there is none.
+    """
+    if path.is_dir():
+        path = path / "record.json"
+    try:
+        record = load_record(path)
+        outside = [file.path for file in record.files.values() if not is_beside(file.path)]
+        if outside:
+            return [f"files must lie in the record's own folder, got {outside[0]!r}"]
+        load_record(path, check_files=True)
+        exact_eps(path, record)
+        created_at(path, record)
+        arrays = read_arrays(path, record)
+    except UserError as error:
+        return [str(error)]
+    return [*_ranges(record), *_order(record), *_sizes(record), *_curves(record), *_against_arrays(record, arrays)]
+
+
+def _ranges(record: Record) -> Iterator[str]:
+    for name, score in record.metrics.items():
+        least, most = BOUNDS.get(score.unit, ANY)
+        for part, number in (("value", score.value), ("low", score.low), ("high", score.high)):
+            if number is not None and not least <= number <= most:
+                yield f"{name}: {part} must lie in [{least:g}, {most:g}] for a {score.unit}, got {number:g}"
+        if score.value is not None and score.low is not None and score.value < score.low - ROUNDING:
+            yield f"{name}: its interval starts above the value, {score.low:g} > {score.value:g}"
+        if score.value is not None and score.high is not None and score.value > score.high + ROUNDING:
+            yield f"{name}: its interval ends below the value, {score.high:g} < {score.value:g}"
+
+
+def _order(record: Record) -> Iterator[str]:
+    worst = _value(record, WORST_CASE)
+    for name in (CLEAN, WORST_CASE):
+        if _value(record, name) is None:
+            yield f"{name} has no value, so the record cannot be ranked"
+    clean = record.metrics.get(CLEAN)
+    for name, score in record.metrics.items():
+        if not name.startswith(ROBUST) or score.value is None:
+            continue
+        if worst is not None and name != WORST_CASE and worst > score.value + ROUNDING:
+            yield f"{WORST_CASE} is above {name}: {worst:g} > {score.value:g}"
+        if clean is not None and _more_correct(score, clean):
+            yield f"{name} counts more images as correct than {CLEAN} does"
+
+
+def _more_correct(attacked: Score, clean: Score) -> bool:
+    """The attacked images are among the clean ones, so no more of them can be right."""
+    if attacked.value is None or clean.value is None:
+        return False
+    if not attacked.n or not clean.n or attacked.n == clean.n:
+        return attacked.n == clean.n and attacked.value > clean.value + ROUNDING
+    return attacked.value * attacked.n > clean.value * clean.n + 0.5
+
+
+def _sizes(record: Record) -> Iterator[str]:
+    data, training, search = record.dataset, record.training, record.defense.search
+    if not 0 < data.evaluated_size <= data.test_size:
+        yield f"dataset.evaluated_size must lie in 1 … {data.test_size} (the test set), got {data.evaluated_size}"
+    for name, score in record.metrics.items():
+        if name.startswith(ROBUST) and score.value is not None and score.n != data.evaluated_size:
+            yield f"{name}: n must be the {data.evaluated_size} attacked test images, got {score.n}"
+    if training is not None and not 1 <= training.epoch_of_weights <= training.epochs:
+        yield f"training.epoch_of_weights must lie in 1 … {training.epochs}, got {training.epoch_of_weights}"
+    if search is not None and search.complete + search.pruned + search.failed > search.trials:
+        yield f"defense.search counts more ends than its {search.trials} trials"
+
+
+def _curves(record: Record) -> Iterator[str]:
+    for name, curve in record.curves.items():
+        for point in curve.points:
+            low = point.value if point.low is None else point.low
+            high = point.value if point.high is None else point.high
+            if not low - ROUNDING <= point.value <= high + ROUNDING:
+                yield f"curve {name}: the value at {point.x:g} lies outside its interval"
+            if name == "security" and not 0 <= point.value <= 1:
+                yield f"curve {name}: accuracy must lie in [0, 1], got {point.value:g} at {point.x:g}"
+
+
+def _against_arrays(record: Record, arrays: Mapping[str, np.ndarray]) -> Iterator[str]:
+    n = record.dataset.evaluated_size
+    correct = {name: array for name, array in arrays.items() if name == CLEAN or name.startswith(ROBUST)}
+    for name, array in sorted(correct.items()):
+        if array.dtype != bool or array.ndim != 1 or not len(array):
+            yield f"array {name} must be bool [n], got {array.dtype} {list(array.shape)}"
+            return
+        if name != CLEAN and len(array) != n:
+            yield f"array {name} must hold the {n} attacked test images, got {len(array)}"
+            return
+        value = _value(record, name)
+        if value is None or abs(array.mean() - value) > 0.5 / len(array):
+            yield f"array {name} has mean {array.mean():g}, the record says {value}"
+    clean = _clean_subset(correct.get(CLEAN), arrays.get("test_index"), n)
+    worst = correct.get(WORST_CASE)
+    for name, array in sorted(correct.items()):
+        if name != CLEAN and clean is not None and (array & ~clean).any():
+            yield f"array {name} counts images as correct that are wrong without an attack"
+        if name != CLEAN and worst is not None and (worst & ~array).any():
+            yield f"array {WORST_CASE} counts images as correct that {name} breaks"
+
+
+def _clean_subset(clean: np.ndarray | None, index: np.ndarray | None, n: int) -> np.ndarray | None:
+    if clean is None or len(clean) == n:
+        return clean
+    fits = index is not None and index.shape == (n,) and index.dtype.kind in "iu"
+    if index is None or not fits or not ((index >= 0) & (index < len(clean))).all():
+        return None
+    return clean[index]
+
+
+def _value(record: Record, name: str) -> float | None:
+    score = record.metrics.get(name)
+    return None if score is None else score.value

@@ -1,0 +1,253 @@
+"""What one row of a board is: the networks that differ in their training seed alone."""
+
+import json
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from bench.core.record import Alarm, Defense, Record, Score
+from leaderboards.result import WORST_CASE, Result
+from leaderboards.text import dataset_label, short_hash, slug
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One score of an entry, over its training seeds.
+
+    The interval covers the choice of test images and `std` the choice of training seed; they are never
+    mixed. Over several seeds the interval's ends are the means of the seeds' own ends. As all seeds share
+    their test images and the standard error of a mean is at most the mean of the standard errors, that
+    interval errs on the wide side.
+
+    Attributes:
+        mean: mean over the seeds that have a value; None when none has.
+        std: sample standard deviation over those seeds; None for a single one.
+        low, high: 95 % interval; None when a seed gives none.
+        n: examples behind each seed's value (the fewest).
+        unit: unit of the value.
+        higher_is_better: None where neither direction is better.
+        seeds: how many seeds have a value.
+        reason: why seeds have none.
+    """
+
+    mean: float | None
+    std: float | None
+    low: float | None
+    high: float | None
+    n: int | None
+    unit: str
+    higher_is_better: bool | None
+    seeds: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class EntryAlarm:
+    """An alarm of an entry: in how many of its seeds it was raised and could be checked."""
+
+    name: str
+    raised: int
+    checked: int
+    seeds: int
+    details: tuple[tuple[int, Alarm], ...]
+
+    @property
+    def label(self) -> str:
+        """What the badge says."""
+        name = self.name.replace("_", " ")
+        return f"{name} ({self.raised} of {self.seeds} seeds)" if 0 < self.raised < self.seeds else name
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of a board and its page.
+
+    Attributes:
+        results: the newest result of every seed, by seed.
+        superseded: older results for the same seeds, newest first.
+    """
+
+    results: tuple[Result, ...]
+    superseded: tuple[Result, ...] = ()
+
+    @property
+    def record(self) -> Record:
+        """The first seed's record; all seeds share what identifies the entry."""
+        return self.results[0].record
+
+    @property
+    def defense(self) -> Defense:
+        """Defense and hyper-parameters."""
+        return self.record.defense
+
+    @property
+    def model(self) -> str:
+        """Name of the network."""
+        return self.record.model
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The training seeds."""
+        return tuple(result.record.seed for result in self.results)
+
+    @property
+    def tuning(self) -> str:
+        """Where the hyper-parameters come from."""
+        if not self.defense.hyperparameters:
+            return ""
+        if self.defense.search is not None:
+            return "tuned"
+        return "defaults" if self.defense.hyperparameters == self.defense.defaults else "set by hand"
+
+    @cached_property
+    def page(self) -> str:
+        """File name of its page, without suffix."""
+        return f"{slug(self.defense.name)}-{slug(self.model)}-{short_hash(identity(self.results[0]))}"
+
+    @cached_property
+    def scores(self) -> dict[str, Summary]:
+        """Every metric that any seed has, by name."""
+        names = sorted({name for result in self.results for name in result.record.metrics})
+        return {name: summarise([(r.record.seed, r.record.metrics.get(name)) for r in self.results]) for name in names}
+
+    @property
+    def worst_case(self) -> Summary | None:
+        """The score that entries are ranked by."""
+        score = self.scores.get(WORST_CASE)
+        return score if score is not None and score.mean is not None else None
+
+    @cached_property
+    def outcomes(self) -> np.ndarray | None:
+        """bool [seeds, n], which test images no attack broke; None unless every seed kept its arrays."""
+        arrays = [result.outcomes for result in self.results if result.outcomes is not None]
+        return np.stack(arrays) if len(arrays) == len(self.results) else None
+
+    @cached_property
+    def alarms(self) -> tuple[EntryAlarm, ...]:
+        """Its alarms, the raised ones first."""
+        details: dict[str, list[tuple[int, Alarm]]] = {}
+        for result in self.results:
+            for alarm in result.record.alarms:
+                details.setdefault(alarm.name, []).append((result.record.seed, alarm))
+        alarms = [
+            EntryAlarm(
+                name=name,
+                raised=sum(alarm.raised is True for _, alarm in found),
+                checked=sum(alarm.raised is not None for _, alarm in found),
+                seeds=len(self.results),
+                details=tuple(found),
+            )
+            for name, found in sorted(details.items())
+        ]
+        return tuple(sorted(alarms, key=lambda alarm: (alarm.raised == 0, alarm.name)))
+
+    @property
+    def raised(self) -> tuple[EntryAlarm, ...]:
+        """The alarms that at least one seed raised."""
+        return tuple(alarm for alarm in self.alarms if alarm.raised)
+
+    @property
+    def unchecked(self) -> tuple[EntryAlarm, ...]:
+        """The alarms that were not raised and that some seed could not check."""
+        return tuple(a for a in self.alarms if not a.raised and a.checked < a.seeds)
+
+
+def identity(result: Result) -> dict[str, Any]:
+    """What makes two results seeds of one entry: everything but the seed, as plain JSON."""
+    record, training = result.record, result.record.training
+    return {
+        "defense": record.defense.name,
+        "hyperparameters": {key: _plain(value) for key, value in record.defense.hyperparameters.items()},
+        "model": record.model,
+        "parameters": record.parameters,
+        "recipe": {key: _plain(value) for key, value in training.recipe.items()} if training else None,
+        "precision": training.precision if training else None,
+        "board": board_identity(result),
+    }
+
+
+def board_identity(result: Result) -> dict[str, Any]:
+    """What results must share to stand on one board, as plain JSON."""
+    record = result.record
+    return {
+        "dataset": dataset_label(record.dataset.name),
+        "fingerprint": record.dataset.fingerprint,
+        "evaluated": record.dataset.evaluated_fingerprint,
+        "norm": record.threat.norm,
+        "eps": str(result.eps),
+        "battery": record.battery.name,
+        "version": record.battery.version,
+    }
+
+
+def group(results: Iterable[Result]) -> list[Entry]:
+    """Put results that differ in their seed alone into one entry, the newest of each seed first in line.
+
+    Args:
+        results: in any order; the entries do not depend on it.
+    """
+    together: dict[str, dict[int, list[Result]]] = {}
+    for result in results:
+        key = json.dumps(identity(result), sort_keys=True)
+        together.setdefault(key, {}).setdefault(result.record.seed, []).append(result)
+    entries = []
+    for key in sorted(together):
+        newest, older = [], []
+        for seed in sorted(together[key]):
+            ordered = sorted(together[key][seed], key=_age, reverse=True)
+            newest.append(ordered[0])
+            older += ordered[1:]
+        entries.append(Entry(tuple(newest), tuple(sorted(older, key=_age, reverse=True))))
+    return entries
+
+
+def summarise(scores: Sequence[tuple[int, Score | None]]) -> Summary:
+    """Mean and standard deviation over seeds, beside the mean of the seeds' intervals.
+
+    Args:
+        scores: (seed, score) pairs; a score is None where the record lacks the metric.
+    """
+    known = [score for _, score in scores if score is not None]
+    valued = [score for score in known if score.value is not None]
+    values = [score.value for score in valued if score.value is not None]
+    lows = [score.low for score in valued if score.low is not None]
+    highs = [score.high for score in valued if score.high is not None]
+    bounded = bool(values) and len(lows) == len(highs) == len(values)
+    sizes = [score.n for score in valued or known if score.n is not None]
+    return Summary(
+        mean=statistics.fmean(values) if values else None,
+        std=statistics.stdev(values) if len(values) > 1 else None,
+        low=statistics.fmean(lows) if bounded else None,
+        high=statistics.fmean(highs) if bounded else None,
+        n=min(sizes, default=None),
+        unit=known[0].unit,
+        higher_is_better=known[0].higher_is_better,
+        seeds=len(values),
+        reason=_reason(scores),
+    )
+
+
+def _reason(scores: Sequence[tuple[int, Score | None]]) -> str:
+    reasons: dict[str, list[int]] = {}
+    for seed, score in scores:
+        text = "not in the record" if score is None else score.reason
+        if text:
+            reasons.setdefault(text, []).append(seed)
+    parts = []
+    for text, seeds in reasons.items():
+        which = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}: "
+        parts.append(text if len(seeds) == len(scores) else which + text)
+    return "; ".join(parts)
+
+
+def _age(result: Result) -> tuple[Any, str, str]:
+    return result.created, result.record.id, result.digest
+
+
+def _plain(value: Any) -> Any:
+    # 1 and 1.0 are one setting, whichever way YAML or a search wrote it.
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,0 +1,95 @@
+"""HTML pages from templates; everything that comes from a record is escaped."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from bench.version import __version__
+from leaderboards import text
+from leaderboards.board import PARTS, Board
+from leaderboards.curves import battery_charts, history_charts
+from leaderboards.entry import Entry
+from leaderboards.result import WORST_CASE, Result
+
+
+class Pages:
+    """The templates, and the names of the files that pages link to.
+
+    Args:
+        links: record id → MLflow run id.
+    """
+
+    def __init__(self, links: Mapping[str, str]) -> None:
+        self._links = dict(links)
+        self._templates = Environment(
+            loader=PackageLoader("leaderboards", "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        helpers = ("count", "dataset_label", "duration", "interval", "memory", "metric_title", "number", "plain")
+        self._templates.filters.update({name: getattr(text, name) for name in helpers})
+        self._templates.filters["pretty"] = lambda value: json.dumps(value, indent=2, sort_keys=True)
+        self._templates.globals.update(
+            generator=f"regionbench {__version__}",
+            quantity=text.quantity,
+            interval=text.interval,
+            unit_shown=text.unit_shown,
+            record_file=record_file,
+            figure_file=figure_file,
+            worst_case=WORST_CASE,
+        )
+
+    def index(self, boards: Sequence[Board]) -> str:
+        """The front page."""
+        return self._render("index", root="", boards=boards)
+
+    def board(self, board: Board) -> str:
+        """The page of a board."""
+        return self._render("board", root="../", board=board, parts=PARTS)
+
+    def entry(self, board: Board, entry: Entry) -> str:
+        """The page of an entry."""
+        shown = [column.metric for column in board.columns]
+        return self._render(
+            "entry",
+            root="../",
+            board=board,
+            entry=entry,
+            rank=board.ranks[board.entries.index(entry)],
+            metrics=[name for name in shown if name in entry.scores]
+            + [name for name in entry.scores if name not in shown],
+            battery_charts=battery_charts(entry),
+            history_charts=history_charts(entry),
+            searches=_searches(entry),
+            links={r.record.id: self._links[r.record.id] for r in entry.results if r.record.id in self._links},
+        )
+
+    def _render(self, name: str, **context: Any) -> str:
+        return self._templates.get_template(f"{name}.html.j2").render(context)
+
+
+def record_file(result: Result) -> str:
+    """File name of a record's copy in the site."""
+    return f"{text.slug(result.record.id)}-{result.digest[:12]}.json"
+
+
+def figure_file(result: Result, name: str) -> str:
+    """Path of a figure's copy below `figures/`."""
+    return f"{result.digest[:12]}/{text.slug(name)}-{text.short_hash(name)}.png"
+
+
+def _searches(entry: Entry) -> list[tuple[Any, list[int]]]:
+    """The different searches behind an entry, each with the seeds that used it."""
+    found: list[tuple[Any, list[int]]] = []
+    for result in entry.results:
+        search = result.record.defense.search
+        same = next((seeds for other, seeds in found if other == search), None)
+        if same is not None:
+            same.append(result.record.seed)
+        elif search is not None:
+            found.append((search, [result.record.seed]))
+    return found

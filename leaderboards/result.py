@@ -1,0 +1,197 @@
+"""One record as it was read, with what lies beside it: per-image outcomes and figures."""
+
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fractions import Fraction
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from bench.core.errors import UserError
+from bench.core.files import sha256
+from bench.core.record import Record, load_record
+
+WORST_CASE = "robust_accuracy/worst_case"
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A PNG beside a record; width and height in pixels."""
+
+    name: str
+    path: Path
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """One trained network on the board.
+
+    Attributes:
+        record: the record itself.
+        path: where it was read from; never shown.
+        digest: SHA-256 of the file.
+        eps: ε as an exact fraction.
+        created: when the battery ran, in UTC.
+        outcomes: bool [n], which test images no attack broke; None when the arrays are not there.
+        figures: the pictures beside the record, by name.
+    """
+
+    record: Record
+    path: Path
+    digest: str
+    eps: Fraction
+    created: datetime
+    outcomes: np.ndarray | None
+    figures: tuple[Figure, ...]
+
+
+def read_result(path: Path) -> Result:
+    """Read a record, its worst-case outcomes and its figures.
+
+    Raises:
+        UserError: when the record is unreadable or invalid, or its arrays contradict it.
+    """
+    if path.is_dir():
+        path = path / "record.json"
+    record = load_record(path)
+    return Result(
+        record=record,
+        path=path,
+        digest=sha256(path),
+        eps=exact_eps(path, record),
+        created=created_at(path, record),
+        outcomes=_outcomes(path, record),
+        figures=_figures(path.parent / "figures"),
+    )
+
+
+def read_results(paths: Iterable[Path], *, strict: bool = True) -> tuple[list[Result], list[str]]:
+    """Read many records in an order that does not depend on where they lie.
+
+    Args:
+        paths: `record.json` files, or the folders that hold them.
+        strict: stop at the first unreadable record; otherwise leave it out and return a warning.
+
+    Returns:
+        The results without exact copies, sorted by digest, and the warnings.
+
+    Raises:
+        UserError: with `strict`, for the first unreadable record, naming it.
+    """
+    found: dict[str, Result] = {}
+    warnings = []
+    for path in sorted(set(paths)):
+        try:
+            result = read_result(path)
+        except UserError as error:
+            if strict:
+                raise
+            warnings.append(str(error))
+            continue
+        copy = found.get(result.digest)
+        if copy is None or (copy.outcomes is None and result.outcomes is not None):
+            found[result.digest] = result
+    return [found[digest] for digest in sorted(found)], warnings
+
+
+def exact_eps(path: Path, record: Record) -> Fraction:
+    """The record's ε as an exact fraction.
+
+    Raises:
+        UserError: when ε is no number above zero.
+    """
+    try:
+        eps = Fraction(record.threat.eps.replace(" ", ""))
+    except (ValueError, ZeroDivisionError):
+        eps = Fraction(0)
+    if eps <= 0:
+        raise UserError(f"{path}: threat.eps must be a number above 0 such as 8/255, got {record.threat.eps!r}")
+    return eps
+
+
+def created_at(path: Path, record: Record) -> datetime:
+    """When the record was made, in UTC; a time without zone is taken as UTC.
+
+    Raises:
+        UserError: when the time is not ISO 8601.
+    """
+    text = record.provenance.created
+    try:
+        created = datetime.fromisoformat(text)
+        return created.replace(tzinfo=UTC) if created.tzinfo is None else created.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise UserError(
+            f"{path}: provenance.created must be ISO 8601 such as 2025-01-31T12:00:00Z, got {text!r}"
+        ) from None
+
+
+def read_arrays(path: Path, record: Record, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+    """The per-example arrays that lie beside a record and that the record vouches for.
+
+    Args:
+        path: the record's JSON file.
+        record: what it holds; `files["arrays"]` names the archive and its hash.
+        names: which arrays to read; None reads all.
+
+    Returns:
+        The arrays by name; empty when the record names no archive or it is not there.
+
+    Raises:
+        UserError: when the archive lies outside the record's folder, has changed, or cannot be read.
+    """
+    file = record.files.get("arrays")
+    if file is None:
+        return {}
+    if not is_beside(file.path):
+        raise UserError(f"{path}: files.arrays must lie in the record's own folder, got {file.path!r}")
+    archive = path.parent / file.path
+    if not archive.is_file():
+        return {}
+    if sha256(archive) != file.sha256:
+        raise UserError(f"{path}: its arrays file {file.path} has changed since the record was written")
+    try:
+        with np.load(archive, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in names or arrays.files if name in arrays.files}
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise UserError(f"{archive} is not a readable npz archive ({error})") from error
+
+
+def is_beside(path: str) -> bool:
+    """Whether a path named in a record stays inside the record's folder."""
+    parts = PurePosixPath(path.replace("\\", "/"))
+    return bool(path) and not parts.is_absolute() and ".." not in parts.parts and ":" not in path
+
+
+def _outcomes(path: Path, record: Record) -> np.ndarray | None:
+    outcomes = read_arrays(path, record, [WORST_CASE]).get(WORST_CASE)
+    score = record.metrics.get(WORST_CASE)
+    if outcomes is None or score is None or score.value is None:
+        return None
+    n = record.dataset.evaluated_size
+    if outcomes.dtype != bool or outcomes.shape != (n,):
+        raise UserError(
+            f"{path}: array {WORST_CASE} must be bool [{n}], got {outcomes.dtype} {list(outcomes.shape)}"
+        )
+    if n == 0 or abs(outcomes.mean() - score.value) > 0.5 / n:
+        raise UserError(f"{path}: array {WORST_CASE} does not give the score {score.value} of the record")
+    return outcomes
+
+
+def _figures(folder: Path) -> tuple[Figure, ...]:
+    figures = []
+    # A link could point at anything on the machine that builds the site.
+    for path in sorted(folder.glob("*.png")) if not folder.is_symlink() else []:
+        if path.is_symlink() or not path.is_file():
+            continue
+        with path.open("rb") as stream:
+            head = stream.read(24)
+        if len(head) == 24 and head.startswith(PNG_SIGNATURE):
+            width, height = (int.from_bytes(head[at : at + 4], "big") for at in (16, 20))
+            figures.append(Figure(path.stem, path, width, height))
+    return tuple(figures)

@@ -1,0 +1,146 @@
+"""Words and numbers as the pages show them, and names that are safe in a path."""
+
+import hashlib
+import json
+import re
+import unicodedata
+from typing import Any
+
+TITLES = {
+    "clean_accuracy": "Clean accuracy",
+    "robust_accuracy/fgsm": "FGSM",
+    "robust_accuracy/bim": "BIM",
+    "robust_accuracy/pgd20": "PGD-20",
+    "robust_accuracy/pgd100": "PGD-100",
+    "robust_accuracy/cw": "C&W",
+    "robust_accuracy/autoattack": "AutoAttack",
+    "robust_accuracy/worst_case": "Worst case",
+    "prs_ratio": "PRS ratio",
+    "inclusion_ratio": "Inclusion ratio",
+    "inclusion_ratio/true_label": "Inclusion ratio, regions of the true class",
+    "inclusion_ratio/pred_label": "Inclusion ratio, regions of the predicted class",
+    "region_health/live_units": "Live units",
+    "region_health/entropy": "Region entropy",
+    "region_health/purity": "Region label purity",
+    "detection_auc": "Detection AUC, literal",
+    "detection_auc_calibrated": "Detection AUC, calibrated",
+    "detection/tpr_at_5fpr": "Detected at 5 % false alarms",
+    "detection/recovery": "Labels recovered after detection",
+    "time_per_epoch": "Time per epoch",
+    "time_per_epoch_ratio": "Time per epoch, relative to standard training",
+}
+
+NORMS = {"linf": "ℓ∞", "l2": "ℓ2"}
+
+SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def slug(text: str, limit: int = 48) -> str:
+    """A lower-case name of letters, digits and single hyphens; "x" when nothing else is left.
+
+    Two texts can share a slug, so a file name adds `short_hash` of what it stands for.
+    """
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain)[:limit].strip("-") or "x"
+
+
+def short_hash(value: Any) -> str:
+    """Eight hex digits that identify any JSON value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def dataset_label(name: str) -> str:
+    """The name of a data set without the folders in front of it ("imagefolder:/a/b" → "imagefolder:b")."""
+    kind, colon, path = name.partition(":")
+    last = re.split(r"[\\/]", (path if colon else kind).rstrip("\\/"))[-1]
+    return kind + colon + last if colon else last
+
+
+def metric_title(metric: str) -> str:
+    """The title of a metric; one that is not known keeps its own name."""
+    return TITLES.get(metric, metric)
+
+
+def is_percent(metric: str, unit: str) -> bool:
+    """Accuracies are shown in per cent, every other fraction as it is."""
+    return unit == "fraction" and metric.split("/")[0] in ("clean_accuracy", "robust_accuracy")
+
+
+def unit_shown(metric: str, unit: str) -> str:
+    """The unit a reader sees beside the number."""
+    return "%" if is_percent(metric, unit) else unit
+
+
+def quantity(value: float, metric: str, unit: str) -> str:
+    """A value with as many digits as its unit deserves."""
+    if is_percent(metric, unit):
+        return minus(f"{100 * value:.1f}")
+    if metric == "time_per_epoch_ratio":
+        return minus(f"{value:.2f}×") if abs(value) < 1e4 else number(value) + "×"
+    return number(value, 3 if unit in ("fraction", "AUC", "nats", "ratio") else None)
+
+
+def interval(low: float | None, high: float | None, metric: str, unit: str) -> str:
+    """An interval as "51.2–57.4"; empty when it is not known."""
+    if low is None or high is None:
+        return ""
+    dash = "–" if low >= 0 else " to "
+    return f"{quantity(low, metric, unit).rstrip('×')}{dash}{quantity(high, metric, unit)}"
+
+
+def number(value: float, decimals: int | None = None) -> str:
+    """A number for reading: `decimals` digits after the point, or three or more significant ones."""
+    size = abs(value)
+    if size >= 1e15 or 0 < size < 1e-3:
+        mantissa, exponent = f"{value:.1e}".split("e")
+        return minus(mantissa) + "×10" + str(int(exponent)).translate(SUPERSCRIPT)
+    if decimals is not None and size < 1000:
+        return minus(f"{value:.{decimals}f}")
+    if float(value).is_integer() or size >= 1000:
+        return minus(f"{value:,.0f}")
+    return minus(f"{value:.3g}")
+
+
+def minus(text: str) -> str:
+    """The same with a real minus sign, and none before zero."""
+    if text.startswith("-"):
+        return text[1:] if not re.search(r"[1-9]", text) else "−" + text[1:]
+    return text
+
+
+def plain(value: Any) -> str:
+    """A hyper-parameter or setting as short text."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "none"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} = {plain(item)}" for key, item in sorted(value.items()))
+    if isinstance(value, list | tuple):
+        return ", ".join(plain(item) for item in value)
+    return str(value)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as "8.4 s", "12 min" or "3.1 h"."""
+    if seconds < 120:
+        return f"{number(seconds)} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
+
+
+def memory(size: int) -> str:
+    """Bytes as "1.4 GiB" or "310 MiB"."""
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
+
+
+def count(n: int, noun: str) -> str:
+    """A number and its noun: "1 seed", "1,200 images", "2 entries"."""
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{n:,} {noun if n == 1 else plural}"
+
+
+def quarter(text: str) -> str:
+    """A hash in short, for reading."""
+    return text[:12]

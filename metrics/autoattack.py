@@ -1,0 +1,56 @@
+"""Robust accuracy under AutoAttack."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+from bench.core.attacks.autoattack import autoattack
+
+from bench.core.record import Score, Value
+from metrics.base import Arrays, Evaluation, Metric
+
+
+class AutoAttack(Metric):
+    """Share of the attacked test images that survive AutoAttack (Croce & Hein 2020), through `pyautoattack`.
+
+    Args:
+        version: "standard" (APGD-CE, targeted APGD-DLR, targeted FAB, Square), "plus" or "rand".
+        seed: as the package's own `seed`.
+        batch_size: as the package's own; with both equal the images are the package's, bit for bit.
+    """
+
+    name: ClassVar[str] = "robust_accuracy/autoattack"
+
+    def __init__(self, version: str = "standard", seed: int = 0, batch_size: int = 250) -> None:
+        self.version, self.seed, self.batch_size = version, seed, batch_size
+
+    def settings(self) -> dict[str, Value]:
+        """Version, seed and batch size."""
+        return {"version": self.version, "seed": self.seed, "batch_size": self.batch_size}
+
+    def measure(self, evaluation: Evaluation) -> Arrays:
+        """Per image: still right [n], and the stage that broke it [n]; stages that could not run."""
+        result = autoattack(
+            evaluation.classifier,
+            evaluation.images,
+            evaluation.labels,
+            evaluation.threat,
+            version=self.version,
+            seed=self.seed,
+            batch_size=self.batch_size,
+            state_path=evaluation.scratch / "autoattack.pt" if evaluation.scratch else None,
+            progress=evaluation.progress,
+        )
+        evaluation.forwards += result.forwards
+        evaluation.backwards += result.backwards
+        skipped = [f"{stage}: {reason}" for stage, reason in result.skipped.items()]
+        return {
+            "right": (~result.broken).cpu().numpy(),
+            "stage": np.asarray(result.stage, dtype=np.str_),
+            "skipped": np.asarray(skipped, dtype=np.str_),
+        }
+
+    def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
+        """Robust accuracy with its interval; the reason names stages that could not run."""
+        skipped = "; ".join(map(str, arrays["skipped"]))
+        return {self.name: self.proportion(arrays["right"], f"left out: {skipped}" if skipped else "")}

@@ -1,0 +1,153 @@
+"""What a metric is: `measure` gives arrays, `reduce` turns them into scores."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.core.classifier import AnyClassifier
+from bench.core.data import Dataset, Split
+from bench.core.progress import Progress
+from bench.core.randomness import make_generator
+from bench.core.record import Curve, Score, Value
+from bench.core.statistics import wilson
+from bench.core.threat import Threat
+
+Arrays = dict[str, np.ndarray]
+
+
+class NotMeasurable(Exception):
+    """This network or data set has no such quantity; the message becomes the reason in the record."""
+
+
+@dataclass
+class Evaluation:
+    """One classifier under one battery: what every metric is given.
+
+    Attributes:
+        classifier: in eval mode, on `device`, float32.
+        dataset: on `device`; a metric may read training and test images, never change them.
+        threat: norm and ε of this evaluation.
+        images, labels: the test images the attacks run on, float32 [n, C, H, W] in [0, 1], and int64 [n].
+        test_index: their positions in `dataset.test` [n].
+        seed: base of every random draw; use `generator(name)`.
+        batch_size: images to push through the network at once.
+        progress: where bars go.
+        measured: arrays of the metrics that already ran, by metric name.
+        history: one row an epoch of the training; empty for a network trained elsewhere.
+        scratch: a folder in which a long metric may keep its progress, or None.
+        forwards, backwards: counters, in images; metrics and attacks add to them.
+    """
+
+    classifier: AnyClassifier
+    dataset: Dataset
+    threat: Threat
+    images: Tensor
+    labels: Tensor
+    test_index: Tensor
+    seed: int = 0
+    batch_size: int = 500
+    progress: Progress = field(default_factory=Progress)
+    measured: dict[str, Arrays] = field(default_factory=dict)
+    history: Sequence[Mapping[str, float | int | str | None]] = ()
+    scratch: Path | None = None
+    forwards: int = 0
+    backwards: int = 0
+
+    @property
+    def device(self) -> torch.device:
+        """Where classifier and data live."""
+        return self.images.device
+
+    def generator(self, name: str) -> torch.Generator:
+        """A private CPU generator for one purpose, the same at every run of this evaluation."""
+        return make_generator(self.seed, "evaluation", name)
+
+    def features(self, split: Split, name: str) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Stream (features Z [B, D], logits [B, K], labels [B]) over a split, without gradient.
+
+        Raises:
+            NotMeasurable: when the network has no final linear layer to read features from.
+        """
+        if self.classifier.site == "none":
+            raise NotMeasurable("the network's last operation is no linear layer, so it has no feature layer")
+        with torch.no_grad(), self.progress.task(name, len(split)) as task:
+            for start in range(0, len(split), self.batch_size):
+                images, labels = split.batch(slice(start, start + self.batch_size))
+                logits, features = self.classifier.forward_with_features(images)
+                self.forwards += len(images)
+                yield features, logits, labels
+                task.advance(len(images))
+
+
+class Metric(ABC):
+    """A quantity measured on a trained classifier.
+
+    A concrete metric is one short file. `measure` runs once, its arrays are kept beside the record and let a
+    killed evaluation go on; `reduce` is cheap and pure. Add a class attribute for each constant below.
+
+    Attributes:
+        name: what `bench list metrics` shows and the key of the main score.
+        unit: of the main score: "fraction", "AUC", "seconds", "ratio", "nats", "count".
+        higher_is_better: True, False, or None where neither direction is better.
+        bounds: the smallest and largest value the main score can take.
+        needs: names of metrics that must have run before.
+    """
+
+    name: ClassVar[str] | str
+    unit: ClassVar[str] = "fraction"
+    higher_is_better: ClassVar[bool | None] = True
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    needs: tuple[str, ...] = ()
+
+    @abstractmethod
+    def measure(self, evaluation: Evaluation) -> Arrays:
+        """Compute the arrays: per-example values, or counts that `reduce` can work from.
+
+        Raises:
+            NotMeasurable: when the quantity is not defined here.
+        """
+
+    def settings(self) -> dict[str, Value]:
+        """What the battery's protocol card says about this metric: every choice that changes the number."""
+        return {}
+
+    @abstractmethod
+    def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
+        """Turn the arrays into scores, by score name; the main one is called `self.name`."""
+
+    def curves(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Curve]:
+        """Curves to draw on the entry page; none by default."""
+        return {}
+
+    def proportion(self, right: np.ndarray, reason: str = "") -> Score:
+        """The share of true values in a bool array [n], with its Wilson interval."""
+        n = len(right)
+        if n == 0:
+            return self.score(None, n=0, reason=reason or "no example to measure on")
+        successes = int(np.count_nonzero(right))
+        return self.score(successes / n, *wilson(successes, n), n=n, reason=reason)
+
+    def score(
+        self,
+        value: float | None,
+        low: float | None = None,
+        high: float | None = None,
+        n: int | None = None,
+        reason: str = "",
+    ) -> Score:
+        """A `Score` with this metric's unit and direction."""
+        return Score(
+            value=value,
+            low=low,
+            high=high,
+            n=n,
+            unit=self.unit,
+            higher_is_better=self.higher_is_better,
+            reason=reason,
+        )

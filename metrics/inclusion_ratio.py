@@ -1,0 +1,54 @@
+"""How many test images fall into decision regions that training images populate."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+
+from bench.core.data import Split
+from bench.core.record import Score
+from bench.core.regions import Patterns, membership, pack, within_class
+from metrics.base import Arrays, Evaluation, Metric
+
+
+class InclusionRatio(Metric):
+    """Share of the test set whose sign pattern occurs in the training set (P1 §3.3), with Wilson intervals.
+
+    `inclusion_ratio` asks for any training image, `/true_label` for one of the test image's class, and
+    `/pred_label` for one of the class it is predicted as. Networks that include more tend to be robust (P1).
+    """
+
+    name: ClassVar[str] = "inclusion_ratio"
+
+    def measure(self, evaluation: Evaluation) -> Arrays:
+        """Per test image [N], whether its region is populated: at all, by its class, by its predicted class.
+
+        Raises:
+            NotMeasurable: when the network has no feature layer.
+        """
+        train, _, classes = _read(evaluation, evaluation.dataset.train, "regions of the training set")
+        test, predicted, labels = _read(evaluation, evaluation.dataset.test, "regions of the test set")
+        of_class = within_class(train, classes)
+        return {
+            "included": membership(test, train),
+            "included_true_label": membership(within_class(test, labels), of_class),
+            "included_pred_label": membership(within_class(test, predicted), of_class),
+        }
+
+    def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
+        """The three shares."""
+        return {
+            "inclusion_ratio": self.proportion(arrays["included"]),
+            "inclusion_ratio/true_label": self.proportion(arrays["included_true_label"]),
+            "inclusion_ratio/pred_label": self.proportion(arrays["included_pred_label"]),
+        }
+
+
+def _read(evaluation: Evaluation, split: Split, task: str) -> tuple[Patterns, np.ndarray, np.ndarray]:
+    """Packed patterns, predicted and true labels of a split."""
+    batches = [
+        (pack(features), logits.argmax(dim=1).cpu().numpy(), labels.cpu().numpy())
+        for features, logits, labels in evaluation.features(split, task)
+    ]
+    patterns, predicted, labels = map(np.concatenate, zip(*batches, strict=True))
+    return patterns, predicted, labels

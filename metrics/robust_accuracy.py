@@ -1,0 +1,51 @@
+"""Accuracy on images that one of our own attacks has perturbed."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from bench.core.attacks import ATTACKS
+from bench.core.record import Score, Value
+from metrics.base import Arrays, Evaluation, Metric
+
+
+class RobustAccuracy(Metric):
+    """Share of the attacked test images that stay correct under one attack, with a Wilson interval.
+
+    An image counts as broken when any iterate was misclassified; one that is wrong to begin with is broken too.
+
+    Args:
+        attack: a name of `bench.core.attacks.ATTACKS`.
+    """
+
+    def __init__(self, attack: str) -> None:
+        self.attack = ATTACKS[attack]
+        self.name = f"robust_accuracy/{attack}"
+
+    def settings(self) -> dict[str, Value]:
+        """The attack's settings."""
+        return self.attack.settings()
+
+    def measure(self, evaluation: Evaluation) -> Arrays:
+        """Per image: still right [n], the step that broke it [n], zero input gradient [n]; the loss by step."""
+        result = self.attack(
+            evaluation.classifier,
+            evaluation.images,
+            evaluation.labels,
+            evaluation.threat,
+            evaluation.generator(self.name),
+            batch_size=evaluation.batch_size,
+            progress=evaluation.progress,
+        )
+        evaluation.forwards += result.forwards
+        evaluation.backwards += result.backwards
+        return {
+            "right": (~result.broken).cpu().numpy(),
+            "step": result.step.cpu().numpy(),
+            "zero_gradient": result.zero_gradient.cpu().numpy(),
+            "loss": np.asarray(result.loss, dtype=np.float64),
+        }
+
+    def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
+        """Robust accuracy with its interval."""
+        return {self.name: self.proportion(arrays["right"])}

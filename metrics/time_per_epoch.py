@@ -1,0 +1,57 @@
+"""Seconds an epoch of training takes, and the ratio to standard training."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+
+from bench.core.record import Score
+from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
+
+
+class TimePerEpoch(Metric):
+    """Median seconds per epoch without the first, evaluation left out, device synchronised.
+
+    The ratio divides each epoch by the seconds of a standard epoch measured in the same process.
+    """
+
+    name: ClassVar[str] = "time_per_epoch"
+    unit: ClassVar[str] = "seconds"
+    higher_is_better: ClassVar[bool | None] = False
+    bounds: ClassVar[tuple[float, float]] = (0.0, float("inf"))
+
+    def measure(self, evaluation: Evaluation) -> Arrays:
+        """Seconds of each epoch [E], and of a standard epoch in the same process [E].
+
+        Raises:
+            NotMeasurable: for a network trained elsewhere, or in a single epoch.
+        """
+        if not evaluation.history:
+            raise NotMeasurable("the network was not trained here")
+        rows = evaluation.history[1:]
+        if not rows:
+            raise NotMeasurable("a single epoch, and the first does not count")
+        return {
+            "seconds": np.array([row["seconds"] for row in rows], dtype=np.float64),
+            "standard_seconds": np.array([row["standard_seconds"] for row in rows], dtype=np.float64),
+        }
+
+    def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
+        """Both medians, each with the quartiles of the epochs as its interval."""
+        ratio = arrays["seconds"] / arrays["standard_seconds"]
+        quartiles = "interval: quartiles over epochs"
+        return {
+            name: Score(
+                value=float(np.median(values)),
+                low=float(np.quantile(values, 0.25)),
+                high=float(np.quantile(values, 0.75)),
+                n=len(values),
+                unit=unit,
+                higher_is_better=False,
+                reason=quartiles,
+            )
+            for name, values, unit in (
+                ("time_per_epoch", arrays["seconds"], "seconds"),
+                ("time_per_epoch_ratio", ratio, "ratio"),
+            )
+        }

@@ -1,0 +1,34 @@
+"""Accuracy against whichever attack does best on each image."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+
+from bench.core.record import Score
+from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
+
+
+class WorstCase(Metric):
+    """Share of the attacked test images that survive every attack of the battery at the threat's ε."""
+
+    name: ClassVar[str] = "robust_accuracy/worst_case"
+
+    def measure(self, evaluation: Evaluation) -> Arrays:
+        """Per image whether every attack left it right [n].
+
+        Raises:
+            NotMeasurable: when no attack ran.
+        """
+        attacks = [
+            arrays["right"]
+            for name, arrays in evaluation.measured.items()
+            if name.startswith("robust_accuracy/")
+        ]
+        if not attacks:
+            raise NotMeasurable("no attack ran")
+        return {"right": np.logical_and.reduce(attacks)}
+
+    def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
+        """Robust accuracy with its interval."""
+        return {self.name: self.proportion(arrays["right"])}
