@@ -6,7 +6,7 @@ from typing import Any
 
 from bench.battery import BATTERIES
 from bench.core.attacks import ATTACKS
-from bench.core.data import DATASETS, defaults
+from bench.core.data import DATASETS, defaults_of
 from bench.core.models import MODELS
 from bench.core.plugins import Registry
 from bench.core.space import Choice, LogUniform, Range
@@ -60,7 +60,7 @@ def _datasets() -> str:
 
 
 def _defaults(name: str) -> str:
-    chosen = defaults(name)
+    chosen = defaults_of(name)
     return f"[{chosen.threat}, {chosen.epochs} epochs, {chosen.trials} trials]"
 
 

@@ -223,7 +223,7 @@ def leaderboard_build(records: Path | None, tracking: str | None, out: Path, qui
 
     from bench.core.record import find_records
     from bench.tracking import fetch_records, load_settings
-    from leaderboards import build
+    from leaderboards.build import build
 
     if records and tracking:
         raise UserError("give --records or --tracking, not both")
@@ -343,9 +343,10 @@ def _progress(quiet: bool | None) -> "Progress":
 
 
 def _tracker(uri: str | None, progress: "Progress") -> Any:
-    from bench.tracking import make_tracker
+    from bench.tracking import NullTracker, Tracker, load_settings
 
-    return make_tracker(uri, progress.say)
+    settings = load_settings(uri)
+    return Tracker(settings, progress.say) if settings else NullTracker()
 
 
 def _print_paths(paths: list[Path], as_json: bool | None) -> None:

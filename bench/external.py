@@ -12,7 +12,7 @@ from bench.checkpoint import fill, load_weights
 from bench.config import identity
 from bench.core.attacks.state import evaluating
 from bench.core.classifier import AnyClassifier, WrappedClassifier
-from bench.core.data import Dataset, defaults, load
+from bench.core.data import Dataset, defaults_of, load
 from bench.core.errors import UserError
 from bench.core.files import sha256
 from bench.core.models import build
@@ -59,7 +59,7 @@ def evaluate_checkpoint(
     weights = load_weights(checkpoint) if checkpoint else None
     chosen = make_battery(battery or "quick")
     name = dataset or "digits"
-    radius = Threat.parse(threat or defaults(name).threat)
+    radius = Threat.parse(threat or defaults_of(name).threat)
     data = load(
         name,
         data_dir=data_dir,

@@ -15,7 +15,7 @@ from bench import provenance
 from bench.battery import Battery, make_battery
 from bench.config import RunConfig, identity
 from bench.core import record as schema
-from bench.core.data import defaults, fingerprint, load
+from bench.core.data import defaults_of, fingerprint, load
 from bench.core.errors import UserError
 from bench.core.files import write_json
 from bench.core.progress import Progress
@@ -32,7 +32,7 @@ from bench.train import Diverged, measure_standard_epoch
 from bench.version import __version__
 from defenses import get as get_defense
 from defenses.base import Training
-from leaderboards import build as build_site
+from leaderboards.build import build as build_site
 
 
 class Tracker(Protocol):
@@ -98,7 +98,7 @@ def resolve(config: RunConfig) -> Job:
         test_size=config.test_size,
         image_size=config.image_size,
     ).to(device)
-    usual = defaults(config.dataset)
+    usual = defaults_of(config.dataset)
     plan = Plan(
         defense=defense,
         fixed={name: chosen.hyperparameters()[name] for name in config.set},

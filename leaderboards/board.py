@@ -7,111 +7,11 @@ from functools import cached_property
 from itertools import groupby
 from typing import Any
 
-from leaderboards.charts import Chart, Dot, Interval, scatter_chart
-from leaderboards.entry import Entry, Summary, board_identity, group
+from leaderboards.columns import COLUMNS, PARTS, Column
+from leaderboards.entry import Entry, board_identity, group
 from leaderboards.rank import Rank, order, rank
 from leaderboards.result import WORST_CASE, Result
-from leaderboards.text import NORMS, dataset_label, is_percent, plain, short_hash, slug
-
-
-@dataclass(frozen=True)
-class Column:
-    """A metric's place in the table.
-
-    Attributes:
-        metric: its name in the record.
-        title: the words over the column.
-        spanner: the words over it and its neighbours; "" for none.
-        part: which columns are shown and hidden together.
-        better: "higher" or "lower"; "" where neither is better.
-        meaning: one sentence for readers.
-    """
-
-    metric: str
-    title: str
-    spanner: str
-    part: str
-    better: str
-    meaning: str
-
-
-COLUMNS = (
-    Column("clean_accuracy", "Clean %", "", "", "higher", "Accuracy on unchanged test images."),
-    *(
-        Column(
-            f"robust_accuracy/{attack}",
-            title,
-            "Accuracy under attack, %",
-            "attacks",
-            "higher",
-            f"Share of the attacked test images that {title} does not break.",
-        )
-        for attack, title in (
-            ("fgsm", "FGSM"),
-            ("bim", "BIM"),
-            ("pgd20", "PGD-20"),
-            ("pgd100", "PGD-100"),
-            ("cw", "C&W"),
-            ("autoattack", "AutoAttack"),
-        )
-    ),
-    Column(WORST_CASE, "Worst case %", "", "", "higher", "Share of the attacked test images that no attack breaks."),
-    Column(
-        "prs_ratio",
-        "PRS ratio",
-        "Decision regions",
-        "regions",
-        "",
-        "Decision regions that hold training images, divided by the number of training images.",
-    ),
-    Column(
-        "inclusion_ratio",
-        "Inclusion",
-        "Decision regions",
-        "regions",
-        "",
-        "Share of the test images that fall into a region which holds training images.",
-    ),
-    Column(
-        "detection_auc",
-        "Literal",
-        "Detection AUC",
-        "detection",
-        "higher",
-        "How well the curvature test tells attacked images from clean ones, as the paper writes it.",
-    ),
-    Column(
-        "detection_auc_calibrated",
-        "Calibrated",
-        "Detection AUC",
-        "detection",
-        "higher",
-        "The same with the test's direction and threshold calibrated.",
-    ),
-    Column(
-        "time_per_epoch",
-        "Seconds",
-        "Time per epoch",
-        "time",
-        "lower",
-        "Median over the epochs, on the hardware that the entry names.",
-    ),
-    Column(
-        "time_per_epoch_ratio",
-        "Ratio",
-        "Time per epoch",
-        "time",
-        "lower",
-        "Time per epoch relative to standard training, measured in the same process.",
-    ),
-)
-
-PARTS = {
-    "attacks": "Single attacks",
-    "regions": "Decision regions",
-    "detection": "Detection",
-    "time": "Time",
-}
+from leaderboards.text import NORMS, dataset_label, plain, short_hash, slug
 
 
 @dataclass(frozen=True)
@@ -159,7 +59,9 @@ class Board:
     @cached_property
     def eps(self) -> str:
         """ε as it was written; the shortest way where entries write the same number differently."""
-        return min((result.record.threat.eps.strip() for result in self.results), key=lambda eps: (len(eps), eps))
+        return min(
+            (result.record.threat.eps.strip() for result in self.results), key=lambda eps: (len(eps), eps)
+        )
 
     @property
     def radius(self) -> float:
@@ -189,7 +91,11 @@ class Board:
     @cached_property
     def columns(self) -> tuple[Column, ...]:
         """The columns that at least one entry has a value for, and always the one it is sorted by."""
-        return tuple(c for c in COLUMNS if c.metric == WORST_CASE or any(map(_has(c.metric), self.entries)))
+        return tuple(
+            c
+            for c in COLUMNS
+            if c.metric == WORST_CASE or any(_has(entry, c.metric) for entry in self.entries)
+        )
 
     @property
     def empty_columns(self) -> tuple[Column, ...]:
@@ -199,7 +105,9 @@ class Board:
     @property
     def spanners(self) -> list[tuple[str, str, list[Column]]]:
         """Neighbouring columns under one heading: heading, part and columns."""
-        return [(*key, list(found)) for key, found in groupby(self.columns, key=lambda c: (c.spanner, c.part))]
+        return [
+            (*key, list(found)) for key, found in groupby(self.columns, key=lambda c: (c.spanner, c.part))
+        ]
 
     @property
     def parts(self) -> dict[str, str]:
@@ -249,43 +157,10 @@ class Board:
     @property
     def compares_intervals(self) -> bool:
         """Whether some place was decided by intervals, for want of per-image outcomes."""
-        return any(entry.worst_case and entry.outcomes is None for entry in self.entries) and len(self.entries) > 1
-
-    @cached_property
-    def charts(self) -> list[Chart]:
-        """Robust accuracy against what it costs, and against the PRS ratio."""
-        plans: tuple[tuple[str, str, str, str, bool, bool], ...] = (
-            ("clean_accuracy", "Robust against clean accuracy", "Clean accuracy, %", "accuracy", True, False),
-            ("time_per_epoch", "Robust accuracy against training time", "Seconds per epoch", "time", False, False),
-            ("prs_ratio", "Robust accuracy against the PRS ratio", "PRS ratio", "PRS ratio", False, True),
+        return (
+            any(entry.worst_case and entry.outcomes is None for entry in self.entries)
+            and len(self.entries) > 1
         )
-        charts = []
-        for metric, title, x_label, word, front, trend in plans:
-            dots = self._dots(metric)
-            if len(dots) > 1:
-                charts.append(
-                    scatter_chart(
-                        title,
-                        f"{len(dots)} entries: worst-case accuracy against {word}, one point an entry, "
-                        "bars are 95 % intervals.",
-                        dots,
-                        x_label,
-                        "Worst-case accuracy, %",
-                        front=front,
-                        trend=trend,
-                    )
-                )
-        return charts
-
-    def _dots(self, metric: str) -> list[Dot]:
-        dots = []
-        for entry in self.entries:
-            x, y = entry.scores.get(metric), entry.worst_case
-            if x is not None and x.mean is not None and y is not None and y.mean is not None:
-                scale = 100 if is_percent(metric, x.unit) else 1
-                intervals = _interval(x, scale), _interval(y, 100)
-                dots.append(Dot(entry.defense.name, entry.model, scale * x.mean, 100 * y.mean, *intervals))
-        return dots
 
 
 def make_boards(results: Iterable[Result]) -> list[Board]:
@@ -300,12 +175,8 @@ def make_boards(results: Iterable[Result]) -> list[Board]:
     return sorted(boards, key=lambda b: (b.dataset, b.norm, b.radius, b.battery, b.version, -b.n, b.page))
 
 
-def _has(metric: str) -> Any:
-    return lambda entry: metric in entry.scores and entry.scores[metric].mean is not None
-
-
-def _interval(score: Summary, scale: float) -> Interval | None:
-    return None if score.low is None or score.high is None else (scale * score.low, scale * score.high)
+def _has(entry: Entry, metric: str) -> bool:
+    return metric in entry.scores and entry.scores[metric].mean is not None
 
 
 def _difference(entry: Entry, similar: list[Entry]) -> str:
@@ -321,5 +192,7 @@ def _difference(entry: Entry, similar: list[Entry]) -> str:
 
 def _settings(entry: Entry) -> dict[str, str]:
     training = entry.record.training
-    recipe = {**training.recipe, "precision": training.precision} if training else {}
+    recipe: dict[str, Any] = {}
+    if training:
+        recipe = {**training.recipe, "epochs": training.epochs, "precision": training.precision}
     return {name: plain(value) for name, value in {**recipe, **entry.defense.hyperparameters}.items()}

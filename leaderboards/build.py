@@ -80,7 +80,9 @@ def _write(folder: Path, boards: list[Board], pages: Pages) -> None:
                 _copy(result.path, folder / "records" / record_file(result))
             for result in entry.results:
                 _copy_figures(result, folder / "figures")
-    listing = [{"title": f"{b.dataset}, {b.threat}", **b.identity, "page": f"boards/{b.page}"} for b in boards]
+    listing = [
+        {"title": f"{b.dataset}, {b.threat}", **b.identity, "page": f"boards/{b.page}"} for b in boards
+    ]
     write_json(folder / "site.json", {"generator": GENERATOR, "version": __version__, "boards": listing})
 
 
@@ -99,7 +101,9 @@ def _check_place(out: Path, paths: Iterable[Path]) -> None:
         raise UserError(f"{out} exists and is not a leaderboard site; give a new or an empty folder")
     for path in paths:
         if path.resolve().is_relative_to(out.resolve()):
-            raise UserError(f"{path} lies inside {out}, which the new site would replace; give another folder")
+            raise UserError(
+                f"{path} lies inside {out}, which the new site would replace; give another folder"
+            )
 
 
 def _is_site(folder: Path) -> bool:

@@ -4,18 +4,28 @@ Nothing here depends on time, chance or fonts, so the same numbers give the same
 classes (`s0` …) that the style sheet gives a value for either theme; shape and dash differ as well.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
+from leaderboards.axes import (
+    BOTTOM,
+    HEIGHT,
+    LEFT,
+    RIGHT,
+    TOP,
+    WIDTH,
+    Frame,
+    Label,
+    Path,
+    is_number,
+    marker_shape,
+    position,
+    style_class,
+)
 from leaderboards.text import number
 
-WIDTH, HEIGHT = 480, 300
-LEFT, RIGHT, TOP, BOTTOM = 50, 466, 30, 254
-STYLES = 8
 CHARACTER = 6.6  # width of a label's letter; only keeps labels apart
 
 Interval = tuple[float, float]
@@ -27,13 +37,13 @@ class Series:
 
     Attributes:
         name: what it shows; lines of one name share a style and a place in the legend.
-        points: (x, y) in the order of x; the line is broken where y is None.
+        points: (x, y) in the order of x; those that are no finite number are left out.
         intervals: the 95 % interval of each point, where known.
         detail: what tells it from others of its name ("seed 1").
     """
 
     name: str
-    points: Sequence[tuple[float, float | None]]
+    points: Sequence[tuple[float, float]]
     intervals: Sequence[Interval | None] = ()
     detail: str = ""
 
@@ -48,26 +58,6 @@ class Dot:
     y: float
     x_interval: Interval | None = None
     y_interval: Interval | None = None
-
-
-@dataclass(frozen=True)
-class Path:
-    """A stroke or a marker: its SVG path, its style class, what kind it is and what it stands for."""
-
-    d: str
-    style: str
-    kind: str
-    title: str = ""
-
-
-@dataclass(frozen=True)
-class Label:
-    """A piece of text at a position."""
-
-    x: str
-    y: str
-    text: str
-    anchor: str = "middle"
 
 
 @dataclass(frozen=True)
@@ -105,38 +95,39 @@ def line_chart(
     Args:
         title: heading of the figure.
         description: one sentence for readers who cannot see it.
-        series: at least one of them with a point that has a value.
+        series: at least one of them with a point.
         x_label, y_label: what the axes show, with the unit.
         mark: an x to mark with an upright line, and its label.
 
     Raises:
-        ValueError: when no series has a value.
+        ValueError: when no series has a point.
     """
     drawn = [_usable(one) for one in series]
     xs = [x for one in drawn for x, _ in one.points] + ([mark[0]] if mark else [])
-    ys = [y for one in drawn for _, y in one.points if y is not None]
+    ys = [y for one in drawn for _, y in one.points]
     ys += [end for one in drawn for interval in one.intervals if interval for end in interval]
     if not ys:
         raise ValueError(f"chart {title!r} has nothing to draw")
-    frame = _Frame(xs, ys)
+    frame = Frame(xs, ys)
     paths: list[Path] = []
     names = list(dict.fromkeys(one.name for one in drawn))
     for one in drawn:
         style = names.index(one.name)
         paths += [
-            Path(frame.line([(x, interval[0]), (x, interval[1])]), _style(style), "bar")
-            for (x, _), interval in zip(one.points, one.intervals, strict=False)
+            Path(frame.line([(x, interval[0]), (x, interval[1])]), style_class(style), "bar")
+            for (x, _), interval in zip(one.points, one.intervals, strict=True)
             if interval
         ]
-        paths += [Path(frame.line(run), _style(style), "line") for run in _runs(one.points) if len(run) > 1]
+        if len(one.points) > 1:
+            paths.append(Path(frame.line(one.points), style_class(style), "line"))
         if len(one.points) <= 30:
-            paths += [frame.marker(x, y, style) for x, y in one.points if y is not None]
+            paths += [frame.marker(x, y, style) for x, y in one.points]
     grid, labels = list(frame.grid), []
     if mark:
         grid.append(Path(frame.line([(mark[0], frame.y.low), (mark[0], frame.y.high)]), "", "mark"))
         anchor = "end" if frame.x.at(mark[0]) > (LEFT + RIGHT) / 2 else "start"
         shift = -5 if anchor == "end" else 5
-        labels.append(Label(_round(frame.x.at(mark[0]) + shift), _round(TOP + 10), mark[1], anchor))
+        labels.append(Label(position(frame.x.at(mark[0]) + shift), position(TOP + 10), mark[1], anchor))
     return Chart(
         title=title,
         description=description,
@@ -175,7 +166,7 @@ def scatter_chart(
     """
     if not dots:
         raise ValueError(f"chart {title!r} has nothing to draw")
-    frame = _Frame(
+    frame = Frame(
         [end for dot in dots for end in (dot.x, *(dot.x_interval or ()))],
         [end for dot in dots for end in (dot.y, *(dot.y_interval or ()))],
     )
@@ -192,18 +183,17 @@ def scatter_chart(
         paths.append(Path(frame.line(line), "", "trend"))
         note = f"Least-squares line over {len(dots)} points: slope {number(slope)}."
     for dot in dots:
-        style = _style(groups.index(dot.group))
+        style = style_class(groups.index(dot.group))
         if dot.x_interval:
             paths.append(Path(frame.line([(end, dot.y) for end in dot.x_interval]), style, "bar"))
         if dot.y_interval:
             paths.append(Path(frame.line([(dot.x, end) for end in dot.y_interval]), style, "bar"))
     for dot in dots:
         paths.append(frame.marker(dot.x, dot.y, groups.index(dot.group), f"{dot.name}, {dot.group}"))
-    header = ("Entry", "Network", x_label, y_label) + (("On the front",) if front else ())
-    rows = [
-        (dot.name, dot.group, number(dot.x, 1), number(dot.y, 1)) + (("yes" if at in best else "no",) if front else ())
-        for at, dot in enumerate(dots)
-    ]
+    header = ("Entry", "Network", x_label, y_label, *(["On the front"] if front else []))
+    rows: list[tuple[str, ...]] = [(dot.name, dot.group, number(dot.x), number(dot.y)) for dot in dots]
+    if front:
+        rows = [(*row, "yes" if at in best else "no") for at, row in enumerate(rows)]
     return Chart(
         title=title,
         description=description,
@@ -239,58 +229,7 @@ def least_squares(points: Sequence[tuple[float, float]]) -> tuple[float, float] 
     return slope, float(y.mean() - slope * x.mean())
 
 
-def is_number(value: Any) -> bool:
-    """Whether a value from a record can be drawn."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
-
-
-def tick_values(low: float, high: float, most: int = 6) -> list[float]:
-    """Round numbers, evenly spaced by 1, 2, 2.5 or 5 times a power of ten, that enclose both ends.
-
-    Args:
-        low, high: the ends, low < high.
-        most: about how many steps to take at most.
-    """
-    rough = (high - low) / most
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * (1 - 1e-9))
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [float(f"{at * step:.12g}") for at in range(first, last + 1)]
-
-
-class _Axis:
-    def __init__(self, values: Sequence[float], start: float, end: float) -> None:
-        low, high = min(values), max(values)
-        if high - low <= 1e-9 * max(abs(low), abs(high)):
-            margin = abs(low) / 10 or 1.0
-            low, high = low - margin, high + margin
-        self.ticks = tick_values(low, high)
-        self.low, self.high = self.ticks[0], self.ticks[-1]
-        self._start, self._scale = start, (end - start) / (self.high - self.low)
-
-    def at(self, value: float) -> float:
-        return self._start + (value - self.low) * self._scale
-
-
-class _Frame:
-    def __init__(self, xs: Sequence[float], ys: Sequence[float]) -> None:
-        self.x, self.y = _Axis(xs, LEFT, RIGHT), _Axis(ys, BOTTOM, TOP)
-        ends = (self.x.low, self.x.high)
-        self.grid = tuple(Path(self.line([(x, tick) for x in ends]), "", "grid") for tick in self.y.ticks)
-        self.ticks = tuple(
-            [Label(_round(self.x.at(tick)), _round(BOTTOM + 18), number(tick)) for tick in self.x.ticks]
-            + [Label(_round(LEFT - 7), _round(self.y.at(tick) + 4), number(tick), "end") for tick in self.y.ticks]
-        )
-
-    def line(self, points: Sequence[tuple[float, float]]) -> str:
-        return "M" + "L".join(f"{_round(self.x.at(x))} {_round(self.y.at(y))}" for x, y in points)
-
-    def marker(self, x: float, y: float, style: int, name: str = "") -> Path:
-        title = (f"{name}: " if name else "") + f"{number(x)}, {number(y)}"
-        return Path(_shape(self.x.at(x), self.y.at(y), style), _style(style), "dot", title)
-
-
-def _names(frame: _Frame, dots: Sequence[Dot], wanted: Sequence[int]) -> tuple[Label, ...]:
+def _names(frame: Frame, dots: Sequence[Dot], wanted: Sequence[int]) -> tuple[Label, ...]:
     """Names beside the wanted dots, wherever one fits without touching a dot or another name."""
     taken = [(frame.x.at(dot.x) - 5, frame.y.at(dot.y) - 5, 10.0, 10.0) for dot in dots]
     labels = []
@@ -308,7 +247,7 @@ def _names(frame: _Frame, dots: Sequence[Dot], wanted: Sequence[int]) -> tuple[L
             inside = left >= LEFT and left + width <= WIDTH and top >= 0 and top + 12 <= BOTTOM
             if inside and not any(_overlap(box, other) for other in taken):
                 taken.append(box)
-                labels.append(Label(_round(where), _round(top + 10), text, anchor))
+                labels.append(Label(position(where), position(top + 10), text, anchor))
                 break
     return tuple(labels)
 
@@ -323,54 +262,27 @@ def _overlap(first: tuple[float, float, float, float], second: tuple[float, floa
 
 
 def _usable(series: Series) -> Series:
-    points = [(x, y if is_number(y) else None) for x, y in series.points if is_number(x)]
-    intervals = [i if i and is_number(i[0]) and is_number(i[1]) else None for i in series.intervals]
-    return replace(series, points=points, intervals=intervals if len(points) == len(series.points) else ())
-
-
-def _runs(points: Sequence[tuple[float, float | None]]) -> list[list[tuple[float, float]]]:
-    runs: list[list[tuple[float, float]]] = [[]]
-    for x, y in points:
-        if y is None:
-            runs.append([])
-        else:
-            runs[-1].append((x, y))
-    return runs
+    intervals = list(series.intervals) or [None] * len(series.points)
+    kept = [
+        (point, interval if interval and all(map(is_number, interval)) else None)
+        for point, interval in zip(series.points, intervals, strict=True)
+        if all(map(is_number, point))
+    ]
+    return replace(series, points=[point for point, _ in kept], intervals=[interval for _, interval in kept])
 
 
 def _line_rows(series: Sequence[Series]) -> tuple[tuple[str, ...], ...]:
-    columns = []
-    for one in series:
-        intervals = list(one.intervals) or [None] * len(one.points)
-        columns.append({x: _cell(y, interval) for (x, y), interval in zip(one.points, intervals, strict=True)})
+    columns = [
+        {x: _cell(y, interval) for (x, y), interval in zip(one.points, one.intervals, strict=True)}
+        for one in series
+    ]
     xs = sorted({x for column in columns for x in column})
     return tuple((number(x), *(column.get(x, "—") for column in columns)) for x in xs)
 
 
-def _cell(value: float | None, interval: Interval | None) -> str:
-    if value is None:
-        return "—"
+def _cell(value: float, interval: Interval | None) -> str:
     return number(value) + (f" ({number(interval[0])} to {number(interval[1])})" if interval else "")
 
 
 def _legend(names: Sequence[str]) -> tuple[tuple[str, str, str], ...]:
-    return tuple((name, _style(at), _shape(10, 6, at)) for at, name in enumerate(names))
-
-
-def _style(index: int) -> str:
-    return f"s{index % STYLES}"
-
-
-def _shape(x: float, y: float, style: int) -> str:
-    at = f"M{_round(x)} {_round(y)}"
-    return at + (
-        "m-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0 -7 0z",
-        "m-3.2 -3.2h6.4v6.4h-6.4z",
-        "m0 -4.6l4.6 4.6l-4.6 4.6l-4.6 -4.6z",
-        "m0 -4.4l4.3 7.5h-8.6z",
-    )[style % 4]
-
-
-def _round(value: float) -> str:
-    text = f"{value:.1f}".removesuffix(".0")
-    return "0" if text == "-0" else text
+    return tuple((name, style_class(at), marker_shape(10, 6, at)) for at, name in enumerate(names))

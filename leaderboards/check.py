@@ -45,7 +45,13 @@ def check(path: Path) -> list[str]:
         arrays = read_arrays(path, record)
     except UserError as error:
         return [str(error)]
-    return [*_ranges(record), *_order(record), *_sizes(record), *_curves(record), *_against_arrays(record, arrays)]
+    return [
+        *_ranges(record),
+        *_order(record),
+        *_sizes(record),
+        *_curves(record),
+        *_against_arrays(record, arrays),
+    ]
 
 
 def _ranges(record: Record) -> Iterator[str]:
@@ -77,11 +83,14 @@ def _order(record: Record) -> Iterator[str]:
 
 def _more_correct(attacked: Score, clean: Score) -> bool:
     """The attacked images are among the clean ones, so no more of them can be right."""
-    if attacked.value is None or clean.value is None:
+    if attacked.value is None or clean.value is None or attacked.n is None or clean.n is None:
         return False
-    if not attacked.n or not clean.n or attacked.n == clean.n:
-        return attacked.n == clean.n and attacked.value > clean.value + ROUNDING
-    return attacked.value * attacked.n > clean.value * clean.n + 0.5
+    return round(attacked.value * attacked.n) > round(clean.value * clean.n) + _ties(attacked.n)
+
+
+def _ties(n: int) -> int:
+    """Images whose class may differ between two passes, as batches of another size round differently."""
+    return max(1, n // 1000)
 
 
 def _sizes(record: Record) -> Iterator[str]:
@@ -124,7 +133,7 @@ def _against_arrays(record: Record, arrays: Mapping[str, np.ndarray]) -> Iterato
     clean = _clean_subset(correct.get(CLEAN), arrays.get("test_index"), n)
     worst = correct.get(WORST_CASE)
     for name, array in sorted(correct.items()):
-        if name != CLEAN and clean is not None and (array & ~clean).any():
+        if name != CLEAN and clean is not None and (array & ~clean).sum() > _ties(n):
             yield f"array {name} counts images as correct that are wrong without an attack"
         if name != CLEAN and worst is not None and (worst & ~array).any():
             yield f"array {WORST_CASE} counts images as correct that {name} breaks"

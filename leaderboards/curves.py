@@ -1,12 +1,33 @@
-"""The curves of an entry page: training histories and the curves of the battery."""
+"""What is drawn: trade-offs of a board, training histories and the battery's curves of an entry."""
 
 from collections.abc import Iterator
 
 from bench.core.record import Curve
-from leaderboards.charts import Chart, Interval, Series, is_number, line_chart
+from leaderboards.axes import is_number
+from leaderboards.board import Board
+from leaderboards.charts import Chart, Dot, Interval, Series, line_chart, scatter_chart
 from leaderboards.entry import Entry
+from leaderboards.text import is_percent
 
+TRADE_OFFS = (
+    ("clean_accuracy", "Robust against clean accuracy", "Clean accuracy, %"),
+    ("time_per_epoch", "Robust accuracy against training time", "Seconds per epoch"),
+    ("prs_ratio", "Robust accuracy against the PRS ratio", "PRS ratio"),
+)
 LEFT_OUT = ("epoch", "seconds", "learning_rate")
+
+
+def trade_off_charts(board: Board) -> list[Chart]:
+    """Worst-case accuracy against what it costs and against the PRS ratio, where two entries or more have both."""
+    charts = []
+    for metric, title, x_label in TRADE_OFFS:
+        dots = [dot for entry in board.entries for dot in _dots(entry, metric)]
+        if len(dots) > 1:
+            description = f"{title}: one point for each of {len(dots)} entries, with 95 % intervals."
+            front, trend = metric == "clean_accuracy", metric == "prs_ratio"
+            y_label = "Worst-case accuracy, %"
+            charts.append(scatter_chart(title, description, dots, x_label, y_label, front=front, trend=trend))
+    return charts
 
 
 def history_charts(entry: Entry) -> list[Chart]:
@@ -36,38 +57,49 @@ def battery_charts(entry: Entry) -> list[Chart]:
         shown = next(iter(curves.values()))
         security = name == "security"
         series = [_curve(curve, f"seed {seed}", 100 if security else 1) for seed, curve in curves.items()]
-        if any(is_number(y) for one in series for _, y in one.points):
+        if any(
+            is_number(point.x) and is_number(point.value)
+            for curve in curves.values()
+            for point in curve.points
+        ):
             charts.append(
                 line_chart(
                     "Security curve" if security else _words(name).capitalize(),
                     f"{shown.y_label} against {shown.x_label}; bars are 95 % intervals.",
                     series,
                     shown.x_label,
-                    "Robust accuracy, %" if security else shown.y_label,
+                    f"{shown.y_label}, %" if security else shown.y_label,
                     mark=(float(entry.results[0].eps), "this board's ε") if security else None,
                 )
             )
     return charts
 
 
+def _dots(entry: Entry, metric: str) -> Iterator[Dot]:
+    x, y = entry.scores.get(metric), entry.worst_case
+    if x is not None and x.mean is not None and y is not None and y.mean is not None:
+        scale = 100 if is_percent(metric, x.unit) else 1
+        intervals = _scaled(x.low, x.high, scale), _scaled(y.low, y.high, 100)
+        yield Dot(entry.defense.name, entry.model, scale * x.mean, 100 * y.mean, *intervals)
+
+
 def _history(entry: Entry, name: str, scale: float) -> Iterator[Series]:
     for result in entry.results:
         rows = [(row.get("epoch", at + 1), row.get(name)) for at, row in enumerate(result.record.history)]
-        points = [
-            (float(epoch), scale * float(value) if is_number(value) else None)  # type: ignore[arg-type]
-            for epoch, value in rows
-            if is_number(epoch)
-        ]
-        if any(value is not None for _, value in points):
+        # An epoch without a value is one where it was not measured, so the line goes on.
+        points = [(float(x), scale * float(y)) for x, y in rows if is_number(x) and is_number(y)]
+        if points:
             yield Series(_words(name), points, detail=f"seed {result.record.seed}")
 
 
 def _curve(curve: Curve, name: str, scale: float) -> Series:
     points = sorted(curve.points, key=lambda point: point.x)
-    intervals: list[Interval | None] = [
-        None if p.low is None or p.high is None else (scale * p.low, scale * p.high) for p in points
-    ]
+    intervals = [_scaled(point.low, point.high, scale) for point in points]
     return Series(name, [(p.x, scale * p.value) for p in points], intervals)
+
+
+def _scaled(low: float | None, high: float | None, scale: float) -> Interval | None:
+    return None if low is None or high is None else (scale * low, scale * high)
 
 
 def _words(name: str) -> str:

@@ -4,7 +4,8 @@ import csv
 import io
 from typing import Any
 
-from leaderboards.board import COLUMNS, Board
+from leaderboards.board import Board
+from leaderboards.columns import COLUMNS
 from leaderboards.entry import Entry
 from leaderboards.rank import Rank
 

@@ -56,6 +56,18 @@ class EntryAlarm:
     details: tuple[tuple[int, Alarm], ...]
 
     @property
+    def findings(self) -> list[tuple[list[int], Alarm]]:
+        """What was found, each with the seeds that found just that."""
+        found: list[tuple[list[int], Alarm]] = []
+        for seed, alarm in self.details:
+            same = next((seeds for seeds, other in found if other == alarm), None)
+            if same is None:
+                found.append(([seed], alarm))
+            else:
+                same.append(seed)
+        return found
+
+    @property
     def label(self) -> str:
         """What the badge says."""
         name = self.name.replace("_", " ")
@@ -112,7 +124,10 @@ class Entry:
     def scores(self) -> dict[str, Summary]:
         """Every metric that any seed has, by name."""
         names = sorted({name for result in self.results for name in result.record.metrics})
-        return {name: summarise([(r.record.seed, r.record.metrics.get(name)) for r in self.results]) for name in names}
+        return {
+            name: summarise([(r.record.seed, r.record.metrics.get(name)) for r in self.results])
+            for name in names
+        }
 
     @property
     def worst_case(self) -> Summary | None:
@@ -157,15 +172,21 @@ class Entry:
 
 
 def identity(result: Result) -> dict[str, Any]:
-    """What makes two results seeds of one entry: everything but the seed, as plain JSON."""
+    """What makes two results seeds of one entry: everything but the seed, as plain JSON.
+
+    Of a network that was trained elsewhere only the weights are known, so other weights are another entry.
+    """
     record, training = result.record, result.record.training
+    weights = record.files.get("weights") if training is None else None
     return {
         "defense": record.defense.name,
         "hyperparameters": {key: _plain(value) for key, value in record.defense.hyperparameters.items()},
         "model": record.model,
         "parameters": record.parameters,
         "recipe": {key: _plain(value) for key, value in training.recipe.items()} if training else None,
+        "epochs": training.epochs if training else None,
         "precision": training.precision if training else None,
+        "weights": weights.sha256 if weights else None,
         "board": board_identity(result),
     }
 

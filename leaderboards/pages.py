@@ -8,8 +8,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bench.version import __version__
 from leaderboards import text
-from leaderboards.board import PARTS, Board
-from leaderboards.curves import battery_charts, history_charts
+from leaderboards.board import Board
+from leaderboards.curves import battery_charts, history_charts, trade_off_charts
 from leaderboards.entry import Entry
 from leaderboards.result import WORST_CASE, Result
 
@@ -30,7 +30,17 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        helpers = ("count", "dataset_label", "duration", "interval", "memory", "metric_title", "number", "plain")
+        helpers = (
+            "breakable",
+            "count",
+            "dataset_label",
+            "duration",
+            "interval",
+            "memory",
+            "metric_title",
+            "number",
+            "plain",
+        )
         self._templates.filters.update({name: getattr(text, name) for name in helpers})
         self._templates.filters["pretty"] = lambda value: json.dumps(value, indent=2, sort_keys=True)
         self._templates.globals.update(
@@ -49,7 +59,7 @@ class Pages:
 
     def board(self, board: Board) -> str:
         """The page of a board."""
-        return self._render("board", root="../", board=board, parts=PARTS)
+        return self._render("board", root="../", board=board, charts=trade_off_charts(board))
 
     def entry(self, board: Board, entry: Entry) -> str:
         """The page of an entry."""
@@ -65,7 +75,10 @@ class Pages:
             battery_charts=battery_charts(entry),
             history_charts=history_charts(entry),
             searches=_searches(entry),
-            links={r.record.id: self._links[r.record.id] for r in entry.results if r.record.id in self._links},
+            commands=list(dict.fromkeys(result.record.provenance.command for result in entry.results)),
+            links={
+                r.record.id: self._links[r.record.id] for r in entry.results if r.record.id in self._links
+            },
         )
 
     def _render(self, name: str, **context: Any) -> str:

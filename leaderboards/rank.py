@@ -57,8 +57,8 @@ def rank(entries: Sequence[Entry]) -> list[Rank]:
         if entry.worst_case is None:
             ranks.append(Rank(None))
             continue
-        method, p_value, separable = _compare(entries[leader], entry) if at else ("", None, True)
-        if separable:
+        method, p_value, separable = _compare(entries[leader], entry)
+        if at == 0 or separable:
             leader = at
             ranks.append(Rank(at + 1))
         else:
@@ -95,7 +95,9 @@ def paired_p_value(first: np.ndarray, second: np.ndarray) -> float:
         return 1.0
     # Σ ±d_i has the characteristic function Π cos(d_i·θ); its Fourier transform is the exact distribution.
     angles = 2 * np.pi * np.arange(2 * furthest + 1) / (2 * furthest + 1)
-    characteristic = np.prod([np.cos(size * angles) ** n for size, n in zip(sizes, counts, strict=True)], axis=0)
+    characteristic = np.prod(
+        [np.cos(size * angles) ** n for size, n in zip(sizes, counts, strict=True)], axis=0
+    )
     probability = np.fft.fft(characteristic).real / len(angles)
     sums = np.minimum(np.arange(len(angles)), len(angles) - np.arange(len(angles)))
     return float(np.clip(probability[sums >= abs(int(difference.sum()))].sum(), 0.0, 1.0))

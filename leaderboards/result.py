@@ -111,7 +111,9 @@ def exact_eps(path: Path, record: Record) -> Fraction:
     except (ValueError, ZeroDivisionError):
         eps = Fraction(0)
     if eps <= 0:
-        raise UserError(f"{path}: threat.eps must be a number above 0 such as 8/255, got {record.threat.eps!r}")
+        raise UserError(
+            f"{path}: threat.eps must be a number above 0 such as 8/255, got {record.threat.eps!r}"
+        )
     return eps
 
 

@@ -30,7 +30,7 @@ TITLES = {
     "time_per_epoch_ratio": "Time per epoch, relative to standard training",
 }
 
-NORMS = {"linf": "ℓ∞", "l2": "ℓ2"}
+NORMS = {"linf": "ℓ∞", "l2": "ℓ₂"}
 
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -77,6 +77,8 @@ def quantity(value: float, metric: str, unit: str) -> str:
         return minus(f"{100 * value:.1f}")
     if metric == "time_per_epoch_ratio":
         return minus(f"{value:.2f}×") if abs(value) < 1e4 else number(value) + "×"
+    if unit == "seconds" and 0.01 <= abs(value) < 1000:
+        return f"{value:#.3g}".rstrip(".")
     return number(value, 3 if unit in ("fraction", "AUC", "nats", "ratio") else None)
 
 
@@ -141,6 +143,6 @@ def count(n: int, noun: str) -> str:
     return f"{n:,} {noun if n == 1 else plural}"
 
 
-def quarter(text: str) -> str:
-    """A hash in short, for reading."""
-    return text[:12]
+def breakable(name: str) -> list[str]:
+    """A long name in the parts between which a line may break."""
+    return re.findall(r".+?(?:[._:/\\-]+|(?<=[a-z])(?=[A-Z])|$)", name, flags=re.DOTALL)

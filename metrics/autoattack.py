@@ -29,7 +29,7 @@ class AutoAttack(Metric):
         return {"version": self.version, "seed": self.seed, "batch_size": self.batch_size}
 
     def measure(self, evaluation: Evaluation) -> Arrays:
-        """Per image: still right [n], and the stage that broke it [n]; stages that could not run."""
+        """Per image: still right [n], the stage that broke it or "survived" [n]; stages that could not run."""
         result = autoattack(
             evaluation.classifier,
             evaluation.images,
@@ -46,7 +46,7 @@ class AutoAttack(Metric):
         skipped = [f"{stage}: {reason}" for stage, reason in result.skipped.items()]
         return {
             "right": (~result.broken).cpu().numpy(),
-            "stage": np.asarray(result.stage, dtype=np.str_),
+            "stage": np.array([*result.stages, "survived"], dtype=np.str_)[result.stage.cpu().numpy()],
             "skipped": np.asarray(skipped, dtype=np.str_),
         }
 

@@ -99,7 +99,7 @@ class Metric(ABC):
         needs: names of metrics that must have run before.
     """
 
-    name: ClassVar[str] | str
+    name: str
     unit: ClassVar[str] = "fraction"
     higher_is_better: ClassVar[bool | None] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)

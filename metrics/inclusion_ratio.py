@@ -1,7 +1,6 @@
 """How many test images fall into decision regions that training images populate."""
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 import numpy as np
 
@@ -18,7 +17,7 @@ class InclusionRatio(Metric):
     `/pred_label` for one of the class it is predicted as. Networks that include more tend to be robust (P1).
     """
 
-    name: ClassVar[str] = "inclusion_ratio"
+    name = "inclusion_ratio"
 
     def measure(self, evaluation: Evaluation) -> Arrays:
         """Per test image [N], whether its region is populated: at all, by its class, by its predicted class.

@@ -18,7 +18,7 @@ class PRSRatio(Metric):
     be robust (P1 §3.2), but a ratio near 1/N can simply mean dead units: read it beside `region_health`.
     """
 
-    name: ClassVar[str] = "prs_ratio"
+    name = "prs_ratio"
     higher_is_better: ClassVar[bool | None] = None
 
     def measure(self, evaluation: Evaluation) -> Arrays:

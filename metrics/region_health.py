@@ -20,7 +20,7 @@ class RegionHealth(Metric):
     as well where every image is alone.
     """
 
-    name: ClassVar[str] = "region_health/live_units"
+    name = "region_health/live_units"
     higher_is_better: ClassVar[bool | None] = None
 
     def measure(self, evaluation: Evaluation) -> Arrays:

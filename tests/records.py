@@ -70,7 +70,11 @@ def make_record(arrays: Mapping[str, np.ndarray] | None = None, **changes: Any) 
     fields["metrics"] |= make_scores(arrays)
     for name, value in changes.items():
         part = fields.get(name)
-        merged = isinstance(part, dict) and isinstance(value, Mapping) and name not in ("metrics", "curves", "files")
+        merged = (
+            isinstance(part, dict)
+            and isinstance(value, Mapping)
+            and name not in ("metrics", "curves", "files")
+        )
         fields[name] = {**part, **value} if merged and part is not None else value
     return Record.model_validate(fields)
 
@@ -176,7 +180,14 @@ def _template(n: int) -> dict[str, Any]:
                 "y_label": "robust accuracy",
                 "points": [
                     {"x": x, "value": y, "low": max(0.0, y - 0.06), "high": min(1.0, y + 0.06)}
-                    for x, y in [(0.0, 0.8), (0.0157, 0.64), (8 / 255, 0.45), (0.0627, 0.21), (0.125, 0.02), (0.5, 0.0)]
+                    for x, y in [
+                        (0.0, 0.8),
+                        (0.0157, 0.64),
+                        (8 / 255, 0.45),
+                        (0.0627, 0.21),
+                        (0.125, 0.02),
+                        (0.5, 0.0),
+                    ]
                 ],
             }
         },

@@ -64,6 +64,14 @@ def step_length(dimension: int, h_scale: float = 1.0) -> float:
     return math.sqrt(dimension) * 10 / 512 * h_scale
 
 
+def unit_vectors(count: int, shape: torch.Size, generator: torch.Generator) -> Tensor:
+    """Uniform draws from the unit sphere of images, float64 [count, *shape], on the generator's device."""
+    vectors = torch.randn(
+        count, shape.numel(), generator=generator, device=generator.device, dtype=torch.double
+    )
+    return (vectors / vectors.norm(dim=1, keepdim=True)).view(count, *shape)
+
+
 def second_difference(
     network: Network, points: Tensor, logits: Tensor, directions: Tensor, h: float
 ) -> Tensor:
@@ -182,10 +190,7 @@ def mean_curvature(
     shape = images.shape[1:]
     if len(images) == 0 or shape.numel() < 2:
         raise UserError(f"expected images of at least 2 pixels, one or more, got shape {tuple(images.shape)}")
-    unit = torch.randn(
-        directions, shape.numel(), generator=generator, device=generator.device, dtype=torch.double
-    )
-    unit = (unit / unit.norm(dim=1, keepdim=True)).view(directions, *shape).to(images)
+    unit = unit_vectors(directions, shape, generator).to(images)
     h = step_length(shape.numel(), h_scale)
     network = smoothed(classifier, beta) if estimator == "softplus" else classifier
     with evaluating(classifier), frozen(classifier):

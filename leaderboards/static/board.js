@@ -11,19 +11,19 @@
   let sorted = { ...initial };
 
   // The header has two rows, so a cell's place follows from the order of keys in the first body row.
-  const keys = ["rank", "defense", "network", ...columnKeys(), "seeds", "alarms"];
+  const keys = ["rank", "defense", "network", ...columnKeys(), "seeds"];
   const rows = [...body.rows].map((row, place) => {
     const values = [...row.cells].map((cell) => cell.dataset.v);
     const value = Object.fromEntries(keys.map((key, at) => [key, values[at]]));
     value.defense = row.cells[1].querySelector("a").textContent;
     value.network = row.cells[2].textContent;
-    const text = [row.cells[1], row.cells[2], row.cells[row.cells.length - 1]].map((cell) => cell.textContent);
+    const text = [row.cells[1], row.cells[2], row.cells[keys.indexOf("alarms")]].map((cell) => cell.textContent);
     return { row, place, value, text: text.join(" ").toLowerCase() };
   });
 
   function columnKeys() {
     const below = [...table.tHead.rows[1].cells];
-    return [...table.tHead.rows[0].cells].slice(3, -2).flatMap((cell) =>
+    return [...table.tHead.rows[0].cells].slice(3, -1).flatMap((cell) =>
       cell.dataset.key ? [cell.dataset.key] : below.splice(0, cell.colSpan).map((under) => under.dataset.key));
   }
 

@@ -63,6 +63,16 @@ def test_nan_features_are_refused():
         pack(torch.tensor([[1.0, math.nan]]))
 
 
+def test_infinite_features_have_a_side():
+    assert np.array_equal(pack(torch.tensor([[math.inf, -math.inf]])), pack(torch.tensor([[1.0, -1.0]])))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.double])
+def test_every_float_type_keeps_its_signs(dtype):
+    z = torch.tensor([[torch.finfo(dtype).tiny, -torch.finfo(dtype).tiny, 0.0]], dtype=dtype)
+    assert np.array_equal(pack(z), pack(torch.tensor([[1.0, -1.0, -1.0]])))
+
+
 @given(signs, hashes, partitions)
 def test_regions_are_the_distinct_rows_whatever_the_hash_and_the_partition(rows, hash_rows, rows_at_once):
     for each in (rows, narrow(rows)):

@@ -23,13 +23,35 @@ ROWS: list[tuple[str, str, int, float, float, float, float, float, list[str]]] =
     ("prs", "vgg16", 1, 0.791, 0.035, 0.00002, 12.63, 1.09, ["pgd_far_above_strongest"]),
     ("jacobian", "cnn6", 1, 0.742, 0.31, 0.083, 19.2, 2.15, []),
     ("jacobian", "cnn6", 1, 0.722, 0.35, 0.081, 19.4, 2.17, ["more_steps_still_help"]),
-    ("some_package.defenses:RandomisedSmoothingWithAVeryLongName", "resnet18", 1, 0.68, 0.2, 0.05, 30.0, 2.5, ["randomised_output"]),
+    (
+        "some_package.defenses:RandomisedSmoothingWithAVeryLongName",
+        "resnet18",
+        1,
+        0.68,
+        0.2,
+        0.05,
+        30.0,
+        2.5,
+        ["randomised_output"],
+    ),
 ]
 MESSAGES = {
-    "pgd_far_above_strongest": ("PGD-20 is 31.2 points above the strongest attack; the alarm starts at 8.", {"pgd20": 0.333, "worst_case": 0.021}),
-    "zero_gradients": ("12.4 % of the attacked images have an input gradient of exactly zero.", {"share": 0.124}),
-    "more_steps_still_help": ("PGD-100 breaks 2.1 points more than PGD-20; the alarm starts at 1.", {"difference": 0.021}),
-    "randomised_output": ("Two passes over the same images differ by up to 0.3.", {"largest_difference": 0.3}),
+    "pgd_far_above_strongest": (
+        "PGD-20 is 31.2 points above the strongest attack; the alarm starts at 8.",
+        {"pgd20": 0.333, "worst_case": 0.021},
+    ),
+    "zero_gradients": (
+        "12.4 % of the attacked images have an input gradient of exactly zero.",
+        {"share": 0.124},
+    ),
+    "more_steps_still_help": (
+        "PGD-100 breaks 2.1 points more than PGD-20; the alarm starts at 1.",
+        {"difference": 0.021},
+    ),
+    "randomised_output": (
+        "Two passes over the same images differ by up to 0.3.",
+        {"largest_difference": 0.3},
+    ),
     "precision": ("", {}),
 }
 
@@ -62,9 +84,7 @@ def write_sample(folder: Path, n: int = 1000) -> list[Path]:
 
 def write_png(path: Path, width: int, height: int) -> None:
     """Write a grey picture with a diagonal in it."""
-    rows = b"".join(
-        b"\0" + bytes(60 if abs(x - y) < 4 else 200 for x in range(width)) for y in range(height)
-    )
+    rows = b"".join(b"\0" + bytes(60 if abs(x - y) < 4 else 200 for x in range(width)) for y in range(height))
     chunks = [
         (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)),
         (b"IDAT", zlib.compress(rows)),
@@ -100,12 +120,16 @@ def _rates(clean: float, worst: float, masked: bool) -> dict[str, float]:
     return {"clean_accuracy": clean, **rates}
 
 
-def _fields(number: int, defense: str, model: str, seed: int, raised: list[str], arrays: dict[str, Any]) -> dict[str, Any]:
+def _fields(
+    number: int, defense: str, model: str, seed: int, raised: list[str], arrays: dict[str, Any]
+) -> dict[str, Any]:
     alarms = [
         {
             "name": name,
             # One seed of the regularizer escapes the second alarm.
-            "raised": None if name == "precision" else name in raised and not (name == "zero_gradients" and seed == 2),
+            "raised": None
+            if name == "precision"
+            else name in raised and not (name == "zero_gradients" and seed == 2),
             "message": message or "No attack ran in low precision.",
             "numbers": numbers,
         }
@@ -128,7 +152,14 @@ def _fields(number: int, defense: str, model: str, seed: int, raised: list[str],
                 "points": [
                     {"x": x, "value": y * scale, "low": y * scale * 0.95, "high": min(1.0, y * scale * 1.05)}
                     for scale in [float(arrays["clean_accuracy"].mean()) - 0.01 * seed]
-                    for x, y in [(0.0, 1.0), (0.0157, 0.78), (8 / 255, 0.55), (0.0627, 0.27), (0.125, 0.04), (0.25, 0.0)]
+                    for x, y in [
+                        (0.0, 1.0),
+                        (0.0157, 0.78),
+                        (8 / 255, 0.55),
+                        (0.0627, 0.27),
+                        (0.125, 0.04),
+                        (0.25, 0.0),
+                    ]
                 ],
             }
         },

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import roc_auc_score
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score, roc_curve
 from torch import nn
 
 from bench.core.classifier import WrappedClassifier
@@ -26,7 +28,7 @@ class Pocket(nn.Module):
     def forward(self, images):
         self.seen += len(images)
         centred = images.flatten(1) - 0.5
-        surrounding = centred.square().sum(dim=1) - 0.5**2
+        surrounding = centred.square().sum(dim=1) - 0.25**2
         return torch.stack([torch.zeros_like(surrounding), surrounding, centred[:, 0] - 9], dim=1)
 
 
@@ -36,16 +38,16 @@ class Flat(nn.Module):
 
 
 def evaluate(module=None, count=24, labels=1):
-    """`count` images at distance 0.8 from the centre, all in class 1 of the pocket network."""
+    """`count` images at distance 0.45 from the centre, all in class 1 of the pocket network."""
     directions = torch.randn(count, 1, 3, 4, generator=torch.Generator().manual_seed(0))
-    images = 0.5 + 0.8 * directions / directions.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+    images = 0.5 + 0.45 * directions / directions.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
     none = Split(torch.zeros(0, 1, 3, 4, dtype=torch.uint8), torch.zeros(0, dtype=torch.long))
     classifier = WrappedClassifier(module or Pocket(), (1, 3, 4), 3).eval()
     return Evaluation(
         classifier=classifier,
         dataset=Dataset("toy", ("a", "b", "c"), none, none, none),
         threat=Threat.parse("0.1"),
-        images=images.clamp(0, 1),
+        images=images,
         labels=torch.full((count,), labels),
         test_index=torch.arange(count) * 3 + 100,
         batch_size=30,
@@ -92,8 +94,10 @@ def test_scores_are_the_curvatures_of_the_clean_and_the_perturbed_images():
         evaluation.classifier, evaluation.images, evaluation.generator(detection.name), directions=10
     )
     assert np.allclose(measured["clean_score"], expected.score)
-    # At distance 0.8 the level set is a sphere; its curvature is averaged with that of a plane.
-    assert np.allclose(measured["clean_score"], -(1 / 0.8 + 1 / 0.8) / 2, rtol=0.05)
+    # H is −2I for both classes; ∇F is −2x for the pocket and e − 2x for the class far away.
+    slopes = -2 * (evaluation.images.flatten(1) - 0.5)
+    lengths = slopes.norm(dim=1), (slopes + torch.eye(12)[0]).norm(dim=1)
+    assert np.allclose(measured["clean_score"], -(1 / lengths[0] + 1 / lengths[1]), rtol=1e-3)
     assert measured["test_index"].tolist() == evaluation.test_index.tolist()
     assert measured["label"].tolist() == [1] * 24
 
@@ -149,9 +153,21 @@ def test_auc_of_overlapping_scores_lies_in_its_interval():
     generator = np.random.default_rng(0)
     clean, perturbed = generator.normal(0, 1, 60), generator.normal(1, 1, 60)
     score = Detection().reduce(arrays(clean, perturbed))["detection_auc"]
-    assert score.value == roc_auc_score([0] * 60 + [1] * 60, [*clean, *perturbed])
+    assert score.value == pytest.approx(roc_auc_score([0] * 60 + [1] * 60, [*clean, *perturbed]))
     assert 0 < score.low < score.value < score.high < 1
     assert "does not know the detector" in score.reason
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=10, max_size=50))
+def test_auc_and_true_positive_rate_are_those_of_the_roc_curve(pairs):
+    clean, perturbed = np.array(pairs, float).T
+    truth, values = np.repeat([0, 1], len(pairs)), np.concatenate([clean, perturbed])
+    false_positives, true_positives, _ = roc_curve(truth, values, drop_intermediate=False)
+    result = Detection().reduce(arrays(clean, perturbed))
+    assert result["detection_auc"].value == pytest.approx(roc_auc_score(truth, values))
+    at_5_percent = true_positives[false_positives <= 0.05].max()
+    assert result["detection/tpr_at_5fpr"].value == pytest.approx(at_5_percent)
 
 
 def test_the_sign_is_chosen_on_other_images_than_it_is_scored_on():

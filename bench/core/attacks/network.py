@@ -23,7 +23,8 @@ def input_gradient(losses: Tensor, points: Tensor, *, keep_graph: bool = False) 
     """
     if not losses.requires_grad:
         return torch.zeros_like(points)
-    (gradient,) = torch.autograd.grad(losses.sum(), points, retain_graph=keep_graph, materialize_grads=True)
+    every = torch.ones_like(losses)
+    (gradient,) = torch.autograd.grad(losses, points, every, retain_graph=keep_graph, materialize_grads=True)
     return gradient.nan_to_num(nan=0.0)
 
 

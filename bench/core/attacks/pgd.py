@@ -18,6 +18,7 @@ from bench.core.classifier import AnyClassifier
 from bench.core.errors import UserError, unknown_name
 from bench.core.margins import cross_entropy, decision_function, dlr_loss
 from bench.core.progress import Progress
+from bench.core.record import Value
 from bench.core.threat import Threat
 
 Loss = Literal["ce", "margin", "dlr"]
@@ -170,7 +171,7 @@ class Attack:
                 f"{self.name}: {self.restarts} restarts without a random start would all be the same"
             )
 
-    def settings(self) -> dict[str, str | int | float | bool]:
+    def settings(self) -> dict[str, Value]:
         """The fields besides the name, as a record holds them."""
         return {key: value for key, value in asdict(self).items() if key != "name"}
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torchvision.datasets import ImageFolder
+from torchvision.transforms.functional import center_crop, resize
 
 from bench.core.data.raw import RawData
 from bench.core.errors import UserError
@@ -33,8 +34,8 @@ def imagefolder(path: Path, image_size: int | None = None) -> RawData:
 
     Args:
         path: holds `train` and `test`, each with one folder a class.
-        image_size: bring every image to this side in pixels: a centred square, resized bilinearly; None keeps
-            the files' own size, which must then be one for all.
+        image_size: the shorter side is resized to so many pixels, bilinearly, and the centred square is kept;
+            None keeps the files' own size, which must then be one for all.
 
     Raises:
         UserError: when folders, classes or files are missing, cannot be read, or do not fit together.
@@ -103,7 +104,7 @@ class ImageFiles:
         except OSError as error:
             raise UserError(f"cannot read {file} as an image: {error}") from error
         if self.fit:
-            pixels = ImageOps.fit(pixels, self.size, Image.Resampling.BILINEAR)
+            pixels = center_crop(resize(pixels, self.size[0]), self.size[0])
         elif pixels.size != self.size:
             found, expected = ("x".join(map(str, size)) for size in (pixels.size, self.size))
             raise UserError(

@@ -54,7 +54,7 @@ def split_training(labels: Tensor, train_size: int | None) -> tuple[Tensor, Tens
     """
     num_classes = len(labels.unique())
     order = stratified_order(labels, "validation")
-    kept = min(MOST_VALIDATION, max(num_classes, round(len(labels) / 10)), len(labels) // 2)
+    kept = min(MOST_VALIDATION, max(num_classes, len(labels) // 10), len(labels) // 2)
     validation, rest = order[:kept], order[kept:]
     if train_size is None:
         train_size = len(rest)
@@ -65,7 +65,7 @@ def split_training(labels: Tensor, train_size: int | None) -> tuple[Tensor, Tens
         )
     train = rest[stratified_order(labels[rest], "training")[:train_size]]
     # A ninth of the training images is a tenth of both together.
-    return train, validation[: max(num_classes, round(train_size / 9))]
+    return train, validation[: max(num_classes, train_size // 9)]
 
 
 def split_test(labels: Tensor, test_size: int | None) -> Tensor:

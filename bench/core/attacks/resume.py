@@ -1,0 +1,75 @@
+"""Where an AutoAttack run stands, on disk, so that a killed one goes on with its next batch."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from bench.core.classifier import AnyClassifier
+from bench.core.files import replacing
+from bench.core.record import Value
+from bench.core.threat import Threat
+
+
+@dataclass
+class Standing:
+    """What a run has found, and how far it has come.
+
+    Attributes:
+        adversarial: [B, C, H, W] so far.
+        stage: int64 [B]; the number of the stage that broke each image, 0 for "clean", −1 for none so far.
+        number, batches: the stage under way, and how many of its batches are done.
+        forwards, backwards: passes so far, in images.
+        warnings: stage → what was warned of.
+    """
+
+    adversarial: Tensor
+    stage: Tensor
+    number: int = 0
+    batches: int = 0
+    forwards: int = 0
+    backwards: int = 0
+    warnings: dict[str, str] = field(default_factory=dict)
+
+    def save(self, path: Path, fingerprint: str) -> None:
+        """Write it, whole or not at all; images that nothing broke are left out."""
+        tensors = {"stage": self.stage.cpu(), "adversarial": self.adversarial[self.stage > 0].cpu()}
+        numbers = (self.number, self.batches, self.forwards, self.backwards)
+        about = {"fingerprint": fingerprint, "position": json.dumps([*numbers, self.warnings])}
+        with replacing(path) as temporary:
+            save_file(tensors, temporary, about)
+
+    @classmethod
+    def load(cls, path: Path, fingerprint: str, images: Tensor) -> "Standing | None":
+        """The state of an equal run; None when there is none or the file is something else."""
+        try:
+            with safe_open(path, "pt") as file:
+                about = file.metadata() or {}
+                if about.get("fingerprint") != fingerprint:
+                    return None
+                stage = file.get_tensor("stage").to(images.device)
+                adversarial = images.clone()
+                adversarial[stage > 0] = file.get_tensor("adversarial").to(images)
+        except (OSError, SafetensorError):
+            return None
+        return cls(adversarial, stage, *json.loads(about["position"]))
+
+
+def fingerprint_of(
+    classifier: AnyClassifier, images: Tensor, labels: Tensor, threat: Threat, settings: Mapping[str, Value]
+) -> str:
+    """SHA-256 of all that a run depends on."""
+    about = (threat.norm, str(threat.exact), str(classifier))
+    digest = hashlib.sha256(json.dumps([*about, dict(settings)]).encode())
+    weights = chain(classifier.named_parameters(), classifier.named_buffers())
+    for name, tensor in chain([("images", images), ("labels", labels)], weights):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -1,0 +1,178 @@
+"""How fast regions and curvature are measured, beside the obvious way; every pair is first checked to agree.
+
+python -m benchmarks.geometry          # seconds
+python -m benchmarks.geometry --full   # the sizes of a paper, and ten million rows; minutes
+"""
+
+import argparse
+import resource
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from bench.core.curvature import mean_curvature, unit_vectors
+from bench.core.regions import count_regions, membership, pack
+
+BATCH = 500
+
+
+def main() -> None:
+    """Print one table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--full", action="store_true", help="the sizes of a paper, and ten million rows")
+    full = parser.parse_args().full
+    torch.set_num_threads(1)
+
+    table = Table(title="one core; seconds, best of three", caption="each row: both gave the same result")
+    for heading in ("what", "ours", "the obvious way", "ratio"):
+        table.add_column(heading, justify="left" if heading == "what" else "right")
+    regions(table, rows=50_000 if full else 10_000)
+    curvature(table, side=32 if full else 12, directions=100 if full else 20)
+    Console().print(table)
+    if full:
+        many_rows(10_000_000)
+
+
+def regions(table: Table, rows: int, width: int = 512) -> None:
+    """PRS ratio and inclusion ratio from float features against `numpy.unique` on boolean rows."""
+    train = repeated_features(rows, width, seed=0)
+    test = torch.cat([train[: rows // 10], repeated_features(rows // 10, width, seed=1)])
+
+    def patterns(features: Tensor) -> np.ndarray:
+        return np.concatenate([pack(batch) for batch in features.split(BATCH)])
+
+    def naive_inclusion() -> np.ndarray:
+        both = np.concatenate([train.numpy() > 0, test.numpy() > 0])
+        _, ids = np.unique(both, axis=0, return_inverse=True)
+        return np.isin(ids[len(train) :], ids[: len(train)])
+
+    compare(
+        table,
+        f"PRS ratio, {rows:,} x {width}",
+        lambda: count_regions(patterns(train)),
+        lambda: len(np.unique(train.numpy() > 0, axis=0)),
+    )
+    compare(
+        table,
+        f"inclusion ratio, {len(test):,} in {rows:,} x {width}",
+        lambda: membership(patterns(test), patterns(train)),
+        naive_inclusion,
+    )
+
+
+def curvature(table: Table, side: int, directions: int, images: int = 16, classes: int = 10) -> None:
+    """Score ρ against one Hessian-vector product per class and direction, on a smooth network in float64."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        *(nn.Conv2d(3, 16, 3, padding=1), nn.Softplus(), nn.AvgPool2d(2)),
+        *(nn.Conv2d(16, 32, 3, padding=1), nn.Softplus(), nn.AvgPool2d(2)),
+        *(nn.Flatten(), nn.Linear(32 * (side // 4) ** 2, 64), nn.Softplus(), nn.Linear(64, classes)),
+    )
+    network = network.double().eval()
+    points = torch.rand(images, 3, side, side, dtype=torch.double)
+
+    def generator() -> torch.Generator:
+        return torch.Generator().manual_seed(0)
+
+    def score(estimator: Any) -> np.ndarray:
+        # A step this short follows the Hessian; time does not depend on it.
+        result = mean_curvature(
+            network, points, generator(), directions=directions, estimator=estimator, h_scale=1e-2
+        )
+        return result.score.numpy()
+
+    unit = unit_vectors(directions, points.shape[1:], generator())
+    expected, seconds = timed(lambda: hessian_vector_products(network, points, unit), repeats=1)
+    for estimator in ("second_difference", "gradient_difference", "softplus"):
+        compare(
+            table,
+            f"curvature, {estimator}, {images} x 3x{side}x{side}, T = {directions}",
+            lambda estimator=estimator: score(estimator),
+            lambda: expected,
+            naive_seconds=seconds,
+        )
+
+
+def hessian_vector_products(network: nn.Module, images: Tensor, unit: Tensor) -> np.ndarray:
+    """Mean curvature [B] from vᵀ∇(vᵀ∇F_i), class after class and direction after direction."""
+    dimension = images[0].numel()
+    predicted = network(images).argmax(dim=1, keepdim=True)
+    total = torch.zeros(len(images), dtype=torch.double)
+    for other in range(1, int(network[-1].out_features)):
+        points = images.clone().requires_grad_()
+        logits = network(points)
+        rival = (predicted + other) % logits.shape[1]
+        boundary = logits.gather(1, rival) - logits.gather(1, predicted)
+        (gradient,) = torch.autograd.grad(boundary.sum(), points, create_graph=True)
+
+        def form(v: Tensor, points: Tensor = points, gradient: Tensor = gradient) -> Tensor:
+            (product,) = torch.autograd.grad((gradient * v).sum(), points, retain_graph=True)
+            return (product * v).flatten(1).sum(dim=1)
+
+        length = gradient.detach().flatten(1).norm(dim=1)
+        trace = dimension * torch.stack([form(v.expand_as(points)) for v in unit]).mean(dim=0)
+        along = form(gradient.detach() / length.view(-1, 1, 1, 1))
+        total += (trace - along) / ((dimension - 1) * length)
+    return (total / (logits.shape[1] - 1)).numpy()
+
+
+def many_rows(rows: int, words: int = 8) -> None:
+    """Count patterns whose number is known, and say what memory that took."""
+    generator = np.random.default_rng(0)
+    distinct = rows // 4
+    patterns = np.empty((rows, words), dtype=np.uint64)
+    # Row k is a hash-like function of k that never repeats, and every k up to `distinct` occurs.
+    patterns[:] = generator.permutation(np.arange(rows, dtype=np.uint64) % np.uint64(distinct))[:, None]
+    patterns *= generator.integers(1, 2**63, words, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    start = time.perf_counter()
+    found = count_regions(patterns)
+    seconds = time.perf_counter() - start
+    assert found == distinct
+    unit = 1024 if sys.platform != "darwin" else 1
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+    print(f"{rows:,} x {64 * words} bits: {found:,} regions in {seconds:.1f} s, process peak {peak:.2f} GiB")
+
+
+def repeated_features(rows: int, width: int, seed: int) -> Tensor:
+    """Normal features in which every sign pattern occurs about twice."""
+    generator = torch.Generator().manual_seed(seed)
+    features = torch.randn(rows // 2, width, generator=generator)
+    return features[torch.randint(rows // 2, (rows,), generator=generator)]
+
+
+def compare(
+    table: Table,
+    what: str,
+    ours: Callable[[], Any],
+    naive: Callable[[], Any],
+    naive_seconds: float | None = None,
+) -> None:
+    """Check that both give the same, then add a row."""
+    got, our_seconds = timed(ours)
+    expected, seconds = timed(naive)
+    np.testing.assert_allclose(got, expected, rtol=1e-4, err_msg=what)
+    seconds = naive_seconds or seconds
+    table.add_row(what, f"{our_seconds:.4f}", f"{seconds:.4f}", f"{seconds / our_seconds:.1f}x")
+
+
+def timed(function: Callable[[], Any], repeats: int = 3) -> tuple[Any, float]:
+    """The result and the fewest seconds it took."""
+    best, result = float("inf"), None
+    for _ in range(repeats):
+        start = time.perf_counter()
+        result = function()
+        best = min(best, time.perf_counter() - start)
+    return result, best
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from leaderboards.check import check
+from leaderboards.result import WORST_CASE
+from tests.records import make_arrays, make_record, make_scores, write_record
+
+PGD = "robust_accuracy/pgd20"
+
+
+def with_score(name: str, **changes: Any) -> dict[str, Any]:
+    """The usual metrics, one of them changed."""
+    scores = make_scores(make_arrays())
+    return {**scores, name: {**scores.get(name, {"unit": "fraction", "n": 200}), **changes}}
+
+
+def test_a_sound_record_has_no_problem(tmp_path: Path) -> None:
+    arrays = make_arrays()
+    path = write_record(tmp_path, make_record(arrays), arrays)
+    assert check(path) == []
+    assert check(tmp_path) == []
+
+
+def test_clean_accuracy_may_be_over_the_whole_test_set(tmp_path: Path) -> None:
+    arrays = make_arrays(n=100)
+    index = np.arange(0, 1000, 10)
+    everything = np.arange(1000) % 5 != 0
+    everything[index] = arrays["clean_accuracy"]
+    whole = {**arrays, "clean_accuracy": everything, "test_index": index}
+    metrics = {**make_scores(arrays), **make_scores({"clean_accuracy": everything})}
+    assert check(write_record(tmp_path, make_record(arrays, metrics=metrics), whole)) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"metrics": with_score(PGD, value=1.2, high=1.3)}, "must lie in"),
+        ({"metrics": with_score("detection_auc", value=-0.1, unit="AUC")}, "must lie in"),
+        ({"metrics": with_score("time_per_epoch", value=-1.0, unit="seconds")}, "must lie in"),
+        ({"metrics": with_score(PGD, low=0.6)}, "starts above"),
+        ({"metrics": with_score(PGD, high=0.4)}, "ends below"),
+        ({"metrics": with_score(WORST_CASE, value=0.6, low=0.5, high=0.7)}, "is above"),
+        ({"metrics": with_score(PGD, value=0.9, low=0.8, high=0.95)}, "more images as correct"),
+        ({"metrics": with_score(PGD, n=150)}, "attacked test images"),
+        ({"metrics": with_score(WORST_CASE, value=None, reason="lost")}, "cannot be ranked"),
+        ({"metrics": {}}, "cannot be ranked"),
+        ({"dataset": {"evaluated_size": 20_000}}, "evaluated_size"),
+        ({"training": {"epoch_of_weights": 13}}, "epoch_of_weights"),
+        ({"threat": {"eps": "0"}}, "threat.eps"),
+        ({"provenance": {"created": "now"}}, "ISO 8601"),
+        ({"files": {"weights": {"path": "/etc/hostname", "sha256": "0"}}}, "own folder"),
+        ({"files": {"weights": {"path": "weights.safetensors", "sha256": "0"}}}, "missing"),
+        (
+            {"curves": {"security": {"x_label": "ε", "y_label": "a", "points": [{"x": 0, "value": 1.5}]}}},
+            "accuracy must lie",
+        ),
+        (
+            {
+                "curves": {
+                    "c": {"x_label": "x", "y_label": "y", "points": [{"x": 0, "value": 1, "high": 0.5}]}
+                }
+            },
+            "outside its interval",
+        ),
+    ],
+)
+def test_a_contradiction_is_told(tmp_path: Path, changes: dict[str, Any], word: str) -> None:
+    problems = check(write_record(tmp_path, make_record(**changes)))
+    assert any(word in problem for problem in problems), problems
+
+
+def test_a_search_cannot_end_more_trials_than_it_had(tmp_path: Path) -> None:
+    search = {
+        "trials": 5,
+        "complete": 4,
+        "pruned": 2,
+        "failed": 0,
+        "objective": "validation robust accuracy",
+        "clean_floor": 0.5,
+        "space": {},
+        "default_value": 0.1,
+        "best_value": 0.2,
+        "best_trial": 1,
+        "seconds": 1.0,
+    }
+    problems = check(write_record(tmp_path, make_record(defense={"search": search})))
+    assert problems == ["defense.search counts more ends than its 5 trials"]
+
+
+def test_no_json_and_a_foreign_schema_are_told_not_raised(tmp_path: Path) -> None:
+    broken, foreign = tmp_path / "broken.json", tmp_path / "foreign.json"
+    broken.write_text("{")
+    foreign.write_text('{"schema_version": "1.0"}')
+    assert "not valid JSON" in check(broken)[0]
+    assert "not a valid record" in check(foreign)[0]
+    assert "cannot read" in check(tmp_path / "absent.json")[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "word"),
+    [
+        (PGD, np.zeros(200, bool), "the record says"),
+        (PGD, np.zeros(100, bool), "200 attacked test images"),
+        (PGD, np.zeros(200, np.int64), "must be bool"),
+        (PGD, np.zeros((2, 100), bool), "must be bool"),
+    ],
+)
+def test_arrays_must_agree_with_the_scores(tmp_path: Path, name: str, array: np.ndarray, word: str) -> None:
+    arrays = make_arrays()
+    problems = check(write_record(tmp_path, make_record(arrays), {**arrays, name: array}))
+    assert any(word in problem for problem in problems), problems
+
+
+def test_an_attack_cannot_leave_right_what_was_wrong_before(tmp_path: Path) -> None:
+    arrays = make_arrays()
+    arrays[PGD] = arrays[PGD][::-1].copy()
+    arrays[WORST_CASE] &= arrays[PGD]
+    problems = check(write_record(tmp_path, make_record(arrays), arrays))
+    assert problems == [f"array {PGD} counts images as correct that are wrong without an attack"]
+
+
+def test_the_worst_case_cannot_keep_what_an_attack_breaks(tmp_path: Path) -> None:
+    arrays = make_arrays()
+    arrays[PGD] = np.roll(arrays["clean_accuracy"], 1) & arrays["clean_accuracy"]
+    problems = check(write_record(tmp_path, make_record(arrays), arrays))
+    assert problems == [f"array {WORST_CASE} counts images as correct that {PGD} breaks"]

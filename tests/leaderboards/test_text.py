@@ -1,0 +1,69 @@
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leaderboards.text import breakable, dataset_label, interval, number, quantity, slug
+
+
+@given(st.text())
+def test_a_slug_is_safe_in_a_path_whatever_the_name(text: str) -> None:
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug(text))
+    assert len(slug(text)) <= 48
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("cifar10", "cifar10"),
+        ("imagefolder:/home/someone/flowers", "imagefolder:flowers"),
+        ("imagefolder:/home/someone/flowers/", "imagefolder:flowers"),
+        ("imagefolder:C:\\pictures\\flowers", "imagefolder:flowers"),
+        ("/data/flowers", "flowers"),
+    ],
+)
+def test_a_data_set_is_named_without_its_folders(name: str, label: str) -> None:
+    assert dataset_label(name) == label
+
+
+@pytest.mark.parametrize(
+    ("value", "metric", "unit", "shown"),
+    [
+        (0.4567, "robust_accuracy/pgd20", "fraction", "45.7"),
+        (1.0, "clean_accuracy", "fraction", "100.0"),
+        (0.017, "prs_ratio", "fraction", "0.017"),
+        (0.00002, "prs_ratio", "fraction", "2.0×10⁻⁵"),
+        (0.0, "prs_ratio", "fraction", "0.000"),
+        (0.74, "detection_auc", "AUC", "0.740"),
+        (58.96, "time_per_epoch", "seconds", "59.0"),
+        (8.92, "time_per_epoch", "seconds", "8.92"),
+        (4.333, "time_per_epoch_ratio", "ratio", "4.33×"),
+        (12345.0, "anything", "count", "12,345"),
+        (-0.5, "anything", "nats", "−0.500"),
+        (-0.0, "anything", "nats", "0.000"),
+    ],
+)
+def test_a_value_has_the_digits_of_its_unit(value: float, metric: str, unit: str, shown: str) -> None:
+    assert quantity(value, metric, unit) == shown
+
+
+def test_an_interval_below_zero_is_written_with_a_word() -> None:
+    assert interval(0.512, 0.574, "clean_accuracy", "fraction") == "51.2–57.4"
+    assert interval(-0.1, 0.2, "other", "nats") == "−0.100 to 0.200"
+    assert interval(None, 0.2, "other", "nats") == ""
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_number_stays_short_however_large_it_is(value: float) -> None:
+    assert len(number(value)) <= 20
+    assert len(number(value, 3)) <= 20
+
+
+@given(st.text())
+def test_breaking_a_name_loses_nothing_of_it(text: str) -> None:
+    assert "".join(breakable(text)) == text
+
+
+def test_a_name_breaks_after_punctuation_and_between_words() -> None:
+    assert breakable("my_package:GreatDefense") == ["my_", "package:", "Great", "Defense"]
