@@ -33,8 +33,10 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
 
 
 def save_weights(path: Path, module: nn.Module) -> None:
-    """Write a module's tensors as safetensors, whole or not at all."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    """Write a module's tensors as safetensors, whole or not at all; tied weights are written once for each name."""
+    tensors = {
+        name: tensor.detach().cpu().clone().contiguous() for name, tensor in module.state_dict().items()
+    }
     with replacing(path) as temporary:
         try:
             save_file(tensors, temporary)

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 FilePath = click.Path(path_type=Path)
 
-PER_DATASET = "per data set"
-
 
 def main() -> None:
     """Run the command line; a user's mistake is one line on standard error and exit code 2."""
@@ -54,20 +52,17 @@ def data_options(command: Command) -> Command:
             click.option(
                 "--dataset",
                 metavar="NAME",
-                show_default="digits",
-                help="digits, mnist, fashion-mnist, cifar10, cifar100, svhn, or imagefolder:PATH.",
+                help="digits, mnist, fashion-mnist, cifar10, cifar100, svhn, or imagefolder:PATH.  [default: digits]",
             ),
-            click.option(
-                "--data-dir", type=FilePath, show_default="data", help="Where torchvision's files are."
-            ),
+            click.option("--data-dir", type=FilePath, help="Where torchvision's files are.  [default: data]"),
             click.option(
                 "--download", is_flag=True, default=None, help="Fetch missing files into the data folder."
             ),
             click.option(
                 "--image-size", type=int, help="Resize and crop the images of a folder to this side."
             ),
-            click.option("--train-size", type=int, show_default="all", help="Training images to use."),
-            click.option("--test-size", type=int, show_default="all", help="Test images to use."),
+            click.option("--train-size", type=int, help="Training images to use.  [default: all]"),
+            click.option("--test-size", type=int, help="Test images to use.  [default: all]"),
         ]
     ):
         command = option(command)
@@ -79,23 +74,20 @@ def result_options(command: Command) -> Command:
     for option in reversed(
         [
             click.option(
-                "--model", metavar="NAME", show_default="cnn6", help="Network; see `bench list models`."
+                "--model", metavar="NAME", help="Network; see `bench list models`.  [default: cnn6]"
             ),
             click.option(
-                "--threat", metavar="NORM:EPS", show_default=PER_DATASET, help="Such as linf:8/255 or l2:0.5."
+                "--threat", metavar="NORM:EPS", help="Such as linf:8/255 or l2:0.5.  [default: per data set]"
             ),
             click.option(
                 "--battery",
                 metavar="NAME",
-                show_default="quick",
-                help="quick, standard or full; `bench list batteries`.",
+                help="quick, standard or full; `bench list batteries`.  [default: quick]",
             ),
-            click.option("--device", metavar="NAME", show_default="auto", help="auto, cpu or cuda."),
+            click.option("--device", metavar="NAME", help="auto, cpu or cuda.  [default: auto]"),
+            click.option("--out", type=FilePath, help="Folder for runs, records and pages.  [default: runs]"),
             click.option(
-                "--out", type=FilePath, show_default="runs", help="Folder for runs, records and pages."
-            ),
-            click.option(
-                "--tracking", metavar="URI", show_default="mlflow.yaml", help="MLflow tracking URI, or none."
+                "--tracking", metavar="URI", help="MLflow tracking URI, or none.  [default: mlflow.yaml]"
             ),
             click.option(
                 "--json",
@@ -131,21 +123,17 @@ def cli() -> None:
 @click.option(
     "--recipe",
     metavar="NAME[,FIELD=VALUE…]",
-    show_default="paper",
-    help="paper, strong, or one with changes.",
+    help="paper, strong, or one with changes.  [default: paper]",
 )
-@click.option("--epochs", type=int, show_default=PER_DATASET, help="Passes over the training data.")
-@click.option("--trials", type=int, show_default=PER_DATASET, help="Settings to try; 0 takes the defaults.")
+@click.option("--epochs", type=int, help="Passes over the training data.  [default: per data set]")
+@click.option("--trials", type=int, help="Settings to try; 0 takes the defaults.  [default: per data set]")
 @click.option(
     "--clean-floor",
     type=float,
-    show_default="the defaults' less 0.10",
-    help="Validation clean accuracy a setting must reach.",
+    help="Validation clean accuracy a setting must reach.  [default: the defaults' less 0.10]",
 )
-@click.option("--seeds", metavar="N[,N…]", show_default="0", help="Seeds the best setting is trained with.")
-@click.option(
-    "--precision", metavar="NAME", show_default="auto", help="Of training: auto (fp32), fp32 or bf16."
-)
+@click.option("--seeds", metavar="N[,N…]", help="Seeds the best setting is trained with.  [default: 0]")
+@click.option("--precision", metavar="NAME", help="Of training: auto (fp32), fp32 or bf16.  [default: auto]")
 @data_options
 @result_options
 def run(

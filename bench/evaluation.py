@@ -1,7 +1,8 @@
 """The battery over a classifier: metrics, alarms, and the record they make."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,8 @@ def evaluate_to_folder(
     if folder is not None:
         save_weights(folder / WEIGHTS, classifier)
     parts = Parts(folder / "parts", _identity(folder / WEIGHTS, evaluation, battery)) if folder else None
-    measured = run_battery(evaluation, battery, parts)
+    with _full_precision():
+        measured = run_battery(evaluation, battery, parts)
     record = Record(
         id=f"{run}-s{seed}-{battery.name}-{fingerprint(images, labels)[:6]}",
         defense=trained.defense,
@@ -191,6 +193,18 @@ def run_battery(evaluation: Evaluation, battery: Battery, parts: "Parts | None" 
     measured.arrays = evaluation.measured
     measured.alarms = read_alarms(evaluation.measured, evaluation.dataset.num_classes)
     return measured
+
+
+@contextmanager
+def _full_precision() -> Iterator[None]:
+    """Keep float32 at 24 bits: GPUs round convolutions to TF32 otherwise, which curvature and signs would feel."""
+    matmul, convolution = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, convolution.allow_tf32
+    matmul.allow_tf32 = convolution.allow_tf32 = False
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, convolution.allow_tf32 = before
 
 
 def _measure(metric: Metric, evaluation: Evaluation, parts: "Parts | None") -> Part:

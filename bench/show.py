@@ -18,7 +18,10 @@ def show_record(record: Record, console: Console | None = None) -> None:
     )
     console.print(f"{record.id}\n")
 
-    scores = Table("metric", "value", "95 % interval", "n", "note", box=None, pad_edge=False)
+    scores = Table(box=None, pad_edge=False)
+    for heading in ("metric", "value", "95 % interval", "n"):
+        scores.add_column(heading, no_wrap=True)
+    scores.add_column("note", overflow="fold")
     for name, score in record.metrics.items():
         interval = f"{_text(score, score.low)} – {_text(score, score.high)}" if score.low is not None else ""
         scores.add_row(

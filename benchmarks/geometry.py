@@ -9,6 +9,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -96,18 +97,18 @@ def curvature(table: Table, side: int, directions: int, images: int = 16, classe
         compare(
             table,
             f"curvature, {estimator}, {images} x 3x{side}x{side}, T = {directions}",
-            lambda estimator=estimator: score(estimator),
+            partial(score, estimator),
             lambda: expected,
             naive_seconds=seconds,
         )
 
 
-def hessian_vector_products(network: nn.Module, images: Tensor, unit: Tensor) -> np.ndarray:
+def hessian_vector_products(network: nn.Sequential, images: Tensor, unit: Tensor) -> np.ndarray:
     """Mean curvature [B] from vᵀ∇(vᵀ∇F_i), class after class and direction after direction."""
     dimension = images[0].numel()
     predicted = network(images).argmax(dim=1, keepdim=True)
     total = torch.zeros(len(images), dtype=torch.double)
-    for other in range(1, int(network[-1].out_features)):
+    for other in range(1, network(images[:1]).shape[1]):
         points = images.clone().requires_grad_()
         logits = network(points)
         rival = (predicted + other) % logits.shape[1]

@@ -74,8 +74,8 @@ def _write(folder: Path, boards: list[Board], pages: Pages) -> None:
         write_text(stem.with_name(f"{board.page}.html"), pages.board(board))
         write_text(stem.with_name(f"{board.page}.csv"), board_csv(board))
         write_json(stem.with_name(f"{board.page}.json"), board_json(board))
-        for entry in board.entries:
-            write_text(folder / "entries" / f"{entry.page}.html", pages.entry(board, entry))
+        for entry, rank in zip(board.entries, board.ranks, strict=True):
+            write_text(folder / "entries" / f"{entry.page}.html", pages.entry(board, entry, rank))
             for result in entry.results + entry.superseded:
                 _copy(result.path, folder / "records" / record_file(result))
             for result in entry.results:

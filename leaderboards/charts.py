@@ -26,6 +26,7 @@ from leaderboards.axes import (
 )
 from leaderboards.text import number
 
+MANY = 300  # points beyond which a scatter chart has neither tooltips nor a table
 CHARACTER = 6.6  # width of a label's letter; only keeps labels apart
 
 Interval = tuple[float, float]
@@ -157,7 +158,7 @@ def scatter_chart(
 
     Args:
         title, description, x_label, y_label: as for `line_chart`.
-        dots: at least one.
+        dots: at least one; beyond 300 they have neither tooltips nor a table.
         front: draw the Pareto front (more is better on both axes) and name the points on it.
         trend: draw the least-squares line, where three or more points have different x.
 
@@ -182,14 +183,12 @@ def scatter_chart(
         line = [(x, min(max(slope * x + intercept, frame.y.low), frame.y.high)) for x in ends]
         paths.append(Path(frame.line(line), "", "trend"))
         note = f"Least-squares line over {len(dots)} points: slope {number(slope)}."
-    for dot in dots:
-        style = style_class(groups.index(dot.group))
-        if dot.x_interval:
-            paths.append(Path(frame.line([(end, dot.y) for end in dot.x_interval]), style, "bar"))
-        if dot.y_interval:
-            paths.append(Path(frame.line([(dot.x, end) for end in dot.y_interval]), style, "bar"))
-    for dot in dots:
-        paths.append(frame.marker(dot.x, dot.y, groups.index(dot.group), f"{dot.name}, {dot.group}"))
+    for at, group in enumerate(groups):
+        bars = [frame.line(ends) for dot in dots if dot.group == group for ends in _bars(dot)]
+        if bars:
+            paths.append(Path("".join(bars), style_class(at), "bar"))
+    marks = [frame.marker(dot.x, dot.y, groups.index(dot.group), f"{dot.name}, {dot.group}") for dot in dots]
+    paths += marks if len(dots) <= MANY else _merged(marks)
     header = ("Entry", "Network", x_label, y_label, *(["On the front"] if front else []))
     rows: list[tuple[str, ...]] = [(dot.name, dot.group, number(dot.x), number(dot.y)) for dot in dots]
     if front:
@@ -201,14 +200,25 @@ def scatter_chart(
         y_label=y_label,
         grid=frame.grid,
         paths=tuple(paths),
-        labels=_names(frame, dots, best or range(len(dots))),
+        labels=_names(frame, dots, best or range(min(len(dots), MANY))),
         ticks=frame.ticks,
         legend=_legend(groups),
         header=header,
-        rows=tuple(rows),
+        rows=tuple(rows) if len(dots) <= MANY else (),
         note=note,
         scatter=True,
     )
+
+
+def _bars(dot: Dot) -> list[list[tuple[float, float]]]:
+    across = [[(end, dot.y) for end in dot.x_interval]] if dot.x_interval else []
+    return across + ([[(dot.x, end) for end in dot.y_interval]] if dot.y_interval else [])
+
+
+def _merged(marks: Sequence[Path]) -> list[Path]:
+    """One path a style instead of one a point, which a browser draws far sooner."""
+    styles = sorted({mark.style for mark in marks})
+    return [Path("".join(m.d for m in marks if m.style == style), style, "dot") for style in styles]
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:

@@ -11,6 +11,7 @@ from leaderboards import text
 from leaderboards.board import Board
 from leaderboards.curves import battery_charts, history_charts, trade_off_charts
 from leaderboards.entry import Entry
+from leaderboards.rank import Rank
 from leaderboards.result import WORST_CASE, Result
 
 
@@ -61,7 +62,7 @@ class Pages:
         """The page of a board."""
         return self._render("board", root="../", board=board, charts=trade_off_charts(board))
 
-    def entry(self, board: Board, entry: Entry) -> str:
+    def entry(self, board: Board, entry: Entry, rank: Rank) -> str:
         """The page of an entry."""
         shown = [column.metric for column in board.columns]
         return self._render(
@@ -69,7 +70,7 @@ class Pages:
             root="../",
             board=board,
             entry=entry,
-            rank=board.ranks[board.entries.index(entry)],
+            rank=rank,
             metrics=[name for name in shown if name in entry.scores]
             + [name for name in entry.scores if name not in shown],
             battery_charts=battery_charts(entry),

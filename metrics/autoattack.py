@@ -1,7 +1,6 @@
 """Robust accuracy under AutoAttack."""
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 import numpy as np
 from bench.core.attacks.autoattack import autoattack
@@ -19,7 +18,7 @@ class AutoAttack(Metric):
         batch_size: as the package's own; with both equal the images are the package's, bit for bit.
     """
 
-    name: ClassVar[str] = "robust_accuracy/autoattack"
+    name = "robust_accuracy/autoattack"
 
     def __init__(self, version: str = "standard", seed: int = 0, batch_size: int = 250) -> None:
         self.version, self.seed, self.batch_size = version, seed, batch_size
@@ -46,7 +45,7 @@ class AutoAttack(Metric):
         skipped = [f"{stage}: {reason}" for stage, reason in result.skipped.items()]
         return {
             "right": (~result.broken).cpu().numpy(),
-            "stage": np.array([*result.stages, "survived"], dtype=np.str_)[result.stage.cpu().numpy()],
+            "stage": np.array([stage or "survived" for stage in result.stage], dtype=np.str_),
             "skipped": np.asarray(skipped, dtype=np.str_),
         }
 

@@ -1,7 +1,6 @@
 """Accuracy on unperturbed test images."""
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ class CleanAccuracy(Metric):
     randomised outputs reads.
     """
 
-    name: ClassVar[str] = "clean_accuracy"
+    name = "clean_accuracy"
 
     @torch.no_grad()
     def measure(self, evaluation: Evaluation) -> Arrays:

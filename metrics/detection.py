@@ -147,6 +147,8 @@ class Detection(Metric):
         held_out = sign * clean[1::2], sign * perturbed[1::2]
         named = arrays["recovered"][usable] == arrays["label"][usable]
         recovered = int(np.count_nonzero(named & (perturbed >= 0)))
+        smooth = self.estimator == "softplus"
+        scale = "on the smoothed network" if smooth else f"over a step of h = {arrays['h'].item():.3f}"
         attacker = "against an attacker who does not know the detector"
         return {
             "detection_auc": self._score(
@@ -154,7 +156,7 @@ class Detection(Metric):
                 float(_auc(clean, perturbed)),
                 *_interval(_auc, clean, perturbed),
                 n=n,
-                reason=f"{attacker}; {counts}; step h = {arrays['h'].item():.3f}",
+                reason=f"{attacker}; {counts}; {scale}",
             ),
             "detection_auc_calibrated": self._score(
                 "detection_auc_calibrated",

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import ClassVar
 
 import numpy as np
 
@@ -24,7 +23,7 @@ class SecurityCurve(Metric):
         images: how many of the attacked images to use.
     """
 
-    name: ClassVar[str] = "security_curve"
+    name = "security_curve"
 
     def __init__(
         self, factors: tuple[str, ...] = ("1/4", "1/2", "3/4", "1", "3/2", "2"), images: int = 500

@@ -15,7 +15,7 @@ class TimePerEpoch(Metric):
     The ratio divides each epoch by the seconds of a standard epoch measured in the same process.
     """
 
-    name: ClassVar[str] = "time_per_epoch"
+    name = "time_per_epoch"
     unit: ClassVar[str] = "seconds"
     higher_is_better: ClassVar[bool | None] = False
     bounds: ClassVar[tuple[float, float]] = (0.0, float("inf"))

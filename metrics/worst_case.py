@@ -1,7 +1,6 @@
 """Accuracy against whichever attack does best on each image."""
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
 class WorstCase(Metric):
     """Share of the attacked test images that survive every attack of the battery at the threat's ε."""
 
-    name: ClassVar[str] = "robust_accuracy/worst_case"
+    name = "robust_accuracy/worst_case"
 
     def measure(self, evaluation: Evaluation) -> Arrays:
         """Per image whether every attack left it right [n].

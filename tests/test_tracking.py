@@ -42,8 +42,10 @@ from bench.tracking import (
     NullTracker,
     Settings,
     Tracker,
+    check_store,
     fetch_records,
     load_settings,
+    run_links,
     serve_ui,
     track_records,
     ui_command,
@@ -60,8 +62,10 @@ START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 # Run folders by hand, as the runner writes them.
 
 
-def make_run(folder: Path, *, hyperparameters: dict[str, Any] | None = None) -> Path:
-    run = folder / "toy-mlp-prs-0123abcd"
+def make_run(
+    folder: Path, *, name: str = "toy-mlp-prs-0123abcd", hyperparameters: dict[str, Any] | None = None
+) -> Path:
+    run = folder / name
     write_json(
         run / "run.json",
         {
@@ -269,6 +273,11 @@ class Server:
         return self.process.returncode
 
 
+def found(server: Server, run: str) -> dict[str, Any]:
+    with open_store(server.settings) as store:
+        return {each.info.run_name: each for each in store.find(f"tags.`bench.run` = '{run}'")}
+
+
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
@@ -295,13 +304,38 @@ def sqlite(empty_store: Path) -> MakeStore:
     return make
 
 
+@dataclass
+class Early:
+    """A run that was tracked before its server was there, and what was said about it."""
+
+    server: Server
+    run: Path
+    tracker: Tracker
+    lines: list[str]
+
+
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("server"), free_port())
-    line = server.start()
-    assert f"http://127.0.0.1:{server.port}" in line
-    yield server
-    assert server.stop() == 0
+def early(tmp_path_factory: pytest.TempPathFactory) -> Early:
+    folder = tmp_path_factory.mktemp("server")
+    server, lines, run = Server(folder, free_port()), [], make_run(folder, name="early")
+    tracker = Tracker(server.settings, lines.append)
+    tracker.sync(run)
+    add_trial(run, 1, "COMPLETE", epochs=3, value=0.7)
+    tracker.sync(run)
+    tracker.sync(run, final=True)
+    with pytest.raises(UserError, match="not reachable"):
+        track_records([run], server.settings, quiet)
+    with pytest.raises(UserError, match="not reachable"):
+        check_store(server.settings)
+    return Early(server, run, tracker, lines)
+
+
+@pytest.fixture(scope="module")
+def server(early: Early) -> Iterator[Server]:
+    line = early.server.start()
+    assert f"http://127.0.0.1:{early.server.port}" in line
+    yield early.server
+    assert early.server.stop() == 0
 
 
 @pytest.fixture(autouse=True)
@@ -383,6 +417,7 @@ def test_no_password_is_shown() -> None:
     settings = Settings(uri="postgresql://me:secret@host/db?password=secret")
     assert settings.shown == "postgresql://host/db"
     assert settings.address == ("host", 5432)
+    assert Settings(uri="sqlite:////a/b.db").shown == "sqlite:////a/b.db"
 
 
 # Names and values.
@@ -647,14 +682,18 @@ def test_processes_may_make_a_fresh_store_together(tmp_path: Path) -> None:
     )
     processes = []
     for name in ("a", "b"):
-        run = make_run(tmp_path / name)
-        content = json.loads((run / "run.json").read_text())
-        write_json(run / "run.json", {**content, "run": name})
+        run = make_run(tmp_path, name=name)
         argv = [sys.executable, "-W", "error", "-c", code, str(run), settings.model_dump_json()]
         processes.append(subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.PIPE, text=True))
     assert [(process.communicate()[1], process.returncode) for process in processes] == [("", 0)] * 2
     with open_store(settings) as store:
         assert sorted(run.info.run_name for run in store.find("tags.role = 'search'")) == ["a", "b"]
+
+
+def test_trying_a_store_says_where_it_is(tmp_path: Path, sqlite: MakeStore) -> None:
+    assert "made by the first run" in check_store(Settings())
+    assert list(tmp_path.iterdir()) == []
+    assert "'regionbench'" in check_store(sqlite(tmp_path))
 
 
 def test_a_deleted_experiment_is_told_with_the_way_out(tmp_path: Path, sqlite: MakeStore) -> None:
@@ -680,6 +719,28 @@ def test_the_null_tracker_touches_nothing(tmp_path: Path) -> None:
 
 
 # Records there and back.
+
+
+def test_weights_trained_elsewhere_are_logged_without_a_search(tmp_path: Path, sqlite: MakeStore) -> None:
+    settings = sqlite(tmp_path)
+    make_record(tmp_path / "elsewhere" / "seed-0" / "standard-50", run="elsewhere")
+    Tracker(settings, quiet).sync(tmp_path / "elsewhere", final=True)
+    before = all_runs(settings)
+    Tracker(settings, quiet).sync(tmp_path / "elsewhere", final=True)
+    (run,) = all_runs(settings).values()
+    assert run.data.tags["role"] == "final"
+    assert "mlflow.parentRunId" not in run.data.tags
+    assert [each.to_dictionary() for each in before.values()] == [run.to_dictionary()]
+
+
+def test_a_run_folder_knows_the_runs_of_its_records(tmp_path: Path, sqlite: MakeStore) -> None:
+    run, settings = make_run(tmp_path), sqlite(tmp_path)
+    record = add_result(run)
+    assert run_links([record], settings) == {}
+    Tracker(settings, quiet).sync(run, final=True)
+    final = all_runs(settings)["prs mlp toy linf:8/255 standard seed 0"]
+    assert run_links([record], settings) == {load_record(record).id: final.info.run_id}
+    assert run_links([record], sqlite(tmp_path, experiment="other")) == {}
 
 
 def test_a_lone_record_is_logged_once_and_joined_by_its_folder(tmp_path: Path, sqlite: MakeStore) -> None:
@@ -770,49 +831,28 @@ def test_large_and_strange_numbers_pass_the_server(tmp_path: Path, server: Serve
     path = make_record(tmp_path / "big", run="big", hyperparameters=many, history=history)
     lines: list[str] = []
     track_records([path], server.settings, lines.append)
-    with open_store(server.settings) as store:
-        (run,) = store.find("tags.`bench.record` = 'big-0'")
+    (run,) = found(server, "big").values()
     assert {name: run.data.params[name] for name in many} == {
         name: str(value) for name, value in many.items()
     }
     assert len(curve(server.settings, run, "epoch/train_loss")) == 1499
-    folder = make_run(tmp_path / "nan")
-    content = json.loads((folder / "run.json").read_text())
-    write_json(folder / "run.json", {**content, "run": "diverged"})
+    folder = make_run(tmp_path, name="diverged")
     row = {"epoch": 1, "train_loss": float("nan"), "largest_weight": float("inf"), "seconds": 1.0}
     (folder / "trials/0000/history.jsonl").write_text(json.dumps(row) + "\n")
     Tracker(server.settings, quiet).sync(folder, final=True)
-    with open_store(server.settings) as store:
-        (trial,) = store.find("tags.`bench.run` = 'diverged' and tags.role = 'trial'")
-    assert np.isnan(trial.data.metrics["epoch/train_loss"])
+    assert np.isnan(found(server, "diverged")["trial 0000"].data.metrics["epoch/train_loss"])
 
 
-def test_a_server_that_is_down_costs_one_line_and_nothing_else(tmp_path: Path, server: Server) -> None:
-    run, lines = make_run(tmp_path), []
-    content = json.loads((run / "run.json").read_text())
-    write_json(run / "run.json", {**content, "run": "patient"})
-    tracker = Tracker(server.settings, lines.append)
-    tracker.sync(run)
-    assert server.stop() == 0
-    add_trial(run, 1, "COMPLETE", epochs=3, value=0.7)
-    tracker.sync(run)
-    tracker.sync(run)
-    tracker.sync(run, final=True)
-    assert len(lines) == 1
-    assert f"bench track {run}" in lines[0]
-    with pytest.raises(UserError, match="not reachable"):
-        track_records([run], server.settings, quiet)
-
-    server.start()
-    tracker.sync(run)  # still resting
-    with open_store(server.settings) as store:
-        assert len(store.find("tags.`bench.run` = 'patient'")) == 2
-    tracker.sync(run, final=True)
-    with open_store(server.settings) as store:
-        found = {each.info.run_name: each for each in store.find("tags.`bench.run` = 'patient'")}
-    assert set(found) == {run.name, "patient", "trial 0000", "trial 0001"} - {run.name}
-    assert curve(server.settings, found["trial 0001"], "epoch/train_loss")[-1] == (3, 1 / 3)
-    assert len(lines) == 1
+def test_a_server_that_was_down_costs_one_line_and_nothing_else(early: Early, server: Server) -> None:
+    assert len(early.lines) == 1
+    assert f"bench track {early.run}" in early.lines[0]
+    early.tracker.sync(early.run)
+    assert not found(server, "early"), "the tracker should still be resting"
+    early.tracker.sync(early.run, final=True)
+    assert set(found(server, "early")) == {"early", "trial 0000", "trial 0001"}
+    trial = found(server, "early")["trial 0001"]
+    assert curve(server.settings, trial, "epoch/train_loss") == [(1, 1.0), (2, 1 / 2), (3, 1 / 3)]
+    assert len(early.lines) == 1
 
 
 def test_a_server_that_never_answers_is_given_up(tmp_path: Path) -> None:

@@ -94,16 +94,24 @@ class WrappedClassifier(nn.Module):
         self.module = module
         self.input_shape = tuple(input_shape)
         self.num_classes = num_classes
-        self.head: nn.Linear | None = None
         self.site: Site = "none"
+        #: In a tuple, so that the layer is not registered a second time.
+        self._head: tuple[nn.Linear, ...] = ()
         self._probe()
+
+    @property
+    def head(self) -> nn.Linear | None:
+        """The final linear layer, or None when the logits do not come straight from one."""
+        return self._head[0] if self._head else None
 
     @torch.no_grad()
     def _probe(self) -> None:
         modes = {child: child.training for child in self.module.modules()}
         self.module.eval()
         parameter = next(self.module.parameters(), torch.zeros(()))
-        images = torch.rand(2, *self.input_shape, generator=torch.Generator().manual_seed(0)).to(parameter.device)
+        images = torch.rand(2, *self.input_shape, generator=torch.Generator().manual_seed(0)).to(
+            parameter.device
+        )
         last: dict[str, Tensor | nn.Linear] = {}
 
         def remember(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -128,7 +136,7 @@ class WrappedClassifier(nn.Module):
         layer = last.get("layer")
         # The very tensor, not an equal one: a softmax or a sum behind the layer is not a linear head.
         if isinstance(layer, nn.Linear) and last["output"] is logits and last["inputs"].dim() == 2:  # type: ignore[union-attr,operator]
-            self.head, self.site = layer, "pooled"
+            self._head, self.site = (layer,), "pooled"
 
     @property
     def num_features(self) -> int:

@@ -217,7 +217,9 @@ def load_record(path: Path, *, check_files: bool = False) -> Record:
             if not beside.is_file():
                 raise UserError(f"{path}: its {kind} file {file.path} is missing")
             if sha256(beside) != file.sha256:
-                raise UserError(f"{path}: its {kind} file {file.path} has changed since the record was written")
+                raise UserError(
+                    f"{path}: its {kind} file {file.path} has changed since the record was written"
+                )
     return record
 
 

@@ -110,27 +110,47 @@ class _Trial(_File):
 def folder_identity(folder: Path) -> str:
     """A hash that marks the entries of one run folder, wherever it is moved.
 
+    Weights that were trained elsewhere have no `run.json`: their folder is known by its name.
+
     Raises:
-        UserError: when the folder has no valid `run.json`.
+        UserError: when its `run.json` is not valid.
     """
-    run = _load(_Run, folder / "run.json")
-    return hashlib.sha256(f"{run.run} {run.created.isoformat()}".encode()).hexdigest()[:32]
+    words = folder.resolve().name
+    if (folder / "run.json").is_file():
+        run = _load(_Run, folder / "run.json")
+        words = f"{run.run} {run.created.isoformat()}"
+    return hashlib.sha256(words.encode()).hexdigest()[:32]
+
+
+def record_part(path: Path, folder: Path) -> str:
+    """The part a record is in its run folder; measured again, it is another part and another MLflow run."""
+    return f"{path.parent.relative_to(folder).as_posix()}@{sha256(path)[:8]}"
 
 
 def read_run_folder(folder: Path, *, live: bool) -> list[Entry]:
     """Every entry of a run folder, the search first: it is the parent of the others.
+
+    The folder of weights that were trained elsewhere has records alone.
 
     Args:
         folder: `runs/<run>/`.
         live: somebody is working on it. If not, what has not ended there was killed.
 
     Raises:
-        UserError: when a file of the folder is missing or broken.
+        UserError: when a file of the folder is broken.
     """
+    identity = {"bench.folder": folder_identity(folder)}
+    finals = [_final(path, folder, identity) for path in sorted(folder.glob("seed-*/*/record.json"))]
+    return (
+        finals if not (folder / "run.json").is_file() else [*_work(folder, identity, finals, live), *finals]
+    )
+
+
+def _work(folder: Path, identity: dict[str, str], finals: list[Entry], live: bool) -> list[Entry]:
     run = _load(_Run, folder / "run.json")
     common = {
+        **identity,
         "bench.run": run.run,
-        "bench.folder": folder_identity(folder),
         "defense": run.defense,
         "model": run.model,
         "dataset": run.dataset.name,
@@ -142,9 +162,8 @@ def read_run_folder(folder: Path, *, live: bool) -> list[Entry]:
     parts = [
         *(_trial(path, common, data, live) for path in sorted(folder.glob("trials/*/trial.json"))),
         *(_training(path, common, data, live) for path in sorted(folder.glob("seed-*/history.jsonl"))),
-        *(_final(path, folder, common) for path in sorted(folder.glob("seed-*/*/record.json"))),
     ]
-    entries = [_search(folder, run, common, data, parts, live), *parts]
+    entries = [_search(folder, run, common, data, [*parts, *finals], live), *parts]
     return [replace(entry, tags={**entry.tags, "bench.part": entry.part}) for entry in entries]
 
 
@@ -244,12 +263,9 @@ def _training(path: Path, common: dict[str, str], data: list[Data], live: bool) 
     )
 
 
-def _final(path: Path, folder: Path, common: dict[str, str]) -> Entry:
-    entry = read_record(path)
-    # A record that was measured again is another result: it gets an MLflow run of its own.
-    part = f"{path.parent.relative_to(folder).as_posix()}@{entry.tags['bench.record_sha256'][:8]}"
-    ours = {name: common[name] for name in ("bench.run", "bench.folder")}
-    return replace(entry, part=part, tags={**entry.tags, **ours})
+def _final(path: Path, folder: Path, identity: dict[str, str]) -> Entry:
+    entry, part = read_record(path), record_part(path, folder)
+    return replace(entry, part=part, tags={**entry.tags, **identity, "bench.part": part})
 
 
 def _record_tags(record: Record, path: Path) -> dict[str, str]:

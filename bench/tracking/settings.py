@@ -54,6 +54,8 @@ class Settings(BaseModel):
     @property
     def shown(self) -> str:
         """The address without a password, for messages and for what is kept on disk."""
+        if self.database:
+            return self.uri
         parts = urlsplit(self.uri)
         return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 PARENT = "mlflow.parentRunId"
+#: Without it MLflow's pages take our runs for chats with a language model.
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 CONNECT_SECONDS = 3
 
 
@@ -65,6 +67,18 @@ def open_store(settings: Settings, *, create: bool = True) -> Iterator["Store"]:
             raise UserError(f"MLflow at {settings.shown}: {_first_line(error)}") from error
 
 
+def check_store(settings: Settings) -> str:
+    """Try the store, and say in a few words what is there.
+
+    Raises:
+        UserError: when it cannot be reached or written.
+    """
+    if settings.database and not settings.database.is_file():
+        return f"{settings.shown}, made by the first run"
+    with open_store(settings):
+        return f"{settings.shown}, experiment {settings.experiment!r}"
+
+
 class Store:
     """Reads and writes runs of one experiment; use it inside `open_store`."""
 
@@ -86,7 +100,7 @@ class Store:
             raise unknown_name(f"experiment at {self.settings.shown}:", name, known)
         if found is None:
             try:
-                return str(self.client.create_experiment(name, self.settings.artifact_location))
+                return self.client.create_experiment(name, self.settings.artifact_location, EXPERIMENT_TAGS)
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
@@ -137,7 +151,8 @@ class Store:
     def _values(self, entry: Entry, logged: Logged, tags: dict[str, str]) -> None:
         from mlflow.entities import Metric, Param, RunTag
 
-        metrics = []
+        scores = safe_keys(entry.scores).items()
+        metrics = [(key, value, logged.started, 0) for key, value in scores]
         # Times follow from the start of the MLflow run, so that a row logged twice is one point, not two.
         moment = logged.started
         for row in entry.history:
@@ -145,7 +160,6 @@ class Store:
             if row["epoch"] > logged.epoch:
                 values = {f"epoch/{name}": value for name, value in row.items() if name != "epoch"}
                 metrics += [(key, value, moment, row["epoch"]) for key, value in safe_keys(values).items()]
-        metrics += [(key, value, logged.started, 0) for key, value in safe_keys(entry.scores).items()]
         params = safe_keys(entry.params).items()
         self.client.log_batch(
             logged.run_id,

@@ -84,7 +84,7 @@ def sync_folder(store: Store, folder: Path, *, live: bool, trust: bool = False) 
         UserError: when the folder is broken.
     """
     with FileLock(folder / ".tracking.lock", timeout=120):
-        ledger = _Ledger(folder, f"{store.settings.shown} {store.settings.experiment}")
+        ledger = Ledger(folder, store.settings)
         if not trust:
             ledger.agree_with(_present(store, folder))
         parent: str | None = None
@@ -95,7 +95,8 @@ def sync_folder(store: Store, folder: Path, *, live: bool, trust: bool = False) 
             if logged is None or logged.fingerprint != entry.fingerprint():
                 logged = store.write(entry, logged, parent)
                 ledger.put(entry.part, logged)
-            parent = parent or logged.run_id
+            if entry.tags["role"] == "search":
+                parent = logged.run_id
         return ledger.run_ids()
 
 
@@ -119,18 +120,21 @@ def _state(folder: Path) -> list[tuple[str, int]]:
     return sorted((str(path), path.stat().st_mtime_ns) for path in files)
 
 
-class _Ledger:
+class Ledger:
     """`tracking.json`: what was logged where; one section for each store and experiment."""
 
-    def __init__(self, folder: Path, section: str) -> None:
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        section = f"{settings.shown} {settings.experiment}"
         self._path = folder / "tracking.json"
         self._all: dict[str, Any] = read_json(self._path) if self._path.is_file() else {}
         self._parts: dict[str, Any] = self._all.setdefault(section, {})
 
     def get(self, part: str) -> Logged | None:
+        """What was logged of a part."""
         return Logged(**self._parts[part]) if part in self._parts else None
 
     def put(self, part: str, logged: Logged) -> None:
+        """Remember a part, on disk at once."""
         self._parts[part] = asdict(logged)
         write_json(self._path, self._all)
 
@@ -144,4 +148,5 @@ class _Ledger:
             self._parts.setdefault(part, asdict(logged))
 
     def run_ids(self) -> dict[str, str]:
+        """Part → MLflow run id."""
         return {part: logged["run_id"] for part, logged in self._parts.items()}

@@ -4,11 +4,14 @@
 (() => {
   const table = document.getElementById("board");
   const form = document.querySelector("form.controls");
+  const more = form.querySelector(".more");
   const body = table.tBodies[0];
   const headers = [...table.tHead.querySelectorAll("th[data-key]")];
   const collator = new Intl.Collator("en", { numeric: true });
   const initial = { key: "robust_accuracy/worst_case", direction: "descending" };
+  const limit = 250; // rows that a browser lays out at once without a pause
   let sorted = { ...initial };
+  let everything = false;
 
   // The header has two rows, so a cell's place follows from the order of keys in the first body row.
   const keys = ["rank", "defense", "network", ...columnKeys(), "seeds"];
@@ -36,7 +39,9 @@
   }
 
   function sort() {
-    body.append(...[...rows].sort(compare).map((item) => item.row));
+    rows.sort(compare);
+    filter();
+    body.append(...rows.map((item) => item.row));
     table.classList.toggle("resorted", sorted.key !== initial.key || sorted.direction !== initial.direction);
     for (const header of headers) {
       if (header.dataset.key === sorted.key) header.setAttribute("aria-sort", sorted.direction);
@@ -52,14 +57,15 @@
     const words = form.elements.q.value.toLowerCase().split(/\s+/).filter(Boolean);
     const [networks, defenses] = [chosen("network"), chosen("defense")];
     const quiet = form.elements.alarms.checked;
-    let shown = 0;
+    let found = 0;
     for (const { row, value, text } of rows) {
       const fits = words.every((word) => text.includes(word))
         && (!networks.length || networks.includes(value.network))
         && (!defenses.length || defenses.includes(value.defense))
         && (!quiet || value.alarms === "0");
       row.hidden = !fits;
-      shown += fits;
+      found += fits;
+      row.classList.toggle("later", !everything && found > limit);
     }
     const hidden = [...form.querySelectorAll('[name="column"]:not(:checked)')].map((box) => box.value);
     for (const box of form.querySelectorAll('[name="column"]')) table.classList.toggle(`without-${box.value}`, !box.checked);
@@ -68,7 +74,10 @@
       const number = name === "column" ? hidden.length : chosen(name).length;
       facet.querySelector(".chosen").textContent = number ? (name === "column" ? ` (${number} hidden)` : ` (${number})`) : "";
     }
+    const shown = everything ? found : Math.min(found, limit);
     form.querySelector("output").textContent = `${shown} of ${rows.length} shown`;
+    more.hidden = shown === found;
+    more.textContent = `Show all ${found}`;
   }
 
   function remember() {
@@ -87,7 +96,6 @@
 
   function restore() {
     const state = new URLSearchParams(location.search);
-    form.reset();
     form.elements.q.value = state.get("q") ?? "";
     for (const name of ["network", "defense"]) {
       for (const box of form.querySelectorAll(`[name="${name}"]`)) box.checked = state.getAll(name).includes(box.value);
@@ -120,10 +128,14 @@
   });
   form.addEventListener("reset", () => setTimeout(() => {
     sorted = { ...initial };
+    everything = false;
     sort();
-    filter();
     remember();
   }));
+  more.addEventListener("click", () => {
+    everything = true;
+    filter();
+  });
   document.addEventListener("click", (event) => {
     for (const facet of form.querySelectorAll(".facet[open]")) if (!facet.contains(event.target)) facet.open = false;
   });
@@ -138,5 +150,4 @@
   form.hidden = false;
   restore();
   sort();
-  filter();
 })();

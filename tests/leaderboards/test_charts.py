@@ -152,5 +152,5 @@ def test_names_do_not_cover_each_other_or_leave_the_drawing() -> None:
         assert right <= WIDTH + 0.1
         assert bottom <= HEIGHT
         for other in boxes[at + 1 :]:
-            apart = (right, bottom) <= other[:2] or left >= other[2] - 0.1 or right <= other[0] + 0.1
-            assert apart or bottom <= other[1] + 0.1 or top >= other[3] - 0.1
+            beside = left >= other[2] - 0.1 or right <= other[0] + 0.1
+            assert beside or bottom <= other[1] + 0.1 or top >= other[3] - 0.1

@@ -1,0 +1,310 @@
+import csv
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.core.errors import UserError
+from bench.core.record import Record, load_record
+from leaderboards.build import build
+from leaderboards.result import WORST_CASE
+from tests.records import make_arrays, make_record, make_scores, write_record
+
+NASTY = "<script>alert('x')</script>\"&{{ 7777 * 7777 }}"
+
+
+class Links(HTMLParser):
+    """What a page points at: links, pictures, styles and scripts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.targets: list[str] = []
+        self.ids: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.tags.append((tag, found))
+        self.targets += [target for name in ("href", "src") if (target := found.get(name))]
+        if found.get("id"):
+            self.ids.append(str(found["id"]))
+
+
+def parse(page: Path) -> Links:
+    links = Links()
+    links.feed(page.read_text(encoding="utf-8"))
+    return links
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def board_page(site: Path) -> Path:
+    (page,) = (site / "boards").glob("*.html")
+    return page
+
+
+def test_the_same_records_give_the_same_bytes_wherever_they_lie(sample: list[Path], tmp_path: Path) -> None:
+    moved = []
+    for at, path in enumerate(reversed(sample)):
+        folder = tmp_path / "elsewhere" / f"{at}"
+        folder.parent.mkdir(exist_ok=True)
+        folder.mkdir()
+        for file in path.parent.rglob("*"):
+            if file.is_file():
+                target = folder / file.relative_to(path.parent)
+                target.parent.mkdir(exist_ok=True)
+                target.write_bytes(file.read_bytes())
+        moved.append(folder / "record.json")
+    build(sample, tmp_path / "first")
+    build(moved, tmp_path / "second")
+    assert contents(tmp_path / "first") == contents(tmp_path / "second")
+
+
+def test_the_summary_counts_what_is_shown(sample: list[Path], tmp_path: Path) -> None:
+    summary = build(iter(sample), tmp_path / "site")
+    assert (summary.boards, summary.entries, summary.records) == (1, 12, len(sample))
+    assert summary.warnings == ()
+
+
+def test_every_link_and_picture_of_every_page_is_there_and_none_leaves_the_site(site: Path) -> None:
+    pages = sorted(site.rglob("*.html"))
+    assert len(pages) == 1 + 1 + 12
+    for page in pages:
+        links = parse(page)
+        assert len(links.ids) == len(set(links.ids)), page
+        for target in links.targets:
+            assert not re.match(r"[a-z]+:|//", target), (page, target)
+            file, _, anchor = target.partition("#")
+            assert not file or (page.parent / file).is_file(), (page, target)
+            assert not anchor or anchor in parse(page.parent / file if file else page).ids
+
+
+def test_nothing_is_styled_or_scripted_inside_a_page(site: Path) -> None:
+    for page in site.rglob("*.html"):
+        for tag, attributes in parse(page).tags:
+            assert tag != "style"
+            assert not [name for name in attributes if name == "style" or name.startswith("on")]
+            assert tag != "script" or attributes.get("src")
+
+
+def test_everything_from_a_record_is_shown_as_text(tmp_path: Path) -> None:
+    arrays = make_arrays()
+    scores: dict[str, Any] = {**make_scores(arrays), NASTY: {"value": 0.5, "unit": NASTY, "reason": NASTY}}
+    record = make_record(
+        arrays,
+        id=NASTY,
+        defense={
+            "name": NASTY,
+            "hyperparameters": {NASTY: NASTY},
+            "defaults": {NASTY: NASTY},
+            "search": {
+                "trials": 1,
+                "complete": 1,
+                "pruned": 0,
+                "failed": 0,
+                "objective": NASTY,
+                "clean_floor": 0.0,
+                "space": {NASTY: NASTY},
+                "default_value": 0.1,
+                "best_value": 0.1,
+                "best_trial": 0,
+                "seconds": 1.0,
+            },
+        },
+        model=NASTY,
+        dataset={"name": NASTY, "classes": [NASTY]},
+        battery={"name": NASTY, "version": NASTY, "settings": {NASTY: {NASTY: NASTY}}},
+        training={"recipe": {NASTY: NASTY}, "precision": NASTY},
+        metrics=scores,
+        alarms=[{"name": NASTY, "raised": True, "message": NASTY, "numbers": {NASTY: 1.0}}],
+        curves={NASTY: {"x_label": NASTY, "y_label": NASTY, "points": [{"x": 0, "value": 1}]}},
+        history=[{"epoch": 1, NASTY: 1.0}, {"epoch": 2, NASTY: 2.0}],
+        provenance={
+            "run": NASTY,
+            "commit": NASTY,
+            "command": NASTY,
+            "config": {NASTY: [NASTY]},
+            "versions": {NASTY: NASTY},
+            "hardware": {NASTY: NASTY},
+        },
+    )
+    build([write_record(tmp_path / "r", record, arrays)], tmp_path / "site", links={NASTY: NASTY})
+    for page in (tmp_path / "site").rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        assert "<script>" not in text
+        assert str(7777 * 7777) not in text
+        assert "{{ 7777 * 7777 }}" in text
+        scripts = [attributes.get("src") for tag, attributes in parse(page).tags if tag == "script"]
+        assert scripts in ([], ["../static/board.js"])
+    for path in contents(tmp_path / "site"):
+        assert re.fullmatch(r"[a-z0-9./-]+", path), path
+
+
+def test_a_spreadsheet_gets_no_formula(tmp_path: Path) -> None:
+    path = write_record(tmp_path / "r", make_record(defense={"name": "=cmd()"}, model="@net"))
+    build([path], tmp_path / "site")
+    (table,) = (tmp_path / "site" / "boards").glob("*.csv")
+    (row,) = csv.DictReader(table.read_text().splitlines())
+    assert (row["defense"], row["model"]) == ("'=cmd()", "'@net")
+
+
+def test_csv_and_json_hold_the_scores_of_the_records(sample: list[Path], site: Path) -> None:
+    (table,) = (site / "boards").glob("*.csv")
+    (feed,) = (site / "boards").glob("*.json")
+    rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
+    entries = json.loads(feed.read_text())["entries"]
+    records = {record.id: record for record in map(load_record, sample)}
+    assert len(rows) == len(entries) == 12
+    for row, entry in zip(rows, entries, strict=True):
+        own = [records[name] for name in entry["records"]]
+        values = [record.metrics[WORST_CASE].value for record in own]
+        mean = sum(value for value in values if value is not None) / len(values)
+        assert float(row[WORST_CASE]) == pytest.approx(mean)
+        assert entry["scores"][WORST_CASE]["value"] == pytest.approx(mean)
+        assert int(row["seeds"]) == len(own)
+        assert row["rank"] == str(entry["rank"])
+    worst = [float(row[WORST_CASE]) for row in rows]
+    assert worst == sorted(worst, reverse=True)
+
+
+def test_the_schema_and_the_records_themselves_are_published(sample: list[Path], site: Path) -> None:
+    schema = json.loads((site / "schema" / "record.schema.json").read_text())
+    assert schema == Record.model_json_schema()
+    copies = {path.read_bytes() for path in (site / "records").iterdir()}
+    assert copies == {path.read_bytes() for path in sample}
+
+
+def test_a_missing_value_gives_its_reason(site: Path) -> None:
+    text = board_page(site).read_text(encoding="utf-8")
+    assert "no value: the network&#39;s last operation is no linear layer" in text
+    assert "no value: not in the record" in text
+
+
+def test_the_board_reads_without_a_script(site: Path) -> None:
+    tags = parse(board_page(site)).tags
+    headers = [attributes for tag, attributes in tags if tag == "th"]
+    assert all(attributes.get("scope") in ("col", "colgroup", "row") for attributes in headers)
+    assert [tag for tag, _ in tags].count("caption") >= 1
+    assert len([1 for attributes in headers if attributes.get("scope") == "row"]) >= 12
+    (form,) = [attributes for tag, attributes in tags if tag == "form"]
+    assert "hidden" in form
+
+
+def test_a_column_that_no_entry_fills_is_left_out_and_named(tmp_path: Path) -> None:
+    path = write_record(tmp_path / "r", make_record(metrics=make_scores(make_arrays())))
+    build([path], tmp_path / "site")
+    text = board_page(tmp_path / "site").read_text(encoding="utf-8")
+    assert "PGD-20" in text
+    assert "Detection AUC</span>" not in text
+    assert "Left out, as no entry has a value: PRS ratio" in text
+
+
+def test_the_protocol_card_tells_when_entries_differ_in_their_settings(tmp_path: Path) -> None:
+    def write(name: str, steps: int) -> Path:
+        battery = {"settings": {"pgd20": {"steps": steps}}}
+        record = make_record(id=name, defense={"name": name}, battery=battery)
+        return write_record(tmp_path / name, record)
+
+    build([write("a", 20), write("b", 20)], tmp_path / "same")
+    build([write("c", 20), write("d", 10)], tmp_path / "other")
+    assert "differ in their settings" not in board_page(tmp_path / "same").read_text()
+    text = board_page(tmp_path / "other").read_text()
+    assert "differ in their settings" in text
+    assert "steps = 10" in text
+    assert "a7" * 32 in text
+
+
+def test_an_older_result_moves_to_the_history_of_its_entry(tmp_path: Path) -> None:
+    old = make_record(id="old", provenance={"created": "2024-01-01T00:00:00Z", "commit": "0ldc0mm1t" * 4})
+    paths = [write_record(tmp_path / "old", old), write_record(tmp_path / "new", make_record(id="new"))]
+    summary = build(paths, tmp_path / "site")
+    assert (summary.entries, summary.records) == (1, 2)
+    (page,) = (tmp_path / "site" / "entries").glob("*.html")
+    text = page.read_text()
+    assert "Superseded results" in text
+    assert "0ldc0mm1t" in text
+
+
+def test_the_mlflow_run_is_named_where_it_is_known(site: Path) -> None:
+    pages = [page for page in site.rglob("*.html") if "0123456789abcdef" * 2 in page.read_text()]
+    assert [page.parent.name for page in pages] == ["entries"]
+
+
+def test_figures_are_copied_but_links_and_other_files_are_not(tmp_path: Path, sample: list[Path]) -> None:
+    picture = next(path for path in sample if (path.parent / "figures").is_dir()).parent / "figures"
+    path = write_record(tmp_path / "r", make_record())
+    figures = tmp_path / "r" / "figures"
+    figures.mkdir()
+    (figures / "Real One.png").write_bytes((picture / "plane_regions.png").read_bytes())
+    (figures / "text.png").write_text("no picture")
+    (figures / "link.png").symlink_to(picture / "plane_regions.png")
+    build([path], tmp_path / "site")
+    (copy,) = (tmp_path / "site" / "figures").rglob("*.png")
+    assert copy.name.startswith("real-one-")
+    (page,) = (tmp_path / "site" / "entries").glob("*.html")
+    (image,) = [attributes for tag, attributes in parse(page).tags if tag == "img"]
+    assert (image["width"], image["height"]) == ("320", "240")
+    assert image["alt"]
+
+
+def test_an_unreadable_record_stops_the_build_by_name_or_is_left_out(tmp_path: Path) -> None:
+    good = write_record(tmp_path / "good", make_record())
+    bad = tmp_path / "bad" / "record.json"
+    bad.parent.mkdir()
+    bad.write_text("{")
+    with pytest.raises(UserError, match=re.escape(str(bad))):
+        build([good, bad], tmp_path / "site")
+    assert not (tmp_path / "site").exists()
+    summary = build([good, bad], tmp_path / "site", strict=False)
+    assert summary.records == 1
+    assert len(summary.warnings) == 1
+    assert str(bad) in summary.warnings[0]
+
+
+def test_a_build_that_fails_leaves_the_old_site_and_no_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_record(tmp_path / "r", make_record())
+    build([path], tmp_path / "site")
+    before = contents(tmp_path / "site")
+
+    def full(*_: Any) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("leaderboards.build.board_csv", full)
+    with pytest.raises(UserError, match="No space left"):
+        build([path], tmp_path / "site")
+    assert contents(tmp_path / "site") == before
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["r", "site"]
+
+
+def test_a_new_build_replaces_the_old_site_whole(tmp_path: Path) -> None:
+    first = write_record(tmp_path / "a", make_record(defense={"name": "first"}))
+    second = write_record(tmp_path / "b", make_record(defense={"name": "second"}))
+    build([first], tmp_path / "site")
+    build([second], tmp_path / "site")
+    build([second], tmp_path / "fresh")
+    assert contents(tmp_path / "site") == contents(tmp_path / "fresh")
+
+
+def test_a_folder_that_is_no_site_is_never_replaced(tmp_path: Path) -> None:
+    path = write_record(tmp_path / "r", make_record())
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.tex").write_text("years of work")
+    with pytest.raises(UserError, match="not a leaderboard site"):
+        build([path], tmp_path / "home")
+    build([path], tmp_path / "site")
+    inside = write_record(tmp_path / "site" / "mine", make_record(id="inside"))
+    with pytest.raises(UserError, match="lies inside"):
+        build([inside], tmp_path / "site")
+    assert inside.is_file()
+
+
+def test_no_records_are_a_mistake_worth_a_word(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="at least one record"):
+        build([], tmp_path / "site")

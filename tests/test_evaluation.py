@@ -1,0 +1,207 @@
+"""The battery over a classifier: resuming, strangers' networks, and what lands in the record."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import bench
+from bench.battery import Battery, make_battery
+from bench.core.data import Dataset, load
+from bench.core.errors import UserError
+from bench.core.models import build
+from bench.core.record import Score, load_record
+from metrics import CleanAccuracy, InclusionRatio, PRSRatio, RobustAccuracy, WorstCase
+from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load("digits", train_size=100, test_size=30)
+
+
+def network(dataset: Dataset) -> Any:
+    return build("cnn6", input_shape=dataset.shape, num_classes=dataset.num_classes, seed=0)
+
+
+def battery(*metrics: Metric, images: int | None = 20) -> Battery:
+    return Battery(
+        "small", images, metrics or (CleanAccuracy(), PRSRatio(), RobustAccuracy("fgsm"), WorstCase()), ""
+    )
+
+
+class Counting(Metric):
+    """A metric that knows how often it ran, and may be told to break."""
+
+    def __init__(self, name: str, breaks: bool = False) -> None:
+        self.name, self.breaks, self.calls = name, breaks, 0
+
+    def measure(self, evaluation: Evaluation) -> Arrays:
+        self.calls += 1
+        if self.breaks:
+            raise KeyboardInterrupt
+        evaluation.forwards += 7
+        return {"right": np.array([True, False])}
+
+    def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
+        return {self.name: self.proportion(arrays["right"])}
+
+
+class Undefined(Counting):
+    def measure(self, evaluation: Evaluation) -> Arrays:
+        self.calls += 1
+        raise NotMeasurable("there is nothing to see")
+
+
+def test_finished_metrics_are_not_repeated(digits: Dataset, tmp_path: Path) -> None:
+    classifier = network(digits)
+    done, undefined, last = Counting("done"), Undefined("undefined"), Counting("last", breaks=True)
+    with pytest.raises(KeyboardInterrupt):
+        bench.evaluate(classifier, digits, "linf:0.1", battery(done, undefined, last), out=tmp_path)
+    assert not (tmp_path / "record.json").exists()
+    last.breaks = False
+    record = bench.evaluate(classifier, digits, "linf:0.1", battery(done, undefined, last), out=tmp_path)
+    assert (done.calls, undefined.calls, last.calls) == (1, 1, 2)
+    assert record.cost.forwards == 14
+    assert record.metrics["undefined"].value is None
+    assert record.metrics["undefined"].reason == "there is nothing to see"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "arrays.npz",
+        "record.json",
+        "weights.safetensors",
+    ]
+
+
+@pytest.mark.parametrize("change", ["weights", "threat", "seed"])
+def test_parts_of_another_evaluation_are_thrown_away(digits: Dataset, tmp_path: Path, change: str) -> None:
+    classifier, done = network(digits), Counting("done")
+    with pytest.raises(KeyboardInterrupt):
+        bench.evaluate(
+            classifier, digits, "linf:0.1", battery(done, Counting("x", breaks=True)), out=tmp_path
+        )
+    if change == "weights":
+        with torch.no_grad():
+            classifier.head.bias.add_(1)
+    threat = "linf:0.2" if change == "threat" else "linf:0.1"
+    seed = 1 if change == "seed" else 0
+    bench.evaluate(classifier, digits, threat, battery(done), out=tmp_path, seed=seed)
+    assert done.calls == 2
+
+
+def test_a_part_that_was_cut_short_runs_again(digits: Dataset, tmp_path: Path) -> None:
+    classifier, done = network(digits), Counting("done")
+    with pytest.raises(KeyboardInterrupt):
+        bench.evaluate(
+            classifier, digits, "linf:0.1", battery(done, Counting("x", breaks=True)), out=tmp_path
+        )
+    part = tmp_path / "parts" / "done.npz"
+    part.write_bytes(part.read_bytes()[:50])
+    bench.evaluate(classifier, digits, "linf:0.1", battery(done), out=tmp_path)
+    assert done.calls == 2
+
+
+def test_the_record_holds_what_was_measured(digits: Dataset, tmp_path: Path) -> None:
+    record = bench.evaluate(network(digits), digits, "linf:1/10", battery(), out=tmp_path, name="cnn6")
+    assert load_record(tmp_path, check_files=True) == record
+    assert record.threat.eps == "1/10"
+    assert (record.dataset.evaluated_size, record.dataset.test_size) == (20, 30)
+    arrays = np.load(tmp_path / "arrays.npz")
+    assert arrays["clean_accuracy"].shape == (30,)
+    subset = arrays["clean_accuracy"][arrays["test_index"]]
+    assert not (arrays["robust_accuracy/fgsm"] & ~subset).any()
+    clean = record.metrics["clean_accuracy"]
+    assert clean.value == pytest.approx(arrays["clean_accuracy"].mean())
+    assert clean.low is not None
+    assert clean.value is not None
+    assert clean.high is not None
+    assert clean.low <= clean.value <= clean.high
+    assert record.training is None
+
+
+def test_the_same_evaluation_gives_the_same_scores(digits: Dataset) -> None:
+    records = [bench.evaluate(network(digits), digits, "linf:0.1", battery()) for _ in range(2)]
+    assert records[0].metrics == records[1].metrics
+    assert records[0].alarms == records[1].alarms
+
+
+def test_a_strangers_network_gets_the_numbers_of_ours(digits: Dataset) -> None:
+    ours = network(digits)
+
+    class Stranger(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = ours
+            self.head = nn.Linear(ours.num_features, ours.num_classes)
+            self.head.load_state_dict(ours.head.state_dict())
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.head(torch.relu(self.inner.features(images)))
+
+    metrics = battery(CleanAccuracy(), PRSRatio(), InclusionRatio(), RobustAccuracy("pgd20"))
+    expected = bench.evaluate(ours, digits, "linf:0.1", metrics).metrics
+    got = bench.evaluate(Stranger(), digits, "linf:0.1", metrics)
+    assert got.metrics == expected
+    assert (got.feature_site, got.model) == ("pooled", "Stranger")
+
+
+def test_a_network_without_a_linear_head_goes_without_region_metrics(digits: Dataset) -> None:
+    convolution = nn.Sequential(nn.Conv2d(1, 10, 8), nn.Flatten())
+    record = bench.evaluate(convolution, digits, "linf:0.1", battery())
+    assert record.feature_site == "none"
+    assert record.metrics["prs_ratio"].value is None
+    assert "linear" in record.metrics["prs_ratio"].reason
+    assert record.metrics["robust_accuracy/fgsm"].value is not None
+
+
+def test_evaluation_leaves_the_network_as_it_was(digits: Dataset) -> None:
+    classifier = network(digits).train()
+    classifier.backbone.eval()
+    modes = [module.training for module in classifier.modules()]
+    for parameter in classifier.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    bench.evaluate(classifier, digits, "linf:0.1", make_battery("quick"))
+    assert [module.training for module in classifier.modules()] == modes
+    assert all(
+        bool((parameter.grad == 1).all())
+        for parameter in classifier.parameters()
+        if parameter.grad is not None
+    )
+    assert all(parameter.requires_grad for parameter in classifier.parameters())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_epsilon_zero_from_python_is_clean_accuracy(digits: Dataset) -> None:
+    from bench.core.threat import Threat
+
+    record = bench.evaluate(network(digits), digits, Threat("linf", "0"), battery(images=None))
+    assert record.metrics["robust_accuracy/worst_case"].value == record.metrics["clean_accuracy"].value
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (nn.Sequential(nn.Flatten(), nn.Linear(64, 7)), r"logits of shape \(batch, 10\).*\(2, 7\)"),
+        (nn.Conv2d(3, 10, 3), "does not take images of shape"),
+        (nn.Linear(64, 10), "does not take images of shape"),
+    ],
+)
+def test_a_network_that_does_not_fit_is_refused(digits: Dataset, module: nn.Module, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        bench.evaluate(module, digits, "linf:0.1", battery())
+
+
+def test_every_battery_says_its_settings() -> None:
+    from bench.describe import describe_battery
+
+    for name in ("quick", "standard", "full"):
+        described = describe_battery(make_battery(name))
+        assert described.settings["robust_accuracy/pgd20"]["steps"] == 20
+        assert described.settings["robust_accuracy/autoattack"]["version"] == "standard"
+        json.dumps(described.model_dump())

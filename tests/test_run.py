@@ -1,0 +1,210 @@
+"""The main job: end to end, killed, given again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.config import RunConfig
+from bench.core.errors import UserError
+from bench.core.progress import Progress
+from bench.core.record import load_record
+from bench.run import resolve, run
+from bench.tracking import NullTracker
+
+SMALL: dict[str, Any] = {"train_size": 60, "test_size": 12, "epochs": 2, "tracking": "none"}
+
+
+def small(tmp_path: Path, **changes: Any) -> RunConfig:
+    return RunConfig.make({"defense": "standard", "out": tmp_path, **SMALL, **changes})
+
+
+def go(config: RunConfig) -> list[Path]:
+    return run(config, NullTracker(), Progress())
+
+
+def times(folder: Path) -> dict[Path, int]:
+    return {
+        path: path.stat().st_mtime_ns
+        for path in folder.rglob("*")
+        if path.is_file() and "site" not in path.parts and path.suffix != ".lock"
+    }
+
+
+def test_a_run_searches_trains_each_seed_and_draws_pages(tmp_path: Path) -> None:
+    config = small(tmp_path, defense="prs", trials=2, seeds=(0, 1), set={"min_count": 0})
+    paths = go(config)
+    records = [load_record(path, check_files=True) for path in paths]
+    assert [record.seed for record in records] == [0, 1]
+    for record in records:
+        search = record.defense.search
+        assert search is not None
+        assert search.trials == 2
+        assert record.defense.hyperparameters["min_count"] == 0
+        assert record.defense.defaults["min_count"] == 50
+        assert len(record.history) == 2
+        assert record.training is not None
+        assert record.provenance.command == (
+            "bench run --defense prs --model cnn6 --set min_count=0 --epochs 2 --trials 2 --seeds 0,1 "
+            "--train-size 60 --test-size 12"
+        )
+    assert records[0].metrics["robust_accuracy/worst_case"].n == 12
+    assert (tmp_path / "site" / "index.html").exists()
+
+
+def test_the_same_command_again_does_nothing_twice(tmp_path: Path) -> None:
+    config = small(tmp_path, trials=0)
+    paths, before = go(config), times(tmp_path)
+    assert go(config) == paths
+    assert times(tmp_path) == before
+
+
+def test_another_battery_or_more_seeds_train_nothing_again(tmp_path: Path) -> None:
+    (first,) = go(small(tmp_path, trials=0))
+    checkpoint = first.parent.parent / "checkpoint.pt"
+    before = checkpoint.stat().st_mtime_ns
+    more = go(small(tmp_path, trials=0, seeds=(0, 1)))
+    fewer_images = go(small(tmp_path, trials=0, test_size=8))
+    assert more[0] == first
+    assert fewer_images[0].parent.parent == first.parent.parent
+    assert checkpoint.stat().st_mtime_ns == before
+    assert load_record(fewer_images[0]).dataset.test_size == 8
+
+
+def test_the_best_trial_is_taken_over_not_trained_again(tmp_path: Path) -> None:
+    (path,) = go(small(tmp_path, defense="jacobian", trials=1))
+    home = path.parent.parent
+    trial = home.parent / "trials" / "0000"
+    assert (home / "history.jsonl").read_text() == (trial / "history.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"defense": "prss"}, "did you mean prs"),
+        ({"model": "resnet"}, "did you mean resnet18"),
+        ({"dataset": "digit"}, "did you mean digits"),
+        ({"threat": "linf:two"}, "8/255"),
+        ({"threat": "linf:-0.1"}, "between 0 and 1"),
+        ({"threat": "linf:0"}, "above 0"),
+        ({"threat": "linf:1.5"}, "between 0 and 1"),
+        ({"threat": "l3:0.5"}, "unknown norm"),
+        ({"recipe": "strongg"}, "did you mean strong"),
+        ({"set": {"c": 1}}, "unknown hyper-parameter"),
+        ({"defense": "prs", "set": {"warmup": 2}}, "leaves none"),
+        ({"dataset": "mnist", "data_dir": "nowhere"}, "train-images"),
+        ({"train_size": 10_000}, "10"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_written(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        go(small(tmp_path / "out", **change))
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_folder_that_is_a_file_is_one_clear_line(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(UserError, match="cannot write below"):
+        go(small(blocked, trials=0))
+
+
+def test_two_processes_cannot_work_on_one_run(tmp_path: Path) -> None:
+    from filelock import FileLock
+
+    config = small(tmp_path, trials=0)
+    folder = resolve(config).folder
+    folder.mkdir(parents=True)
+    with FileLock(folder / ".lock"), pytest.raises(UserError, match="another process"):
+        go(config)
+
+
+def test_a_corrupt_record_is_named(tmp_path: Path) -> None:
+    (path,) = go(small(tmp_path, trials=0))
+    path.write_text(path.read_text()[:200])
+    with pytest.raises(UserError, match=r"record\.json is not valid JSON"):
+        go(small(tmp_path, trials=0))
+
+
+def command(out: Path, *words: str) -> list[str]:
+    small_words = [
+        "--train-size",
+        "60",
+        "--test-size",
+        "12",
+        "--epochs",
+        "3",
+        "--trials",
+        "2",
+        "--tracking",
+        "none",
+    ]
+    start = [sys.executable, "-c", "from bench.cli import main; main()", "run"]
+    return [*start, "--defense", "jacobian", *small_words, "--out", str(out), "--quiet", *words]
+
+
+def kill_when(out: Path, pattern: str, timeout: float = 120) -> bool:
+    """Start the run, kill -9 it once a file matches; False when it ended before."""
+    process = subprocess.Popen(command(out), env={**os.environ, "OMP_NUM_THREADS": "1"})
+    deadline = time.monotonic() + timeout
+    try:
+        while time.monotonic() < deadline:
+            if next(out.glob(pattern), None) is not None:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                return True
+            if process.poll() is not None:
+                assert process.returncode == 0
+                return False
+            time.sleep(0.005)
+    finally:
+        process.kill()
+        process.wait()
+    raise AssertionError(f"nothing matched {pattern}")
+
+
+def finish(out: Path) -> Any:
+    done = subprocess.run(
+        command(out, "--json"),
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (path,) = json.loads(done.stdout)
+    return load_record(Path(path), check_files=True)
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_the_same_command_gives_the_same_result(tmp_path: Path) -> None:
+    whole = finish(tmp_path / "whole")
+    killed = 0
+    for pattern in (
+        "*/search.db",
+        "*/trials/0000/trial.json",
+        "*/trials/0000/checkpoint.pt",
+        "*/trials/0001/history.jsonl",
+        "*/search.json",
+        "*/seed-0/checkpoint.pt",
+        "*/seed-0/*/weights.safetensors",
+        "*/seed-0/*/parts/robust_accuracy.pgd20.npz",
+        "*/seed-0/*/parts/autoattack.pt",
+    ):
+        killed += kill_when(tmp_path / "pieces", pattern)
+    assert killed >= 6
+    pieces = finish(tmp_path / "pieces")
+    assert pieces.files["weights"].sha256 == whole.files["weights"].sha256
+    assert pieces.defense.hyperparameters == whole.defense.hyperparameters
+    timed = {"time_per_epoch", "time_per_epoch_ratio"}
+    for name in whole.metrics.keys() - timed:
+        assert pieces.metrics[name] == whole.metrics[name], name
+    assert pieces.alarms == whole.alarms
