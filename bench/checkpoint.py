@@ -97,7 +97,7 @@ def fill(module: nn.Module, weights: dict[str, Tensor], source: Path | str) -> N
 def _load_pickle(path: Path, device: torch.device | str) -> Any:
     try:
         return torch.load(path, map_location=device, weights_only=True)
-    except pickle.UnpicklingError as error:
+    except pickle.UnpicklingError:
         # A zip archive or a bare pickle that names anything but tensors; other bytes only look like one.
         if path.read_bytes()[:2] in (b"PK", b"\x80\x02"):
             raise UserError(

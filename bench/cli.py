@@ -52,7 +52,7 @@ def data_options(command: Command) -> Command:
             click.option(
                 "--dataset",
                 metavar="NAME",
-                help="digits, mnist, fashion-mnist, cifar10, cifar100, svhn, or imagefolder:PATH.  [default: digits]",
+                help="A name of `bench list datasets`, or imagefolder:PATH.  [default: digits]",
             ),
             click.option("--data-dir", type=FilePath, help="Where torchvision's files are.  [default: data]"),
             click.option(

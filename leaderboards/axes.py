@@ -69,7 +69,7 @@ class Axis:
     def __init__(self, values: Sequence[float], start: float, end: float) -> None:
         low, high = min(values), max(values)
         if high - low <= max(1e-9 * max(abs(low), abs(high)), SMALLEST_SPAN):
-            margin = abs(low) / 10 or 1.0
+            margin = abs(low) / 10 if abs(low) > SMALLEST_SPAN else 1.0
             low, high = low - margin, high + margin
         self.ticks = tick_values(low, high)
         self.low, self.high = self.ticks[0], self.ticks[-1]

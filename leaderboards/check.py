@@ -119,7 +119,9 @@ def _curves(record: Record) -> Iterator[str]:
 
 def _against_arrays(record: Record, arrays: Mapping[str, np.ndarray]) -> Iterator[str]:
     n = record.dataset.evaluated_size
-    correct = {name: array for name, array in arrays.items() if name == CLEAN or name.startswith(ROBUST)}
+    # A colon marks what else a metric kept: METRIC:ARRAY.
+    accuracies = (name for name in arrays if ":" not in name)
+    correct = {name: arrays[name] for name in accuracies if name == CLEAN or name.startswith(ROBUST)}
     for name, array in sorted(correct.items()):
         if array.dtype != bool or array.ndim != 1 or not len(array):
             yield f"array {name} must be bool [n], got {array.dtype} {list(array.shape)}"

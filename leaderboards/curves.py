@@ -68,7 +68,7 @@ def battery_charts(entry: Entry) -> list[Chart]:
                     f"{shown.y_label} against {shown.x_label}; bars are 95 % intervals.",
                     series,
                     shown.x_label,
-                    f"{shown.y_label}, %" if security else shown.y_label,
+                    f"{shown.y_label[:1].upper()}{shown.y_label[1:]}, %" if security else shown.y_label,
                     mark=(float(entry.results[0].eps), "this board's ε") if security else None,
                 )
             )

@@ -177,6 +177,32 @@ def test_a_link_restores_sort_filter_facets_and_columns(visit: Any) -> None:
     assert not second.page.locator('th[data-key="time_per_epoch"]').is_visible()
 
 
+@pytest.mark.slow
+def test_a_long_board_shows_its_best_first_and_all_on_demand(visit: Any, tmp_path: Path) -> None:
+    paths = []
+    for number in range(260):
+        arrays = make_arrays({"robust_accuracy/autoattack": number / 600}, n=600)
+        lean: dict[str, Any] = {"history": [], "curves": {}, "alarms": []}
+        record = make_record(arrays, id=f"r{number}", defense={"name": f"d{number:03}"}, **lean)
+        paths.append(write_record(tmp_path / f"{number}", record, arrays))
+    build(paths, tmp_path / "site")
+    (page,) = (tmp_path / "site" / "boards").glob("*.html")
+    board = visit(page)
+    assert board.page.locator("output").inner_text() == "250 of 260 shown"
+    board.sort("defense")
+    names = board.column("defense")
+    assert (len(names), names[0], names[-1]) == (250, "d000", "d249")
+    board.page.get_by_label("Filter", exact=True).fill("d25")
+    assert board.column("defense") == [f"d25{digit}" for digit in range(10)]
+    board.page.get_by_label("Filter", exact=True).fill("")
+    board.page.emulate_media(media="print")
+    assert len(board.column("defense")) == 260
+    board.page.emulate_media(media="screen")
+    assert len(board.column("defense")) == 250
+    board.page.get_by_role("button", name="Show all 260").click()
+    assert len(board.column("defense")) == 260
+
+
 @pytest.mark.parametrize(
     "query", ["?sort=-nonsense&network=unknown&hide=x&q=%3Cb%3E", "?sort=&alarms=1", "?%"]
 )
