@@ -11,7 +11,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from bench.core.errors import UserError
-from bench.core.files import write_json
+from bench.core.files import replacing, write_json
 from bench.core.progress import Progress
 from bench.core.randomness import derive_seed
 from bench.core.record import Search, finite
@@ -27,6 +27,7 @@ CLEAN_LOSS = 0.10
 
 OBJECTIVE = "validation robust accuracy (margin attack, 10 steps, at the threat's ε)"
 FLOOR = "clean accuracy"
+STUDY = "search"
 
 
 @dataclass(frozen=True)
@@ -80,16 +81,17 @@ def search(
 
 def _open_study(folder: Path, first: dict[str, Any]) -> optuna.Study:
     optuna.logging.set_verbosity(logging.WARNING)
-    folder.mkdir(parents=True, exist_ok=True)
-    study = optuna.create_study(
-        storage=f"sqlite:///{folder / 'search.db'}",
-        study_name="search",
-        direction="maximize",
-        load_if_exists=True,
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=3),
-    )
-    study.enqueue_trial(first, skip_if_exists=True)
-    return study
+    path = folder / "search.db"
+    if not path.exists():
+        # Made beside its place: a database whose tables are half there could not be opened again.
+        with replacing(path) as temporary:
+            storage = optuna.storages.RDBStorage(f"sqlite:///{temporary}")
+            study = optuna.create_study(storage=storage, study_name=STUDY, direction="maximize")
+            study.enqueue_trial(first)
+            storage.remove_session()
+            storage.engine.dispose()
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=3)
+    return optuna.load_study(storage=f"sqlite:///{path}", study_name=STUDY, pruner=pruner)
 
 
 def _ended(study: optuna.Study) -> list[FrozenTrial]:

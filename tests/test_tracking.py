@@ -510,7 +510,7 @@ def test_a_run_folder_becomes_a_search_with_its_children(tmp_path: Path, sqlite:
     Tracker(settings, quiet).sync(run, final=True)
     runs = all_runs(settings)
     search = runs[run.name]
-    final = runs["prs mlp toy linf:8/255 standard seed 0"]
+    final = runs["prs seed 0: mlp toy linf:8/255 standard"]
     assert set(runs) == {run.name, "trial 0000", "seed-0 training", final.info.run_name}
     assert {each.info.status for each in runs.values()} == {"FINISHED"}
     assert {each.data.tags["team"] for each in runs.values()} == {"a"}
@@ -738,7 +738,7 @@ def test_a_run_folder_knows_the_runs_of_its_records(tmp_path: Path, sqlite: Make
     record = add_result(run)
     assert run_links([record], settings) == {}
     Tracker(settings, quiet).sync(run, final=True)
-    final = all_runs(settings)["prs mlp toy linf:8/255 standard seed 0"]
+    final = all_runs(settings)["prs seed 0: mlp toy linf:8/255 standard"]
     assert run_links([record], settings) == {load_record(record).id: final.info.run_id}
     assert run_links([record], sqlite(tmp_path, experiment="other")) == {}
 

@@ -176,8 +176,8 @@ def read_record(path: Path) -> Entry:
     record = load_record(path)
     return Entry(
         part=f"record {record.id}",
-        name=f"{record.defense.name} {record.model} {record.dataset.name} "
-        f"{record.threat.norm}:{record.threat.eps} {record.battery.name} seed {record.seed}",
+        name=f"{record.defense.name} seed {record.seed}: {record.model} {record.dataset.name} "
+        f"{record.threat.norm}:{record.threat.eps} {record.battery.name}",
         status="FINISHED",
         started=_milliseconds(record.provenance.created)
         - round(1000 * ((record.cost.train_seconds or 0) + record.cost.evaluate_seconds)),

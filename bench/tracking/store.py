@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 PARENT = "mlflow.parentRunId"
-#: Without it MLflow's pages take our runs for chats with a language model.
-EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 CONNECT_SECONDS = 3
 
 
@@ -100,7 +98,7 @@ class Store:
             raise unknown_name(f"experiment at {self.settings.shown}:", name, known)
         if found is None:
             try:
-                return self.client.create_experiment(name, self.settings.artifact_location, EXPERIMENT_TAGS)
+                return self.client.create_experiment(name, self.settings.artifact_location)
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise

@@ -17,6 +17,12 @@ from bench.tracking.store import open_store
 
 LOOPBACK = ("localhost", "127.0.0.1")
 ANY = "0.0.0.0"
+#: MLflow's chart view of the final runs. Sorted by a metric they stand alone; sorted by time, under their search.
+RESULTS = (
+    "/#/experiments/{experiment}/runs?workflowType=machine_learning&compareRunsMode=CHART"
+    "&searchFilter=tags.role%20%3D%20%27final%27&orderByAsc=false"
+    "&orderByKey=metrics.%60robust_accuracy%2Fworst_case%60"
+)
 START_SECONDS = 120
 STOP_SECONDS = 10
 
@@ -51,8 +57,8 @@ def serve_ui(settings: Settings, host: str, port: int, say: Callable[[str], None
         say(f"MLflow: {settings.shown}")
         return
     _free(host, port)
-    with open_store(settings):
-        pass  # makes the tables under our lock, before the server would
+    with open_store(settings) as store:  # makes the tables under our lock, before the server would
+        results = RESULTS.format(experiment=store.experiment_id)
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         argv, environment = ui_command(settings, host, port)
         server = subprocess.Popen(argv, env=environment, stdout=log, stderr=log, start_new_session=True)
@@ -60,6 +66,7 @@ def serve_ui(settings: Settings, host: str, port: int, say: Callable[[str], None
             _wait_until_up(server, host, port)
             if server.poll() is None:
                 say(f"MLflow: http://{host}:{port} (Ctrl-C to stop)")
+                say(f"results side by side: http://{host}:{port}{results}")
             code = server.wait()
             log.seek(0)
             lines = [line for line in log.read().splitlines() if line.strip()]
@@ -78,7 +85,7 @@ def _free(host: str, port: int) -> None:
     try:
         socket.create_server((host, port)).close()
     except OSError as error:
-        reason = error.strerror or error
+        reason = os.strerror(error.errno) if error.errno else error
         raise UserError(f"cannot listen on {host}:{port} ({reason}); choose another with --port") from error
 
 

@@ -279,6 +279,16 @@ def test_no_page_is_wider_than_a_phone(visit: Any, site: Path) -> None:
         assert width <= PHONE["width"], page
 
 
+def test_on_a_phone_an_open_facet_stays_on_the_screen(visit: Any) -> None:
+    board = visit(viewport=PHONE)
+    for summary in board.page.locator(".facet summary").all():
+        summary.click()
+        box = board.page.locator(".facet[open] fieldset").bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= PHONE["width"]
+        board.page.keyboard.press("Escape")
+
+
 def test_on_a_phone_the_table_scrolls_under_its_first_columns(visit: Any) -> None:
     board = visit(viewport=PHONE)
     box = board.page.locator(".scroll.board")
