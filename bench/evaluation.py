@@ -23,6 +23,7 @@ from bench.core.progress import Progress
 from bench.core.record import Alarm, Curve, Record, Score
 from bench.core.threat import Threat
 from bench.describe import Trained, describe_battery, describe_dataset, describe_provenance, describe_training
+from bench.figures import draw_all
 from bench.parts import Part, Parts, save_arrays
 from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
 
@@ -166,7 +167,9 @@ def evaluate_to_folder(
         files={},
     )
     if folder is not None:
-        record = _write(folder, record, flatten(measured.arrays, evaluation))
+        arrays = flatten(measured.arrays, evaluation)
+        draw_all(record, arrays, folder / "figures")
+        record = _write(folder, record, arrays)
         assert parts is not None
         parts.remove()
     return record

@@ -44,14 +44,15 @@ def is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
 
 
-def tick_values(low: float, high: float, most: int = 6) -> list[float]:
+def tick_values(low: float, high: float, most: int = 6, least: float = 0.0) -> list[float]:
     """Round numbers, evenly spaced by 1, 2, 2.5 or 5 times a power of ten, that enclose both ends.
 
     Args:
         low, high: the ends, low < high.
         most: about how many steps to take at most.
+        least: the smallest step, 1 for an axis of whole numbers.
     """
-    rough = (high - low) / most
+    rough = max((high - low) / most, least)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * (1 - 1e-9))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
@@ -64,14 +65,15 @@ class Axis:
     Args:
         values: what must lie on it.
         start, end: positions of its low and its high end.
+        least: the smallest step between ticks.
     """
 
-    def __init__(self, values: Sequence[float], start: float, end: float) -> None:
+    def __init__(self, values: Sequence[float], start: float, end: float, least: float = 0.0) -> None:
         low, high = min(values), max(values)
         if high - low <= max(1e-9 * max(abs(low), abs(high)), SMALLEST_SPAN):
             margin = abs(low) / 10 if abs(low) > SMALLEST_SPAN else 1.0
             low, high = low - margin, high + margin
-        self.ticks = tick_values(low, high)
+        self.ticks = tick_values(low, high, least=least)
         self.low, self.high = self.ticks[0], self.ticks[-1]
         self._start, self._scale = start, (end - start) / (self.high - self.low)
 
@@ -84,7 +86,8 @@ class Frame:
     """Two axes and what can be drawn between them."""
 
     def __init__(self, xs: Sequence[float], ys: Sequence[float]) -> None:
-        self.x, self.y = Axis(xs, LEFT, RIGHT), Axis(ys, BOTTOM, TOP)
+        counted = all(float(x).is_integer() for x in xs) and max(xs) > 1  # epochs, not fractions
+        self.x, self.y = Axis(xs, LEFT, RIGHT, least=1.0 if counted else 0.0), Axis(ys, BOTTOM, TOP)
         ends = (self.x.low, self.x.high)
         self.grid = tuple(Path(self.line([(x, tick) for x in ends]), "", "grid") for tick in self.y.ticks)
         self.ticks = tuple(

@@ -92,7 +92,7 @@ COLUMNS = (
         "Time per epoch",
         "time",
         "lower",
-        "Median over the epochs, on the hardware that the entry names.",
+        "Median over the epochs, and their quartiles, on the hardware that the entry names.",
     ),
     Column(
         "time_per_epoch_ratio",

@@ -14,7 +14,7 @@ TRADE_OFFS = (
     ("time_per_epoch", "Robust accuracy against training time", "Seconds per epoch"),
     ("prs_ratio", "Robust accuracy against the PRS ratio", "PRS ratio"),
 )
-LEFT_OUT = ("epoch", "seconds", "learning_rate")
+LEFT_OUT = ("epoch", "learning_rate")
 
 
 def trade_off_charts(board: Board) -> list[Chart]:
@@ -23,7 +23,9 @@ def trade_off_charts(board: Board) -> list[Chart]:
     for metric, title, x_label in TRADE_OFFS:
         dots = [dot for entry in board.entries for dot in _dots(entry, metric)]
         if len(dots) > 1:
-            description = f"{title}: one point for each of {len(dots)} entries, with 95 % intervals."
+            description = (
+                f"{title}: a point for each of {len(dots)} entries, with its intervals."
+            )
             front, trend = metric == "clean_accuracy", metric == "prs_ratio"
             y_label = "Worst-case accuracy, %"
             charts.append(scatter_chart(title, description, dots, x_label, y_label, front=front, trend=trend))
@@ -33,7 +35,7 @@ def trade_off_charts(board: Board) -> list[Chart]:
 def history_charts(entry: Entry) -> list[Chart]:
     """Accuracies, losses and whatever else training wrote down, against the epoch; one line a seed."""
     names = sorted({name for result in entry.results for row in result.record.history for name in row})
-    names = [name for name in names if name not in LEFT_OUT]
+    names = [name for name in names if name not in LEFT_OUT and not name.endswith("seconds")]
     accuracies = [name for name in names if "accuracy" in name]
     losses = [name for name in names if "loss" in name and name not in accuracies]
     others = [name for name in names if name not in accuracies + losses]

@@ -264,7 +264,7 @@ class Server:
             [sys.executable, "-c", code], cwd=self.folder, env=environment, stdout=subprocess.PIPE, text=True
         )
         assert self.process.stdout is not None
-        return self.process.stdout.readline()
+        return self.process.stdout.readline() + self.process.stdout.readline()
 
     def stop(self) -> int:
         assert self.process is not None
@@ -332,8 +332,8 @@ def early(tmp_path_factory: pytest.TempPathFactory) -> Early:
 
 @pytest.fixture(scope="module")
 def server(early: Early) -> Iterator[Server]:
-    line = early.server.start()
-    assert f"http://127.0.0.1:{early.server.port}" in line
+    lines = early.server.start()
+    assert lines.count(f"http://127.0.0.1:{early.server.port}") == 2
     yield early.server
     assert early.server.stop() == 0
 

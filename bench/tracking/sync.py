@@ -8,6 +8,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from bench.core.errors import UserError
 from bench.core.files import read_json, write_json
 from bench.tracking.entries import Entry, folder_identity, read_run_folder
 from bench.tracking.settings import Settings
@@ -50,7 +51,11 @@ class Tracker:
             self._rest_until = time.monotonic() + self.settings.pause
             self._seen.pop(run_folder, None)
             if not self._warned:
-                self.say(f"tracking: {error}; nothing is lost, `bench track {run_folder}` logs it later")
+                reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+                self.say(
+                    f"tracking: {' '.join(reason.split())}; nothing is lost, "
+                    f"`bench track {run_folder}` logs it later"
+                )
             self._warned = True
 
     def _due(self, run_folder: Path, state: Any) -> bool:

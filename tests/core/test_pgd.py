@@ -41,8 +41,9 @@ def linear(weight, bias):
 
 
 def random_linear(seed, classes=2):
+    # Small weights: float32 cross-entropy rounds the gradient of a confident network.
     draw = generator(seed)
-    return linear(torch.randn(classes, 16, generator=draw), 0.3 * torch.randn(classes, generator=draw))
+    return linear(0.2 * torch.randn(classes, 16, generator=draw), 0.06 * torch.randn(classes, generator=draw))
 
 
 def small_cnn(seed=0, classes=5):
@@ -106,7 +107,7 @@ def test_a_linear_network_loses_exactly_eps_times_the_dual_norm(attack, threat, 
     worst = margin - threat.radius * dual_norm(threat, weight.detach())
     result = attack(classifier, images, labels, threat, generator(seed))
     # A random start in an ℓ2 ball comes to the worst point only in the limit.
-    slack = 0.15 if attack.random_start and threat.norm == "l2" else 1e-3
+    slack = 0.03 if attack.random_start and threat.norm == "l2" else 1e-3
     clear = worst.abs() > slack
     assert torch.equal(result.broken[clear], worst[clear] < 0)
     left = decision_function(classifier(result.adversarial), labels)[~result.broken]
@@ -265,7 +266,7 @@ def test_success_outside_the_threat_is_not_counted(monkeypatch):
         outside = ATTACKS["bim"](classifier, images, labels, weak, generator())
         assert (predicted(classifier, outside.adversarial) != labels).any()
         margin = decision_function(classifier(images), labels)
-        assert not outside.broken[margin > 0.1].any()
+        assert not outside.broken[margin > 0.02].any()
 
 
 def test_batch_size_changes_nothing_but_rounding():

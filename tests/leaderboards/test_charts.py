@@ -103,6 +103,15 @@ def test_a_constant_and_a_single_point_can_be_drawn() -> None:
         assert all(TOP <= y <= BOTTOM for _, y in starts(chart, "dot"))
 
 
+def test_epochs_have_whole_ticks_and_fractions_do_not() -> None:
+    def labels(data: list[tuple[float, float]]) -> list[str]:
+        chart = line_chart("t", "d", [Series("a", data)], "x", "y")
+        return [tick.text for tick in chart.ticks if tick.anchor == "middle"]
+
+    assert labels([(1, 5), (2, 6), (3, 7)]) == ["1", "2", "3"]
+    assert labels([(0, 5), (1, 6)]) == ["0", "0.2", "0.4", "0.6", "0.8", "1"]
+
+
 def test_the_mark_stands_at_its_x() -> None:
     chart = line_chart("t", "d", [Series("a", [(0, 0), (10, 1)])], "x", "y", mark=(5, "here"))
     (mark,) = [path for path in chart.grid if path.kind == "mark"]
