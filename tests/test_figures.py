@@ -7,16 +7,18 @@ from matplotlib.figure import Figure
 
 import bench
 from bench import figures
-from bench.battery import make_battery
+from bench.battery import Battery
 from bench.core.data import load
 from bench.core.models import build
 from bench.core.record import Curve, Point, Record
+from metrics import RobustAccuracy, SecurityCurve
 
 
 def record(tmp_path: Path) -> Record:
     digits = load("digits", train_size=50, test_size=12)
     network = build("cnn6", input_shape=digits.shape, num_classes=10, seed=0)
-    return bench.evaluate(network, digits, "linf:0.1", make_battery("quick"), out=tmp_path)
+    battery = Battery("small", 12, (RobustAccuracy("fgsm"), RobustAccuracy("pgd20"), SecurityCurve()), "")
+    return bench.evaluate(network, digits, "linf:0.1", battery, out=tmp_path)
 
 
 def test_figures_lie_beside_the_record(tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ class Store:
             self.client.update_run(logged.run_id, "RUNNING")
         elif entry.status != logged.status:
             self.client.set_terminated(logged.run_id, entry.status, entry.ended)
-        epoch = max((row["epoch"] for row in entry.history), default=0)
+        epoch = max([logged.epoch, *(row["epoch"] for row in entry.history)])
         return Logged(logged.run_id, logged.started, entry.status, epoch, entry.fingerprint())
 
     def _values(self, entry: Entry, logged: Logged, tags: dict[str, str]) -> None:

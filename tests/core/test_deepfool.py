@@ -75,7 +75,7 @@ def lengths(perturbation):
 
 
 @pytest.mark.parametrize("classes", [2, 3, 10])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=1500, deadline=None)
 @given(seed=st.integers(0, 10_000), overshoot=st.sampled_from([0.02, 0.1]))
 def test_on_a_linear_network_r_is_the_distance_to_the_nearest_boundary_and_the_overshoot(
     classes, seed, overshoot
@@ -143,29 +143,27 @@ def test_found_means_the_label_changed_and_clipped_points_stay_in_the_box(clip):
     torch.testing.assert_close(images + result.perturbation, result.perturbed)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=1500, deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_targeted_arrives_in_the_target(seed):
     classifier, images = linear(seed, 5), images_of()
     labels = predicted(classifier, images)
     targets = torch.randint(5, (40,), generator=generator(seed))
     result = deepfool(classifier, images, targets=targets)
-    # Where three regions meet, the steps between two of them can take long.
-    assert result.found.sum() >= 38
-    assert torch.equal(result.labels == targets, result.found)
-    assert (decision_function(classifier(result.perturbed), targets)[result.found] > -1e-5).all()
+    assert result.found.all()
+    assert torch.equal(result.labels, targets)
+    assert (decision_function(classifier(result.perturbed), targets) > -1e-5).all()
     there = labels == targets
     assert (result.perturbation[there] == 0).all()
     distance = boundary_distances(classifier, images, labels).gather(1, targets.unsqueeze(1)).squeeze(1)
-    moved = result.found & ~there
-    assert (lengths(result.perturbation)[moved] >= distance[moved] - 1e-4).all(), "no shorter way exists"
+    assert (lengths(result.perturbation)[~there] >= distance[~there] - 1e-4).all(), "no shorter way exists"
 
 
 def test_with_two_classes_the_target_makes_no_difference():
     classifier, images = linear(2, 2), images_of()
     free = deepfool(classifier, images)
     aimed = deepfool(classifier, images, targets=1 - free.clean_labels)
-    torch.testing.assert_close(free.perturbation, aimed.perturbation)
+    torch.testing.assert_close(free.perturbation, aimed.perturbation, atol=1.1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(

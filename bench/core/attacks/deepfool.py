@@ -14,6 +14,10 @@ from bench.core.attacks.state import check_finite, check_inputs, check_logits, e
 from bench.core.classifier import AnyClassifier
 from bench.core.errors import UserError
 
+#: A targeted step goes this much further (ℓ2, as in the authors' code): between two other regions the steps would
+#: shrink towards the corner of the target's and never enter it.
+CORNER = 1e-4
+
 
 @dataclass
 class DeepFoolResult:
@@ -52,7 +56,8 @@ def deepfool(
 
     r_i = |f'_l| / ‖w'_l‖² · w'_l, where f'_k and w'_k are the difference between the logits of class k and of
     the clean class at x + (1 + η) Σ_{j<i} r_j, and its gradient; l minimises |f'_k| / ‖w'_k‖ over k. With
-    `targets`, l is the target, and the class now predicted takes the place of the clean one.
+    `targets`, l is the target, the class now predicted takes the place of the clean one, and every step is
+    longer by 1e-4.
 
     Args:
         classifier: attacked in eval mode, and left exactly as it was found.
@@ -102,7 +107,7 @@ def deepfool(
                 if iteration == max_iter or not bool(goes_on.any()):
                     break
                 own = clean_labels[active] if targets is None else predicted
-                step = linear_step(logits, points, own, rivals[active])
+                step = linear_step(logits, points, own, rivals[active], 0.0 if targets is None else CORNER)
                 backwards += len(points) * rivals.shape[1]
                 goes_on &= ~is_zero(step)
                 active = active[goes_on]
@@ -119,7 +124,7 @@ def runners_up(logits: Tensor, predicted: Tensor, count: int) -> Tensor:
     return logits.detach().scatter(1, predicted.unsqueeze(1), -torch.inf).topk(count, dim=1).indices
 
 
-def linear_step(logits: Tensor, points: Tensor, own: Tensor, rivals: Tensor) -> Tensor:
+def linear_step(logits: Tensor, points: Tensor, own: Tensor, rivals: Tensor, beyond: float) -> Tensor:
     """|f'_l| / ‖w'_l‖² · w'_l for the nearest rival l [B, C, H, W]; zero where the network is flat.
 
     The gradients are taken class by class, which every network allows, on the graph of one forward pass.
@@ -129,6 +134,7 @@ def linear_step(logits: Tensor, points: Tensor, own: Tensor, rivals: Tensor) -> 
         points: [B, C, H, W], requiring a gradient.
         own: int64 [B], the class to leave.
         rivals: int64 [B, R], the classes to look at.
+        beyond: how much longer than the way to the boundary, in units of pixels (ℓ2).
     """
     nearest = torch.full_like(logits[:, 0], torch.finfo(points.dtype).max, dtype=torch.float64)
     step = torch.zeros_like(points)
@@ -142,5 +148,6 @@ def linear_step(logits: Tensor, points: Tensor, own: Tensor, rivals: Tensor) -> 
         nearer = distance < nearest  # false for a flat rival, whose distance is infinite or NaN
         nearest = torch.where(nearer, distance, nearest)
         unit = gradient / length.to(gradient).view(-1, 1, 1, 1)
-        step = torch.where(nearer.view(-1, 1, 1, 1), distance.to(gradient).view(-1, 1, 1, 1) * unit, step)
+        way = (distance + beyond).to(gradient).view(-1, 1, 1, 1)
+        step = torch.where(nearer.view(-1, 1, 1, 1), way * unit, step)
     return step.detach()
