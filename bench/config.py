@@ -66,8 +66,17 @@ class RunConfig(BaseModel):
         except ValidationError as error:
             raise UserError(describe(error)) from None
 
+    def published(self) -> dict[str, Any]:
+        """What a record may show: the settings without the folders of this machine."""
+        shown = self.model_dump(mode="json", exclude={"out", "tracking", "data_dir", "download", "device"})
+        return {**shown, "dataset": self._shown_dataset()}
+
+    def _shown_dataset(self) -> str:
+        kind, colon, path = self.dataset.partition(":")
+        return f"{kind}:DIR/{Path(path).name}" if colon and kind == "imagefolder" else self.dataset
+
     def command(self) -> str:
-        """The command that gives this run again. The data folder is left to the reader."""
+        """The command that gives this run again; DIR stands for the reader's own data folder."""
         words = ["bench", "run"]
         for key, field in type(self).model_fields.items():
             value = getattr(self, key)
@@ -82,6 +91,8 @@ class RunConfig(BaseModel):
                 words += [flag, ",".join(map(str, value))]
             elif key == "data_dir":
                 words += [flag, "DIR"]
+            elif key == "dataset":
+                words += [flag, self._shown_dataset()]
             else:
                 words += [flag, str(value)]
         return shlex.join(words)

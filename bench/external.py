@@ -106,7 +106,7 @@ def evaluate_checkpoint(
         )
     progress.say(summary(record))
     tracker.sync(folder.parent.parent, final=True)
-    build_pages(out or Path("runs"), progress)
+    build_pages(out or Path("runs"), tracker, progress)
     return folder / RECORD
 
 

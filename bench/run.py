@@ -1,7 +1,7 @@
 """The main job: search → train → evaluate → record → track → pages."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -41,6 +41,9 @@ class Tracker(Protocol):
     def sync(self, run_folder: Path, *, final: bool = False) -> None:
         """Log whatever of this run is not logged yet; never raises for a server that is down."""
 
+    def links(self, records: Sequence[Path]) -> dict[str, str]:
+        """Record id → run id in the tracking store, for those that were logged."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -69,13 +72,15 @@ def run(config: RunConfig, tracker: Tracker, progress: Progress) -> list[Path]:
         def changed() -> None:
             tracker.sync(job.folder)
 
-        found = search(job.plan, job.folder, job.trials, config.clean_floor, progress, changed)
-        paths = []
-        for seed in config.seeds:
-            paths.append(_train_and_evaluate(job, found, seed, progress, tracker))
-            tracker.sync(job.folder)
-        tracker.sync(job.folder, final=True)
-    build_pages(config.out, progress)
+        try:
+            found = search(job.plan, job.folder, job.trials, config.clean_floor, progress, changed)
+            paths = []
+            for seed in config.seeds:
+                paths.append(_train_and_evaluate(job, found, seed, progress, tracker))
+                tracker.sync(job.folder)
+        finally:
+            tracker.sync(job.folder, final=True)
+    build_pages(config.out, tracker, progress)
     return paths
 
 
@@ -218,7 +223,7 @@ def _train_and_evaluate(job: Job, found: Found, seed: int, progress: Progress, t
         seed=seed,
         folder=folder,
         command=job.config.command(),
-        config=job.config.model_dump(mode="json", exclude={"out", "tracking", "data_dir"}),
+        config=job.config.published(),
         progress=progress,
     )
     progress.say(summary(record))
@@ -242,7 +247,7 @@ def _write_run(job: Job) -> None:
     commit, _ = provenance.commit()
     about: dict[str, Any] = {
         "run": job.name,
-        "config": job.config.model_dump(mode="json", exclude={"out", "tracking", "data_dir"}),
+        "config": job.config.published(),
         "defense": plan.defense.name,
         "model": plan.model,
         "dataset": {
@@ -299,12 +304,13 @@ def summary(record: Record) -> str:
     return f"{record.defense.name} seed {record.seed}: {', '.join(parts)}{alarms}"
 
 
-def build_pages(out: Path, progress: Progress) -> Path:
+def build_pages(out: Path, tracker: Tracker, progress: Progress) -> Path:
     """Draw every record below `out` into `out/site`; a page that cannot be drawn never fails a run."""
     site = out / "site"
     with _locked(out / ".site.lock", "", wait=60):
         try:
-            build_site(find_records(out), site, strict=False)
+            records = find_records(out)
+            build_site(records, site, links=tracker.links(records), strict=False)
         except UserError as error:
             progress.say(f"pages not drawn: {error}")
     return site

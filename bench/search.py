@@ -9,6 +9,7 @@ from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from bench.core.errors import UserError
 from bench.core.files import replacing, write_json
@@ -60,6 +61,26 @@ def search(
     Raises:
         UserError: when no trial could be finished.
     """
+    try:
+        return _search(plan, folder, trials, clean_floor, progress, changed)
+    except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
+        raise UserError(f"cannot use the search's database in {folder}: {_root(error)}") from error
+
+
+def _root(error: BaseException) -> str:
+    while (cause := error.__cause__) is not None:
+        error = cause
+    return str(error).partition("\n")[0]
+
+
+def _search(
+    plan: Plan,
+    folder: Path,
+    trials: int,
+    clean_floor: float | None,
+    progress: Progress,
+    changed: Callable[[], None],
+) -> Found:
     space = {name: spread for name, spread in plan.defense.space().items() if name not in plan.fixed}
     if trials == 0 or not space:
         return Found(plan.defense.make(plan.fixed), None, None)

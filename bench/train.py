@@ -176,6 +176,7 @@ class _Loop:
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "seconds": seconds,
             "standard_seconds": standard_seconds,
+            **self.objective.report(),
         }
         self.history.append(row)
         self._keep_best(row)

@@ -68,6 +68,10 @@ class Objective(ABC):
     def epoch(self, number: int) -> None:
         """Prepare epoch `number`: warm-up over, region means rebuilt, a layer frozen. Nothing by default."""
 
+    def report(self) -> dict[str, float | int | str | None]:
+        """What the epoch's row in the history should say about the objective; empty by default."""
+        return {}
+
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain values a resumed run needs; empty by default."""
         return {}

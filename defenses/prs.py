@@ -183,6 +183,12 @@ class RegionObjective(Objective):
             loss = loss + self.ham * hamming_loss(features, target, self.surrogate, self.tau)
         return loss
 
+    def report(self) -> dict[str, float | int | str | None]:
+        """The stage, and which classes' means were taken over the whole class."""
+        if self.mrv is None:
+            return {"stage": "warm-up"}
+        return {"stage": "region", "classes_without_major_region": ", ".join(map(str, self.fell_back))}
+
     def state_dict(self) -> dict[str, Any]:
         """The region means, once there are any."""
         return {} if self.mrv is None else {"mrv": self.mrv, "fell_back": self.fell_back}

@@ -23,9 +23,7 @@ def trade_off_charts(board: Board) -> list[Chart]:
     for metric, title, x_label in TRADE_OFFS:
         dots = [dot for entry in board.entries for dot in _dots(entry, metric)]
         if len(dots) > 1:
-            description = (
-                f"{title}: a point for each of {len(dots)} entries, with its intervals."
-            )
+            description = f"{title}: a point for each of {len(dots)} entries, with its intervals."
             front, trend = metric == "clean_accuracy", metric == "prs_ratio"
             y_label = "Worst-case accuracy, %"
             charts.append(scatter_chart(title, description, dots, x_label, y_label, front=front, trend=trend))

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 import numpy as np
-from bench.core.attacks.autoattack import autoattack
 
+from bench.core.attacks.autoattack import autoattack
 from bench.core.record import Score, Value
 from metrics.base import Arrays, Evaluation, Metric
 

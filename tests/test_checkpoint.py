@@ -85,7 +85,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(UserError, match="No space left"):
         save_checkpoint(path, {"epoch": 2})
     assert [each.name for each in tmp_path.iterdir()] == ["state.pt"]

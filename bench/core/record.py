@@ -23,7 +23,7 @@ class _Part(BaseModel):
 
 
 class Score(_Part):
-    """One number of the battery, with its 95 % interval.
+    """One number of the battery, with its 95 % interval (for a time: the quartiles over epochs).
 
     `value` is None when the quantity is not defined for this network; `reason` then says why.
     """

@@ -8,10 +8,10 @@ from typing import Any
 from bench.core.errors import UserError
 from bench.core.files import sha256
 from bench.core.record import load_record
-from bench.tracking.entries import read_record, record_part
+from bench.tracking.entries import read_record
 from bench.tracking.settings import Settings
 from bench.tracking.store import Store, open_store
-from bench.tracking.sync import Ledger, find_record, sync_folder
+from bench.tracking.sync import find_record, sync_folder
 
 
 def track_records(paths: Iterable[Path], settings: Settings, say: Callable[[str], None]) -> None:
@@ -64,25 +64,6 @@ def fetch_records(settings: Settings, out: Path) -> tuple[list[Path], dict[str, 
             folder = out / re.sub(r"[^\w.\-]", "_", name)
             paths.append(_fetch(store, run.info.run_id, run.data.tags["bench.record_sha256"], folder))
     return sorted(paths), {name: run.info.run_id for name, run in runs.items()}
-
-
-def run_links(records: Iterable[Path], settings: Settings) -> dict[str, str]:
-    """Record id → MLflow run id, as far as run folders remember it; MLflow itself is not asked.
-
-    Args:
-        records: `runs/<run>/seed-N/<battery>/record.json`; others are passed over.
-        settings: the store whose runs are meant.
-
-    Raises:
-        UserError: when a record is not valid.
-    """
-    links = {}
-    for path in records:
-        folder = path.resolve().parents[2]
-        logged = Ledger(folder, settings).get(record_part(path.resolve(), folder))
-        if logged is not None:
-            links[load_record(path).id] = logged.run_id
-    return links
 
 
 def _sources(path: Path) -> set[Path]:

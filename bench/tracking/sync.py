@@ -1,7 +1,7 @@
 """A run folder is the truth and the spool; tracking logs what MLflow does not have yet, and remembers it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ from filelock import FileLock
 
 from bench.core.errors import UserError
 from bench.core.files import read_json, write_json
-from bench.tracking.entries import Entry, folder_identity, read_run_folder
+from bench.core.record import load_record
+from bench.tracking.entries import Entry, folder_identity, read_run_folder, record_part
 from bench.tracking.settings import Settings
 from bench.tracking.store import Logged, Store, open_store
 
@@ -58,6 +59,10 @@ class Tracker:
                 )
             self._warned = True
 
+    def links(self, records: Sequence[Path]) -> dict[str, str]:
+        """Record id → MLflow run id, as far as run folders remember it."""
+        return run_links(records, self.settings)
+
     def _due(self, run_folder: Path, state: Any) -> bool:
         now = time.monotonic()
         if now < self._rest_until:
@@ -71,6 +76,29 @@ class NullTracker:
 
     def sync(self, run_folder: Path, *, final: bool = False) -> None:
         """Do nothing."""
+
+    def links(self, records: Sequence[Path]) -> dict[str, str]:
+        """None."""
+        return {}
+
+
+def run_links(records: Iterable[Path], settings: Settings) -> dict[str, str]:
+    """Record id → MLflow run id, as far as run folders remember it; MLflow itself is not asked.
+
+    Args:
+        records: `runs/<run>/seed-N/<battery>/record.json`; others are passed over.
+        settings: the store whose runs are meant.
+
+    Raises:
+        UserError: when a record is not valid.
+    """
+    links = {}
+    for path in records:
+        folder = path.resolve().parents[2]
+        logged = Ledger(folder, settings).get(record_part(path.resolve(), folder))
+        if logged is not None:
+            links[load_record(path).id] = logged.run_id
+    return links
 
 
 def sync_folder(store: Store, folder: Path, *, live: bool, trust: bool = False) -> dict[str, str]:
