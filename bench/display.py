@@ -69,7 +69,9 @@ class _Bar:
 
     def advance(self, steps: float = 1, note: str = "") -> None:
         visible = time.monotonic() - self._started > PATIENCE_SECONDS
-        self._rich.update(self.number, advance=steps, visible=visible, **({"note": note} if note else {}))
+        self._rich.update(self.number, advance=steps, visible=visible)
+        if note:
+            self._rich.update(self.number, note=note)
 
 
 class Lines(Progress):

@@ -112,10 +112,11 @@ class WrappedClassifier(nn.Module):
         images = torch.rand(2, *self.input_shape, generator=torch.Generator().manual_seed(0)).to(
             parameter.device
         )
-        last: dict[str, Tensor | nn.Linear] = {}
+        seen: list[tuple[nn.Linear, Tensor, Tensor]] = []
 
         def remember(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            last.update(layer=layer, inputs=inputs[0], output=output)  # type: ignore[arg-type]
+            assert isinstance(layer, nn.Linear)
+            seen.append((layer, inputs[0], output))
 
         layers = [child for child in self.module.modules() if isinstance(child, nn.Linear)]
         hooks = [layer.register_forward_hook(remember) for layer in layers]
@@ -133,10 +134,11 @@ class WrappedClassifier(nn.Module):
         if not isinstance(logits, Tensor) or logits.shape != (2, self.num_classes):
             shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise UserError(f"expected logits of shape (batch, {self.num_classes}), the network gave {shape}")
-        layer = last.get("layer")
-        # The very tensor, not an equal one: a softmax or a sum behind the layer is not a linear head.
-        if isinstance(layer, nn.Linear) and last["output"] is logits and last["inputs"].dim() == 2:  # type: ignore[union-attr,operator]
-            self._head, self.site = (layer,), "pooled"
+        if seen:
+            layer, inputs, output = seen[-1]
+            # The very tensor, not an equal one: a softmax or a sum behind the layer is not a linear head.
+            if output is logits and inputs.dim() == 2:
+                self._head, self.site = (layer,), "pooled"
 
     @property
     def num_features(self) -> int:

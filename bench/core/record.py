@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from bench.core.errors import UserError
 from bench.core.files import read_json, sha256, write_json
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION: Literal["1.0"] = "1.0"
 
 Value = bool | int | float | str | None
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -71,5 +71,5 @@ def fingerprint_of(
     weights = chain(classifier.named_parameters(), classifier.named_buffers())
     for name, tensor in chain([("images", images), ("labels", labels)], weights):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy())
+        digest.update(tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()
