@@ -31,9 +31,15 @@ class Recipe(BaseModel):
     schedule: Literal["constant", "piecewise", "cosine", "one-cycle"] = "constant"
     batch_size: Annotated[int, Field(ge=1)] = 128
     augmentation: Literal["none", "crop-flip"] = "none"
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    averaging: Literal["none", "ema", "swa"] = "none"
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
     weights: Literal["last", "best"] = Field(
         default="last",
         description="which epoch's weights are kept: the last, or the best validation robust accuracy",
+    )
+    patience: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="stop after so many epochs without a better validation robust accuracy"
     )
 
     def learning_rate(self, share: float) -> float:

@@ -3,14 +3,15 @@
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from bench.averaging import make_average, weights_of
 from bench.checkpoint import load_checkpoint, save_checkpoint
 from bench.core.attacks import ATTACKS
 from bench.core.attacks.state import evaluating
@@ -82,11 +83,11 @@ def train(
     loop = _Loop(defense, classifier, dataset, recipe, threat, epochs, seed, precision)
     if checkpoint is not None and checkpoint.exists():
         loop.load(load_checkpoint(checkpoint, loop.device))
-    if loop.epoch < epochs:
+    if not loop.done:
         standard_seconds = measure_standard_epoch(classifier, dataset.train, recipe, seed, precision)
         with progress.task(f"train {defense.name}", epochs) as task:
             task.advance(loop.epoch)
-            while loop.epoch < epochs:
+            while not loop.done:
                 row = loop.run_epoch(standard_seconds)
                 if checkpoint is not None:
                     save_checkpoint(checkpoint, loop.state())
@@ -116,6 +117,7 @@ class _Loop:
         self.epoch = 0
         self.history: list[Row] = []
         self.best: tuple[float, int, dict[str, Tensor]] | None = None
+        self.average = make_average(recipe, classifier)
         training = Training(
             classifier=classifier,
             train=dataset.train,
@@ -123,6 +125,7 @@ class _Loop:
             epochs=epochs,
             seed=seed,
             batch_size=recipe.batch_size,
+            label_smoothing=recipe.label_smoothing,
             restart_optimizer=self._restart_optimizer,
         )
         self.objective = defense.objective(training)
@@ -139,6 +142,7 @@ class _Loop:
             "objective": self.objective.state_dict(),
             "history": self.history,
             "best": self.best,
+            "average": self.average.state_dict() if self.average else None,
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -148,6 +152,23 @@ class _Loop:
         self.objective.load_state_dict(state["objective"])
         self._restart_optimizer()
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.average:
+            self.average.load_state_dict(state["average"])
+
+    @property
+    def kept(self) -> Classifier:
+        """The network that counts: the average, once there is one."""
+        return self.average.network if self.average and self.average.started else self.classifier
+
+    @property
+    def done(self) -> bool:
+        """Whether every epoch was run, or the recipe's patience is at its end."""
+        if self.recipe.patience and self.history:
+            scores = [float(row["validation_robust_accuracy"] or 0) for row in self.history]
+            # The first of equal scores counts, and a defense's stages must not be cut off before they begin.
+            if self.epoch - 1 - scores.index(max(scores)) >= self.recipe.patience:
+                return True
+        return self.epoch >= self.epochs
 
     def run_epoch(self, standard_seconds: float) -> Row:
         self.epoch += 1
@@ -165,7 +186,10 @@ class _Loop:
                 make_generator(self.seed, "batches", self.epoch),
                 self.precision,
                 lambda step: self.recipe.learning_rate((self.epoch - 1 + step) / self.epochs),
+                after_step=self.average.after_step if self.average else None,
             )
+            if self.average:
+                self.average.after_epoch(self.classifier, self.epoch / self.epochs, self._plain_batches())
         synchronize(self.device)
         seconds = time.perf_counter() - started
         self._require_finite(loss)
@@ -192,21 +216,26 @@ class _Loop:
         where = f"; not finite: {', '.join(bad[:3])}" if bad else ""
         raise Diverged(f"epoch {self.epoch}: {cause}{where}; a smaller learning rate or weight may help")
 
+    def _plain_batches(self) -> Iterator[Tensor]:
+        train, size = self.dataset.train, self.recipe.batch_size
+        for start in range(0, len(train), size):
+            yield train.batch(slice(start, start + size))[0]
+
     def _validate(self) -> Row:
         validation = self.dataset.validation
         shown = self.dataset.train.take(max(len(validation), 1))
-        attack = ATTACKS["cw"]
-        with evaluating(self.classifier):
+        attack, network = ATTACKS["cw"], self.kept
+        with evaluating(network):
             row: Row = {
-                "train_accuracy": accuracy(self.classifier, shown),
+                "train_accuracy": accuracy(network, shown),
                 "validation_accuracy": None,
                 "validation_robust_accuracy": None,
             }
             if len(validation):
                 images, labels = validation.batch(slice(0, VALIDATION_IMAGES))
                 generator = make_generator(self.seed, "validation")
-                result = attack(self.classifier, images, labels, self.threat, generator)
-                row["validation_accuracy"] = accuracy(self.classifier, validation)
+                result = attack(network, images, labels, self.threat, generator)
+                row["validation_accuracy"] = accuracy(network, validation)
                 row["validation_robust_accuracy"] = float((~result.broken).float().mean())
         return row
 
@@ -215,13 +244,13 @@ class _Loop:
             return
         score = float(row["validation_robust_accuracy"] or 0.0)
         if self.best is None or score > self.best[0]:
-            self.best = (score, self.epoch, copy.deepcopy(self.classifier.state_dict()))
+            self.best = (score, self.epoch, weights_of(self.kept))
 
     def finish(self) -> Result:
-        epoch = self.epoch
+        epoch, weights = self.epoch, weights_of(self.kept)
         if self.best is not None:
             _, epoch, weights = self.best
-            self.classifier.load_state_dict(weights)
+        self.classifier.load_state_dict(weights)
         self.classifier.eval()
         return Result(self.history, epoch)
 
@@ -236,6 +265,7 @@ def run_steps(
     precision: str,
     learning_rate: Callable[[float], float],
     limit: int | None = None,
+    after_step: Callable[[Classifier], None] | None = None,
 ) -> float:
     """One pass over a split in random order; the mean loss.
 
@@ -244,6 +274,7 @@ def run_steps(
         generator: draws the order and the augmentation.
         learning_rate: from the share of this pass, 0 to 1.
         limit: stop after so many steps.
+        after_step: called with the classifier after each step.
     """
     device = split.images.device
     order = torch.randperm(len(split), generator=generator).to(device)
@@ -264,6 +295,8 @@ def run_steps(
         current.zero_grad(set_to_none=True)
         loss.backward()
         current.step()
+        if after_step is not None:
+            after_step(classifier)
         total += loss.detach().float() * len(index)
     return float(total) / sum(len(index) for index in batches)
 
@@ -311,7 +344,7 @@ def measure_standard_epoch(
 
 
 @torch.no_grad()
-def accuracy(classifier: Classifier, split: Split, batch_size: int = 1000) -> float:
+def accuracy(classifier: nn.Module, split: Split, batch_size: int = 1000) -> float:
     """Share of a split that is classified correctly, in the classifier's present mode."""
     right = 0
     for start in range(0, len(split), batch_size):

@@ -132,13 +132,14 @@ def test_fgsm_on_a_linear_network_finds_the_worst_corner_of_ball_and_box(seed, e
 
 def test_the_loss_of_survivors_rises_by_step_times_dual_norm():
     classifier = random_linear(3)
-    images = images_of(low=0.4, high=0.6)
+    images = images_of(low=0.2, high=0.8)
     labels = predicted(classifier, images)
     weight = (classifier.head.weight[0] - classifier.head.weight[1]).detach()
-    attack = Attack("margin", steps=4, step_size=0.01, loss="margin", random_start=False)
-    result = attack(classifier, images, labels, Threat("linf", "1/20"), generator())
+    attack = Attack("margin", steps=4, step_size=0.04, loss="margin", random_start=False)
+    result = attack(classifier, images, labels, Threat("linf", "1/5"), generator())
+    assert 0 < result.broken.sum() < 40
     margin = decision_function(classifier(images), labels).detach()[~result.broken].mean()
-    expected = -margin + 0.01 * weight.abs().sum() * torch.arange(5)
+    expected = -margin + 0.04 * weight.abs().sum() * torch.arange(5)
     torch.testing.assert_close(result.loss, expected, atol=1e-5, rtol=1e-5)
 
 
@@ -327,24 +328,27 @@ def test_a_network_that_knows_float32_alone_keeps_the_float32_finding():
     assert result.zero_gradient.all()
 
 
-def test_the_l2_step_survives_gradients_whose_squares_underflow():
-    strong, images = random_linear(3), images_of(low=0.3, high=0.7)
+def test_the_l2_step_keeps_its_length_where_squares_of_the_gradient_underflow():
+    strong, images = random_linear(8), images_of(low=0.3, high=0.7)
     weak = linear(strong.head.weight.detach() * 1e-25, strong.head.bias.detach() * 1e-25)
     labels = predicted(strong, images)
-    attack = Attack("margin", 5, loss="margin", random_start=False)
-    threat = Threat("l2", "0.5")
-    results = [attack(classifier, images, labels, threat, generator()) for classifier in (strong, weak)]
-    assert torch.equal(results[0].broken, results[1].broken)
-    assert results[1].broken.any()
+    attack = Attack("margin", 2, 0.05, loss="margin", random_start=False)
+    results = [attack(classifier, images, labels, L2, generator()) for classifier in (strong, weak)]
+    torch.testing.assert_close(results[0].adversarial, results[1].adversarial)
+    left = ~results[0].broken
+    torch.testing.assert_close(
+        L2.distance(results[0].adversarial, images)[left].float(), torch.full((40,), 0.1)[left]
+    )
 
 
-def test_a_gradient_of_nan_moves_nothing():
+@pytest.mark.parametrize("threat", [LINF, L2], ids=str)
+def test_a_gradient_of_nan_moves_nothing(threat):
     images, labels = torch.full((1, *SHAPE), 0.25), torch.tensor([0])
     classifier = Custom(lambda x: torch.stack((1 + (x[:, 0] - 0.25).pow(2).sqrt(), x[:, 1]), dim=1))
     points = images.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(classifier(points)[:, 0].sum(), points)
     assert gradient.isnan().any(), "the trap is there"
-    result = ATTACKS["bim"](classifier, images, labels, LINF, generator())
+    result = ATTACKS["bim"](classifier, images, labels, threat, generator())
     assert result.adversarial.isfinite().all()
     assert result.adversarial[0, 0, 0, 0] == 0.25
     assert result.adversarial[0, 0, 0, 1] > 0.25

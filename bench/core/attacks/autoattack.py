@@ -144,7 +144,7 @@ def autoattack(
             with progress.task(f"autoattack {attack}", len(alive)) as task:
                 for batch, rows in enumerate(alive.split(batch_size)):
                     if batch >= state.batches:
-                        found = _perturb(suite, attack, images[rows], labels[rows], seed)
+                        found = _perturb(suite, attack, images[rows], labels[rows])
                         allowed = threat.allows(found, images[rows])
                         logits = network(found)
                         check_finite(logits[allowed])
@@ -190,7 +190,7 @@ def _suite(
     return suite
 
 
-def _perturb(suite: Any, attack: str, images: Tensor, labels: Tensor, seed: int) -> Tensor:
+def _perturb(suite: Any, attack: str, images: Tensor, labels: Tensor) -> Tensor:
     """One batch through one stage, set up as the package's own evaluation does it."""
     if attack.startswith("fab"):
         stage = suite.fab
@@ -203,7 +203,6 @@ def _perturb(suite: Any, attack: str, images: Tensor, labels: Tensor, seed: int)
     else:
         stage = suite.apgd
         stage.loss = attack.removeprefix("apgd-")
-    stage.seed = seed
     return stage.perturb(images, labels)
 
 
