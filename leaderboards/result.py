@@ -15,6 +15,8 @@ from bench.core.record import Record, load_record
 
 WORST_CASE = "robust_accuracy/worst_case"
 
+#: Pictures of what the page draws itself, sharper and with its data beside it.
+DRAWN_HERE = ("security", "training")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -189,7 +191,7 @@ def _figures(folder: Path) -> tuple[Figure, ...]:
     figures = []
     # A link could point at anything on the machine that builds the site.
     for path in sorted(folder.glob("*.png")) if not folder.is_symlink() else []:
-        if path.is_symlink() or not path.is_file():
+        if path.is_symlink() or not path.is_file() or path.stem in DRAWN_HERE:
             continue
         with path.open("rb") as stream:
             head = stream.read(24)
