@@ -1,9 +1,10 @@
 """Progress for people: bars on a terminal, plain lines elsewhere. Both write to standard error."""
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -48,9 +49,14 @@ class Bars(Progress):
             self._rich.start()
         self._depth += 1
         bar = _Bar(self._rich, name, total)
+        # By a clock of its own: the first step of a long attack may take a minute.
+        appear = threading.Timer(PATIENCE_SECONDS, bar.show)
+        appear.daemon = True
+        appear.start()
         try:
             yield bar
         finally:
+            appear.cancel()
             self._rich.remove_task(bar.number)
             self._depth -= 1
             if self._depth == 0:
@@ -64,12 +70,15 @@ class Bars(Progress):
 class _Bar:
     def __init__(self, rich: RichProgress, name: str, total: float) -> None:
         self._rich = rich
-        self._started = time.monotonic()
         self.number = rich.add_task(name, total=total, note="", visible=False)
 
+    def show(self) -> None:
+        # The work may have ended in this very moment.
+        with suppress(KeyError):
+            self._rich.update(self.number, visible=True)
+
     def advance(self, steps: float = 1, note: str = "") -> None:
-        visible = time.monotonic() - self._started > PATIENCE_SECONDS
-        self._rich.update(self.number, advance=steps, visible=visible)
+        self._rich.update(self.number, advance=steps)
         if note:
             self._rich.update(self.number, note=note)
 

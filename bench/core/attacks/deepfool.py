@@ -76,7 +76,7 @@ def deepfool(
     check_inputs(classifier, images, targets=targets, box=clip)
     if candidates < 2:
         raise UserError(f"DeepFool needs at least 2 candidate classes, got {candidates}")
-    size, num_classes = len(images), classifier.num_classes
+    images, size, num_classes = images.detach(), len(images), classifier.num_classes
     total = torch.zeros_like(images)  # Σ r_i
     labels = torch.zeros(size, dtype=torch.int64, device=images.device)
     clean_labels, found = labels.clone(), labels.bool()

@@ -206,6 +206,7 @@ class Attack:
         check_inputs(classifier, images, labels, targets)
         if self.loss == "dlr" and classifier.num_classes < 3:
             raise UserError("the DLR loss needs at least 3 classes; use margin")
+        images = images.detach()
         broken_by = torch.full_like(labels, -1)
         unflagged = torch.zeros_like(labels, dtype=torch.bool)
         result = AttackResult(
