@@ -43,6 +43,7 @@ class RobustAccuracy(Metric):
             "right": (~result.broken).cpu().numpy(),
             "step": result.step.cpu().numpy(),
             "zero_gradient": result.zero_gradient.cpu().numpy(),
+            "zero_gradient_float32": result.zero_gradient_float32.cpu().numpy(),
             "loss": np.asarray(result.loss, dtype=np.float64),
         }
 

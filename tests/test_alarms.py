@@ -17,7 +17,8 @@ def attack(
     return {
         "right": mask,
         "step": np.where(mask, -1, 1),
-        "zero_gradient": right(zero, n),
+        "zero_gradient": right(0.0, n),
+        "zero_gradient_float32": right(zero, n),
         "loss": np.asarray(loss or [1.0] * 21),
     }
 

@@ -29,10 +29,12 @@ from bench.core.attacks.state import (
 )
 from bench.core.classifier import AnyClassifier
 from bench.core.errors import unknown_name
-from bench.core.progress import Progress
+from bench.core.progress import Progress, Task
 from bench.core.record import Value
 from bench.core.threat import Threat
 
+#: Forward passes an image costs at most in each stage, for each target where there are several; bars go by them.
+PASSES = {"apgd-ce": 103, "apgd-dlr": 103, "apgd-t": 102, "fab": 204, "fab-t": 204, "square": 5002}
 VERSIONS = ("standard", "plus", "rand")
 
 
@@ -141,8 +143,10 @@ def autoattack(
             alive = ((state.stage < 0) | (state.stage == number)).nonzero().squeeze(1)
             if len(alive) == 0:
                 break
-            with progress.task(f"autoattack {attack}", len(alive)) as task:
+            passes = _passes(attack, classifier.num_classes)
+            with progress.task(f"autoattack {attack}", len(alive) * passes) as task:
                 for batch, rows in enumerate(alive.split(batch_size)):
+                    network.bar = bar = _BatchBar(task, len(rows) * passes)
                     if batch >= state.batches:
                         found = _perturb(suite, attack, images[rows], labels[rows])
                         allowed = threat.allows(found, images[rows])
@@ -157,7 +161,8 @@ def autoattack(
                         if state_path:
                             state.save(state_path, fingerprint)
                     robust = (state.stage < 0).float().mean().item()
-                    task.advance(len(rows), f"robust {robust:.1%}")
+                    bar.finish(f"robust {robust:.1%}")
+                network.bar = None
     return AutoAttackResult(
         adversarial=state.adversarial,
         broken=state.stage >= 0,
@@ -235,10 +240,13 @@ class _Counted:
     def __init__(self, classifier: AnyClassifier) -> None:
         self.classifier = classifier
         self.forwards = self.backwards = 0
+        self.bar: _BatchBar | None = None
 
     def __call__(self, images: Tensor) -> Tensor:
         logits = check_logits(self.classifier(images), len(images), self.classifier.num_classes)
         self.forwards += len(images)
+        if self.bar is not None:
+            self.bar.advance(len(images))
         if images.requires_grad and not logits.requires_grad:
             # No path back to the pixels: a gradient of zero lets the stages run, and Square can still break it.
             logits = logits + 0 * images.flatten(1).sum(dim=1, keepdim=True)
@@ -248,6 +256,25 @@ class _Counted:
 
     def _count(self, gradient: Tensor) -> None:
         self.backwards += len(gradient)
+
+
+def _passes(attack: str, classes: int) -> int:
+    return PASSES[attack] * (min(9, classes - 1) if attack.endswith("-t") else 1)
+
+
+class _BatchBar:
+    """Moves a stage's bar within a batch, which may take minutes; what broken images save is made up at its end."""
+
+    def __init__(self, task: Task, total: int) -> None:
+        self._task, self._left = task, total
+
+    def advance(self, images: int) -> None:
+        images = min(images, self._left)
+        self._left -= images
+        self._task.advance(images)
+
+    def finish(self, note: str) -> None:
+        self._task.advance(self._left, note)
 
 
 class _FirstWarnings(logging.Logger):
