@@ -233,6 +233,22 @@ def leaderboard_build(records: Path | None, tracking: str | None, out: Path, qui
     click.echo(out / "index.html")
 
 
+@leaderboard.command("table")
+@click.option("--records", type=FilePath, default=Path("runs"), show_default=True, help="Folder of records.")
+def leaderboard_table(records: Path) -> None:
+    """Print the boards of a folder of records as Markdown tables."""
+    from bench.core.record import find_records
+    from leaderboards.board import make_boards
+    from leaderboards.markdown import board_markdown
+    from leaderboards.result import read_results
+
+    paths = find_records(records)
+    if not paths:
+        raise UserError(f"no records in {records}; `bench run` makes them")
+    results, _ = read_results(paths)
+    click.echo("\n".join(map(board_markdown, make_boards(results))), nl=False)
+
+
 @leaderboard.command("check")
 @click.argument("file", type=FilePath)
 def leaderboard_check(file: Path) -> None:

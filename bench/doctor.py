@@ -12,7 +12,7 @@ from bench import provenance
 from bench.core.data import DATASETS, load
 from bench.core.errors import UserError
 from bench.recipe import RECIPES
-from bench.train import measure_standard_epoch
+from bench.timing import StandardClock
 
 
 def examine(data_dir: Path, tracking: str | None) -> Iterator[str]:
@@ -48,7 +48,7 @@ def _device() -> Iterator[str]:
 
     digits = load("digits")
     network = build("cnn6", input_shape=digits.shape, num_classes=digits.num_classes, seed=0)
-    seconds = measure_standard_epoch(network, digits.train, RECIPES["paper"], 0, "fp32", repeats=1, limit=5)
+    seconds = StandardClock(network, digits.train, RECIPES["paper"], 0, "fp32").epoch_seconds()
     yield f"ok  speed: a standard epoch of cnn6 on digits takes about {seconds:.2g} s on the processor"
 
 

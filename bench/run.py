@@ -28,7 +28,8 @@ from bench.evaluation import RECORD, evaluate_to_folder
 from bench.fit import CHECKPOINT, HISTORY, Plan, fit
 from bench.recipe import make_recipe
 from bench.search import TRIAL_SEED, Found, search
-from bench.train import Diverged, measure_standard_epoch
+from bench.timing import StandardClock
+from bench.train import Diverged
 from bench.version import __version__
 from defenses import get as get_defense
 from defenses.base import Training
@@ -270,9 +271,8 @@ def _write_run(job: Job) -> None:
 def _announce(job: Job, progress: Progress) -> None:
     """Say what is about to happen and how long it may take, from a measured epoch of standard training."""
     plan = job.plan
-    standard = measure_standard_epoch(
-        plan.classifier(0), plan.dataset.train, plan.recipe, 0, plan.precision, repeats=1, limit=5
-    )
+    clock = StandardClock(plan.classifier(0), plan.dataset.train, plan.recipe, 0, plan.precision)
+    standard = clock.epoch_seconds()
     epoch = standard * plan.defense.make(plan.fixed).forward_units() / 3
     searched = bool(set(plan.defense.space()) - set(plan.fixed))
     trials = job.trials if searched else 0

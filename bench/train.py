@@ -1,6 +1,5 @@
 """The one training loop. It knows no defense by name."""
 
-import copy
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -21,8 +20,9 @@ from bench.core.progress import Progress
 from bench.core.randomness import make_generator, seeded
 from bench.core.threat import Threat
 from bench.recipe import Recipe
-from defenses.base import Defense, Objective, Training
-from defenses.standard import Standard
+from bench.steps import run_steps
+from bench.timing import StandardClock, synchronize
+from defenses.base import Defense, Training
 
 Row = dict[str, float | int | str | None]
 
@@ -84,11 +84,13 @@ def train(
     if checkpoint is not None and checkpoint.exists():
         loop.load(load_checkpoint(checkpoint, loop.device))
     if not loop.done:
-        standard_seconds = measure_standard_epoch(classifier, dataset.train, recipe, seed, precision)
+        clock = StandardClock(classifier, dataset.train, recipe, seed, precision)
+        trained = 0.0
         with progress.task(f"train {defense.name}", epochs) as task:
             task.advance(loop.epoch)
             while not loop.done:
-                row = loop.run_epoch(standard_seconds)
+                row = loop.run_epoch(clock.epoch_seconds(trained))
+                trained += float(row["seconds"] or 0)
                 if checkpoint is not None:
                     save_checkpoint(checkpoint, loop.state())
                 task.advance(1, _note(row))
@@ -255,94 +257,6 @@ class _Loop:
         return Result(self.history, epoch)
 
 
-def run_steps(
-    objective: Objective,
-    classifier: Classifier,
-    optimizer: Callable[[], torch.optim.Optimizer],
-    split: Split,
-    recipe: Recipe,
-    generator: torch.Generator,
-    precision: str,
-    learning_rate: Callable[[float], float],
-    limit: int | None = None,
-    after_step: Callable[[Classifier], None] | None = None,
-) -> float:
-    """One pass over a split in random order; the mean loss.
-
-    Args:
-        optimizer: gives the current optimizer; the objective may have replaced it.
-        generator: draws the order and the augmentation.
-        learning_rate: from the share of this pass, 0 to 1.
-        limit: stop after so many steps.
-        after_step: called with the classifier after each step.
-    """
-    device = split.images.device
-    order = torch.randperm(len(split), generator=generator).to(device)
-    batches = list(order.split(recipe.batch_size))
-    if len(batches) > 1 and len(batches[-1]) == 1:
-        # Batch norm over 1x1 maps cannot take a single image; let it ride with the batch before.
-        batches[-2:] = [torch.cat(batches[-2:])]
-    batches = batches[:limit]
-    total = torch.zeros((), device=device)
-    for step, index in enumerate(batches):
-        images, labels = split.batch(index)
-        images = recipe.augment(images, generator)
-        current = optimizer()
-        for group in current.param_groups:
-            group["lr"] = learning_rate(step / len(batches))
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            loss = objective.loss(classifier, images, labels)
-        current.zero_grad(set_to_none=True)
-        loss.backward()
-        current.step()
-        if after_step is not None:
-            after_step(classifier)
-        total += loss.detach().float() * len(index)
-    return float(total) / sum(len(index) for index in batches)
-
-
-def measure_standard_epoch(
-    classifier: Classifier,
-    split: Split,
-    recipe: Recipe,
-    seed: int,
-    precision: str,
-    repeats: int = 3,
-    limit: int = 20,
-) -> float:
-    """Seconds one epoch of standard training takes here and now, on a copy of the classifier.
-
-    The median of `repeats` passes of at most `limit` steps, after one pass that does not count, scaled to the
-    whole epoch. Every training measures it in its own process, so that ratios compare like with like.
-    """
-    twin = copy.deepcopy(classifier).train()
-    for parameter in twin.parameters():
-        parameter.requires_grad_(True)
-    training = Training(twin, split, Threat("linf", "0"), 1, seed, recipe.batch_size)
-    objective = Standard().objective(training)
-    optimizer = recipe.make_optimizer(twin.parameters())
-    steps = math.ceil(len(split) / recipe.batch_size)
-    seconds = []
-    with seeded(seed, "standard epoch"):
-        for _ in range(repeats + 1):
-            synchronize(split.images.device)
-            started = time.perf_counter()
-            run_steps(
-                objective,
-                twin,
-                lambda: optimizer,
-                split,
-                recipe,
-                make_generator(seed, "standard epoch"),
-                precision,
-                lambda share: recipe.lr,
-                limit,
-            )
-            synchronize(split.images.device)
-            seconds.append(time.perf_counter() - started)
-    return float(torch.tensor(seconds[1:]).median()) * steps / min(steps, limit)
-
-
 @torch.no_grad()
 def accuracy(classifier: nn.Module, split: Split, batch_size: int = 1000) -> float:
     """Share of a split that is classified correctly, in the classifier's present mode."""
@@ -351,12 +265,6 @@ def accuracy(classifier: nn.Module, split: Split, batch_size: int = 1000) -> flo
         images, labels = split.batch(slice(start, start + batch_size))
         right += int((classifier(images).argmax(dim=1) == labels).sum())
     return right / len(split)
-
-
-def synchronize(device: torch.device) -> None:
-    """Wait until the device has done its work, so that a clock can be read."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _note(row: Row) -> str:

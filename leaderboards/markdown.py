@@ -1,0 +1,48 @@
+"""A board as a Markdown table, for a README or an issue."""
+
+from leaderboards.board import Board
+from leaderboards.entry import Entry, Summary
+from leaderboards.rank import Rank
+from leaderboards.text import count, interval, quantity
+
+COLUMNS = {
+    "clean": "clean_accuracy",
+    "PGD-20": "robust_accuracy/pgd20",
+    "AutoAttack": "robust_accuracy/autoattack",
+    "worst case": "robust_accuracy/worst_case",
+    "PRS ratio": "prs_ratio",
+    "detection AUC": "detection_auc",
+    "time": "time_per_epoch_ratio",
+}
+
+
+def board_markdown(board: Board) -> str:
+    """The main columns of a board, best entry first, with 95 % intervals; time is relative to standard training."""
+    title = (
+        f"{board.dataset}, {board.threat}; battery {board.battery} {board.version}, "
+        f"{count(board.n, 'test image')} under attack"
+    )
+    head = ["rank", "defense", "network", *COLUMNS, "alarms"]
+    rows = [_row(entry, rank) for entry, rank in zip(board.entries, board.ranks, strict=True)]
+    lines = [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
+    return "\n".join([f"**{title}**", "", *lines]) + "\n"
+
+
+def _row(entry: Entry, rank: Rank) -> list[str]:
+    place = f"{rank.place}{'=' if rank.shared else ''}"
+    alarms = "<br>".join(_safe(alarm.label) for alarm in entry.raised) or "none"
+    scores = [_score(entry.scores.get(metric), metric) for metric in COLUMNS.values()]
+    return [place, f"`{_safe(entry.defense.name)}`", _safe(entry.model), *scores, alarms]
+
+
+def _score(score: Summary | None, metric: str) -> str:
+    if score is None or score.mean is None:
+        return "—"
+    value = quantity(score.mean, metric, score.unit)
+    between = interval(score.low, score.high, metric, score.unit)
+    return f"{value} ({between})" if between and score.unit != "ratio" else value
+
+
+def _safe(text: str) -> str:
+    """Text that cannot end a cell or become markup."""
+    return "".join("\\" + c if c in "\\|<>[]*_`" else " " if c in "\r\n" else c for c in text)

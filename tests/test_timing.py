@@ -1,0 +1,56 @@
+"""The yardstick: what it measures, and how much time it allows itself."""
+
+from typing import Any
+
+import pytest
+
+from bench import timing
+from bench.core.data import load
+from bench.core.models import build
+from bench.recipe import make_recipe
+from bench.timing import StandardClock
+
+
+@pytest.fixture
+def seconds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Time stands still; each pass takes what the test says."""
+    passes: list[float] = []
+    now = 0.0
+
+    def pretend(*_: Any, **__: Any) -> float:
+        nonlocal now
+        now += passes.pop(0)
+        return 0.0
+
+    monkeypatch.setattr(timing, "run_steps", pretend)
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now)
+    return passes
+
+
+def clock() -> StandardClock:
+    digits = load("digits", train_size=100, test_size=10)
+    network = build("cnn6", input_shape=digits.shape, num_classes=10, seed=0)
+    return StandardClock(network, digits.train, make_recipe("paper,batch_size=10"), 0, "fp32", limit=5)
+
+
+def test_an_epoch_is_the_median_of_three_passes_scaled_to_all_steps(seconds: list[float]) -> None:
+    seconds += [9.0, 0.1, 0.3, 0.2]
+    assert clock().epoch_seconds() == pytest.approx(0.2 * 10 / 5)
+
+
+def test_later_passes_follow_the_machine(seconds: list[float]) -> None:
+    seconds += [0.1, 0.1, 0.1, 0.1, 0.5, 0.5]
+    watch = clock()
+    assert watch.epoch_seconds() == pytest.approx(0.2)
+    watch.epoch_seconds()
+    assert watch.epoch_seconds() == pytest.approx(1.0)
+
+
+def test_measuring_stays_within_its_share_of_the_training(seconds: list[float]) -> None:
+    seconds += [1.0] * 10
+    watch = clock()
+    for trained in (0.0, 10.0, 20.0):
+        watch.epoch_seconds(trained)
+    assert len(seconds) == 6
+    watch.epoch_seconds(trained=1000.0)
+    assert len(seconds) == 5
