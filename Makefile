@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 DEFENSES ?= standard at prs jacobian
-DEMO     ?= --model cnn6 --dataset digits --battery quick --trials 2
+DEMO     ?= --model cnn6 --dataset digits --battery quick --trials 5
 
 .PHONY: demo test test-slow lint format bench clean
 

@@ -7,10 +7,11 @@ from typing import Any
 from bench.battery import BATTERIES
 from bench.core.attacks import ATTACKS
 from bench.core.data import DATASETS, defaults_of
+from bench.core.errors import UserError
 from bench.core.models import MODELS
 from bench.core.plugins import Registry
 from bench.core.space import Choice, LogUniform, Range
-from defenses import DEFENSES
+from defenses import DEFENSES, WRAPPERS
 from defenses import get as get_defense
 from metrics import METRICS
 from metrics import get as get_metric
@@ -31,14 +32,26 @@ def describe(kind: str) -> str:
 def _defenses() -> str:
     blocks = []
     for name in DEFENSES.names():
-        defense = get_defense(name)
-        lines = [f"{name}  [{defense.family}]{_origin(DEFENSES, name)}  {_first_line(defense)}"]
-        space = defense.space()
-        for field, default in defense.make({}).hyperparameters().items():
-            searched = f"   searched: {_range(space[field])}" if field in space else ""
-            lines.append(f"    {field} = {default}{searched}")
-        blocks.append("\n".join(lines))
+        try:
+            blocks.append(_defense(name))
+        except UserError as error:
+            # Somebody's broken plug-in must not hide everybody else's.
+            blocks.append(f"{name}  cannot be used: {error}")
+    blocks.append(
+        f"\nNames join with + (the sum of the losses); around a sum goes {' or '.join(WRAPPERS)}, "
+        f"as in awp(jacobian+at)."
+    )
     return "\n".join(blocks)
+
+
+def _defense(name: str) -> str:
+    defense = get_defense(name)
+    lines = [f"{name}  [{defense.family}]{_origin(DEFENSES, name)}  {_first_line(defense)}"]
+    space = defense.space()
+    for field, default in defense.make({}).hyperparameters().items():
+        searched = f"   searched: {_range(space[field])}" if field in space else ""
+        lines.append(f"    {field} = {default}{searched}")
+    return "\n".join(lines)
 
 
 def _models() -> str:

@@ -26,7 +26,9 @@ TRIAL_SEED = 0
 #: Without a floor of the user's, a setting may lose this much clean accuracy against the paper's defaults.
 CLEAN_LOSS = 0.10
 
-OBJECTIVE = "validation robust accuracy (margin attack, 10 steps, at the threat's ε)"
+OBJECTIVE = (
+    "validation robust accuracy: images that survive PGD-20 and the C&W-margin attack at the threat's ε"
+)
 FLOOR = "clean accuracy"
 STUDY = "search"
 
@@ -193,7 +195,7 @@ def _run_trial(
 def _suggest(trial: optuna.Trial, name: str, spread: Range, defense: type[Defense]) -> Any:
     if isinstance(spread, Choice):
         return trial.suggest_categorical(name, list(spread.values))
-    default = getattr(defense, name, None)
+    default = defense.make({}).hyperparameters()[name]
     if not spread.low <= (default if isinstance(default, int | float) else spread.low) <= spread.high:
         raise UserError(
             f"defense {defense.name}: the default of {name} ({default}) lies outside its search range "

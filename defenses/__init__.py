@@ -3,36 +3,68 @@
 from bench.core.errors import UserError
 from bench.core.plugins import Registry
 from defenses.at import AdversarialTraining
-from defenses.base import Defense, Objective, Training
+from defenses.awp import awp_around
+from defenses.base import Attacked, Defense, Objective, Training
+from defenses.ce_gradient import CEGradient
+from defenses.composition import compose, is_composed
+from defenses.cure import CURE
+from defenses.fast import Fast
+from defenses.full_jacobian import FullJacobian
+from defenses.gradalign import GradAlign
 from defenses.jacobian import Jacobian
+from defenses.llr import LLR
+from defenses.mart import MART
 from defenses.mr import MR
 from defenses.prs import PRS
 from defenses.standard import Standard
+from defenses.sum import sum_of
+from defenses.trades import TRADES
 
-__all__ = ["DEFENSES", "Defense", "Objective", "Training", "get"]
+__all__ = ["DEFENSES", "WRAPPERS", "Attacked", "Defense", "Objective", "Training", "get"]
 
+#: Any sum of names, and any wrapper around one, is a name as well; those that papers report have a line here.
 DEFENSES = Registry(
     "defense",
     "bench.defenses",
     {
         "standard": lambda: Standard,
         "at": lambda: AdversarialTraining,
+        "fast": lambda: Fast,
         "prs": lambda: PRS,
         "mr": lambda: MR,
         "jacobian": lambda: Jacobian,
+        "jacobian+at": lambda: get("jacobian+at"),
+        "ce-gradient": lambda: CEGradient,
+        "full-jacobian": lambda: FullJacobian,
+        "cure": lambda: CURE,
+        "llr": lambda: LLR,
+        "trades": lambda: TRADES,
+        "mart": lambda: MART,
+        "awp(at)": lambda: get("awp(at)"),
+        "awp(trades)": lambda: get("awp(trades)"),
+        "gradalign": lambda: GradAlign,
     },
 )
 
+#: What goes around another defense.
+WRAPPERS = {"awp": awp_around}
+
 
 def get(name: str) -> type[Defense]:
-    """The defense class called `name`, or the one `module:Class` points to.
+    """The defense class called `name`, the one `module:Class` points to, or a composition of such.
 
     Raises:
-        UserError: when there is none, or what was found is no `Defense`.
+        UserError: when there is none, what was found is no `Defense`, or parts do not go together.
     """
+    if is_composed(name):
+        return compose(name, get, sum_of, WRAPPERS)
+    if name in WRAPPERS:
+        raise UserError(f"{name} goes around another defense; write {name}(trades) or {name}(at)")
     found = DEFENSES.get(name)
     if not (isinstance(found, type) and issubclass(found, Defense)):
+        origin = DEFENSES.origin(name)
+        source = "" if origin == "built in" else f" (from {origin})"
         raise UserError(
-            f"{name!r} is no defense: expected a subclass of defenses.base.Defense, got {found!r}"
+            f"{name!r}{source} is no defense: expected a subclass of defenses.base.Defense, got {found!r}"
         )
     return found

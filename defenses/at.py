@@ -6,12 +6,11 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from bench.core.attacks.pgd import maximise
 from bench.core.classifier import Classifier
 from bench.core.space import Uniform
-from defenses.base import Defense, Objective, Training
+from defenses.base import Attacked, Defense, Objective, Training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +37,7 @@ class AdversarialTraining(Defense):
 
     name: ClassVar[str] = "at"
     family: ClassVar[str] = "adversarial training"
+    attacks: ClassVar[bool] = True
 
     attack: Literal["pgd", "fgsm", "bim", "cw"] = "pgd"
     steps: Annotated[int, Field(ge=1, le=1000)] = 10
@@ -47,16 +47,19 @@ class AdversarialTraining(Defense):
     attack_mode: Literal["eval", "train"] = "eval"
 
     def forward_units(self) -> float:
-        """A forward and a backward for each attack step, then the step itself."""
-        steps = 1 if self.attack == "fgsm" else self.steps
-        return 2 * steps + 3 + (3 if self.clean_weight else 0)
+        """The attack, then a training step on its images and, where asked, on the clean ones."""
+        return self.attack_units() + (6 if self.clean_weight else 3)
+
+    def attack_units(self) -> float:
+        """A forward and a backward to the input for each step."""
+        return 2 * (1 if self.attack == "fgsm" else self.steps)
 
     def objective(self, training: Training) -> Objective:
         """Cross-entropy on attacked images."""
         return Adversarial(training, self)
 
 
-class Adversarial(Objective):
+class Adversarial(Attacked):
     """(1 − w)·L_CE on attacked images + w·L_CE on clean ones."""
 
     def __init__(self, training: Training, defense: AdversarialTraining) -> None:
@@ -64,15 +67,7 @@ class Adversarial(Objective):
         self.defense = defense
         self.threat = training.threat.scaled(Fraction(str(defense.eps_factor)))
 
-    def loss(self, classifier: Classifier, images: Tensor, labels: Tensor) -> Tensor:
-        """The scalar to minimise for images [B, C, H, W] and labels [B]."""
-        weight = self.defense.clean_weight
-        attacked = cross_entropy(classifier(self.attacked(classifier, images, labels)), labels)
-        if weight == 0:
-            return attacked
-        return (1 - weight) * attacked + weight * cross_entropy(classifier(images), labels)
-
-    def attacked(self, classifier: Classifier, images: Tensor, labels: Tensor) -> Tensor:
+    def attack(self, classifier: Classifier, images: Tensor, labels: Tensor) -> Tensor:
         """The last iterate of the training attack for every image [B, C, H, W]."""
         defense = self.defense
         single = defense.attack == "fgsm"
@@ -88,3 +83,11 @@ class Adversarial(Objective):
             random_start=defense.attack in ("pgd", "cw"),
             mode=defense.attack_mode,
         )
+
+    def loss_on(self, classifier: Classifier, images: Tensor, attacked: Tensor, labels: Tensor) -> Tensor:
+        """The scalar to minimise for images and attacked images [B, C, H, W] and labels [B]."""
+        weight = self.defense.clean_weight
+        loss = self.cross_entropy(classifier(attacked), labels)
+        if weight == 0:
+            return loss
+        return (1 - weight) * loss + weight * self.cross_entropy(classifier(images), labels)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self, get_type_hints
 import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
+from torch.nn import functional as F
 
 from bench.core.classifier import Classifier
 from bench.core.data import Split
@@ -18,7 +19,7 @@ from bench.core.randomness import make_generator
 from bench.core.space import Choice, LogUniform, Range, Uniform
 from bench.core.threat import Threat
 
-__all__ = ["Defense", "Objective", "Training"]
+__all__ = ["Attacked", "Defense", "Objective", "Training"]
 
 
 @dataclass
@@ -33,6 +34,7 @@ class Training:
         seed: base of every random draw.
         batch_size: images of one step.
         restart_optimizer: start the optimizer afresh, over the parameters that still require a gradient.
+        label_smoothing: probability mass that `Objective.cross_entropy` spreads evenly over all classes.
     """
 
     classifier: Classifier
@@ -42,6 +44,7 @@ class Training:
     seed: int
     batch_size: int
     restart_optimizer: Callable[[], None] = lambda: None
+    label_smoothing: float = 0.0
 
 
 class Objective(ABC):
@@ -59,6 +62,10 @@ class Objective(ABC):
     @abstractmethod
     def loss(self, classifier: Classifier, images: Tensor, labels: Tensor) -> Tensor:
         """The scalar to minimise for images [B, C, H, W] in [0, 1] and labels [B]."""
+
+    def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean L_CE of logits [B, K] and labels [B], with the recipe's label smoothing; for losses, not attacks."""
+        return F.cross_entropy(logits, labels, label_smoothing=self.training.label_smoothing)
 
     def begin_epoch(self, epoch: int) -> None:
         """Called before each epoch, counted from 1. Override `epoch` for stages, not this."""
@@ -80,6 +87,25 @@ class Objective(ABC):
         """Take up what `state_dict` gave."""
 
 
+class Attacked(Objective, ABC):
+    """An objective that attacks its images first, then takes its loss on them.
+
+    The halves stand apart so that a composition can take several losses on one attack, as `awp` does.
+    """
+
+    def loss(self, classifier: Classifier, images: Tensor, labels: Tensor) -> Tensor:
+        """The scalar to minimise for images [B, C, H, W] and labels [B]."""
+        return self.loss_on(classifier, images, self.attack(classifier, images, labels), labels)
+
+    @abstractmethod
+    def attack(self, classifier: Classifier, images: Tensor, labels: Tensor) -> Any:
+        """What the attack found, without a graph; images [B, C, H, W] for all but sums of defenses."""
+
+    @abstractmethod
+    def loss_on(self, classifier: Classifier, images: Tensor, attacked: Any, labels: Tensor) -> Tensor:
+        """The scalar to minimise, given what `attack` found."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Defense(ABC):
     """A training method and its hyper-parameters.
@@ -93,6 +119,8 @@ class Defense(ABC):
 
     name: ClassVar[str]
     family: ClassVar[str]
+    #: Its objective is `Attacked`.
+    attacks: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         for field, kind in _adapters(type(self)).items():
@@ -106,6 +134,10 @@ class Defense(ABC):
     def forward_units(self) -> float:
         """Cost of one step in forward passes; a backward pass counts two. Standard training takes 3."""
         return 3.0
+
+    def attack_units(self) -> float:
+        """The part of `forward_units` that the attack takes; 0 where nothing is attacked."""
+        return 0.0
 
     @abstractmethod
     def objective(self, training: Training) -> Objective:
@@ -122,7 +154,7 @@ class Defense(ABC):
         Raises:
             UserError: for an unknown name, a wrong type, or a value out of bounds.
         """
-        known = [field.name for field in dataclasses.fields(cls)]
+        known = list(_hints(cls))
         for key in values:
             if key not in known:
                 raise unknown_name(f"hyper-parameter of {cls.name}", key, known)
@@ -140,7 +172,7 @@ class Defense(ABC):
 
     def hyperparameters(self) -> dict[str, Any]:
         """Every hyper-parameter with its value."""
-        return dataclasses.asdict(self)
+        return {field: getattr(self, field) for field in _hints(type(self))}
 
     def replace(self, **values: Any) -> Self:
         """The same with other values."""
@@ -148,8 +180,10 @@ class Defense(ABC):
 
 
 def _hints(cls: type[Defense]) -> dict[str, Any]:
+    """Hyper-parameter → annotation; a field that holds other defenses is none."""
     hints = get_type_hints(cls, include_extras=True)
-    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+    fields = [field.name for field in dataclasses.fields(cls) if not field.metadata.get("parts")]
+    return {name: hints[name] for name in fields}
 
 
 @cache

@@ -8,7 +8,6 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from bench.core.attacks.state import evaluating
 from bench.core.classifier import Classifier
@@ -73,12 +72,20 @@ class RegionDefense(Defense, ABC):
     family: ClassVar[str] = "region"
 
     ce: Annotated[float, Field(ge=0, le=100), LogUniform(0.05, 2)] = 0.2
-    mrv: Annotated[float, Field(gt=0, le=1000), LogUniform(1e-3, 2)] = 0.8
+    mrv: Annotated[float, Field(ge=0, le=1000), LogUniform(1e-3, 2)] = 0.8
     warmup: Annotated[float, Field(gt=0, le=100_000)] = 0.5
     mrv_update: Literal["once"] | Annotated[int, Field(ge=1)] = "once"
     freeze_head: bool = True
     reduce: Literal["sum", "mean"] = "sum"
     min_count: Annotated[int, Field(ge=0)] = 50
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.mrv == 0:
+            raise UserError(
+                f"{self.name}: mrv must be above 0; got 0. L_ham compares signs with the region means that L_MRV "
+                f"pulls to, and means nothing without it; for cross-entropy alone use standard"
+            )
 
     def warmup_epochs(self, epochs: int) -> int:
         """How many of `epochs` are warm-up.
@@ -175,9 +182,9 @@ class RegionObjective(Objective):
         """The scalar to minimise for images [B, C, H, W] and labels [B]."""
         logits, features = classifier.forward_with_features(images)
         if self.mrv is None:
-            return cross_entropy(logits, labels)
+            return self.cross_entropy(logits, labels)
         target = self.mrv[labels]
-        loss = self.defense.ce * cross_entropy(logits, labels)
+        loss = self.defense.ce * self.cross_entropy(logits, labels)
         loss = loss + self.defense.mrv * mrv_loss(features, target, self.defense.reduce)
         if self.ham > 0:
             loss = loss + self.ham * hamming_loss(features, target, self.surrogate, self.tau)

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from bench.core.classifier import Classifier
 from defenses.base import Defense, Objective, Training
@@ -33,4 +32,4 @@ class CrossEntropy(Objective):
 
     def loss(self, classifier: Classifier, images: Tensor, labels: Tensor) -> Tensor:
         """The mean cross-entropy of images [B, C, H, W] and labels [B]."""
-        return cross_entropy(classifier(images), labels)
+        return self.cross_entropy(classifier(images), labels)

@@ -11,7 +11,7 @@ from bench.core.data import Split
 from bench.core.margins import decision_function
 from bench.core.threat import Threat
 from defenses import Jacobian, Training
-from defenses.jacobian import gradient_penalty
+from defenses.gradients import gradient_penalty
 
 WEIGHT = torch.tensor([[1.0, -2.0, 0.5, 3.0], [0.0, 1.0, -1.5, 1.0]])
 

@@ -1,0 +1,1 @@
+"""One defense, one metric and one network for regionbench."""
