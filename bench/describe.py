@@ -23,12 +23,13 @@ class Trained:
     precision: str
     epochs: int
     epoch_of_weights: int
+    best_epoch: int | None
     history: list[dict[str, float | int | str | None]]
 
     @classmethod
     def elsewhere(cls, label: str) -> "Trained":
         """A network that was trained outside the harness."""
-        return cls(schema.Defense(name=label, hyperparameters={}), Recipe(), "fp32", 0, 0, [])
+        return cls(schema.Defense(name=label, hyperparameters={}), Recipe(), "fp32", 0, 0, None, [])
 
 
 def describe_dataset(dataset: Dataset, images: torch.Tensor, labels: torch.Tensor) -> schema.Dataset:
@@ -61,6 +62,7 @@ def describe_training(trained: Trained) -> schema.Training | None:
         precision=trained.precision,
         epochs=trained.epochs,
         epoch_of_weights=trained.epoch_of_weights,
+        best_epoch=trained.best_epoch,
     )
 
 

@@ -218,6 +218,7 @@ def _train_and_evaluate(job: Job, found: Found, seed: int, progress: Progress, t
             precision=plan.precision,
             epochs=plan.epochs,
             epoch_of_weights=result.epoch_of_weights,
+            best_epoch=result.best_epoch,
             history=result.history,
         ),
         run=job.name,

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +47,7 @@ class Result:
 
     history: list[Row] = field(default_factory=list)
     epoch_of_weights: int = 0
+    best_epoch: int | None = None
 
 
 def train(
@@ -102,6 +103,14 @@ def train(
     return loop.finish()
 
 
+class Best(NamedTuple):
+    """The best epoch so far by validation robust accuracy; its weights only where the recipe keeps them."""
+
+    score: float
+    epoch: int
+    weights: dict[str, Tensor]
+
+
 class _Loop:
     """State of one training between epochs."""
 
@@ -121,7 +130,7 @@ class _Loop:
         self.device = dataset.train.images.device
         self.epoch = 0
         self.history: list[Row] = []
-        self.best: tuple[float, int, dict[str, Tensor]] | None = None
+        self.best: Best | None = None
         self.average = make_average(recipe, classifier)
         training = Training(
             classifier=classifier,
@@ -146,12 +155,13 @@ class _Loop:
             "optimizer": self.optimizer.state_dict(),
             "objective": self.objective.state_dict(),
             "history": self.history,
-            "best": self.best,
+            "best": tuple(self.best) if self.best else None,
             "average": self.average.state_dict() if self.average else None,
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        self.epoch, self.history, self.best = state["epoch"], state["history"], state["best"]
+        self.epoch, self.history = state["epoch"], state["history"]
+        self.best = Best(*state["best"]) if state["best"] else None
         self.classifier.load_state_dict(state["classifier"])
         # The objective first: what it freezes decides which parameters the optimizer holds.
         self.objective.load_state_dict(state["objective"])
@@ -168,12 +178,11 @@ class _Loop:
     @property
     def done(self) -> bool:
         """Whether every epoch was run, or the recipe's patience is at its end."""
-        if self.recipe.patience and self.history:
-            scores = [float(row["validation_robust_accuracy"] or 0) for row in self.history]
-            # The first of equal scores counts, and a defense's stages must not be cut off before they begin.
-            if self.epoch - 1 - scores.index(max(scores)) >= self.recipe.patience:
-                return True
-        return self.epoch >= self.epochs
+        patience = self.recipe.patience
+        impatient = (
+            patience is not None and self.best is not None and self.epoch - self.best.epoch >= patience
+        )
+        return impatient or self.epoch >= self.epochs
 
     def run_epoch(self, standard_seconds: float) -> Row:
         self.epoch += 1
@@ -253,19 +262,20 @@ class _Loop:
         return len(images) / attacked
 
     def _keep_best(self, row: Row) -> None:
-        if self.recipe.weights != "best":
-            return
         score = float(row["validation_robust_accuracy"] or 0.0)
-        if self.best is None or score > self.best[0]:
-            self.best = (score, self.epoch, weights_of(self.kept))
+        if not self.objective.settled() or (self.best is not None and score <= self.best.score):
+            return
+        weights = weights_of(self.kept) if self.recipe.weights == "best" else {}
+        self.best = Best(score, self.epoch, weights)
 
     def finish(self) -> Result:
-        epoch, weights = self.epoch, weights_of(self.kept)
-        if self.best is not None:
-            _, epoch, weights = self.best
+        if self.recipe.weights == "best" and self.best is not None:
+            epoch, weights = self.best.epoch, self.best.weights
+        else:
+            epoch, weights = self.epoch, weights_of(self.kept)
         self.classifier.load_state_dict(weights)
         self.classifier.eval()
-        return Result(self.history, epoch)
+        return Result(self.history, epoch, self.best.epoch if self.best else None)
 
 
 @torch.no_grad()

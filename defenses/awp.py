@@ -118,6 +118,10 @@ class WorstWeights(Attacked):
             for (name, weight), gradient in zip(weights.items(), gradients, strict=True)
         }
 
+    def settled(self) -> bool:
+        """When weights are perturbed and the inner defense is settled."""
+        return self.active and self.inner.settled()
+
     def report(self) -> dict[str, float | int | str | None]:
         """The inner report, and whether weights are perturbed."""
         return {**self.inner.report(), "weight_perturbation": int(self.active)}

@@ -75,6 +75,10 @@ class Objective(ABC):
     def epoch(self, number: int) -> None:
         """Prepare epoch `number`: warm-up over, region means rebuilt, a layer frozen. Nothing by default."""
 
+    def settled(self) -> bool:
+        """Whether every stage has begun: an epoch before that is not the defense's, and never its best."""
+        return True
+
     def report(self) -> dict[str, float | int | str | None]:
         """What the epoch's row in the history should say about the objective; empty by default."""
         return {}

@@ -190,6 +190,10 @@ class RegionObjective(Objective):
             loss = loss + self.ham * hamming_loss(features, target, self.surrogate, self.tau)
         return loss
 
+    def settled(self) -> bool:
+        """Not before the warm-up is over."""
+        return self.mrv is not None
+
     def report(self) -> dict[str, float | int | str | None]:
         """The stage, and which classes' means were taken over the whole class."""
         if self.mrv is None:

@@ -76,6 +76,10 @@ class Total(Attacked):
         ]
         return torch.stack([loss.float() for loss in losses]).sum()
 
+    def settled(self) -> bool:
+        """When every part is."""
+        return all(part.settled() for part in self.parts.values())
+
     def report(self) -> dict[str, float | int | str | None]:
         """Every part's report, each key behind the part's name and a dot."""
         return {

@@ -115,3 +115,13 @@ def test_label_smoothing_reaches_the_loss(digits: Dataset) -> None:
     _, plain = run(digits, "paper", epochs=1)
     _, smooth = run(digits, "paper,label_smoothing=0.5", epochs=1)
     assert plain[0]["train_loss"] != smooth[0]["train_loss"]
+
+
+def test_the_best_epoch_of_a_staged_defense_is_not_of_its_warm_up(digits: Dataset) -> None:
+    classifier = build("cnn6", input_shape=digits.shape, num_classes=10, seed=0)
+    defense = get_defense("prs").make({"min_count": 0, "warmup": 4})
+    recipe = make_recipe("paper,weights=best,patience=1")
+    result = train(defense, classifier, digits, recipe, THREAT, epochs=6, seed=0)
+    assert result.best_epoch is not None
+    assert result.best_epoch > 4
+    assert result.epoch_of_weights == result.best_epoch

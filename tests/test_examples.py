@@ -61,7 +61,8 @@ def test_what_it_brings_is_listed_with_its_origin(installed: Path) -> None:
         assert "(from regionbench-example)" in line
 
 
-TINY = "--trials 0 --epochs 1 --train-size 60 --test-size 12 --tracking none --quiet --json".split()
+SMALL = ["--trials", "0", "--epochs", "1", "--train-size", "60", "--test-size", "12"]
+TINY = [*SMALL, "--tracking", "none", "--quiet", "--json"]
 
 
 def records(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:

@@ -133,6 +133,10 @@ class Training(_Part):
     precision: str
     epochs: int
     epoch_of_weights: int = Field(description="the epoch whose weights were evaluated, from 1")
+    best_epoch: int | None = Field(
+        default=None,
+        description="the epoch with the best validation robust accuracy; later ones may have overfitted",
+    )
 
 
 class Cost(_Part):

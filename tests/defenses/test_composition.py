@@ -4,14 +4,17 @@ import copy
 import dataclasses
 from typing import Any
 
+import optuna
 import pytest
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from bench.catalog import describe
 from bench.core.errors import UserError
 from bench.core.randomness import derive_seed
 from bench.core.threat import Threat
+from bench.search import _suggest
 from bench.testing import tiny_classifier, tiny_dataset
 from defenses import DEFENSES, Attacked, Objective, Training, get
 from defenses.awp import WorstWeights
@@ -234,3 +237,21 @@ def test_frozen_weights_are_not_perturbed() -> None:
     inner.loss_on = spy  # type: ignore[method-assign]
     objective.loss_on(whole.classifier, images, attacked, labels)
     assert torch.equal(seen[0], seen[1])
+
+
+def test_the_list_shows_compositions_with_their_dotted_hyperparameters() -> None:
+    listed = describe("defenses").splitlines()
+    start = next(number for number, line in enumerate(listed) if line.startswith("awp(trades) "))
+    block = listed[start : start + 7]
+    assert "    gamma = 0.005   searched: 0.001 … 0.05 (log)" in block
+    assert "    trades.beta = 6.0   searched: 1 … 10" in block
+    assert any(line.startswith("jacobian+at ") for line in listed)
+
+
+def test_a_search_suggests_dotted_hyperparameters() -> None:
+    kind = get("awp(jacobian+at)")
+    trial = optuna.trial.FixedTrial(
+        {"gamma": 0.02, "jacobian.c": 0.3, "at.eps_factor": 1.2, "at.clean_weight": 0.1}
+    )
+    values = {name: _suggest(trial, name, spread, kind) for name, spread in kind.space().items()}  # type: ignore[arg-type]
+    assert kind.make(values).hyperparameters().items() >= chosen.items()
