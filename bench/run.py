@@ -131,7 +131,7 @@ def run_name(config: RunConfig, plan: Plan, trials: int, device: torch.device) -
     digits = identity(
         {
             "version": __version__,
-            "defense": config.defense,
+            "defense": config.defense if ":" in config.defense else plan.defense.name,
             "set": plan.fixed,
             "model": plan.model,
             "data": fingerprint(

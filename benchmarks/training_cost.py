@@ -7,7 +7,8 @@ Every round takes a turn of the defense between two turns of standard training, 
 the median over rounds of its time over the mean of those two. First, standard training is measured beside itself:
 where that is off 1 by a twentieth, the machine is too busy for the rest to mean anything, and the table says so.
 A turn is past every warm-up; what a defense does between epochs, such as the one pass of PRS over the training set
-for its region means, is left out.
+for its region means, is left out. Counted units know no batch norm: with it, penalties on the input gradient take a
+forward of their own in eval mode, which adds 1.00 to their ratio (`bn=train` does not).
 """
 
 import argparse

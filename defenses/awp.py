@@ -31,7 +31,8 @@ class AWP(Composition, ABC):
     Defaults: γ = 0.01 around AT and 0.005 around TRADES, after 10 epochs of warm-up, the authors' (their AT script
     starts at once). The learning rate of their proxy network, 0.01, cancels in v and is no option here.
     Cost: the inner defense's forward units, and its loss, without the attack, once more.
-    Known weakness: one step of ascent stands for the worst weights; small networks may learn less.
+    Known weakness: γ is for networks with batch norm, which undoes a change of scale. Without it 0.01 can stop the
+    learning altogether (`cnn6` on the digits), where 0.001 does not; the search range reaches down to that.
 
     Attributes:
         gamma: size of the perturbation relative to each weight's norm.

@@ -11,7 +11,7 @@ from bench.core.classifier import Classifier
 from bench.core.margins import cross_entropy
 from bench.core.space import LogUniform, Uniform
 from defenses.base import Defense, Objective, Training
-from defenses.gradients import both_logits, gradient_of, traced
+from defenses.gradients import both_logits, differentiable_logits, gradient_of, traced
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class Curvature(Objective):
         here = gradient_of(cross_entropy(apart, labels), points)
         beyond = (images + self.defense.h * unit_sign(here.detach())).requires_grad_()
         with evaluating(classifier):
-            there = gradient_of(cross_entropy(classifier(beyond), labels), beyond)
+            there = gradient_of(cross_entropy(differentiable_logits(classifier, beyond), labels), beyond)
         bend = (there - here).flatten(1).square().sum(dim=1).mean()
         return self.cross_entropy(logits, labels) + self.defense.weight * bend
 

@@ -14,7 +14,7 @@ from bench.core.margins import cross_entropy
 from bench.core.space import LogUniform
 from defenses.ascent import AttackMode, attacking
 from defenses.base import Defense, Objective, Training
-from defenses.gradients import gradient_of, traced
+from defenses.gradients import differentiable_logits, gradient_of, traced
 from defenses.single_step import SingleStep
 
 
@@ -80,11 +80,13 @@ class Aligned(SingleStep):
         here = traced(images)
         there = traced(self.training.threat.random_start(images, self.generator))
         with attacking(classifier):
-            gradients = [
-                gradient_of(cross_entropy(classifier(points), labels), points) for points in (here, there)
-            ]
+            gradients = [self._gradient(classifier, points, labels) for points in (here, there)]
         turn = 1 - cosine(*gradients).mean()
         return self.cross_entropy(classifier(attacked), labels) + self.defense.weight * turn
+
+    @staticmethod
+    def _gradient(classifier: Classifier, points: Tensor, labels: Tensor) -> Tensor:
+        return gradient_of(cross_entropy(differentiable_logits(classifier, points), labels), points)
 
 
 def cosine(first: Tensor, second: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from bench.core.attacks.state import evaluating
 from bench.core.classifier import Classifier
 from defenses.base import Objective, Training
+from defenses.double_backward import CheapDoubleBackward
 
 GradientNorm = Literal["l1", "l2", "l2_squared", "linf"]
 Reduction = Literal["per_sample", "batch_mean_grad"]
@@ -70,6 +71,12 @@ def gradient_penalty(
     return squared.mean() if norm == "l2_squared" else squared.clamp_min(1e-24).sqrt().mean()
 
 
+def differentiable_logits(classifier: Classifier, images: Tensor) -> Tensor:
+    """Logits [B, K] whose gradient by the images is cheap to differentiate."""
+    with CheapDoubleBackward():
+        return classifier(images)
+
+
 def both_logits(classifier: Classifier, images: Tensor, bn: BatchNorm = "eval") -> tuple[Tensor, Tensor]:
     """Logits for the cross-entropy, as the step runs, and logits for the penalty; both [B, K].
 
@@ -83,11 +90,11 @@ def both_logits(classifier: Classifier, images: Tensor, bn: BatchNorm = "eval") 
     """
     coupled = any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in classifier.modules())
     if bn == "train" or not coupled:
-        logits = classifier(images)
+        logits = differentiable_logits(classifier, images)
         return logits, logits
     logits = classifier(images.detach())
     with evaluating(classifier):
-        return logits, classifier(images)
+        return logits, differentiable_logits(classifier, images)
 
 
 class GradientPenalty(Objective):

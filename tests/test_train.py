@@ -14,6 +14,7 @@ from bench.core.errors import UserError
 from bench.core.models import build
 from bench.core.threat import Threat
 from bench.recipe import make_recipe
+from bench.testing import quick
 from bench.timing import StandardClock
 from bench.train import Diverged, Row, Stop, accuracy, train
 from defenses import DEFENSES, Defense, Objective, Training
@@ -43,15 +44,9 @@ def same_weights(first: nn.Module, second: nn.Module) -> bool:
     return all(torch.equal(one, other) for one, other in pairs)
 
 
-def settings(name: str) -> dict[str, Any]:
-    if name.startswith("awp"):
-        return {"warmup": 1}
-    return {"at": {"steps": 2}, "prs": {"min_count": 0}, "mr": {"min_count": 0}}.get(name, {})
-
-
 @pytest.mark.parametrize("name", DEFENSES.names())
 def test_a_run_that_was_cut_short_goes_on_bit_for_bit(name: str, digits: Dataset, tmp_path: Path) -> None:
-    defense = get_defense(name).make(settings(name))
+    defense = quick(get_defense(name))
     whole, history = run(digits, defense)
 
     def stop_after(epoch: int) -> Any:

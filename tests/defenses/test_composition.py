@@ -250,8 +250,7 @@ def test_the_list_shows_compositions_with_their_dotted_hyperparameters() -> None
 
 def test_a_search_suggests_dotted_hyperparameters() -> None:
     kind = get("awp(jacobian+at)")
-    trial = optuna.trial.FixedTrial(
-        {"gamma": 0.02, "jacobian.c": 0.3, "at.eps_factor": 1.2, "at.clean_weight": 0.1}
-    )
+    chosen = {"gamma": 0.02, "jacobian.c": 0.3, "at.eps_factor": 1.2, "at.clean_weight": 0.1}
+    trial = optuna.trial.FixedTrial(chosen)
     values = {name: _suggest(trial, name, spread, kind) for name, spread in kind.space().items()}  # type: ignore[arg-type]
     assert kind.make(values).hyperparameters().items() >= chosen.items()
