@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 __all__ = ["__version__", "evaluate"]
 
 # Threads of GNU OpenMP spin while they wait for each other. Where other programs want the same cores, a training
-# then takes ten times as long and more; spinning briefly costs a few per cent where they do not. The variable counts
-# only if it is set before torch is loaded, and a user's own choice wins.
+# then takes ten times as long and more; spinning briefly costs a few per cent where they do not. The variable
+# counts only if it is set before torch is loaded, and a user's own choice wins.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 

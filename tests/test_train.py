@@ -25,7 +25,7 @@ THREAT = Threat("linf", "0.1")
 
 @pytest.fixture(scope="module")
 def digits() -> Dataset:
-    return load("digits", train_size=120, test_size=20)
+    return load("digits", train_size=110, test_size=20)
 
 
 def network(dataset: Dataset, model: str = "cnn6", seed: int = 0) -> Any:
@@ -44,7 +44,7 @@ def same_weights(first: nn.Module, second: nn.Module) -> bool:
     return all(torch.equal(one, other) for one, other in pairs)
 
 
-@pytest.mark.parametrize("name", DEFENSES.names())
+@pytest.mark.parametrize("name", ["standard", "at", "prs", "jacobian", "awp(at)"])
 def test_a_run_that_was_cut_short_goes_on_bit_for_bit(name: str, digits: Dataset, tmp_path: Path) -> None:
     defense = quick(get_defense(name))
     whole, history = run(digits, defense)
