@@ -64,7 +64,8 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
             break
-    if not isinstance(state, dict) or not state or not all(isinstance(v, Tensor) for v in state.values()):
+    named = isinstance(state, dict) and all(isinstance(name, str) for name in state)
+    if not named or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"checkpoint {path} holds no state dict of tensors; save model.state_dict()")
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 
@@ -90,6 +91,9 @@ def fill(module: nn.Module, weights: dict[str, Tensor], source: Path | str) -> N
     ]
     if problems:
         raise UserError(f"checkpoint {source} does not fit the network: {'; '.join(problems)}")
+    broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise UserError(f"checkpoint {source} has NaN or infinite weights ({', '.join(broken[:3])})")
     module.load_state_dict(weights)
 
 
@@ -104,5 +108,6 @@ def _load_pickle(path: Path, device: torch.device | str) -> Any:
             ) from None
         raise UserError(f"cannot read checkpoint {path}: it is no torch file, or it is cut short") from None
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, BadZipFile) as error:
-        reason = next(iter(str(error).splitlines()), "it is cut short")
+        readable = isinstance(error, OSError | RuntimeError) and str(error)
+        reason = str(error).splitlines()[0] if readable else "it is no torch file, or it is cut short"
         raise UserError(f"cannot read checkpoint {path}: {reason}") from error

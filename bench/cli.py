@@ -123,7 +123,7 @@ def cli() -> None:
 @click.option(
     "--recipe",
     metavar="NAME[,FIELD=VALUE…]",
-    help="paper, strong, or one with changes.  [default: paper]",
+    help="paper; strong (SGD, for networks with batch norm); or one with changes.  [default: paper]",
 )
 @click.option("--epochs", type=int, help="Passes over the training data.  [default: per data set]")
 @click.option("--trials", type=int, help="Settings to try; 0 takes the defaults.  [default: per data set]")
@@ -186,12 +186,26 @@ def evaluate(**given: Any) -> None:
     The network is one of `bench list models`, or what --loader returns: a torch.nn.Module from images in [0, 1]
     to logits.
     """
+    from bench.config import RunConfig
+
+    checkpoint, loader = given.pop("checkpoint"), given.pop("loader")
+    as_json, quiet, seed = given.pop("as_json"), given.pop("quiet"), given.pop("seed")
+    if checkpoint is None and loader is None:
+        raise UserError("give --checkpoint FILE with --model NAME, or --loader module:function")
+    if loader is None and given["model"] is None:
+        raise UserError(
+            "--checkpoint needs --model NAME (see `bench list models`) or --loader module:function"
+        )
+    if given["model"] is None:
+        given["model"] = loader.rpartition(":")[2]
+    config = RunConfig.make(
+        {"seeds": (seed,), **{key: value for key, value in given.items() if value is not None}}
+    )
+    progress = _progress(quiet)
+
     from bench.external import evaluate_checkpoint
 
-    as_json, quiet = given.pop("as_json"), given.pop("quiet")
-    progress = _progress(quiet)
-    tracker = _tracker(given.pop("tracking"), progress)
-    path = evaluate_checkpoint(**given, tracker=tracker, progress=progress)
+    path = evaluate_checkpoint(config, checkpoint, loader, _tracker(config.tracking, progress), progress)
     _print_paths([path], as_json)
 
 
@@ -245,7 +259,9 @@ def leaderboard_table(records: Path) -> None:
     paths = find_records(records)
     if not paths:
         raise UserError(f"no records in {records}; `bench run` makes them")
-    results, _ = read_results(paths)
+    results, warnings = read_results(paths, strict=False)
+    for warning in warnings:
+        click.echo(f"left out: {warning}", err=True)
     click.echo("\n".join(map(board_markdown, make_boards(results))), nl=False)
 
 

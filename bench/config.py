@@ -44,6 +44,16 @@ class RunConfig(BaseModel):
     out: Path = Path("runs")
     tracking: str | None = None
 
+    @field_validator("threat", mode="before")
+    @classmethod
+    def _written(cls, threat: Any) -> Any:
+        return str(threat) if isinstance(threat, int | float) and not isinstance(threat, bool) else threat
+
+    @field_validator("set", mode="before")
+    @classmethod
+    def _nothing_set(cls, values: Any) -> Any:
+        return {} if values is None else values
+
     @field_validator("seeds")
     @classmethod
     def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
@@ -77,7 +87,11 @@ class RunConfig(BaseModel):
 
     def command(self) -> str:
         """The command that gives this run again; DIR stands for the reader's own data folder."""
-        words = ["bench", "run"]
+        return shlex.join(["bench", "run", *self.words()])
+
+    def words(self) -> list[str]:
+        """The command-line words of every setting that is not at its default; the network is always named."""
+        words: list[str] = []
         for key, field in type(self).model_fields.items():
             value = getattr(self, key)
             flag = f"--{key.replace('_', '-')}"
@@ -95,7 +109,7 @@ class RunConfig(BaseModel):
                 words += [flag, self._shown_dataset()]
             else:
                 words += [flag, str(value)]
-        return shlex.join(words)
+        return words
 
 
 def load_yaml(path: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from bench import provenance
 from bench.alarms import read_alarms
 from bench.battery import Battery, make_battery
 from bench.checkpoint import save_weights
+from bench.config import identity
 from bench.core import record as schema
 from bench.core.attacks.state import evaluating
 from bench.core.classifier import AnyClassifier, Classifier, WrappedClassifier
@@ -25,6 +26,7 @@ from bench.core.threat import Threat
 from bench.describe import Trained, describe_battery, describe_dataset, describe_provenance, describe_training
 from bench.figures import draw_all
 from bench.parts import Part, Parts, save_arrays
+from bench.version import __version__
 from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
 
 RECORD, ARRAYS, WEIGHTS = "record.json", "arrays.npz", "weights.safetensors"
@@ -139,7 +141,7 @@ def evaluate_to_folder(
     with _full_precision():
         measured = run_battery(evaluation, battery, parts)
     record = Record(
-        id=f"{run}-s{seed}-{battery.name}-{fingerprint(images, labels)[:6]}",
+        id=f"{run}-s{seed}-{battery.name}-{_digest(classifier, evaluation, battery)}",
         defense=trained.defense,
         model=model,
         parameters=sum(parameter.numel() for parameter in classifier.parameters()),
@@ -243,11 +245,19 @@ def _write(folder: Path, record: Record, arrays: Arrays) -> Record:
     return record
 
 
+def _digest(classifier: AnyClassifier, evaluation: Evaluation, battery: Battery) -> str:
+    """Six hex digits that tell a result from every other: network, data, threat, battery."""
+    weights = fingerprint(*classifier.state_dict().values())
+    about = [weights, evaluation.dataset.fingerprint, fingerprint(evaluation.images, evaluation.labels)]
+    return identity({"about": about, "threat": str(evaluation.threat), "battery": battery.version})[:6]
+
+
 def _identity(weights: Path, evaluation: Evaluation, battery: Battery) -> str:
     return "\n".join(
         [
             sha256(weights),
             fingerprint(evaluation.images, evaluation.labels),
-            f"{battery.name} {battery.version} {evaluation.threat} {evaluation.seed}",
+            evaluation.dataset.fingerprint,
+            f"{__version__} {evaluation.threat} {evaluation.seed} {describe_battery(battery).model_dump_json()}",
         ]
     )

@@ -24,12 +24,14 @@ class Plan:
     """A run's settings, resolved: what every training of it has in common.
 
     Attributes:
+        name: the defense as records call it; a `module:Class` keeps that name, so that it never passes for ours.
         defense: the class; its hyper-parameters vary from training to training.
         fixed: hyper-parameters the user set.
         dataset: on the device to train on.
         precision: "fp32" or "bf16".
     """
 
+    name: str
     defense: type[Defense]
     fixed: dict[str, Any]
     model: str

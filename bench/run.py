@@ -1,5 +1,6 @@
 """The main job: search → train → evaluate → record → track → pages."""
 
+import inspect
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from bench.core import record as schema
 from bench.core.data import defaults_of, fingerprint, load
 from bench.core.errors import UserError
 from bench.core.files import write_json
+from bench.core.models import MODELS
 from bench.core.progress import Progress
 from bench.core.record import Record, find_records, load_record
 from bench.core.threat import Threat
@@ -106,6 +108,7 @@ def resolve(config: RunConfig) -> Job:
     ).to(device)
     usual = defaults_of(config.dataset)
     plan = Plan(
+        name=config.defense if ":" in config.defense else defense.name,
         defense=defense,
         fixed={name: chosen.hyperparameters()[name] for name in config.set},
         model=config.model,
@@ -120,37 +123,50 @@ def resolve(config: RunConfig) -> Job:
     chosen.objective(
         Training(classifier, dataset.train, plan.threat, plan.epochs, config.seeds[0], recipe.batch_size)
     )
-    trials = usual.trials if config.trials is None else config.trials
-    name = run_name(config, plan, trials, device)
+    searched = set(defense.space()) - set(config.set)
+    trials = (usual.trials if config.trials is None else config.trials) if searched else 0
+    name = run_name(plan, trials, config.clean_floor if trials else None, device)
     return Job(config, plan, make_battery(config.battery), trials, name, config.out / name)
 
 
-def run_name(config: RunConfig, plan: Plan, trials: int, device: torch.device) -> str:
+def run_name(plan: Plan, trials: int, clean_floor: float | None, device: torch.device) -> str:
     """A name for the training: readable, and ending in a hash of everything that decides its weights."""
-    dataset = plan.dataset
+    train, validation = plan.dataset.train, plan.dataset.validation
     digits = identity(
         {
             "version": __version__,
-            "defense": config.defense if ":" in config.defense else plan.defense.name,
-            "set": plan.fixed,
+            "defense": plan.name,
+            "hyperparameters": plan.defense.make(plan.fixed).hyperparameters(),
+            "space": {
+                name: str(spread) for name, spread in plan.defense.space().items() if name not in plan.fixed
+            },
+            "source": [source_of(plan.defense), source_of(MODELS.get(plan.model))],
             "model": plan.model,
-            "data": fingerprint(
-                dataset.train.images,
-                dataset.train.labels,
-                dataset.validation.images,
-                dataset.validation.labels,
-            ),
+            "data": fingerprint(train.images, train.labels, validation.images, validation.labels),
             "threat": [plan.threat.norm, str(plan.threat.exact)],
             "recipe": plan.recipe.model_dump(exclude={"name"}),
             "epochs": plan.epochs,
             "trials": trials,
-            "clean_floor": config.clean_floor,
+            "clean_floor": clean_floor,
             "precision": plan.precision,
             "device": device.type,
         }
     )
-    words = (dataset.name, plan.model, plan.defense.name, digits)
-    return "-".join("".join(c if c.isalnum() or c in "-_." else "_" for c in word) for word in words)
+    return "-".join(map(safe_name, (plan.dataset.name, plan.model, plan.name, digits)))
+
+
+def source_of(part: object) -> str:
+    """The source text of the module a plug-in comes from, so that editing it makes another run; "" if unknown."""
+    try:
+        module = inspect.getmodule(part)
+        return inspect.getsource(module) if module else ""
+    except (OSError, TypeError):
+        return ""
+
+
+def safe_name(word: str) -> str:
+    """A word that can stand in a file name."""
+    return "".join(character if character.isalnum() or character in "-_." else "_" for character in word)
 
 
 def pick_device(name: str) -> torch.device:
@@ -167,8 +183,12 @@ def pick_device(name: str) -> torch.device:
 
 
 def _result_folder(job: Job, seed: int) -> Path:
-    images = min(len(job.plan.dataset.test), job.battery.images or len(job.plan.dataset.test))
-    return job.folder / f"seed-{seed}" / f"{job.battery.name}-{images}"
+    return job.folder / f"seed-{seed}" / result_name(job.battery, len(job.plan.dataset.test))
+
+
+def result_name(battery: Battery, test_size: int) -> str:
+    """The folder of one evaluation: battery, attacked images and test images."""
+    return f"{battery.name}-{min(test_size, battery.images or test_size)}of{test_size}"
 
 
 def _finished(job: Job, seed: int) -> Record | None:
@@ -209,7 +229,7 @@ def _train_and_evaluate(job: Job, found: Found, seed: int, progress: Progress, t
         model=plan.model,
         trained=Trained(
             defense=schema.Defense(
-                name=plan.defense.name,
+                name=plan.name,
                 hyperparameters=found.defense.hyperparameters(),
                 defaults=plan.defense.make({}).hyperparameters(),
                 search=found.search,
@@ -250,7 +270,7 @@ def _write_run(job: Job) -> None:
     about: dict[str, Any] = {
         "run": job.name,
         "config": job.config.published(),
-        "defense": plan.defense.name,
+        "defense": plan.name,
         "model": plan.model,
         "dataset": {
             "name": dataset.name,
@@ -275,11 +295,10 @@ def _announce(job: Job, progress: Progress) -> None:
     clock = StandardClock(plan.classifier(0), plan.dataset.train, plan.recipe, 0, plan.precision)
     standard = clock.epoch_seconds()
     epoch = standard * plan.defense.make(plan.fixed).forward_units() / 3
-    searched = bool(set(plan.defense.space()) - set(plan.fixed))
-    trials = job.trials if searched else 0
+    trials = job.trials
     trainings = trials + len(job.config.seeds) - (1 if trials and TRIAL_SEED in job.config.seeds else 0)
     progress.say(
-        f"{job.name}: {plan.defense.name} on {len(plan.dataset.train)} images of {plan.dataset.name}, {plan.threat}"
+        f"{job.name}: {plan.name} on {len(plan.dataset.train)} images of {plan.dataset.name}, {plan.threat}"
     )
     progress.say(
         f"{trials} trials and {len(job.config.seeds)} seeds of {plan.epochs} epochs: about "
@@ -308,7 +327,7 @@ def summary(record: Record) -> str:
 def build_pages(out: Path, tracker: Tracker, progress: Progress) -> Path:
     """Draw every record below `out` into `out/site`; a page that cannot be drawn never fails a run."""
     site = out / "site"
-    with _locked(out / ".site.lock", "", wait=60):
+    with _locked(out / ".site.lock", "another process is drawing the pages", wait=60):
         try:
             records = find_records(out)
             build_site(records, site, links=tracker.links(records), strict=False)
@@ -319,14 +338,17 @@ def build_pages(out: Path, tracker: Tracker, progress: Progress) -> Path:
 
 @contextmanager
 def _locked(path: Path, busy: str, wait: float = 0) -> Iterator[None]:
+    lock = FileLock(path, timeout=wait)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path, timeout=wait)
-        with lock:
-            yield
+        lock.acquire()
     except Timeout:
-        raise UserError(f"{busy or path} (lock {path})") from None
-    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        raise UserError(f"{busy} (lock {path})") from None
+    except OSError as error:
         raise UserError(
             f"cannot write below {path.parent}: {error.strerror}; choose another --out"
         ) from error
+    try:
+        yield
+    finally:
+        lock.release()

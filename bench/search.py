@@ -18,13 +18,11 @@ from bench.core.randomness import derive_seed
 from bench.core.record import Search, finite
 from bench.core.space import Choice, LogUniform, Range
 from bench.fit import Plan, fit, read_history
-from bench.train import Diverged, Row, Stop
+from bench.train import CLEAN_LOSS, Diverged, Row, Stop
 from defenses.base import Defense
 
 #: Every trial trains with this seed, so that trials differ in their hyper-parameters alone.
 TRIAL_SEED = 0
-#: Without a floor of the user's, a setting may lose this much clean accuracy against the paper's defaults.
-CLEAN_LOSS = 0.10
 
 OBJECTIVE = (
     "validation robust accuracy: images that survive PGD-20 and the C&W-margin attack at the threat's ε"
@@ -210,8 +208,10 @@ def _suggest(trial: optuna.Trial, name: str, spread: Range, defense: type[Defens
 def _floor(study: optuna.Study, clean_floor: float | None) -> float:
     if clean_floor is not None:
         return clean_floor
-    first = study.get_trials(deepcopy=False)[0]
-    return max(0.0, float(first.user_attrs.get("clean_accuracy", CLEAN_LOSS)) - CLEAN_LOSS)
+    # Relative to the defaults; where those cannot be trained, to the best there is.
+    known = [float(trial.user_attrs["clean_accuracy"]) for trial in _ended(study) if trial.user_attrs]
+    first = study.get_trials(deepcopy=False)[0].user_attrs.get("clean_accuracy", max(known, default=0.0))
+    return max(0.0, float(first) - CLEAN_LOSS)
 
 
 def _best(study: optuna.Study, clean_floor: float | None) -> FrozenTrial:

@@ -1,7 +1,6 @@
 """What standard training costs here and now: the yardstick of every time per epoch."""
 
 import copy
-import math
 import statistics
 import time
 
@@ -37,7 +36,8 @@ class StandardClock:
         self._twin = copy.deepcopy(classifier).train().requires_grad_(True)
         self._split, self._recipe, self._seed, self._precision = split, recipe, seed, precision
         self._limit = limit
-        self._steps = math.ceil(len(split) / recipe.batch_size)
+        #: How many passes make an epoch, counted in images: the last batch of an epoch is seldom full.
+        self._passes = max(1.0, len(split) / (limit * recipe.batch_size))
         training = Training(self._twin, split, Threat("linf", "0"), 1, seed, recipe.batch_size)
         self._objective = Standard().objective(training)
         self._optimizer = recipe.make_optimizer(self._twin.parameters())
@@ -74,7 +74,7 @@ class StandardClock:
         affordable = self._used < SECONDS + SHARE * trained
         for _ in range(max(3 - len(self._last), int(affordable))):
             self._last = [*self._last[-2:], self._pass()]
-        return statistics.median(self._last) * self._steps / min(self._steps, self._limit)
+        return statistics.median(self._last) * self._passes
 
 
 def synchronize(device: torch.device) -> None:

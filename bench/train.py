@@ -16,6 +16,7 @@ from bench.core.attacks import ATTACKS
 from bench.core.attacks.state import evaluating
 from bench.core.classifier import Classifier
 from bench.core.data import Dataset, Split
+from bench.core.errors import NotFinite
 from bench.core.progress import Progress
 from bench.core.randomness import make_generator, seeded
 from bench.core.threat import Threat
@@ -31,6 +32,8 @@ VALIDATION_IMAGES = 1000
 #: An image counts as robust when it survives both. One loss alone is not enough to choose by: a penalty on the
 #: margin's gradient hides the way from the margin attack, a saturated softmax from the cross-entropy's.
 VALIDATION_ATTACKS = ("pgd20", "cw")
+#: How much validation clean accuracy may be given up for robust accuracy, by an epoch or by a setting.
+CLEAN_LOSS = 0.10
 
 
 class Diverged(Exception):
@@ -77,7 +80,8 @@ def train(
         seed: base of every draw.
         precision: "fp32", or "bf16" for autocast of the objective.
         checkpoint: file to resume from and to write after each epoch; None keeps nothing.
-        on_epoch: called with each new row of the history, after the checkpoint; may raise `Stop`.
+        on_epoch: called with each new row of the history, after the checkpoint, and on resuming once more with the
+            last one; may raise `Stop`.
 
     Raises:
         Diverged: when the loss stops being finite, with the epoch and the cause.
@@ -87,6 +91,9 @@ def train(
     loop = _Loop(defense, classifier, dataset, recipe, threat, epochs, seed, precision)
     if checkpoint is not None and checkpoint.exists():
         loop.load(load_checkpoint(checkpoint, loop.device))
+        if on_epoch is not None and loop.history:
+            # A kill may have come between the checkpoint and this call.
+            on_epoch(loop.history[-1])
     if not loop.done:
         clock = StandardClock(classifier, dataset.train, recipe, seed, precision)
         trained = 0.0
@@ -104,9 +111,10 @@ def train(
 
 
 class Best(NamedTuple):
-    """The best epoch so far by validation robust accuracy; its weights only where the recipe keeps them."""
+    """The best epoch so far by validation robust, then clean accuracy; its weights where the recipe keeps them."""
 
-    score: float
+    robust: float
+    clean: float
     epoch: int
     weights: dict[str, Tensor]
 
@@ -131,6 +139,7 @@ class _Loop:
         self.epoch = 0
         self.history: list[Row] = []
         self.best: Best | None = None
+        self.best_clean = 0.0
         self.average = make_average(recipe, classifier)
         training = Training(
             classifier=classifier,
@@ -156,12 +165,14 @@ class _Loop:
             "objective": self.objective.state_dict(),
             "history": self.history,
             "best": tuple(self.best) if self.best else None,
+            "best_clean": self.best_clean,
             "average": self.average.state_dict() if self.average else None,
         }
 
     def load(self, state: dict[str, Any]) -> None:
         self.epoch, self.history = state["epoch"], state["history"]
         self.best = Best(*state["best"]) if state["best"] else None
+        self.best_clean = state["best_clean"]
         self.classifier.load_state_dict(state["classifier"])
         # The objective first: what it freezes decides which parameters the optimizer holds.
         self.objective.load_state_dict(state["objective"])
@@ -186,6 +197,12 @@ class _Loop:
 
     def run_epoch(self, standard_seconds: float) -> Row:
         self.epoch += 1
+        try:
+            return self._run_epoch(standard_seconds)
+        except NotFinite as error:
+            raise Diverged(f"epoch {self.epoch}: {error}") from error
+
+    def _run_epoch(self, standard_seconds: float) -> Row:
         self.classifier.train()
         synchronize(self.device)
         started = time.perf_counter()
@@ -262,11 +279,17 @@ class _Loop:
         return len(images) / attacked
 
     def _keep_best(self, row: Row) -> None:
-        score = float(row["validation_robust_accuracy"] or 0.0)
-        if not self.objective.settled() or (self.best is not None and score <= self.best.score):
+        if not self.objective.settled():
             return
-        weights = weights_of(self.kept) if self.recipe.weights == "best" else {}
-        self.best = Best(score, self.epoch, weights)
+        clean, robust = (float(row[f"validation_{kind}"] or 0.0) for kind in ("accuracy", "robust_accuracy"))
+        self.best_clean = max(self.best_clean, clean)
+        floor = self.best_clean - CLEAN_LOSS
+        before = self.best
+        # An epoch below the floor is no candidate, however robust: a constant answer is never fooled.
+        better = before is None or before.clean < floor or (robust, clean) > (before.robust, before.clean)
+        if clean >= floor and better:
+            weights = weights_of(self.kept) if self.recipe.weights == "best" else {}
+            self.best = Best(robust, clean, self.epoch, weights)
 
     def finish(self) -> Result:
         if self.recipe.weights == "best" and self.best is not None:

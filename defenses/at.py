@@ -9,7 +9,9 @@ from torch import Tensor
 
 from bench.core.attacks.pgd import maximise
 from bench.core.classifier import Classifier
+from bench.core.errors import UserError
 from bench.core.space import Uniform
+from bench.core.threat import Threat
 from defenses.base import Attacked, Defense, Objective, Training
 
 
@@ -59,13 +61,27 @@ class AdversarialTraining(Defense):
         return Adversarial(training, self)
 
 
+def stretched(threat: Threat, factor: float, name: str) -> Threat:
+    """The threat with `factor`·ε.
+
+    Raises:
+        UserError: when that is more than the pixel range of an ℓ∞ threat.
+    """
+    exact = Fraction(str(factor))
+    if threat.norm == "linf" and exact * threat.exact > 1:
+        raise UserError(
+            f"{name}: eps_factor={factor:g} times ε={threat.eps} is above 1, the whole pixel range"
+        )
+    return threat.scaled(exact)
+
+
 class Adversarial(Attacked):
     """(1 − w)·L_CE on attacked images + w·L_CE on clean ones."""
 
     def __init__(self, training: Training, defense: AdversarialTraining) -> None:
         super().__init__(training)
         self.defense = defense
-        self.threat = training.threat.scaled(Fraction(str(defense.eps_factor)))
+        self.threat = stretched(training.threat, defense.eps_factor, defense.name)
 
     def attack(self, classifier: Classifier, images: Tensor, labels: Tensor) -> Tensor:
         """The last iterate of the training attack for every image [B, C, H, W]."""

@@ -1,6 +1,7 @@
 """What a defense is: hyper-parameters, and an objective for one training."""
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -134,6 +135,8 @@ class Defense(ABC):
             except ValidationError as error:
                 expected = "; or ".join(dict.fromkeys(_expected(item) for item in error.errors()))
                 raise UserError(f"{self.name}: {field} must be {expected}; got {value!r}") from None
+            if isinstance(made := getattr(self, field), float) and not math.isfinite(made):
+                raise UserError(f"{self.name}: {field} must be a finite number; got {value!r}")
 
     def forward_units(self) -> float:
         """Cost of one step in forward passes; a backward pass counts two. Standard training takes 3."""

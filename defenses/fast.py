@@ -1,7 +1,6 @@
 """Fast adversarial training: one step from a random start."""
 
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Annotated, ClassVar
 
 import torch
@@ -12,6 +11,7 @@ from bench.core.attacks.pgd import maximise
 from bench.core.classifier import Classifier
 from bench.core.space import Uniform
 from defenses.ascent import AttackMode
+from defenses.at import stretched
 from defenses.base import Defense, Objective, Training
 from defenses.single_step import SingleStep
 
@@ -60,7 +60,7 @@ class RandomStartFGSM(SingleStep):
     def __init__(self, training: Training, defense: Fast) -> None:
         super().__init__(training)
         self.defense = defense
-        self.threat = training.threat.scaled(Fraction(str(defense.eps_factor)))
+        self.threat = stretched(training.threat, defense.eps_factor, defense.name)
 
     def single_step(
         self, classifier: Classifier, images: Tensor, labels: Tensor, generator: torch.Generator

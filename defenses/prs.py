@@ -145,6 +145,12 @@ class RegionObjective(Objective):
         self.defense = defense
         self.ham, self.surrogate, self.tau = ham, surrogate, tau
         self.warmup = defense.warmup_epochs(training.epochs)
+        missing = set(range(training.classifier.num_classes)) - set(training.train.labels.tolist())
+        if missing:
+            raise UserError(
+                f"{defense.name} needs training images of every class to have a region for it; there are none of "
+                f"{', '.join(map(str, sorted(missing)[:5]))}; use more of them with --train-size"
+            )
         #: Mean vector of each class's major region [K, D]; None while warming up.
         self.mrv: Tensor | None = None
         #: Classes whose major region was too small, so that the whole class's mean stands in.

@@ -42,14 +42,18 @@ class AutoAttack(Metric):
         )
         evaluation.forwards += result.forwards
         evaluation.backwards += result.backwards
+        doubts = [f"{stage}: {warning}" for stage, warning in result.warnings.items()]
         skipped = [f"{stage}: {reason}" for stage, reason in result.skipped.items()]
         return {
             "right": (~result.broken).cpu().numpy(),
             "stage": np.array([stage or "survived" for stage in result.stage], dtype=np.str_),
             "skipped": np.asarray(skipped, dtype=np.str_),
+            "warnings": np.asarray(doubts, dtype=np.str_),
         }
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
-        """Robust accuracy with its interval; the reason names stages that could not run."""
-        skipped = "; ".join(map(str, arrays["skipped"]))
-        return {self.name: self.proportion(arrays["right"], f"left out: {skipped}" if skipped else "")}
+        """Robust accuracy with its interval; the reason names stages left out and the package's own warnings."""
+        notes = [f"left out: {stage}" for stage in arrays["skipped"]] + [
+            f"warned: {one}" for one in arrays["warnings"]
+        ]
+        return {self.name: self.proportion(arrays["right"], "; ".join(notes))}

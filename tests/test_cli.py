@@ -195,7 +195,7 @@ def test_a_loader_function_brings_its_own_network(
         "evaluate", "--loader", "mine_loader:make", *words, monkeypatch=monkeypatch, capsys=capsys
     )
     assert code == 0
-    assert json.loads(Path(json.loads(out)[0]).read_text())["model"] == "Sequential"
+    assert json.loads(Path(json.loads(out)[0]).read_text())["model"] == "make"
     for function, message in (
         ("broken", "ValueError: no weights"),
         ("wrong", "got int"),

@@ -50,7 +50,15 @@ class ScaledLoss(Objective):
 def plan(fixed: dict[str, Any] | None = None, epochs: int = 2) -> Plan:
     dataset = load("digits", train_size=60, test_size=10)
     return Plan(
-        Scaled, fixed or {}, "cnn6", dataset, Threat("linf", "0.1"), make_recipe("paper"), epochs, "fp32"
+        "scaled",
+        Scaled,
+        fixed or {},
+        "cnn6",
+        dataset,
+        Threat("linf", "0.1"),
+        make_recipe("paper"),
+        epochs,
+        "fp32",
     )
 
 

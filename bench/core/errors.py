@@ -8,6 +8,10 @@ class UserError(Exception):
     """What was expected, what came, the likely fix. The command line prints it and exits with code 2."""
 
 
+class NotFinite(UserError):
+    """A network gave NaN or infinity; a training that meets this has diverged."""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     """A `UserError` for a name that nobody registered, with the nearest known ones.
 

@@ -82,7 +82,9 @@ class Search(_Part):
     objective: str
     clean_floor: float = Field(description="validation clean accuracy a setting must reach")
     space: dict[str, str] = Field(description="hyper-parameter → its range")
-    default_value: float | None = Field(description="objective of the paper's own defaults (first trial)")
+    default_value: float | None = Field(
+        description="objective of the first trial: the defaults, with what was set by hand"
+    )
     best_value: float | None
     best_trial: int
     seconds: float
@@ -93,7 +95,7 @@ class Defense(_Part):
 
     name: str
     hyperparameters: dict[str, Value]
-    defaults: dict[str, Value] = Field(default={}, description="the paper's own values")
+    defaults: dict[str, Value] = Field(default={}, description="the paper's values where it states them")
     search: Search | None = Field(default=None, description="None: nothing was searched")
 
 
@@ -153,7 +155,7 @@ class Cost(_Part):
 class Provenance(_Part):
     """Where the number comes from, and how to get it again."""
 
-    run: str = Field(description="identity of the training run: a hash of its settings and data")
+    run: str = Field(description="name of the training run, ending in a hash of its settings and data; or external")
     commit: str | None
     dirty: bool | None = Field(default=None, description="the source differed from the commit")
     command: str = Field(description="the command that reproduces this record")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.core.errors import UserError
+from bench.core.errors import NotFinite, UserError
 
 #: Packed sign patterns, uint64 [N, ceil(D / 64)].
 Patterns = NDArray[np.uint64]
@@ -70,7 +70,7 @@ def pack(features: Tensor) -> Patterns:
     """
     # A sum is much cheaper than a look at every value, and NaN never leaves it.
     if features.sum().isnan() and features.isnan().any():
-        raise UserError("expected features that are numbers, got NaN: the network has most likely diverged")
+        raise NotFinite("expected features that are numbers, got NaN: the network has most likely diverged")
     # numpy knows no bfloat16; widening keeps every sign.
     values = features.to(torch.promote_types(features.dtype, torch.float32)).numpy(force=True)
     rows = np.packbits(values > 0, axis=1, bitorder="little")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.core.classifier import AnyClassifier
-from bench.core.errors import UserError
+from bench.core.errors import NotFinite, UserError
 
 
 @contextmanager
@@ -112,7 +112,7 @@ def check_finite(values: Tensor) -> None:
     """Refuse NaN in logits, or in losses made from them.
 
     Raises:
-        UserError: when there is any.
+        NotFinite: when there is any.
     """
     if bool(values.isnan().any()):
-        raise UserError("expected finite logits, the network gave NaN or infinity; did its training diverge?")
+        raise NotFinite("expected finite logits, the network gave NaN or infinity; did its training diverge?")
