@@ -1,5 +1,6 @@
 """The command line: help at once, one line for a mistake, exit code 2."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -74,6 +75,9 @@ def test_help_prints_the_defaults() -> None:
         (["evaluate"], "give --checkpoint"),
         (["evaluate", "--checkpoint", "x.pt"], "needs --model"),
         (["evaluate", "--checkpoint", "x.pt", "--model", "cnn6"], "no such checkpoint"),
+        (["evaluate", "--checkpoint", "x.pt", "--model", "cnn6", "--device", "gpu"], "device"),
+        (["evaluate", "--checkpoint", "x.pt", "--model", "cnn6", "--seed", "-1"], "seeds"),
+        (["run", "--defense", "standard", "--trials", "0", "--out", "/proc/nowhere"], "choose another --out"),
         (["leaderboard", "build", "--records", "nowhere"], "no such folder"),
         (["leaderboard", "check", "nowhere.json"], "cannot read"),
     ],
@@ -196,6 +200,16 @@ def test_a_loader_function_brings_its_own_network(
     )
     assert code == 0
     assert json.loads(Path(json.loads(out)[0]).read_text())["model"] == "make"
+    # Another network behind the same name is another result.
+    source = Path("mine_loader.py").read_text()
+    Path("mine_loader.py").write_text(source.replace("Flatten(),", "Flatten(), torch.nn.ReLU(),"))
+    monkeypatch.delitem(sys.modules, "mine_loader")
+    importlib.invalidate_caches()
+    code, again, _ = bench(
+        "evaluate", "--loader", "mine_loader:make", *words, monkeypatch=monkeypatch, capsys=capsys
+    )
+    assert code == 0
+    assert json.loads(again) != json.loads(out)
     for function, message in (
         ("broken", "ValueError: no weights"),
         ("wrong", "got int"),

@@ -77,7 +77,7 @@ def test_finished_metrics_are_not_repeated(digits: Dataset, tmp_path: Path) -> N
     ]
 
 
-@pytest.mark.parametrize("change", ["weights", "threat", "seed"])
+@pytest.mark.parametrize("change", ["weights", "threat", "seed", "data"])
 def test_parts_of_another_evaluation_are_thrown_away(digits: Dataset, tmp_path: Path, change: str) -> None:
     classifier, done = network(digits), Counting("done")
     with pytest.raises(KeyboardInterrupt):
@@ -89,7 +89,8 @@ def test_parts_of_another_evaluation_are_thrown_away(digits: Dataset, tmp_path: 
             classifier.head.bias.add_(1)
     threat = "linf:0.2" if change == "threat" else "linf:0.1"
     seed = 1 if change == "seed" else 0
-    bench.evaluate(classifier, digits, threat, battery(done), out=tmp_path, seed=seed)
+    data = load("digits", train_size=100, test_size=25) if change == "data" else digits
+    bench.evaluate(classifier, data, threat, battery(done), out=tmp_path, seed=seed)
     assert done.calls == 2
 
 

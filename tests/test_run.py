@@ -1,6 +1,8 @@
 """The main job: end to end, killed, given again."""
 
+import importlib
 import json
+import linecache
 import os
 import signal
 import subprocess
@@ -208,3 +210,47 @@ def test_killed_at_any_moment_the_same_command_gives_the_same_result(tmp_path: P
     for name in whole.metrics.keys() - timed:
         assert pieces.metrics[name] == whole.metrics[name], name
     assert pieces.alarms == whole.alarms
+
+
+def write_plugin(folder: Path, factor: float) -> None:
+    (folder / "loud_defense.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from defenses.standard import CrossEntropy, Standard\n\n"
+        "class Loud(CrossEntropy):\n"
+        "    def loss(self, classifier, images, labels):\n"
+        f"        return {factor} * super().loss(classifier, images, labels)\n\n"
+        "@dataclass(frozen=True, kw_only=True)\n"
+        "class Mine(Standard):\n"
+        "    def objective(self, training):\n"
+        "        return Loud(training)\n"
+    )
+
+
+def test_a_plugin_keeps_its_own_name_and_editing_it_makes_another_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    config = small(tmp_path / "runs", defense="loud_defense:Mine", trials=0)
+    names = []
+    for factor in (1.0, 0.5):
+        write_plugin(tmp_path, factor)
+        monkeypatch.delitem(sys.modules, "loud_defense", raising=False)
+        importlib.invalidate_caches()
+        linecache.clearcache()
+        job = resolve(config)
+        names.append(job.name)
+        assert job.plan.name == "loud_defense:Mine"
+    assert names[0] != names[1]
+
+
+def test_nothing_to_search_makes_the_number_of_trials_irrelevant(tmp_path: Path) -> None:
+    assert resolve(small(tmp_path, trials=0)).name == resolve(small(tmp_path, trials=7)).name
+
+
+def test_a_smaller_test_set_gets_a_folder_and_an_id_of_its_own(tmp_path: Path) -> None:
+    (whole,) = go(small(tmp_path, trials=0))
+    (part,) = go(small(tmp_path, trials=0, test_size=10))
+    records = [load_record(path) for path in (whole, part)]
+    assert records[0].id != records[1].id
+    assert [record.metrics["clean_accuracy"].n for record in records] == [12, 10]

@@ -38,6 +38,14 @@ def test_an_epoch_is_the_median_of_three_passes_scaled_to_all_steps(seconds: lis
     assert clock().epoch_seconds() == pytest.approx(0.2 * 10 / 5)
 
 
+def test_a_last_batch_that_is_not_full_counts_for_what_it_holds(seconds: list[float]) -> None:
+    seconds += [0.1, 0.1, 0.1, 0.1]
+    digits = load("digits", train_size=101, test_size=10)
+    network = build("cnn6", input_shape=digits.shape, num_classes=10, seed=0)
+    watch = StandardClock(network, digits.train, make_recipe("paper,batch_size=10"), 0, "fp32", limit=5)
+    assert watch.epoch_seconds() == pytest.approx(0.1 * len(digits.train) / 50)
+
+
 def test_later_passes_follow_the_machine(seconds: list[float]) -> None:
     seconds += [0.1, 0.1, 0.1, 0.1, 0.5, 0.5]
     watch = clock()

@@ -169,6 +169,53 @@ def test_a_loss_that_is_not_finite_names_epoch_and_cause(digits: Dataset) -> Non
         run(digits, Explosive())
 
 
+def test_a_network_that_blows_up_only_in_evaluation_has_diverged_too(digits: Dataset) -> None:
+    classifier = network(digits)
+    recipe = make_recipe("paper,batch_size=50,optimizer=sgd,lr=10,momentum=0.99")
+    with pytest.raises(Diverged, match=r"epoch \d"):
+        train(get_defense("standard").make({}), classifier, digits, recipe, THREAT, epochs=8, seed=0)
+
+
+def test_a_kill_between_checkpoint_and_report_loses_no_row(digits: Dataset, tmp_path: Path) -> None:
+    defense = get_defense("standard").make({})
+    seen: list[Any] = []
+
+    class Killed(BaseException):
+        pass
+
+    def dies(row: Row) -> None:
+        if row["epoch"] == 2:
+            raise Killed
+        seen.append(row["epoch"])
+
+    with pytest.raises(Killed):
+        run(digits, defense, epochs=3, checkpoint=tmp_path / "c.pt", on_epoch=dies)
+    run(
+        digits,
+        defense,
+        epochs=3,
+        checkpoint=tmp_path / "c.pt",
+        on_epoch=lambda row: seen.append(row["epoch"]),
+    )
+    assert seen == [1, 2, 3]
+
+
+def test_an_untrained_epoch_is_never_the_best_of_a_defense_without_robustness(digits: Dataset) -> None:
+    classifier = network(digits)
+    result = train(
+        get_defense("standard").make({}),
+        classifier,
+        digits,
+        make_recipe("paper,batch_size=20,weights=best"),
+        Threat("linf", "0.9"),
+        epochs=8,
+        seed=0,
+    )
+    clean = [float(row["validation_accuracy"] or 0) for row in result.history]
+    assert all(row["validation_robust_accuracy"] == 0 for row in result.history)
+    assert clean[result.epoch_of_weights - 1] == max(clean)
+
+
 def test_the_standard_epoch_is_measured_on_a_copy(digits: Dataset) -> None:
     classifier = network(digits)
     before = copy.deepcopy(classifier)
@@ -188,6 +235,7 @@ def test_the_standard_epoch_is_measured_on_a_copy(digits: Dataset) -> None:
         ("at", {"steps": "2.5"}, r"steps must be .*integer"),
         ("jacobian", {"norm": "l3"}, r"norm must be"),
         ("standard", {"c": 1}, r"unknown hyper-parameter"),
+        ("prs", {"tau": "inf"}, r"tau must be a finite number"),
     ],
 )
 def test_bad_hyperparameters_are_named_with_bound_and_value(
