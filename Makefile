@@ -33,7 +33,8 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.installed-dev
-	$(BIN)/python benchmarks/geometry.py
+	$(BIN)/python -m benchmarks.geometry
+	$(BIN)/python -m benchmarks.training_cost
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
