@@ -165,7 +165,8 @@ def low_precision(measured: Measured) -> Alarm:
 
 
 def _over(name: str, value: float, limit: float, what: str, numbers: Mapping[str, float]) -> Alarm:
-    raised = bool(value > limit)
+    # A difference of two shares such as 0.22 − 0.21 comes out a hair above 0.01.
+    raised = bool(value > limit + 1e-9)
     message = f"{what}: {value:.2%}, {'above' if raised else 'not above'} {limit:.1%}"
     return Alarm(
         name=name,

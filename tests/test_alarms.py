@@ -95,6 +95,14 @@ def test_a_difference_within_sampling_error_is_no_alarm() -> None:
     assert raised(measured(robust_accuracy__fgsm=attack(0.498))) == set()
 
 
+def test_a_difference_of_exactly_the_limit_is_no_alarm() -> None:
+    shares = {
+        "robust_accuracy__pgd20": attack(0.22),
+        "robust_accuracy__pgd100": attack(0.21, loss=[2.0] * 101),
+    }
+    assert "more steps still help" not in raised(measured(**shares))
+
+
 def test_what_did_not_run_is_neither_raised_nor_quiet() -> None:
     alarms = read_alarms({}, num_classes=10)
     assert {alarm.raised for alarm in alarms if alarm.name != "precision"} == {None}

@@ -155,7 +155,9 @@ class Cost(_Part):
 class Provenance(_Part):
     """Where the number comes from, and how to get it again."""
 
-    run: str = Field(description="name of the training run, ending in a hash of its settings and data; or external")
+    run: str = Field(
+        description="name of the training run, ending in a hash of its settings and data; or external"
+    )
     commit: str | None
     dirty: bool | None = Field(default=None, description="the source differed from the commit")
     command: str = Field(description="the command that reproduces this record")
