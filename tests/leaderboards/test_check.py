@@ -127,3 +127,13 @@ def test_the_worst_case_cannot_keep_what_an_attack_breaks(tmp_path: Path) -> Non
     arrays[PGD] = np.roll(arrays["clean_accuracy"], 1) & arrays["clean_accuracy"]
     problems = check(write_record(tmp_path, make_record(arrays), arrays))
     assert problems == [f"array {WORST_CASE} counts images as correct that {PGD} breaks"]
+
+
+def test_clean_accuracy_cannot_be_on_more_images_than_there_are(tmp_path: Path) -> None:
+    record = make_record(make_arrays(n=50))
+    dataset = record.dataset.model_copy(update={"test_size": 50, "evaluated_size": 50})
+    clean = record.metrics["clean_accuracy"].model_copy(update={"n": 60})
+    changed = record.model_copy(
+        update={"dataset": dataset, "metrics": {**record.metrics, "clean_accuracy": clean}}
+    )
+    assert any("at most the 50 test images" in problem for problem in check(write_record(tmp_path, changed)))
