@@ -93,7 +93,7 @@ def test_its_defense_runs_as_module_and_class_without_installing(tmp_path: Path)
     (record,) = records(
         bench("run", "--defense", path, *TINY, "--out", str(tmp_path), path=tmp_path, cwd=EXAMPLES)
     )
-    assert record["defense"]["name"] == "input-noise"
+    assert record["defense"]["name"] == path
 
 
 BROKEN = {
