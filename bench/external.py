@@ -12,7 +12,7 @@ from bench.checkpoint import fill, load_weights
 from bench.config import RunConfig, identity
 from bench.core.attacks.state import evaluating
 from bench.core.classifier import AnyClassifier, WrappedClassifier
-from bench.core.data import Dataset, defaults_of, fingerprint, load
+from bench.core.data import Dataset, defaults_of, fingerprint
 from bench.core.errors import UserError
 from bench.core.models import build
 from bench.core.plugins import load_object
@@ -21,7 +21,7 @@ from bench.core.threat import Threat
 from bench.describe import Trained
 from bench.estimate import estimate
 from bench.evaluation import RECORD, evaluate_to_folder
-from bench.run import Tracker, build_pages, pick_device, result_name, safe_name, summary
+from bench.run import Tracker, build_pages, load_data, pick_device, result_name, safe_name, summary
 from bench.version import __version__
 
 
@@ -41,14 +41,7 @@ def evaluate_checkpoint(
     weights = load_weights(checkpoint) if checkpoint else None
     battery = make_battery(config.battery)
     threat = Threat.parse(config.threat or defaults_of(config.dataset).threat)
-    data = load(
-        config.dataset,
-        data_dir=config.data_dir,
-        download=config.download,
-        train_size=config.train_size,
-        test_size=config.test_size,
-        image_size=config.image_size,
-    ).to(pick_device(config.device))
+    data = load_data(config).to(pick_device(config.device))
     classifier = _network(config.model, loader, data)
     if weights is not None:
         target = classifier.module if isinstance(classifier, WrappedClassifier) else classifier

@@ -16,7 +16,7 @@ from bench import provenance
 from bench.battery import Battery, make_battery
 from bench.config import RunConfig, identity
 from bench.core import record as schema
-from bench.core.data import defaults_of, fingerprint, load
+from bench.core.data import Dataset, defaults_of, fingerprint, load
 from bench.core.errors import UserError
 from bench.core.files import write_json
 from bench.core.models import MODELS
@@ -98,14 +98,7 @@ def resolve(config: RunConfig) -> Job:
     threat = Threat.parse(config.threat) if config.threat else None
     recipe = make_recipe(config.recipe)
     device = pick_device(config.device)
-    dataset = load(
-        config.dataset,
-        data_dir=config.data_dir,
-        download=config.download,
-        train_size=config.train_size,
-        test_size=config.test_size,
-        image_size=config.image_size,
-    ).to(device)
+    dataset = load_data(config).to(device)
     usual = defaults_of(config.dataset)
     plan = Plan(
         name=config.defense if ":" in config.defense else defense.name,
@@ -127,6 +120,18 @@ def resolve(config: RunConfig) -> Job:
     trials = (usual.trials if config.trials is None else config.trials) if searched else 0
     name = run_name(plan, trials, config.clean_floor if trials else None, device)
     return Job(config, plan, make_battery(config.battery), trials, name, config.out / name)
+
+
+def load_data(config: RunConfig) -> Dataset:
+    """The data set a config asks for, on the CPU."""
+    return load(
+        config.dataset,
+        data_dir=config.data_dir,
+        download=config.download,
+        train_size=config.train_size,
+        test_size=config.test_size,
+        image_size=config.image_size,
+    )
 
 
 def run_name(plan: Plan, trials: int, clean_floor: float | None, device: torch.device) -> str:
