@@ -16,6 +16,7 @@ from bench.core.errors import UserError
 from bench.core.space import LogUniform
 from defenses.base import Attacked, Defense, Objective, Training
 from defenses.composition import Composition
+from defenses.warmup import warmup_epochs
 
 #: γ with AT and with TRADES (Wu et al. 2020, section 5); .01 for what the paper does not try.
 GAMMA, GAMMA_WITH_TRADES = 0.01, 0.005
@@ -45,20 +46,6 @@ class AWP(Composition, ABC):
     gamma: Annotated[float, Field(gt=0, le=1), LogUniform(1e-3, 0.05)] = GAMMA
     warmup: Annotated[float, Field(ge=0, le=100_000)] = 10.0
 
-    def warmup_epochs(self, epochs: int) -> int:
-        """How many of `epochs` go without perturbation.
-
-        Raises:
-            UserError: when none is left after them.
-        """
-        warmup = round(self.warmup * epochs) if self.warmup < 1 else round(self.warmup)
-        if warmup >= epochs:
-            raise UserError(
-                f"{self.name}: warmup={self.warmup:g} takes {warmup} of {epochs} epochs and leaves none for the "
-                f"perturbation; train longer or set a smaller warmup"
-            )
-        return warmup
-
     def forward_units(self) -> float:
         """The inner defense, and its loss once more."""
         (inner,) = self.parts
@@ -74,7 +61,8 @@ class WorstWeights(Attacked):
 
     def __init__(self, training: Training, defense: AWP) -> None:
         super().__init__(training)
-        self.gamma, self.warmup = defense.gamma, defense.warmup_epochs(training.epochs)
+        self.gamma = defense.gamma
+        self.warmup = warmup_epochs(defense.name, defense.warmup, training.epochs, "perturbation")
         inner = defense.parts[0].objective(training)
         if not isinstance(inner, Attacked):
             raise UserError(

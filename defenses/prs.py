@@ -15,6 +15,7 @@ from bench.core.errors import UserError
 from bench.core.regions import major_region_vectors
 from bench.core.space import LogUniform
 from defenses.base import Defense, Objective, Training, frozen
+from defenses.warmup import warmup_epochs
 
 Surrogate = Literal["tanh", "ste", "hinge", "literal"]
 
@@ -87,20 +88,6 @@ class RegionDefense(Defense, ABC):
                 f"pulls to, and means nothing without it; for cross-entropy alone use standard"
             )
 
-    def warmup_epochs(self, epochs: int) -> int:
-        """How many of `epochs` are warm-up.
-
-        Raises:
-            UserError: when none is left after it.
-        """
-        warmup = max(1, round(self.warmup * epochs)) if self.warmup < 1 else round(self.warmup)
-        if warmup >= epochs:
-            raise UserError(
-                f"{self.name}: warmup={self.warmup:g} takes {warmup} of {epochs} epochs and leaves none for the "
-                f"regularizer; train longer or set a smaller warmup"
-            )
-        return warmup
-
 
 @dataclass(frozen=True, kw_only=True)
 class PRS(RegionDefense):
@@ -144,7 +131,7 @@ class RegionObjective(Objective):
         super().__init__(training)
         self.defense = defense
         self.ham, self.surrogate, self.tau = ham, surrogate, tau
-        self.warmup = defense.warmup_epochs(training.epochs)
+        self.warmup = warmup_epochs(defense.name, defense.warmup, training.epochs, "regularizer")
         missing = set(range(training.classifier.num_classes)) - set(training.train.labels.tolist())
         if missing:
             raise UserError(

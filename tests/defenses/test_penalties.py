@@ -73,7 +73,16 @@ def test_cure_measures_how_far_the_gradient_turns_along_its_sign() -> None:
     margin = margins(images)
     beyond = margin + 1.5 * step @ SLOPE
     bend = (torch.sigmoid(-beyond) - torch.sigmoid(-margin)).square() * SLOPE.square().sum()
-    torch.testing.assert_close(loss_of("cure", weight=4.0, h=1.5), clean() + 4 * bend.mean())
+    torch.testing.assert_close(loss_of("cure", weight=4.0, h=1.5, warmup=0), clean() + 4 * bend.mean())
+
+
+def test_cure_begins_after_its_warmup() -> None:
+    torch.testing.assert_close(loss_of("cure", weight=4.0, warmup=1), clean())
+    classifier = linear()
+    objective = get("cure").make({"weight": 4.0, "warmup": 1}).objective(training(classifier))
+    objective.begin_epoch(2)
+    assert objective.settled()
+    assert objective.loss(classifier, *batch()) > clean() + 1e-3
 
 
 def test_a_step_of_cure_has_length_one_and_is_zero_without_a_gradient() -> None:

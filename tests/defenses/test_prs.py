@@ -10,6 +10,7 @@ from bench.core.errors import UserError
 from bench.core.threat import Threat
 from defenses import MR, PRS, Training
 from defenses.prs import RegionObjective, hamming_loss, mrv_loss
+from defenses.warmup import warmup_epochs
 
 
 def test_mrv_loss_sums_or_averages_over_features() -> None:
@@ -82,7 +83,7 @@ def training(epochs: int = 4, restarted: list[int] | None = None) -> Training:
     ("warmup", "epochs", "expected"), [(0.5, 100, 50), (50, 100, 50), (0.5, 20, 10), (0.01, 4, 1)]
 )
 def test_warmup_is_a_share_or_a_number_of_epochs(warmup: float, epochs: int, expected: int) -> None:
-    assert PRS(warmup=warmup).warmup_epochs(epochs) == expected
+    assert warmup_epochs("prs", warmup, epochs, "regularizer") == expected
 
 
 @pytest.mark.parametrize(("warmup", "epochs"), [(0.5, 1), (50, 50), (20, 5), (0.9, 2)])
