@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.charts import Chart
 from bench.core.classifier import AnyClassifier
 from bench.core.data import Dataset, Split
 from bench.core.progress import Progress
 from bench.core.randomness import make_generator
-from bench.core.record import Curve, Score, Value
+from bench.core.record import Curve, Record, Score, Value
 from bench.core.statistics import wilson
 from bench.core.threat import Threat
 
@@ -124,6 +125,15 @@ class Metric(ABC):
     def curves(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Curve]:
         """Curves to draw on the entry page; none by default."""
         return {}
+
+    def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
+        """Figures of what `measure` gave, as plain data; none by default.
+
+        Args:
+            arrays: this metric's own, as they lie beside the record.
+            record: for class names, threat, network and the other scores; its own scores are in it.
+        """
+        return []
 
     def proportion(self, right: np.ndarray, reason: str = "") -> Score:
         """The share of true values in a bool array [n], with its Wilson interval."""

@@ -1,0 +1,205 @@
+"""A figure as plain data: panels, axes and marks; no torch, no drawing library.
+
+Renderers draw the same chart as PNG, as an interactive page and as a table, so none of them can show anything else.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from bench.core.errors import UserError
+from bench.core.files import read_json, write_text
+from bench.core.record import describe
+
+#: A value that is not there (None) leaves a gap.
+Numbers = list[float | None]
+Scale = Literal["sequential", "diverging", "categorical"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Axis(_Part):
+    """A label with its unit, and how the axis runs.
+
+    Attributes:
+        label: with the unit, such as "ε (ℓ∞, pixels in [0, 1])".
+        log: logarithmic.
+        low, high: ends; None leaves them to the data.
+    """
+
+    label: str = ""
+    log: bool = False
+    low: float | None = None
+    high: float | None = None
+
+
+class Line(_Part):
+    """y over x, with a band from `low` to `high` where they are given.
+
+    `step` holds each value until the next x.
+    """
+
+    kind: Literal["line"] = "line"
+    name: str = ""
+    x: list[float]
+    y: Numbers
+    low: Numbers = []
+    high: Numbers = []
+    step: bool = False
+    markers: bool = False
+
+    @model_validator(mode="after")
+    def _equal(self) -> "Line":
+        return _equally_long(self, "x", "y", "low", "high")
+
+
+class Points(_Part):
+    """Separate points; `labels` say what each is."""
+
+    kind: Literal["points"] = "points"
+    name: str = ""
+    x: list[float]
+    y: list[float]
+    labels: list[str] = []
+
+    @model_validator(mode="after")
+    def _equal(self) -> "Points":
+        return _equally_long(self, "x", "y", "labels")
+
+
+class Bars(_Part):
+    """One bar a category, with its interval where given; the bars of several marks stand side by side."""
+
+    kind: Literal["bars"] = "bars"
+    name: str = ""
+    categories: list[str]
+    values: Numbers
+    low: Numbers = []
+    high: Numbers = []
+
+    @model_validator(mode="after")
+    def _equal(self) -> "Bars":
+        return _equally_long(self, "categories", "values", "low", "high")
+
+
+class Histogram(_Part):
+    """Counts or shares in the bins between `edges` [n + 1]."""
+
+    kind: Literal["histogram"] = "histogram"
+    name: str = ""
+    edges: list[float]
+    values: list[float]
+
+    @model_validator(mode="after")
+    def _bins(self) -> "Histogram":
+        if len(self.edges) != len(self.values) + 1:
+            raise ValueError(f"expected {len(self.values) + 1} edges, got {len(self.edges)}")
+        return self
+
+
+class Heatmap(_Part):
+    """Values over a grid, `z[row][column]` at `y[row]`, `x[column]`.
+
+    Attributes:
+        unit: what the colours mean.
+        scale: "diverging" is centred on zero; "categorical" gives equal integers equal colours.
+        contour: draw the line where z has this value.
+    """
+
+    kind: Literal["heatmap"] = "heatmap"
+    name: str = ""
+    x: list[float]
+    y: list[float]
+    z: list[Numbers]
+    unit: str = ""
+    scale: Scale = "sequential"
+    contour: float | None = None
+
+    @model_validator(mode="after")
+    def _grid(self) -> "Heatmap":
+        if len(self.z) != len(self.y) or any(len(row) != len(self.x) for row in self.z):
+            raise ValueError(f"expected z of {len(self.y)} rows of {len(self.x)} values")
+        return self
+
+
+class Tiles(_Part):
+    """Small pictures in a row or a grid, one caption each.
+
+    Attributes:
+        values: pictures [n][h][w], grey or signed, each drawn over its own range; or [n][h][w][3], RGB in [0, 1].
+        scale: for grey pictures; "diverging" is centred on zero.
+    """
+
+    kind: Literal["tiles"] = "tiles"
+    captions: list[str]
+    values: list[list[list[float]]] | list[list[list[list[float]]]]
+    scale: Scale = "sequential"
+
+    @model_validator(mode="after")
+    def _equal(self) -> "Tiles":
+        return _equally_long(self, "captions", "values")
+
+
+class Rule(_Part):
+    """A thin line across the panel at x or at y, to compare with."""
+
+    kind: Literal["rule"] = "rule"
+    name: str = ""
+    x: float | None = None
+    y: float | None = None
+
+
+Mark = Annotated[Line | Points | Bars | Histogram | Heatmap | Tiles | Rule, Field(discriminator="kind")]
+
+
+class Panel(_Part):
+    """One pair of axes; a heat map or tiles fill a panel of their own."""
+
+    title: str = ""
+    x: Axis = Axis()
+    y: Axis = Axis()
+    square: bool = Field(default=False, description="equal units on both axes")
+    marks: Annotated[list[Mark], Field(min_length=1)]
+
+
+class Chart(_Part):
+    """A figure.
+
+    Attributes:
+        name: of its files: lower case, digits and hyphens.
+        title: what it shows.
+        source: the paper's figure it answers to, such as "P1, figure 5"; empty for our own.
+        caption: how to read it, and what it was measured on.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=80)]
+    title: str
+    source: str = ""
+    caption: str = ""
+    panels: Annotated[list[Panel], Field(min_length=1)]
+
+    def save(self, path: Path) -> None:
+        """Write the chart as JSON, whole or not at all."""
+        write_text(path, self.model_dump_json())
+
+
+def load_chart(path: Path) -> Chart:
+    """Read and validate a chart.
+
+    Raises:
+        UserError: when it is missing, no JSON, or no chart.
+    """
+    try:
+        return Chart.model_validate(read_json(path))
+    except ValidationError as error:
+        raise UserError(f"{path} is not a valid chart: {describe(error)}") from None
+
+
+def _equally_long(part: Any, *names: str) -> Any:
+    lengths = {name: len(getattr(part, name)) for name in names if getattr(part, name)}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"expected equally long lists, got {lengths}")
+    return part
