@@ -1,9 +1,10 @@
 """The batteries: fixed, named, versioned lists of metrics."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
-from bench.core.errors import unknown_name
+from bench.config import identity
+from bench.core.errors import UserError, unknown_name
 from metrics import (
     CleanAccuracy,
     Detection,
@@ -16,6 +17,7 @@ from metrics import (
     TimePerEpoch,
     WorstCase,
 )
+from metrics import get as get_metric
 from metrics.autoattack import AutoAttack
 
 #: Raised whenever a change moves any score; results of different versions never share a board.
@@ -74,15 +76,47 @@ def _full() -> Battery:
 BATTERIES: dict[str, Callable[[], Battery]] = {"quick": _quick, "standard": _standard, "full": _full}
 
 
-def make_battery(name: str) -> Battery:
-    """The battery called `name`.
+def make_battery(name: str, metrics: Sequence[str] = ()) -> Battery:
+    """The battery called `name`, or one of just these metrics on as many images.
+
+    Args:
+        name: a key of `BATTERIES`.
+        metrics: names of `metrics.METRICS`, or module:Class; what one needs runs before it. Such a battery is
+            named after what it measures, so that its results never stand on another's board.
 
     Raises:
-        UserError: for an unknown name.
+        UserError: for an unknown name, or a metric that is named twice.
     """
     if name not in BATTERIES:
         raise unknown_name("battery", name, BATTERIES)
-    return BATTERIES[name]()
+    battery = BATTERIES[name]()
+    return select(battery, metrics) if metrics else battery
+
+
+def select(battery: Battery, names: Sequence[str]) -> Battery:
+    """A battery of the named metrics alone; those that `battery` has are taken with its sizes.
+
+    Raises:
+        UserError: for an unknown name, or a metric that is named twice.
+    """
+    known = {metric.name: metric for metric in battery.metrics}
+    chosen: dict[str, Metric] = {}
+
+    def add(name: str) -> None:
+        metric = known.get(name) or get_metric(name)
+        for needed in metric.needs:
+            if needed not in chosen:
+                add(needed)
+        chosen[metric.name] = metric
+
+    for name in names:
+        if name in chosen:
+            raise UserError(f"--metrics names {name} twice, or after another that brings it along")
+        add(name)
+    metrics = tuple(chosen.values())
+    digits = identity({metric.name: metric.settings() for metric in metrics})
+    summary = f"{', '.join(names)}, on the images of {battery.name}"
+    return replace(battery, name=f"selected-{digits}", metrics=metrics, summary=summary)
 
 
 def _metrics(attacks: tuple[str, ...], detection_images: int, curve_images: int) -> tuple[Metric, ...]:

@@ -14,7 +14,7 @@ from bench.core.record import describe
 
 Precision = Literal["auto", "fp32", "bf16"]
 Device = Literal["auto", "cpu", "cuda"]
-BatteryName = Literal["quick", "standard", "full"]
+BatteryName = Literal["quick", "standard", "full", "geometry"]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -37,6 +37,7 @@ class RunConfig(BaseModel):
     clean_floor: Annotated[float, Field(ge=0, le=1)] | None = None
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
     battery: BatteryName = "quick"
+    metrics: tuple[str, ...] = ()
     train_size: Count | None = None
     test_size: Count | None = None
     device: Device = "auto"
@@ -53,6 +54,11 @@ class RunConfig(BaseModel):
     @classmethod
     def _nothing_set(cls, values: Any) -> Any:
         return {} if values is None else values
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _separate(cls, names: Any) -> Any:
+        return [name.strip() for name in names.split(",")] if isinstance(names, str) else names or ()
 
     @field_validator("seeds")
     @classmethod
@@ -101,7 +107,7 @@ class RunConfig(BaseModel):
                 continue
             if key == "set":
                 words += [word for name, each in value.items() for word in (flag, f"{name}={_plain(each)}")]
-            elif key == "seeds":
+            elif key in ("seeds", "metrics"):
                 words += [flag, ",".join(map(str, value))]
             elif key == "data_dir":
                 words += [flag, "DIR"]

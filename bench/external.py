@@ -39,10 +39,10 @@ def evaluate_checkpoint(
         UserError: for a checkpoint that cannot be read or does not fit, or neither checkpoint nor loader.
     """
     weights = load_weights(checkpoint) if checkpoint else None
-    battery = make_battery(config.battery)
+    battery = make_battery(config.battery, config.metrics)
     threat = Threat.parse(config.threat or defaults_of(config.dataset).threat)
     data = load_data(config).to(pick_device(config.device))
-    classifier = _network(config.model, loader, data)
+    classifier = make_network(config.model, loader, data)
     if weights is not None:
         target = classifier.module if isinstance(classifier, WrappedClassifier) else classifier
         fill(target, weights, checkpoint or "")
@@ -76,7 +76,7 @@ def evaluate_checkpoint(
             seed=seed,
             folder=folder,
             command=_command(config, checkpoint, loader),
-            config=config.published(),
+            config={**config.published(), "loader": loader},
             progress=progress,
         )
     progress.say(summary(record))
@@ -85,7 +85,12 @@ def evaluate_checkpoint(
     return folder / RECORD
 
 
-def _network(model: str, loader: str | None, data: Dataset) -> AnyClassifier:
+def make_network(model: str, loader: str | None, data: Dataset) -> AnyClassifier:
+    """The network `model` of ours, or the one that a loader makes, fresh and on the CPU.
+
+    Raises:
+        UserError: for an unknown name, or a loader that fails or makes no network for this data.
+    """
     if loader is None:
         return build(
             model, input_shape=data.shape, num_classes=data.num_classes, mean=data.mean, std=data.std, seed=0

@@ -119,7 +119,7 @@ def resolve(config: RunConfig) -> Job:
     searched = set(defense.space()) - set(config.set)
     trials = (usual.trials if config.trials is None else config.trials) if searched else 0
     name = run_name(plan, trials, config.clean_floor if trials else None, device)
-    return Job(config, plan, make_battery(config.battery), trials, name, config.out / name)
+    return Job(config, plan, make_battery(config.battery, config.metrics), trials, name, config.out / name)
 
 
 def load_data(config: RunConfig) -> Dataset:

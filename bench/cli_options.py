@@ -1,0 +1,73 @@
+"""Options that several commands share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+FilePath = click.Path(path_type=Path)
+
+
+def data_options(command: Command) -> Command:
+    """What data, and how much of it."""
+    for option in reversed(
+        [
+            click.option(
+                "--dataset",
+                metavar="NAME",
+                help="A name of `bench list datasets`, or imagefolder:PATH.  [default: digits]",
+            ),
+            click.option("--data-dir", type=FilePath, help="Where torchvision's files are.  [default: data]"),
+            click.option(
+                "--download", is_flag=True, default=None, help="Fetch missing files into the data folder."
+            ),
+            click.option(
+                "--image-size", type=int, help="Resize and crop the images of a folder to this side."
+            ),
+            click.option("--train-size", type=int, help="Training images to use.  [default: all]"),
+            click.option("--test-size", type=int, help="Test images to use.  [default: all]"),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def result_options(command: Command) -> Command:
+    """How to measure, and where results go."""
+    for option in reversed(
+        [
+            click.option(
+                "--model", metavar="NAME", help="Network; see `bench list models`.  [default: cnn6]"
+            ),
+            click.option(
+                "--threat", metavar="NORM:EPS", help="Such as linf:8/255 or l2:0.5.  [default: per data set]"
+            ),
+            click.option(
+                "--battery",
+                metavar="NAME",
+                help="quick, standard, full or geometry; `bench list batteries`.  [default: quick]",
+            ),
+            click.option(
+                "--metrics",
+                metavar="NAME[,NAME…]",
+                help="Measure just these, on as many images as the battery; `bench list metrics`, or module:Class.",
+            ),
+            click.option("--device", metavar="NAME", help="auto, cpu or cuda.  [default: auto]"),
+            click.option("--out", type=FilePath, help="Folder for runs, records and pages.  [default: runs]"),
+            click.option(
+                "--tracking", metavar="URI", help="MLflow tracking URI, or none.  [default: mlflow.yaml]"
+            ),
+            click.option(
+                "--json",
+                "as_json",
+                is_flag=True,
+                default=None,
+                help="Print the record paths as JSON, nothing else.",
+            ),
+            click.option("--quiet", is_flag=True, default=None, help="No progress."),
+        ]
+    ):
+        command = option(command)
+    return command

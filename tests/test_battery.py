@@ -1,0 +1,52 @@
+"""Batteries: the fixed ones, and those of chosen metrics."""
+
+import pytest
+
+from bench.battery import BATTERIES, make_battery
+from bench.core.errors import UserError
+
+
+def names(metrics: list[str], battery: str = "quick") -> list[str]:
+    return [metric.name for metric in make_battery(battery, metrics).metrics]
+
+
+@pytest.mark.parametrize("name", BATTERIES)
+def test_no_battery_measures_a_thing_twice_or_before_what_it_needs(name: str) -> None:
+    seen: set[str] = set()
+    for metric in make_battery(name).metrics:
+        assert metric.name not in seen
+        assert set(metric.needs) <= seen
+        seen.add(metric.name)
+
+
+def test_chosen_metrics_keep_their_order_and_the_batterys_images_and_sizes() -> None:
+    battery = make_battery("quick", ["prs_ratio", "detection_auc"])
+    assert [metric.name for metric in battery.metrics] == ["prs_ratio", "detection_auc"]
+    assert battery.images == make_battery("quick").images
+    assert battery.metrics[1].settings()["images"] == 100
+    assert make_battery("standard", ["detection_auc"]).metrics[0].settings()["images"] == 300
+
+
+def test_batteries_of_different_metrics_or_sizes_never_share_a_name() -> None:
+    made = [
+        make_battery(battery, chosen).name
+        for battery in ("quick", "standard")
+        for chosen in (["prs_ratio"], ["detection_auc"], ["detection_auc", "prs_ratio"])
+    ]
+    # The PRS ratio knows no size: alone it is the same battery.
+    assert len(set(made)) == len(made) - 1
+    assert not set(made) & set(BATTERIES)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "reason"),
+    [
+        (["prs_ration"], r"unknown metric 'prs_ration'; did you mean prs_ratio"),
+        (["prs_ratio", "prs_ratio"], r"names prs_ratio twice"),
+        (["nowhere:Nothing"], r"no module named 'nowhere'"),
+        (["pathlib:Path"], r"is no metric"),
+    ],
+)
+def test_a_metric_that_cannot_be_is_refused(chosen: list[str], reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        names(chosen)
