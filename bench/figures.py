@@ -1,128 +1,253 @@
-"""Pictures of one result, drawn from its record and arrays: for MLflow and the entry pages."""
+"""Figures of one result, from its record and arrays: as data, and drawn for MLflow and the entry pages."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from bench.core.files import replacing
+from bench.charts import Axis, Chart, Line, Panel, Rule
+from bench.core.progress import Progress
 from bench.core.record import Record
+from metrics.base import Metric
 
-Arrays = Mapping[str, np.ndarray]
+#: Metric → array → its values.
+ArraysByMetric = Mapping[str, Mapping[str, np.ndarray]]
 
-#: Okabe and Ito's colours, told apart by people of every colour vision; line styles repeat the distinction.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
-LABELS = {"fgsm": "FGSM", "bim": "BIM", "pgd20": "PGD-20", "pgd100": "PGD-100", "cw": "C&W margin"}
-
-
-def draw_all(record: Record, arrays: Arrays, folder: Path) -> list[Path]:
-    """Draw every figure the result has data for as PNG below `folder`, and return their paths."""
-    figures: dict[str, Callable[[Record, Arrays, Axes], bool]] = {
-        "training": training,
-        "security": security,
-        "attacks": attacks,
-        "detection_roc": detection_roc,
-    }
-    paths = []
-    for name, draw in figures.items():
-        figure = Figure(figsize=(6.4, 4.0), dpi=120, layout="constrained", facecolor="white")
-        axes = figure.subplots()
-        if draw(record, arrays, axes):
-            axes.grid(alpha=0.3)
-            axes.spines[["top", "right"]].set_visible(False)
-            with replacing(folder / f"{name}.png") as temporary:
-                FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})
-            paths.append(folder / f"{name}.png")
-    return paths
+ATTACK = "robust_accuracy/"
+ATTACKS = {"fgsm": "FGSM", "bim": "BIM", "pgd20": "PGD-20", "pgd100": "PGD-100", "cw": "C&W margin"}
+ACCURACIES = {
+    "training images": "train_accuracy",
+    "validation images": "validation_accuracy",
+    "validation images under attack": "validation_robust_accuracy",
+}
+NORMS = {"linf": "ℓ∞", "l2": "ℓ2"}
+EPOCH = Axis(label="epoch")
+ACCURACY = Axis(label="accuracy (%)", low=0, high=101)
 
 
-def training(record: Record, arrays: Arrays, axes: Axes) -> bool:
+def draw_all(
+    record: Record,
+    arrays: ArraysByMetric,
+    metrics: Iterable[Metric],
+    folder: Path,
+    progress: Progress | None = None,
+) -> list[Chart]:
+    """Draw every figure the result has data for: NAME.png and NAME.json below `folder`.
+
+    What cannot be drawn is told in one line and left out: numbers that took hours are never lost for a picture.
+
+    Args:
+        arrays: what the metrics measured, as `bench.evaluation.unflatten` gives it.
+        metrics: whose charts to draw, where `arrays` has their own.
+        progress: where those lines go.
+
+    Returns:
+        The charts that were drawn.
+    """
+    from bench.charts.png import draw
+
+    progress = progress or Progress()
+    drawn = []
+    for chart in make_charts(record, arrays, metrics, progress):
+        try:
+            draw(chart, folder / f"{chart.name}.png")
+            chart.save(folder / f"{chart.name}.json")
+        except Exception as error:
+            progress.say(f"figure {chart.name} not drawn: {_line(error)}")
+        else:
+            drawn.append(chart)
+    return drawn
+
+
+def make_charts(
+    record: Record, arrays: ArraysByMetric, metrics: Iterable[Metric], progress: Progress
+) -> list[Chart]:
+    """The charts of a record and of every metric that has arrays; a metric's own replaces ours of the same name."""
+    charts = {chart.name: chart for chart in record_charts(record, arrays)}
+    for metric in metrics:
+        if metric.name in arrays:
+            try:
+                charts |= {chart.name: chart for chart in metric.charts(arrays[metric.name], record)}
+            except Exception as error:
+                progress.say(f"figures of {metric.name} not drawn: {_line(error)}")
+    return list(charts.values())
+
+
+def record_charts(record: Record, arrays: ArraysByMetric) -> list[Chart]:
+    """What the record itself shows: training, its probes, the security curve, the attacks and the detector."""
+    found = [training(record), security(record), attacks(record, arrays), detection_roc(record, arrays)]
+    return [chart for chart in [*found, *courses(record)] if chart is not None]
+
+
+def training(record: Record) -> Chart | None:
     """Accuracies by epoch: clean on training and validation images, robust on validation images."""
-    lines = {
-        "training, clean": "train_accuracy",
-        "validation, clean": "validation_accuracy",
-        "validation, robust": "validation_robust_accuracy",
-    }
-    rows = record.history
-    for number, (label, key) in enumerate(lines.items()):
-        points = [(row["epoch"], float(row[key] or 0) * 100) for row in rows if row.get(key) is not None]
-        if points:
-            axes.plot(
-                *zip(*points, strict=True), label=label, color=COLOURS[number], linestyle=STYLES[number]
-            )
-    if not rows:
-        return False
-    axes.set(xlabel="epoch", ylabel="accuracy (%)", ylim=(0, 101), title=_title(record, "training"))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(frameon=False)
-    return True
+    lines = [line for name, key in ACCURACIES.items() if (line := _course(record, name, key, 100))]
+    if not lines:
+        return None
+    marks = [*lines, *_weights_taken(record)]
+    caption = f"{_what(record)}. Accuracy after each epoch; the attack is PGD-20 on the validation split."
+    return _chart("training", "Accuracy by epoch", caption, [Panel(x=EPOCH, y=ACCURACY, marks=marks)])
 
 
-def security(record: Record, arrays: Arrays, axes: Axes) -> bool:
+def security(record: Record) -> Chart | None:
     """Robust accuracy against ε, with its 95 % interval; the threat's ε is marked."""
     curve = record.curves.get("security")
-    if curve is None:
-        return False
-    x = [point.x for point in curve.points]
-    low = [100 * (point.value if point.low is None else point.low) for point in curve.points]
-    high = [100 * (point.value if point.high is None else point.high) for point in curve.points]
-    axes.fill_between(x, low, high, color=COLOURS[0], alpha=0.2, linewidth=0)
-    axes.plot(x, [100 * point.value for point in curve.points], marker="o", markersize=4, color=COLOURS[0])
-    axes.axvline(float(Fraction(record.threat.eps)), color="0.4", linestyle=":", linewidth=1)
-    label = f"ε ({record.threat.norm}, pixels in [0, 1])"
-    axes.set(xlabel=label, ylabel="accuracy (%)", ylim=(0, 101), title=_title(record, "PGD-20 against ε"))
-    return True
-
-
-def attacks(record: Record, arrays: Arrays, axes: Axes) -> bool:
-    """Share of images still right after each step of each attack."""
-    number = 0
-    for name, label in LABELS.items():
-        step = arrays.get(f"robust_accuracy/{name}:step")
-        if step is None or len(step) == 0:
-            continue
-        last = int(record.battery.settings.get(f"robust_accuracy/{name}", {}).get("steps", step.max()))
-        steps = np.arange(last + 1)
-        alive = [100 * np.mean((step < 0) | (step > now)) for now in steps]
-        axes.step(steps, alive, where="post", label=label, color=COLOURS[number], linestyle=STYLES[number])
-        number += 1
-    if number == 0:
-        return False
-    axes.set_xscale("symlog", linthresh=1)
-    axes.set(
-        xlabel="attack step", ylabel="still right (%)", ylim=(0, 101), title=_title(record, "attacks by step")
+    if curve is None or not curve.points:
+        return None
+    line = Line(
+        x=[point.x for point in curve.points],
+        y=[100 * point.value for point in curve.points],
+        low=[100 * (point.value if point.low is None else point.low) for point in curve.points],
+        high=[100 * (point.value if point.high is None else point.high) for point in curve.points],
+        markers=True,
     )
-    axes.set_xticks([0, 1, 2, 5, 10, 20, 50, 100], labels=["0", "1", "2", "5", "10", "20", "50", "100"])
-    axes.legend(frameon=False)
-    return True
+    norm = NORMS.get(record.threat.norm, record.threat.norm)
+    rule = Rule(name=f"ε of the threat, {record.threat.eps}", x=float(Fraction(record.threat.eps)))
+    panel = Panel(x=Axis(label=f"ε ({norm}, pixels in [0, 1])"), y=ACCURACY, marks=[line, rule])
+    caption = (
+        f"{_what(record)}. Share of test images that PGD-20 leaves right; the band is the 95 % interval. "
+        f"A curve that does not reach zero at a large ε tells of an attack that fails, not of a safe network."
+    )
+    return _chart("security", "Robust accuracy against ε", caption, [panel], "P1, figure 3")
 
 
-def detection_roc(record: Record, arrays: Arrays, axes: Axes) -> bool:
+def attacks(record: Record, arrays: ArraysByMetric) -> Chart | None:
+    """Share of images still right after each step of each attack."""
+    marks: list[Line | Rule] = []
+    n = before = 0
+    for metric, own in arrays.items():
+        step = own.get("step")
+        if not metric.startswith(ATTACK) or step is None or len(step) == 0:
+            continue
+        n, before = len(step), int(np.count_nonzero(step != 0))
+        last = int(record.battery.settings.get(metric, {}).get("steps", step.max()))
+        steps = np.arange(1, max(last, 1) + 1)
+        alive = [100 * float(np.mean((step < 0) | (step > now))) for now in steps]
+        name = metric.removeprefix(ATTACK)
+        marks.append(
+            Line(name=ATTACKS.get(name, name), x=steps.tolist(), y=alive, step=True, markers=last < 2)
+        )
+    if not marks:
+        return None
+    marks.append(Rule(name="without attack", y=100 * before / n))
+    panel = Panel(
+        x=Axis(label="attack step", log=True), y=Axis(label="still right (%)", low=0, high=101), marks=marks
+    )
+    caption = (
+        f"{_what(record)}. Share of {n} test images that no step so far has broken. A line that still falls at its "
+        f"end belongs to an attack that was stopped too early."
+    )
+    return _chart("attacks", "Attacks by step", caption, [panel])
+
+
+def detection_roc(record: Record, arrays: ArraysByMetric) -> Chart | None:
     """True against false positives of the curvature detector, in its literal direction."""
-    if "detection_auc:clean_score" not in arrays:
-        return False
-    clean, perturbed = arrays["detection_auc:clean_score"], arrays["detection_auc:perturbed_score"]
+    own = arrays.get("detection_auc", {})
+    if "clean_score" not in own or "perturbed_score" not in own:
+        return None
+    clean, perturbed = own["clean_score"], own["perturbed_score"]
     usable = np.isfinite(clean) & np.isfinite(perturbed)
     clean, perturbed = clean[usable], perturbed[usable]
     if len(clean) == 0:
-        return False
-    thresholds = np.unique(np.concatenate([clean, perturbed, [np.inf, -np.inf]]))[::-1]
-    false = [100 * np.mean(clean >= threshold) for threshold in thresholds]
-    true = [100 * np.mean(perturbed >= threshold) for threshold in thresholds]
-    axes.plot(false, true, color=COLOURS[0])
-    axes.plot([0, 100], [0, 100], color="0.5", linestyle=":", linewidth=1)
+        return None
+    thresholds = np.unique(np.concatenate([clean, perturbed]))[::-1]
+    false, true = (
+        [0.0, *(100 * float(np.mean(scores >= threshold)) for threshold in thresholds)]
+        for scores in (clean, perturbed)
+    )
     score = record.metrics.get("detection_auc")
     auc = f", AUC {score.value:.3f}" if score and score.value is not None else ""
-    title = _title(record, f"curvature detector{auc}")
-    axes.set(xlabel="false positives (%)", ylabel="true positives (%)", aspect="equal", title=title)
-    return True
+    chance = Line(name="chance", x=[0, 100], y=[0, 100])
+    panel = Panel(
+        x=Axis(label="clean images flagged (%)", low=0, high=100),
+        y=Axis(label="perturbed images flagged (%)", low=0, high=100),
+        square=True,
+        marks=[Line(name=f"larger curvature means perturbed{auc}", x=false, y=true), chance],
+    )
+    caption = f"{_what(record)}. ROC curve over {len(clean)} pairs of a clean image and its perturbed one."
+    title = "Curvature detector"
+    source = "classification-regions paper, figure 8"
+    return _chart("curvature-detection-roc", title, caption, [panel], source)
 
 
-def _title(record: Record, what: str) -> str:
-    return f"{record.defense.name} · {record.model} · {record.dataset.name}: {what}"
+def courses(record: Record) -> Iterator[Chart]:
+    """What probes saw during training, by epoch: regions, regions beside robustness, the final layer."""
+    share = Axis(label="share", low=0)
+    plans = {
+        "regions-course": (
+            "Populated regions by epoch",
+            "P1, figure 2",
+            "PRS ratio: regions that training images populate, over their number. Inclusion ratio: test images in "
+            "a populated region. A low PRS ratio at the same accuracy marks the network P1 calls B.",
+            {
+                "PRS ratio": (share, {"PRS ratio": ("prs_ratio", 1)}),
+                "inclusion ratio": (share, {"inclusion ratio": ("inclusion_ratio", 1)}),
+            },
+        ),
+        "regions-course-robustness": (
+            "Populated regions and robustness by epoch",
+            "P2, figure 5",
+            "Do the PRS ratio and robust accuracy move together, and in opposite directions?",
+            {
+                "PRS ratio": (share, {"PRS ratio": ("prs_ratio", 1)}),
+                "accuracy": (
+                    ACCURACY,
+                    {
+                        "test images": ("probe_accuracy", 100),
+                        "test images under PGD-20": ("probe_robust_accuracy", 100),
+                    },
+                ),
+            },
+        ),
+        "regions-course-final-layer": (
+            "Final layer and sparsity by epoch",
+            "P1, figure 6",
+            "Mean cosine between the final layer's rows, and the share of exact zeros among activations.",
+            {
+                "final layer": (Axis(label="mean cosine of its rows"), {"cosine": ("final_layer_cosine", 1)}),
+                "sparsity": (Axis(label="share of zeros"), {"sparsity": ("sparsity", 1)}),
+            },
+        ),
+    }
+    for name, (title, source, how, panels) in plans.items():
+        drawn = []
+        for heading, (axis, keys) in panels.items():
+            lines = [_course(record, label, key, scale) for label, (key, scale) in keys.items()]
+            marks = [line for line in lines if line is not None]
+            if len(marks) == len(keys):
+                drawn.append(Panel(title=heading, x=EPOCH, y=axis, marks=marks))
+        # With a part missing it would answer another figure than the one it names.
+        if len(drawn) == len(panels):
+            yield _chart(name, title, f"{_what(record)}. {how}", drawn, source)
+
+
+def _course(record: Record, name: str, key: str, scale: float) -> Line | None:
+    rows = [(row.get("epoch"), row.get(key)) for row in record.history]
+    # An epoch without a value is one that was not looked at: the line goes on.
+    points = [
+        (float(epoch), scale * float(value))
+        for epoch, value in rows
+        if isinstance(epoch, int | float) and isinstance(value, int | float)
+    ]
+    if not points:
+        return None
+    return Line(name=name, x=[x for x, _ in points], y=[y for _, y in points], markers=len(points) <= 30)
+
+
+def _weights_taken(record: Record) -> list[Rule]:
+    if record.training is None:
+        return []
+    return [Rule(name="weights of this result", x=record.training.epoch_of_weights)]
+
+
+def _what(record: Record) -> str:
+    return f"{record.defense.name} on {record.model}, {record.dataset.name}, seed {record.seed}"
+
+
+def _chart(name: str, title: str, caption: str, panels: list[Panel], source: str = "") -> Chart:
+    return Chart(name=name, title=title, source=source, caption=caption, panels=panels)
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]

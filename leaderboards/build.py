@@ -14,8 +14,9 @@ from bench.core.record import Record
 from bench.version import __version__
 from leaderboards.board import Board, make_boards
 from leaderboards.downloads import board_csv, board_json
-from leaderboards.pages import Pages, figure_file, record_file
-from leaderboards.result import Result, read_results
+from leaderboards.figures import write_figures
+from leaderboards.pages import Pages, record_file
+from leaderboards.result import read_results
 
 GENERATOR = "regionbench"
 
@@ -27,7 +28,7 @@ class Site:
     Attributes:
         folder: where `index.html` lies.
         boards, entries, records: how many the site shows; `records` counts superseded ones too.
-        warnings: one line for each record that was left out.
+        warnings: one line for each record, and each figure of one, that was left out.
     """
 
     folder: Path
@@ -59,12 +60,13 @@ def build(
         raise UserError(f"expected at least one record to build a leaderboard from, got none{left_out}")
     boards = make_boards(results)
     with _replacing_folder(out) as folder:
-        _write(folder, boards, Pages(links or {}))
+        warnings += _write(folder, boards, Pages(links or {}))
     entries = sum(len(board.entries) for board in boards)
     return Site(out, len(boards), entries, len(results), tuple(warnings))
 
 
-def _write(folder: Path, boards: list[Board], pages: Pages) -> None:
+def _write(folder: Path, boards: list[Board], pages: Pages) -> list[str]:
+    warnings = []
     with as_file(files("leaderboards") / "static") as static:
         shutil.copytree(static, folder / "static", copy_function=shutil.copyfile)
     write_json(folder / "schema" / "record.schema.json", Record.model_json_schema())
@@ -75,20 +77,17 @@ def _write(folder: Path, boards: list[Board], pages: Pages) -> None:
         write_text(stem.with_name(f"{board.page}.csv"), board_csv(board))
         write_json(stem.with_name(f"{board.page}.json"), board_json(board))
         for entry, rank in zip(board.entries, board.ranks, strict=True):
-            write_text(folder / "entries" / f"{entry.page}.html", pages.entry(board, entry, rank))
+            figures = write_figures(entry, folder)
+            warnings += figures.warnings
+            page = pages.entry(board, entry, rank, figures.sections)
+            write_text(folder / "entries" / f"{entry.page}.html", page)
             for result in entry.results + entry.superseded:
                 _copy(result.path, folder / "records" / record_file(result))
-            for result in entry.results:
-                _copy_figures(result, folder / "figures")
     listing = [
         {"title": f"{b.dataset}, {b.threat}", **b.identity, "page": f"boards/{b.page}"} for b in boards
     ]
     write_json(folder / "site.json", {"generator": GENERATOR, "version": __version__, "boards": listing})
-
-
-def _copy_figures(result: Result, folder: Path) -> None:
-    for figure in result.figures:
-        _copy(figure.path, folder / figure_file(result, figure.name))
+    return warnings
 
 
 def _copy(source: Path, target: Path) -> None:

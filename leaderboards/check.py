@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.charts import load_chart
 from bench.core.errors import UserError
 from bench.core.record import Record, Score, load_record
 from leaderboards.result import WORST_CASE, created_at, exact_eps, is_beside, read_arrays
@@ -51,7 +52,16 @@ def check(path: Path) -> list[str]:
         *_sizes(record),
         *_curves(record),
         *_against_arrays(record, arrays),
+        *_figures(path.parent / "figures"),
     ]
+
+
+def _figures(folder: Path) -> Iterator[str]:
+    for path in sorted(folder.glob("*.json")):
+        try:
+            load_chart(path)
+        except UserError as error:
+            yield str(error)
 
 
 def _ranges(record: Record) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """HTML pages from templates; everything that comes from a record is escaped."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -11,8 +11,12 @@ from leaderboards import text
 from leaderboards.board import Board
 from leaderboards.curves import battery_charts, history_charts, trade_off_charts
 from leaderboards.entry import Entry
+from leaderboards.figures import Shown
 from leaderboards.rank import Rank
 from leaderboards.result import WORST_CASE, Result
+
+#: Scores that an entry page shows at once; the others are folded, by metric.
+MAIN = ("robust_accuracy/", "suspicious/")
 
 
 class Pages:
@@ -50,7 +54,6 @@ class Pages:
             interval=text.interval,
             unit_shown=text.unit_shown,
             record_file=record_file,
-            figure_file=figure_file,
             worst_case=WORST_CASE,
         )
 
@@ -62,17 +65,23 @@ class Pages:
         """The page of a board."""
         return self._render("board", root="../", board=board, charts=trade_off_charts(board))
 
-    def entry(self, board: Board, entry: Entry, rank: Rank) -> str:
-        """The page of an entry."""
-        shown = [column.metric for column in board.columns]
+    def entry(
+        self, board: Board, entry: Entry, rank: Rank, figures: Mapping[str, Sequence[Shown]] | None = None
+    ) -> str:
+        """The page of an entry, with its figures by heading."""
+        columns = [column.metric for column in board.columns]
+        known = [name for name in entry.scores if name in text.TITLES or name.startswith(MAIN)]
+        first = [name for name in columns if name in entry.scores]
+        first += [name for name in known if name not in columns]
         return self._render(
             "entry",
             root="../",
             board=board,
             entry=entry,
             rank=rank,
-            metrics=[name for name in shown if name in entry.scores]
-            + [name for name in entry.scores if name not in shown],
+            sections=figures or {},
+            metrics=first,
+            families=_families(name for name in entry.scores if name not in first),
             battery_charts=battery_charts(entry),
             history_charts=history_charts(entry),
             searches=_searches(entry),
@@ -91,9 +100,12 @@ def record_file(result: Result) -> str:
     return f"{text.slug(result.record.id)}-{result.digest[:12]}.json"
 
 
-def figure_file(result: Result, name: str) -> str:
-    """Path of a figure's copy below `figures/`."""
-    return f"{result.digest[:12]}/{text.slug(name)}-{text.short_hash(name)}.png"
+def _families(names: Iterable[str]) -> dict[str, list[str]]:
+    """Scores that no board shows, by the first part of their names."""
+    families: dict[str, list[str]] = {}
+    for name in names:
+        families.setdefault(name.partition("/")[0].replace("_", " "), []).append(name)
+    return families
 
 
 def _searches(entry: Entry) -> list[tuple[Any, list[int]]]:

@@ -17,17 +17,15 @@ WORST_CASE = "robust_accuracy/worst_case"
 
 #: Pictures of what the page draws itself, sharper and with its data beside it.
 DRAWN_HERE = ("security", "training")
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A PNG beside a record; width and height in pixels."""
+    """What lies beside a record of one figure: a picture, the chart as data, or both; neither is read yet."""
 
     name: str
-    path: Path
-    width: int
-    height: int
+    picture: Path | None
+    chart: Path | None
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Result:
         eps: ε as an exact fraction.
         created: when the battery ran, in UTC.
         outcomes: bool [n], which test images no attack broke; None when the arrays are not there.
-        figures: the pictures beside the record, by name.
+        figures: the figures beside the record, by name.
     """
 
     record: Record
@@ -188,14 +186,10 @@ def _outcomes(path: Path, record: Record) -> np.ndarray | None:
 
 
 def _figures(folder: Path) -> tuple[Figure, ...]:
-    figures = []
+    found: dict[str, dict[str, Path]] = {}
     # A link could point at anything on the machine that builds the site.
-    for path in sorted(folder.glob("*.png")) if not folder.is_symlink() else []:
-        if path.is_symlink() or not path.is_file() or path.stem in DRAWN_HERE:
-            continue
-        with path.open("rb") as stream:
-            head = stream.read(24)
-        if len(head) == 24 and head.startswith(PNG_SIGNATURE):
-            width, height = (int.from_bytes(head[at : at + 4], "big") for at in (16, 20))
-            figures.append(Figure(path.stem, path, width, height))
-    return tuple(figures)
+    for path in sorted(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else []:
+        readable = path.suffix in (".png", ".json") and path.is_file() and not path.is_symlink()
+        if readable and path.stem not in DRAWN_HERE:
+            found.setdefault(path.stem, {})[path.suffix] = path
+    return tuple(Figure(name, files.get(".png"), files.get(".json")) for name, files in sorted(found.items()))

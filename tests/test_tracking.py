@@ -164,7 +164,8 @@ def make_record(
     np.savez(folder / "arrays.npz", clean_accuracy=np.arange(50) < 45)
     (folder / "weights.safetensors").write_bytes(b"weights")
     (folder / "figures").mkdir(exist_ok=True)
-    (folder / "figures" / "surface.png").write_bytes(b"png")
+    for name in ("surface.png", "surface.json", "surface.csv", "plotly.min.js"):
+        (folder / "figures" / name).write_bytes(b"figure")
     files = {"arrays": "arrays.npz", "weights": "weights.safetensors"}
     record = Record(
         id=f"{run}-{seed}",
@@ -546,7 +547,7 @@ def test_a_run_folder_becomes_a_search_with_its_children(tmp_path: Path, sqlite:
     inputs = {each.tags[0].value: each.dataset for each in final.inputs.dataset_inputs}
     assert {context: data.digest for context, data in inputs.items()} == {"train": "f" * 16, "test": "e" * 16}
     assert artifacts(settings, final) == ["arrays.npz", "figures", "record.json", "weights.safetensors"]
-    assert artifacts(settings, final, "figures") == ["figures/surface.png"]
+    assert artifacts(settings, final, "figures") == ["figures/surface.json", "figures/surface.png"]
 
 
 def test_trial_states_become_run_states(tmp_path: Path, sqlite: MakeStore) -> None:

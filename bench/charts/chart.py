@@ -26,14 +26,25 @@ class Axis(_Part):
 
     Attributes:
         label: with the unit, such as "ε (ℓ∞, pixels in [0, 1])".
-        log: logarithmic.
+        log: logarithmic; what is not above zero leaves a gap.
         low, high: ends; None leaves them to the data.
+        ticks: where to mark the axis, with `tick_labels` instead of numbers where given (names of classes).
     """
 
     label: str = ""
     log: bool = False
     low: float | None = None
     high: float | None = None
+    ticks: list[float] = []
+    tick_labels: list[str] = []
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Axis":
+        if self.log and any(end is not None and end <= 0 for end in (self.low, self.high)):
+            raise ValueError(f"a logarithmic axis has ends above 0, got {self.low} and {self.high}")
+        if self.tick_labels and not self.ticks:
+            raise ValueError("tick_labels need ticks")
+        return _equally_long(self, "ticks", "tick_labels")
 
 
 class Line(_Part):
@@ -107,6 +118,7 @@ class Heatmap(_Part):
         unit: what the colours mean.
         scale: "diverging" is centred on zero; "categorical" gives equal integers equal colours.
         contour: draw the line where z has this value.
+        names: what the integers 0, 1, … of a categorical map mean.
     """
 
     kind: Literal["heatmap"] = "heatmap"
@@ -117,6 +129,7 @@ class Heatmap(_Part):
     unit: str = ""
     scale: Scale = "sequential"
     contour: float | None = None
+    names: list[str] = []
 
     @model_validator(mode="after")
     def _grid(self) -> "Heatmap":
@@ -140,6 +153,14 @@ class Tiles(_Part):
 
     @model_validator(mode="after")
     def _equal(self) -> "Tiles":
+        for picture in self.values:
+            rows: list[list[Any]] = [*picture]
+            pixels = [pixel for row in rows for pixel in row]
+            colours = {len(pixel) if isinstance(pixel, list) else 1 for pixel in pixels}
+            if not pixels or len({len(row) for row in rows}) > 1 or colours not in ({1}, {3}):
+                raise ValueError(
+                    "expected pictures of equally long rows, each pixel a number or red, green, blue"
+                )
         return _equally_long(self, "captions", "values")
 
 
@@ -159,8 +180,8 @@ class Panel(_Part):
     """One pair of axes; a heat map or tiles fill a panel of their own."""
 
     title: str = ""
-    x: Axis = Axis()
-    y: Axis = Axis()
+    x: Axis = Field(default_factory=Axis)
+    y: Axis = Field(default_factory=Axis)
     square: bool = Field(default=False, description="equal units on both axes")
     marks: Annotated[list[Mark], Field(min_length=1)]
 

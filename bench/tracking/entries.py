@@ -339,7 +339,8 @@ def _record_data(record: Record) -> list[Data]:
 def _record_files(record: Record, path: Path) -> dict[str, Path]:
     # Only the name counts: a record from elsewhere must not make us publish files of other folders.
     names = [*(Path(file.path).name for file in record.files.values())]
-    names += [f"figures/{figure.name}" for figure in sorted(path.parent.glob("figures/*"))]
+    drawn = [*path.parent.glob("figures/*.png"), *path.parent.glob("figures/*.json")]
+    names += [f"figures/{figure.name}" for figure in sorted(drawn) if not figure.is_symlink()]
     files = {name: path.parent / name for name in names if (path.parent / name).is_file()}
     return {"record.json": path, **files}
 

@@ -1,0 +1,50 @@
+"""A contact sheet: every chart of a folder on one page, each with its picture, its own page, its table and data."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.charts.chart import Chart
+from bench.charts.interactive import page, templates, write_assets
+from bench.charts.picture import png_size
+from bench.charts.table import table
+from bench.charts.topics import by_topic
+from bench.core.files import write_text
+
+INDEX = "index.html"
+#: Pictures wider than this, in pixels, take the whole width of the sheet.
+_WIDE = 900
+
+
+@dataclass(frozen=True)
+class _Picture:
+    chart: Chart
+    width: int
+    height: int
+
+    @property
+    def wide(self) -> bool:
+        return self.width > _WIDE
+
+
+def write_sheet(folder: Path, charts: Sequence[Chart], title: str, facts: Mapping[str, str]) -> Path:
+    """Write `index.html`, and beside the NAME.png and NAME.json of each chart its NAME.html and NAME.csv.
+
+    Args:
+        folder: where the pictures and the data lie already.
+        charts: in any order; they stand under the headings of their topics.
+        title: heading of the sheet.
+        facts: word → what the figures were made from.
+    """
+    write_assets(folder)
+    pictures = {}
+    for chart in charts:
+        links = {"Picture (PNG)": f"{chart.name}.png", "Table (CSV)": f"{chart.name}.csv"}
+        links["Data (JSON)"] = f"{chart.name}.json"
+        write_text(folder / f"{chart.name}.csv", table(chart))
+        write_text(folder / f"{chart.name}.html", page(chart, links=links, back=(INDEX, "All figures")))
+        pictures[chart.name] = _Picture(chart, *(png_size(folder / f"{chart.name}.png") or (0, 0)))
+    sections = {heading: [pictures[name] for name in names] for heading, names in by_topic(pictures).items()}
+    template = templates().get_template("sheet.html.j2")
+    write_text(folder / INDEX, template.render(title=title, facts=facts, sections=sections))
+    return folder / INDEX

@@ -1,0 +1,55 @@
+"""How panels and small pictures are put side by side; the same for paper and for the screen."""
+
+import math
+from itertools import pairwise
+from typing import Literal
+
+from bench.charts.chart import Bars, Heatmap, Panel, Tiles
+
+#: More panels than these start a new row.
+ABREAST = 3
+#: Beyond these, labels beside points only hide each other.
+NAMED_POINTS = 12
+
+
+def panel_columns(panels: list[Panel]) -> int:
+    """How many panels stand side by side: three at most, four as two by two, a wide grid of pictures alone."""
+    if any(tile_columns(len(tiles.captions)) > ABREAST for tiles in map(tiles_of, panels) if tiles):
+        return 1
+    return 2 if len(panels) == 4 else min(len(panels), ABREAST)
+
+
+def tile_columns(pictures: int) -> int:
+    """How many small pictures stand side by side: up to eight in one row, more in a grid twice as wide as high."""
+    return pictures if pictures <= 8 else min(12, math.ceil(math.sqrt(2 * pictures)))
+
+
+def tiles_of(panel: Panel) -> Tiles | None:
+    """The small pictures that fill a panel, or None."""
+    return next((mark for mark in panel.marks if isinstance(mark, Tiles) and mark.captions), None)
+
+
+def is_log(panel: Panel, axis: Literal["x", "y"]) -> bool:
+    """Whether an axis is logarithmic: never across bars, over pictures, or for cells at or below zero."""
+    for mark in panel.marks:
+        if isinstance(mark, Tiles) or (isinstance(mark, Bars) and axis == "x"):
+            return False
+        if isinstance(mark, Heatmap) and any(centre <= 0 for centre in getattr(mark, axis)):
+            return False
+    return bool(getattr(panel, axis).log)
+
+
+def cell_edges(centres: list[float], log: bool = False) -> list[float]:
+    """The ends of a heat map's cells [n + 1] around their centres [n]: half-way, on the axis' own scale."""
+    places = [math.log(centre) for centre in centres] if log else centres
+    if len(places) == 1:
+        edges = [places[0] - 0.5, places[0] + 0.5]
+    else:
+        inner = [(left + right) / 2 for left, right in pairwise(places)]
+        edges = [2 * places[0] - inner[0], *inner, 2 * places[-1] - inner[-1]]
+    return [math.exp(edge) for edge in edges] if log else edges
+
+
+def tile_ratio(tiles: Tiles) -> float:
+    """Height over width of the tallest picture."""
+    return max(len(picture) / max(len(picture[0]) if picture else 1, 1) for picture in tiles.values)

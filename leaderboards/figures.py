@@ -1,0 +1,152 @@
+"""The figures of an entry: pictures and data into the site, and what its page shows of them."""
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bench.charts import Chart, load_chart
+from bench.charts.interactive import ASSETS, page, write_assets
+from bench.charts.picture import png_size
+from bench.charts.table import table
+from bench.charts.topics import by_topic
+from bench.core.errors import UserError
+from bench.core.files import write_text
+from leaderboards.entry import Entry
+from leaderboards.result import Figure, Result
+from leaderboards.text import short_hash, slug
+
+#: A chart with more bytes than this is no chart to point at.
+LARGEST = 32 * 2**20
+#: Pictures wider than this, in pixels, take the whole width of the page.
+WIDE = 900
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of one seed; paths are in the site, and empty where only the picture is there."""
+
+    seed: int
+    path: str
+    width: int
+    height: int
+    page: str = ""
+    table: str = ""
+    data: str = ""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A figure of an entry, with a picture for each seed that has it."""
+
+    title: str
+    caption: str
+    source: str
+    pictures: tuple[Picture, ...]
+
+    @property
+    def wide(self) -> bool:
+        """Whether its picture takes the whole width."""
+        return self.pictures[0].width > WIDE
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was written: the figures of a page by heading, and a line for each that was left out."""
+
+    sections: dict[str, list[Shown]]
+    warnings: list[str]
+
+
+def write_figures(entry: Entry, site: Path) -> Figures:
+    """Write pictures, interactive pages, tables and data of an entry's figures below `site/figures`.
+
+    Pictures are copied when they are PNG files, or drawn where only the data are there. Pages come from the
+    validated data alone: nothing that a submitter wrote is ever taken for markup.
+    """
+    found: dict[str, list[tuple[Picture, Chart | None]]] = {}
+    warnings: list[str] = []
+    for result in entry.results:
+        for figure in result.figures:
+            try:
+                drawn = _write(entry, result, figure, site)
+            except UserError as error:
+                warnings.append(str(error))
+                continue
+            found.setdefault(figure.name, []).append(drawn)
+    if any(chart for pairs in found.values() for _, chart in pairs):
+        _write_assets(site / "static")
+    return Figures(
+        {
+            heading: [_shown(name, found[name]) for name in names]
+            for heading, names in by_topic(found).items()
+        },
+        warnings,
+    )
+
+
+def _write(entry: Entry, result: Result, figure: Figure, site: Path) -> tuple[Picture, Chart | None]:
+    stem = f"figures/{result.digest[:12]}/{slug(figure.name)}-{short_hash(figure.name)}"
+    chart = _read(figure)
+    target = site / f"{stem}.png"
+    size = png_size(figure.picture) if figure.picture else None
+    if figure.picture is not None and size is not None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(figure.picture, target)
+    elif chart is not None:
+        size = _draw(chart, figure, target)
+    else:
+        raise UserError(f"{figure.picture} is no PNG, so it is not shown")
+    picture = Picture(result.record.seed, f"{stem}.png", *size)
+    if chart is None:
+        return picture, None
+    picture = replace(picture, page=f"{stem}.html", table=f"{stem}.csv", data=f"{stem}.json")
+    write_text(site / picture.table, table(chart))
+    write_text(site / picture.data, chart.model_dump_json())
+    names = {"Picture (PNG)": ".png", "Table (CSV)": ".csv", "Data (JSON)": ".json"}
+    html = page(
+        chart,
+        assets="../../static/",
+        links={word: f"{Path(stem).name}{suffix}" for word, suffix in names.items()},
+        back=(f"../../entries/{entry.page}.html", f"{entry.defense.name} on {entry.model}"),
+        icon="../../static/icon.svg",
+    )
+    write_text(site / picture.page, html)
+    return picture, chart
+
+
+def _read(figure: Figure) -> Chart | None:
+    if figure.chart is None:
+        return None
+    if figure.chart.stat().st_size > LARGEST:
+        raise UserError(f"{figure.chart} is larger than {LARGEST // 2**20} MiB, so it is not shown")
+    chart = load_chart(figure.chart)
+    if chart.name != figure.name:
+        raise UserError(f"{figure.chart} calls its chart {chart.name!r}; it must be named after its file")
+    return chart
+
+
+def _draw(chart: Chart, figure: Figure, target: Path) -> tuple[int, int]:
+    from bench.charts.png import draw
+
+    try:
+        draw(chart, target)
+    except Exception as error:
+        # Whatever its data hold, one chart of one submission never stops the site.
+        raise UserError(f"{figure.chart} cannot be drawn: {type(error).__name__}: {error}") from error
+    size = png_size(target)
+    assert size is not None
+    return size
+
+
+def _shown(name: str, pairs: list[tuple[Picture, Chart | None]]) -> Shown:
+    chart = next((chart for _, chart in pairs if chart is not None), None)
+    pictures = tuple(picture for picture, _ in pairs)
+    if chart is None:
+        words = name.replace("_", " ").replace("-", " ")
+        return Shown(f"{words[:1].upper()}{words[1:]}", "", "", pictures)
+    return Shown(chart.title, chart.caption, chart.source, pictures)
+
+
+def _write_assets(folder: Path) -> None:
+    if not all((folder / name).exists() for name in ASSETS):
+        write_assets(folder)

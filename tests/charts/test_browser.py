@@ -1,0 +1,127 @@
+"""Charts in Chromium: drawn from disk, without network, in both themes and on a phone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.charts.png import draw
+from bench.charts.sheet import write_sheet
+from tests.charts.examples import MARKS, chart, everything, hostile, panel
+from tests.leaderboards.test_browser import ARGUMENTS, CHROMIUM, PHONE, Visit, contrast
+
+playwright = pytest.importorskip("playwright.sync_api")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"needs Chromium at {CHROMIUM}"),
+]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def sheet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sheet")
+    lines = chart(
+        panel(MARKS["band"], MARKS["rule"], title="one"), panel(MARKS["bars"], title="two"), name="lines"
+    )
+    charts = [everything(), hostile(), lines]
+    for one in charts:
+        draw(one, folder / f"{one.name}.png")
+        one.save(folder / f"{one.name}.json")
+    write_sheet(folder, charts, "Figures </title><b>", {"Threat": "<i>"})
+    return folder
+
+
+@pytest.fixture
+def visit(chromium: Any, sheet: Path) -> Iterator[Any]:
+    opened: list[Visit] = []
+
+    def open_page(name: str, **options: Any) -> Visit:
+        opened.append(Visit(chromium, (sheet / f"{name}.html").as_uri(), **options))
+        return opened[-1]
+
+    yield open_page
+    for one in opened:
+        one.context.close()
+
+
+PAGES = ["index", "everything", "hostile", "lines"]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_page_complains_or_leaves_its_folder(visit: Any, sheet: Path, name: str) -> None:
+    opened = visit(name)
+    if name != "index":
+        assert opened.page.locator(".plot .main-svg").count() > 0
+    opened.page.wait_for_timeout(200)
+    assert opened.complaints == []
+    assert all(url.startswith((sheet.as_uri(), "data:")) for url in opened.requests), opened.requests
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_page_is_wider_than_a_phone(visit: Any, name: str) -> None:
+    opened = visit(name, viewport=PHONE)
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+def test_every_panel_is_drawn_but_one_without_pictures(visit: Any) -> None:
+    assert visit("everything").page.locator(".plot .cartesianlayer > .subplot").count() == len(MARKS) - 1
+
+
+def test_panels_stand_below_each_other_on_a_phone(visit: Any) -> None:
+    def tops(opened: Visit) -> list[float]:
+        titles = opened.page.locator(".plot .annotation-text", has_text="one").or_(
+            opened.page.locator(".plot .annotation-text", has_text="two")
+        )
+        return [title.bounding_box()["y"] for title in titles.all()]
+
+    wide, narrow = tops(visit("lines")), tops(visit("lines", viewport=PHONE))
+    assert wide[0] == wide[1]
+    assert narrow[1] > narrow[0] + 200
+
+
+def test_hostile_text_is_shown_and_makes_no_element(visit: Any) -> None:
+    opened = visit("hostile")
+    shown = opened.page.locator(".plot .xtitle").first.text_content()
+    assert shown.startswith("</script><!--<script>alert(1)</script>")
+    assert opened.page.locator(".plot b, .plot script").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_of_a_chart_has_the_contrast_of_wcag_aa(visit: Any, scheme: str) -> None:
+    opened = visit("lines", color_scheme=scheme)
+    colours = opened.page.evaluate(
+        "[getComputedStyle(document.querySelector('.plot .xtitle')).fill,"
+        " getComputedStyle(document.body).backgroundColor]"
+    )
+    assert contrast(colours) >= 4.5
+
+
+def test_a_chart_follows_a_change_of_theme(visit: Any) -> None:
+    opened = visit("lines", color_scheme="light")
+    fill = "getComputedStyle(document.querySelector('.plot .xtitle')).fill"
+    before = opened.page.evaluate(fill)
+    opened.page.emulate_media(color_scheme="dark")
+    opened.page.wait_for_function(f"{fill} !== {before!r}")
+
+
+def test_pointing_at_a_bar_tells_its_value_with_the_unit(visit: Any) -> None:
+    opened = visit("lines")
+    box = opened.page.locator(".plot .bars .point").first.bounding_box()
+    opened.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    opened.page.wait_for_selector(".hoverlayer .hovertext")
+    assert "y (s): 1" in opened.page.locator(".hoverlayer .hovertext").first.text_content()
+
+
+def test_without_a_script_picture_and_table_are_there(visit: Any) -> None:
+    opened = visit("lines", java_script_enabled=False)
+    assert opened.page.get_by_role("link", name="Table (CSV)").is_visible()
+    assert opened.page.get_by_text("The chart is drawn by a script").is_visible()
