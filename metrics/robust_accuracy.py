@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from bench.core.attacks import ATTACKS
+from bench.core.examples import first_broken
 from bench.core.record import Score, Value
 from metrics.base import Arrays, Evaluation, Metric
 
@@ -27,7 +28,10 @@ class RobustAccuracy(Metric):
         return self.attack.settings()
 
     def measure(self, evaluation: Evaluation) -> Arrays:
-        """Per image: still right [n], the step that broke it [n], zero input gradient [n]; the loss by step."""
+        """Per image: still right [n], the step that broke it [n], zero input gradient [n]; the loss by step.
+
+        With a few adversarial images and their places among those attacked.
+        """
         result = self.attack(
             evaluation.classifier,
             evaluation.images,
@@ -45,8 +49,10 @@ class RobustAccuracy(Metric):
             "zero_gradient": result.zero_gradient.cpu().numpy(),
             "zero_gradient_float32": result.zero_gradient_float32.cpu().numpy(),
             "loss": np.asarray(result.loss, dtype=np.float64),
+            "notes": np.asarray(result.notes, dtype=np.str_),
+            **first_broken(result.broken, result.adversarial, evaluation.images),
         }
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
-        """Robust accuracy with its interval."""
-        return {self.name: self.proportion(arrays["right"])}
+        """Robust accuracy with its interval; the reason holds the attack's notes."""
+        return {self.name: self.proportion(arrays["right"], "; ".join(arrays.get("notes", ())))}

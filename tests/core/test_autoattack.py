@@ -1,3 +1,4 @@
+import logging
 import sys
 from contextlib import contextmanager
 
@@ -6,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from bench.core.attacks.autoattack import autoattack, estimate
+from bench.core.attacks.autoattack import _suite, autoattack, estimate
+from bench.core.attacks.probabilities import NOTE, ProbabilitiesWarning
 from bench.core.attacks.resume import fingerprint_of
 from bench.core.attacks.state import evaluating
 from bench.core.classifier import Classifier
@@ -188,7 +190,7 @@ def test_a_network_without_gradient_is_broken_by_square(shorter, threat):
 
 
 def test_success_outside_the_threat_is_not_counted(shorter, monkeypatch):
-    classifier = Custom(lambda x: torch.stack((x.mean(1), 1 - x.mean(1), x[:, 0] * 0, x[:, 0] * 0), dim=1))
+    classifier = Custom(lambda x: torch.stack((x.mean(1), 1 - x.mean(1), x[:, 0] * 0, -x[:, 0]), dim=1))
     images, labels = data(classifier)
     negative = 1.0 - labels.view(-1, 1, 1, 1) * torch.ones_like(images)
     outside = {"far": 1 - negative, "out of the box": 3 - 6 * negative}
@@ -251,12 +253,21 @@ def test_nothing_is_printed(shorter, capfd, caplog):
     assert not caplog.records
 
 
-def test_probabilities_instead_of_logits_are_warned_of(shorter):
-    network = small_cnn()
+def test_probabilities_instead_of_logits_are_warned_of_and_their_logarithm_is_attacked(shorter, tmp_path):
+    network, threat = small_cnn(), Threat("linf", "0.02")
     classifier = Custom(lambda x: network(x.view(-1, *SHAPE)).softmax(dim=1), classes=10)
-    images, labels = data(classifier, 4)
-    result = autoattack(classifier, images, labels, Threat("linf", "1/1000"), seed=0)
-    assert "probability distribution" in result.warnings["clean"]
+    logarithm = Custom(
+        lambda x: network(x.view(-1, *SHAPE)).softmax(dim=1).clamp_min(1.1754943508222875e-38).log(),
+        classes=10,
+    )
+    images, labels = data(network, 6)
+    with pytest.warns(ProbabilitiesWarning):
+        result = autoattack(classifier, images, labels, threat, seed=0, state_path=tmp_path / "state")
+    assert result.warnings["output"] == NOTE
+    assert torch.equal(result.adversarial, directly(logarithm, images, labels, threat, 0, 250, "standard"))
+    with pytest.warns(ProbabilitiesWarning):
+        again = autoattack(classifier, images, labels, threat, seed=0, state_path=tmp_path / "state")
+    assert again.warnings == result.warnings
 
 
 # Passes
@@ -270,6 +281,57 @@ def test_passes_are_counted(shorter, version):
     result = autoattack(classifier, images, labels, Threat("linf", "0.02"), seed=0, version=version)
     assert (result.forwards, result.backwards) == (classifier.forwards, classifier.backwards)
     assert result.backwards > 0
+
+
+@pytest.mark.parametrize("passes", ["fast", "bfloat16"])
+def test_faster_passes_are_counted_and_leave_the_weights_where_they_were(shorter, passes):
+    network = small_cnn(classes=4)
+    images, labels = data(network, 20)
+    classifier = Counting(network)
+    before = [(weight.data_ptr(), weight.stride()) for weight in network.parameters()]
+    result = autoattack(classifier, images, labels, Threat("linf", "0.02"), seed=0, passes=passes)
+    assert (result.forwards, result.backwards) == (classifier.forwards, classifier.backwards)
+    assert [(weight.data_ptr(), weight.stride()) for weight in network.parameters()] == before
+    assert result.settings["passes"] == passes
+
+
+def test_fast_passes_give_the_answers_of_the_exact_ones(shorter):
+    classifier, threat = small_cnn(), Threat("linf", "0.02")
+    images, labels = data(classifier, 40)
+    exact = autoattack(classifier, images, labels, threat, seed=1)
+    fast = autoattack(classifier, images, labels, threat, seed=1, passes="fast")
+    assert torch.equal(fast.broken, exact.broken)
+    assert 1 < exact.broken.sum() < 40
+
+
+def test_what_bfloat16_breaks_is_broken_in_float32_and_survivors_are_attacked_again(shorter):
+    classifier, threat, bars = small_cnn(), Threat("linf", "0.02"), Recorder()
+    images, labels = data(classifier, 40)
+    exact = autoattack(classifier, images, labels, threat, seed=1)
+    low = autoattack(classifier, images, labels, threat, seed=1, passes="bfloat16", progress=bars)
+    with torch.no_grad():
+        assert torch.equal(classifier(low.adversarial).argmax(dim=1) != labels, low.broken)
+    assert threat.allows(low.adversarial, images).all()
+    assert list(bars.bars)[-2:] == ["autoattack apgd-ce in float32", "autoattack apgd-t in float32"]
+    assert not (low.unconfirmed & low.broken).any()
+    # A success in bfloat16 that float32 does not confirm can only lie near the boundary.
+    assert (exact.broken != low.broken).sum() <= 2
+
+
+def test_a_success_in_bfloat16_alone_does_not_count(shorter):
+    # In bfloat16 256 + x rounds to 256, which is not below the other logit, 256.4 → 256.
+    network = nn.Linear(64, 4)
+    with torch.no_grad():
+        network.weight.zero_()
+        network.weight[0, 0] = 1e-3
+        network.bias.copy_(torch.tensor([0.9, 0.898, 0.0, 0.1]) + 64)
+    classifier = Custom(lambda x: network(x), classes=4)
+    images, labels = torch.full((3, *SHAPE), 0.5), torch.zeros(3, dtype=torch.int64)
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        assert (classifier(images).float().argmax(dim=1) == 0).all()
+        assert classifier(images)[0, 0] == classifier(images)[0, 1], "bfloat16 does not tell them apart"
+    result = autoattack(classifier, images, labels, Threat("linf", "0.1"), seed=0, passes="bfloat16")
+    assert not result.broken.any()
 
 
 class Recorder(Progress):
@@ -301,6 +363,19 @@ def test_each_stage_has_a_bar_with_the_robust_accuracy(shorter):
 # Few classes
 
 
+def test_standard_is_what_croce_and_hein_call_autoattack():
+    classifier = small_cnn()
+    log = logging.getLogger("test")
+    suite = _suite(classifier, classifier, Threat("linf", "8/255"), torch.device("cpu"), 0, "standard", log)
+    assert suite.attacks_to_run == ["apgd-ce", "apgd-t", "fab-t", "square"]
+    assert (suite.apgd.n_iter, suite.apgd.n_restarts) == (100, 1)
+    targeted = suite.apgd_targeted
+    assert (targeted.n_iter, targeted.n_restarts, targeted.n_target_classes) == (100, 1, 9)
+    assert (suite.fab.n_iter, suite.fab.n_restarts, suite.fab.n_target_classes) == (100, 1, 9)
+    assert (suite.square.n_queries, suite.square.n_restarts) == (5000, 1)
+    assert targeted.loss == "dlr-targeted"
+
+
 @pytest.mark.parametrize(
     ("classes", "version", "missing"),
     [(2, "standard", {"apgd-t"}), (3, "standard", {"apgd-t"}), (2, "plus", {"apgd-t", "apgd-dlr"}),
@@ -314,6 +389,15 @@ def test_stages_that_need_more_classes_are_left_out_with_a_word(shorter, classes
     assert all(f"there are {classes}" in reason for reason in result.skipped.values())
     assert not set(result.stage) & missing
     assert result.broken.sum() > 1, "the others do run"
+
+
+@pytest.mark.parametrize("version", ["standard", "plus"])
+def test_a_thousand_classes_run(shorter, version):
+    classifier = small_cnn(classes=1000)
+    images, labels = data(classifier, 3)
+    result = autoattack(classifier, images, labels, Threat("linf", "0.001"), seed=0, version=version)
+    assert result.skipped == {}
+    assert result.settings["targets"] == 9
 
 
 def test_two_class_attack_finds_the_worst_case_of_a_linear_network(shorter):
@@ -341,6 +425,71 @@ def test_square_in_l2_is_left_out_for_tiny_images(shorter):
     images, labels = data(classifier, 4)
     result = autoattack(classifier, images, labels, Threat("l2", "0.1"), seed=0)
     assert "5x5" in result.skipped["square"]
+
+
+# Out of memory
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_a_stage_that_runs_out_of_memory_attacks_in_halves_and_says_so(shorter, monkeypatch, error):
+    network, threat = small_cnn(), Threat("linf", "0.02")
+    images, labels = data(network, 8)
+    perturb, sizes = package.SquareAttack.perturb, []
+
+    def narrow(self, x, y):
+        if len(x) > 2:
+            raise error
+        sizes.append(len(x))
+        return perturb(self, x, y)
+
+    monkeypatch.setattr(package.SquareAttack, "perturb", narrow)
+    result = autoattack(network, images, labels, threat, seed=1)
+    assert "in halves" in result.warnings["square"]
+    assert max(sizes) <= 2
+    reached = sum(stage in ("square", "") for stage in result.stage)
+    assert sum(sizes) == reached > 0
+
+
+def test_a_network_that_takes_few_images_at_once_gets_few(shorter):
+    network, threat = small_cnn(), Threat("linf", "0.02")
+    images, labels = data(network, 8)
+    widths = []
+
+    def narrow(x):
+        if len(x) > 3:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        widths.append(len(x))
+        return network(x.view(-1, *SHAPE))
+
+    classifier = Counting(Custom(narrow, classes=10))
+    result = autoattack(classifier, images, labels, threat, seed=1)
+    assert max(widths) <= 3
+    assert "in pieces" in result.warnings["clean"]
+    assert (result.forwards, result.backwards) == (sum(widths), classifier.backwards)
+    assert result.broken.sum() > 1
+
+
+def test_other_errors_end_the_run(shorter, monkeypatch):
+    def fail(self, x, y):
+        raise RuntimeError("size mismatch")
+
+    monkeypatch.setattr(package.SquareAttack, "perturb", fail)
+    classifier = small_cnn()
+    images, labels = data(classifier, 4)
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        autoattack(classifier, images, labels, Threat("linf", "1/1000"), seed=1)
+
+
+def test_eps_zero_is_clean_accuracy():
+    classifier = Counting(small_cnn())
+    images, labels = data(classifier.classifier)
+    for threat in (Threat("linf", "0"), Threat("l2", "0")):
+        before = classifier.forwards
+        result = autoattack(classifier, images, labels, threat, seed=0)
+        assert result.broken.tolist() == [True] + [False] * 15
+        assert result.forwards == classifier.forwards - before == 16
 
 
 # Going on after a kill
@@ -423,6 +572,10 @@ def test_mistakes_are_told():
     threat = Threat("linf", "0.1")
     for match, more in (
         ("did you mean standard", {"version": "standart"}),
+        ("did you mean fast", {"passes": "fsat"}),
+        (r"shape \(batch, 1, 8, 8\)", {"images": torch.rand(4, 3, 8, 8)}),
+        ("finite pixels", {"images": images * torch.nan}),
+        (r"pixels in \[0, 1\]", {"images": images * 255}),
         ("labels from 0 to 9", {"labels": labels + 10}),
         ("divide by 255", {"images": (images * 255).to(torch.uint8)}),
         ("NaN or infinity", {"classifier": Custom(lambda x: x[:, :10] * torch.nan, classes=10)}),

@@ -145,6 +145,57 @@ def test_found_means_the_label_changed_and_clipped_points_stay_in_the_box(clip):
     torch.testing.assert_close(images + result.perturbation, result.perturbed)
 
 
+@pytest.mark.parametrize("classes", [2, 5])
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_with_clipping_a_linear_network_is_fooled_wherever_the_box_holds_another_class(classes, seed):
+    classifier, images = linear(seed, classes), images_of().round()  # every pixel stands at an end of the box
+    labels = predicted(classifier, images)
+    weight, bias = classifier.head.weight.detach(), classifier.head.bias.detach()
+    # The largest f_k − f_label over the box is at the corner that the signs of the weights point to.
+    gaps = weight.unsqueeze(0) - weight[labels].unsqueeze(1)
+    reach = gaps.clamp_min(0).sum(dim=2) + bias - bias[labels].unsqueeze(1)
+    possible = (reach > 1e-3).any(dim=1)
+    result = deepfool(classifier, images, clip=True)
+    assert result.found[possible].all()
+    # The overshoot beyond the boundary is all that is in the way to be the nearest point of the box across it.
+    for row in torch.nonzero(result.found).flatten()[:5].tolist():
+        nearest = min(
+            shortest_in_box(gaps[row, k], (bias - bias[labels[row]])[k], images[row].flatten())
+            for k in range(classes)
+            if k != labels[row]
+        )
+        assert lengths(result.perturbation)[row] >= nearest - 1e-4
+        if classes == 2:
+            assert lengths(result.perturbation)[row] <= 1.3 * nearest + 1e-3
+
+
+def shortest_in_box(weight, bias, image):
+    """The distance from an image to {w·x + b = 0} within the box: x = clip(image + t·w), t by bisection."""
+
+    def value(t):
+        return (weight @ (image + t * weight).clamp(0, 1) + bias).item()
+
+    low, high = 0.0, 1e4
+    if value(high) < 0:
+        return float("inf")
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if value(middle) < 0 else (low, middle)
+    return ((image + high * weight).clamp(0, 1) - image).norm().item()
+
+
+def test_a_pixel_at_the_end_of_the_box_takes_no_part_in_the_step():
+    classifier = Custom(lambda x: torch.stack((2 * x[:, 1] - 1 - x[:, 0], 1 - x[:, 1]), dim=1))
+    images = torch.zeros(1, *SHAPE)
+    result = deepfool(classifier, images, clip=True)
+    # Class 1 leads by 2 + x₀ − 3x₁; −x₀ is blocked at 0, so x₁ = 2/3 and the overshoot.
+    assert result.found.all()
+    expected = torch.zeros(16)
+    expected[1] = 1.02 * 2 / 3
+    torch.testing.assert_close(result.perturbation.flatten(), expected)
+
+
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_targeted_arrives_in_the_target(seed):

@@ -1,3 +1,4 @@
+import math
 from contextlib import contextmanager
 
 import pytest
@@ -8,6 +9,7 @@ from torch import nn
 
 from bench.core.attacks import ATTACKS, Attack, maximise, pgd
 from bench.core.attacks.pgd import step_length
+from bench.core.attacks.probabilities import NOTE, ProbabilitiesWarning, are_probabilities, logits_of
 from bench.core.attacks.state import evaluating, frozen
 from bench.core.classifier import Classifier
 from bench.core.errors import UserError
@@ -44,6 +46,15 @@ def random_linear(seed, classes=2):
     # Small weights: float32 cross-entropy rounds the gradient of a confident network.
     draw = generator(seed)
     return linear(0.2 * torch.randn(classes, 16, generator=draw), 0.06 * torch.randn(classes, generator=draw))
+
+
+def balanced(seed, images):
+    """A linear network with two classes whose boundary runs through the middle of the images."""
+    classifier = random_linear(seed)
+    with torch.no_grad():
+        logits = classifier(images)
+        classifier.head.bias[0] -= (logits[:, 0] - logits[:, 1]).median()
+    return classifier
 
 
 def small_cnn(seed=0, classes=5):
@@ -92,6 +103,7 @@ def dual_norm(threat, direction):
         ATTACKS["bim"],
         ATTACKS["pgd20"],
         ATTACKS["cw"],
+        ATTACKS["adaptive"],
         Attack("margin", 3, 1.0, "margin", False),
     ],
     ids=lambda attack: attack.name,
@@ -143,19 +155,64 @@ def test_the_loss_of_survivors_rises_by_step_times_dual_norm():
     torch.testing.assert_close(result.loss, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_targeted_attack_succeeds_only_where_the_target_is_predicted():
+@pytest.mark.parametrize("loss", ["ce", "margin", "dlr", "scaled-ce"])
+@pytest.mark.parametrize("threat", [Threat("linf", "0.06"), Threat("l2", "0.2")], ids=str)
+def test_targeted_attack_succeeds_only_where_the_target_is_predicted(threat, loss):
     classifier = random_linear(5, classes=4)
     images = images_of(count=200, low=0.3, high=0.7)
     labels = predicted(classifier, images)
     labels[:10] = (labels[:10] + 1) % 4
     targets = (labels + 2) % 4
-    attack = Attack("targeted", steps=10, loss="margin")
-    result = attack(classifier, images, labels, Threat("linf", "0.06"), generator(), targets=targets)
+    result = Attack("targeted", 10, loss=loss)(
+        classifier, images, labels, threat, generator(), targets=targets
+    )
     attacked = result.broken & (result.restart >= 0)
     assert torch.equal(predicted(classifier, result.adversarial)[attacked], targets[attacked])
     assert 0 < attacked.sum() < len(images) - 10
     assert (result.step[:10] == 0).all(), "wrong without attack counts as broken"
     assert torch.equal(result.adversarial[:10], images[:10])
+
+
+@pytest.mark.parametrize("threat", [Threat("linf", "0.02"), Threat("l2", "0.06")], ids=str)
+def test_targeted_attack_on_two_classes_is_the_untargeted_one(threat):
+    images = images_of(count=100, low=0.35, high=0.65)
+    classifier = balanced(6, images)
+    labels = predicted(classifier, images)
+    worst = decision_function(classifier(images), labels) - threat.radius * dual_norm(
+        threat, (classifier.head.weight[0] - classifier.head.weight[1]).detach()
+    )
+    attack = Attack("margin", 3, 1.0, "margin", False)
+    result = attack(classifier, images, labels, threat, generator(), targets=1 - labels)
+    clear = worst.abs() > 1e-3
+    assert 0 < result.broken.sum() < 100
+    assert torch.equal(result.broken[clear], worst[clear] < 0)
+
+
+def worst_in_ball_and_box(images, toward, radius):
+    """max v·δ over ‖δ‖₂ ≤ ε with x + δ in [0, 1], by its dual: δ(λ) = clip(v/λ), λ by bisection."""
+    low, high, v = -images.flatten(1), 1 - images.flatten(1), toward.flatten(1)
+    most, least = torch.full((len(v), 1), 1e6), torch.full((len(v), 1), 1e-9)
+    for _ in range(100):
+        middle = (most * least).sqrt()
+        long = (v / middle).clamp(low, high).norm(dim=1, keepdim=True) > radius
+        least, most = torch.where(long, middle, least), torch.where(long, most, middle)
+    return (v * (v / most).clamp(low, high)).sum(dim=1)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000), eps=st.integers(10, 250))
+def test_l2_attacks_never_go_beyond_the_worst_case_in_ball_and_box(seed, eps):
+    classifier, threat = random_linear(seed), Threat("l2", f"{eps}/100")
+    images = images_of(seed=seed)
+    labels = predicted(classifier, images)
+    toward = (classifier.head.weight[1 - labels] - classifier.head.weight[labels]).detach()
+    margin = decision_function(classifier(images), labels).detach().double()
+    worst = margin - worst_in_ball_and_box(images.double(), toward.double(), threat.radius)
+    result = Attack("margin", 60, 0.1, "margin")(classifier, images, labels, threat, generator(seed))
+    assert (worst[result.broken] < 1e-4).all()
+    left = ~result.broken
+    found = decision_function(classifier(result.adversarial), labels).detach().double()
+    assert (found[left] > worst[left] - 1e-4).all()
 
 
 @pytest.mark.parametrize(
@@ -228,7 +285,7 @@ def test_what_a_restart_broke_stays_broken_and_later_restarts_attack_the_rest():
     seed=st.integers(0, 1000),
     norm=st.sampled_from(["linf", "l2"]),
     eps=st.sampled_from(["0", "1/255", "8/255", "0.3", "1"]),
-    loss=st.sampled_from(["ce", "margin", "dlr"]),
+    loss=st.sampled_from(["ce", "margin", "dlr", "scaled-ce"]),
     steps=st.integers(1, 5),
     step_size=st.sampled_from(["auto", "paper", 0.7]),
     random_start=st.booleans(),
@@ -316,14 +373,14 @@ def test_a_network_without_a_way_back_to_the_pixels_has_zero_gradients_and_stays
 
 
 def test_zero_gradient_is_not_asked_of_images_that_are_wrong_anyway():
-    classifier = Custom(lambda x: torch.stack((x[:, 0] * 0 + 1, x[:, 0] * 0), dim=1))
+    classifier = Custom(lambda x: torch.stack((x[:, 0] * 0 + 2, x[:, 0] * 0), dim=1))
     result = ATTACKS["fgsm"](classifier, images_of(2), torch.tensor([0, 1]), LINF, generator())
     assert result.zero_gradient.tolist() == [True, False]
 
 
 def test_a_network_that_knows_float32_alone_keeps_the_float32_finding():
     fixed = torch.zeros(16, 2)
-    classifier = Custom(lambda x: x @ fixed + torch.tensor([1.0, 0.0]))
+    classifier = Custom(lambda x: x @ fixed + torch.tensor([2.0, 0.0]))
     result = ATTACKS["fgsm"](classifier, images_of(2), torch.tensor([0, 0]), LINF, generator())
     assert result.zero_gradient.all()
 
@@ -415,6 +472,62 @@ def test_images_and_grad_mode_are_left_alone(work):
         assert not torch.is_grad_enabled()
     assert torch.equal(images, before)
     assert not images.requires_grad
+
+
+class Viewing(nn.Module):
+    """A network that flattens its maps with `view`, which does not run with channels innermost."""
+
+    num_classes, input_shape = 3, (2, 4, 4)
+
+    def __init__(self):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.convolution, self.linear = nn.Conv2d(2, 5, 3, padding=1), nn.Linear(80, 3)
+
+    def forward(self, images):
+        return self.linear(self.convolution(images).relu().view(len(images), -1))
+
+
+class Flattening(Viewing):
+    def forward(self, images):
+        return self.linear(self.convolution(images).relu().flatten(1))
+
+
+def test_weights_keep_their_layout_and_networks_that_need_the_plain_one_get_it():
+    images = torch.rand(30, 2, 4, 4, generator=generator())
+    results = []
+    for network in (Viewing(), Flattening()):
+        labels = predicted(network, images)
+        before = [(weight.data_ptr(), weight.stride()) for weight in network.parameters()]
+        counted = Counting(network)
+        results.append(ATTACKS["pgd20"](counted, images, labels, Threat("linf", "0.1"), generator()))
+        assert [(weight.data_ptr(), weight.stride()) for weight in network.parameters()] == before
+        assert results[-1].forwards == counted.forwards
+        assert 0 < results[-1].broken.sum() < 30
+    torch.testing.assert_close(results[0].adversarial, results[1].adversarial, atol=1e-4, rtol=0)
+
+
+def test_what_a_network_draws_depends_on_the_generator_alone():
+    classifier = Custom(lambda x: x[:, :2] + 0.1 * torch.randn(len(x), 2))
+    labels = torch.zeros(40, dtype=torch.int64)
+    found = []
+    for seed, state in ((1, 5), (1, 6), (2, 5)):
+        torch.manual_seed(state)
+        found.append(ATTACKS["bim"](classifier, images_of(), labels, LINF, generator(seed)).step.tolist())
+    assert found[0] == found[1]
+    assert found[0] != found[2]
+
+
+def test_a_network_that_draws_has_its_clean_accuracy_at_eps_zero():
+    classifier = Counting(Custom(lambda x: x[:, :2] + 0.3 * torch.randn(len(x), 2)))
+    labels = torch.zeros(40, dtype=torch.int64)
+    result = ATTACKS["cw100x5"](classifier, images_of(), labels, Threat("linf", "0"), generator(3))
+    torch.manual_seed(generator(3).initial_seed())
+    clean = classifier.classifier(images_of()).argmax(dim=1) != labels
+    assert torch.equal(result.broken, clean)
+    assert 0 < clean.sum() < 40
+    assert (result.forwards, result.backwards) == (40, 0)
 
 
 def test_modes_come_back_when_the_network_fails():
@@ -548,6 +661,45 @@ def test_out_of_memory_halves_the_batch_and_goes_on():
     assert halved.forwards == narrow.forwards
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory"
+        ),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        MemoryError(),
+    ],
+    ids=["cpu", "cublas", "python"],
+)
+def test_every_way_of_running_out_of_memory_halves_the_batch(error):
+    widths = []
+
+    def formula(x):
+        if len(x) > 6:
+            raise error
+        widths.append(len(x))
+        return x[:, :2] * torch.tensor([1.0, 0.5])
+
+    result = ATTACKS["bim"](
+        Custom(formula), images_of(40), torch.zeros(40, dtype=torch.int64), LINF, generator(), batch_size=39
+    )
+    assert max(widths) == 4, "39 → 19 → 9 → 4"
+    assert result.forwards == sum(widths)
+
+
+def test_other_errors_are_not_taken_for_want_of_memory():
+    sizes = []
+
+    def formula(x):
+        sizes.append(len(x))
+        raise RuntimeError("size mismatch")
+
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        ATTACKS["fgsm"](Custom(formula), images_of(), torch.zeros(40, dtype=torch.int64), LINF, generator())
+    assert sizes == [40]
+
+
 def test_out_of_memory_with_one_image_is_told():
     classifier = Counting(small_cnn(), most=0)
     with pytest.raises(torch.OutOfMemoryError):
@@ -577,6 +729,76 @@ def test_the_bar_comes_to_its_end(eps):
     attack(classifier, images, labels, Threat("linf", eps), generator(), batch_size=7, progress=bar)
     assert bar.done == pytest.approx(bar.total)
     assert "robust 100.0%" in bar.notes
+
+
+# Losses that see where cross-entropy does not
+
+
+@pytest.mark.parametrize("scale", [1e6, 1e-6])
+def test_adaptive_breaks_what_cross_entropy_cannot_see(scale):
+    images, threat = images_of(count=100, low=0.35, high=0.65), Threat("linf", "0.02")
+    classifier = balanced(2, images)
+    labels = predicted(classifier, images)
+    margin = decision_function(classifier(images), labels).detach()
+    weight = (classifier.head.weight[0] - classifier.head.weight[1]).detach()
+    worst = margin - threat.radius * dual_norm(threat, weight)
+    clear = worst.abs() > 1e-3
+    assert 5 < (worst < 0).sum() < 95
+    with torch.no_grad():
+        classifier.head.weight.mul_(scale)
+        classifier.head.bias.mul_(scale)
+    for attack in (ATTACKS["adaptive"], Attack("alone", 50, loss="scaled-ce")):
+        result = attack(classifier, images, labels, threat, generator())
+        assert torch.equal(result.broken[clear], worst[clear] < 0)
+        assert not result.zero_gradient_float32.any()
+    if scale > 1:
+        blind = ATTACKS["pgd20"](classifier, images, labels, threat, generator())
+        assert blind.broken.sum() < (worst < 0).sum() / 2
+        assert blind.zero_gradient_float32.any()
+
+
+def test_restarts_take_the_losses_in_turn():
+    seen = []
+    classifier = linear(torch.zeros(2, 16), torch.tensor([3.0, 1.0]))
+    attack = Attack("both", 2, loss="margin+scaled-ce", restarts=3)
+    images, labels = images_of(4), torch.zeros(4, dtype=torch.int64)
+    for restarts in (2, 3):
+        one = Attack("both", 2, loss="margin+scaled-ce", restarts=restarts)
+        seen.append(one(classifier, images, labels, LINF, generator()).loss.tolist())
+    last_scaled, last_margin = seen
+    assert last_margin == [-2.0, -2.0, -2.0]
+    assert last_scaled == pytest.approx([math.log1p(math.exp(-1))] * 3)
+    assert attack.settings()["loss"] == "margin+scaled-ce"
+
+
+# Networks that end in a softmax
+
+
+def test_probabilities_are_attacked_through_their_logarithm_and_told():
+    network, images = small_cnn(4).eval(), images_of()
+    labels = predicted(network, images)
+    softmax = Custom(lambda x: network(x.view(-1, *SHAPE)).softmax(dim=1), classes=5)
+    threat = Threat("linf", "0.03")
+    expected = ATTACKS["pgd20"](network, images, labels, threat, generator())
+    assert expected.notes == []
+    with pytest.warns(ProbabilitiesWarning, match="pass the network without its softmax"):
+        result = ATTACKS["pgd20"](softmax, images, labels, threat, generator())
+    assert result.notes == [NOTE]
+    assert torch.equal(result.step, expected.step)
+    torch.testing.assert_close(result.adversarial, expected.adversarial, atol=1e-5, rtol=0)
+    assert (result.forwards, result.backwards) == (expected.forwards, expected.backwards)
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 10_000), rows=st.integers(1, 50), classes=st.integers(2, 1000))
+def test_probabilities_are_told_from_logits(seed, rows, classes):
+    logits = 5 * torch.randn(rows, classes, generator=generator(seed))
+    assert are_probabilities(logits.softmax(dim=1))
+    assert not are_probabilities(logits)
+    assert not are_probabilities(logits.abs() + 1)
+    assert not are_probabilities(logits.log_softmax(dim=1))
+    assert torch.equal(logits_of(logits.softmax(dim=1)).argmax(dim=1), logits.softmax(dim=1).argmax(dim=1))
+    torch.testing.assert_close(logits_of(logits.softmax(dim=1)).softmax(dim=1), logits.softmax(dim=1))
 
 
 # Mistakes
@@ -625,6 +847,8 @@ def test_senseless_settings_are_refused():
         ({"steps": 0}, "at least 1 step"),
         ({"steps": 1, "restarts": 0}, "1 restart"),
         ({"steps": 1, "loss": "marign"}, "did you mean margin"),
+        ({"steps": 1, "loss": "margin+c"}, "unknown loss"),
+        ({"steps": 1, "loss": "margin+ce"}, "need a restart each, got 1"),
         ({"steps": 1, "step_size": "fast"}, "auto, paper or above 0"),
         ({"steps": 1, "step_size": -0.1}, "auto, paper or above 0"),
         ({"steps": 1, "step_size": float("nan")}, "auto, paper or above 0"),
@@ -646,6 +870,7 @@ def test_the_named_attacks_are_those_of_the_papers():
         "pgd100": (100, "ce", True, 1),
         "cw": (10, "margin", True, 1),
         "cw100x5": (100, "margin", True, 5),
+        "adaptive": (50, "margin+scaled-ce", True, 4),
     }
     assert ATTACKS["cw"].settings() == {
         "steps": 10, "step_size": "auto", "loss": "margin", "random_start": True, "restarts": 1,

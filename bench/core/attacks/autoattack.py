@@ -4,27 +4,33 @@ The package's own attacks are driven stage by stage and batch by batch, in the o
 `run_standard_evaluation`: the adversarial images are bit for bit those it finds with equal seed and batch size.
 Around them stands what the package lacks: a network left as it was found, a check of box and ball before a
 success counts, a word where there are too few classes for a stage, counted passes, and a state to go on from.
+Two faster ways through the network can be chosen instead of its own arithmetic.
 
 Source: Croce & Hein 2020, Reliable evaluation of adversarial robustness.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
+from bench.core.attacks import probabilities
 from bench.core.attacks.resume import Standing, fingerprint_of
 from bench.core.attacks.state import (
+    channels_last,
     check_finite,
     check_inputs,
     check_logits,
     evaluating,
     frozen,
+    images_per_pass,
+    out_of_memory,
     random_state_kept,
 )
 from bench.core.classifier import AnyClassifier
@@ -33,9 +39,15 @@ from bench.core.progress import Progress, Task
 from bench.core.record import Value
 from bench.core.threat import Threat
 
-#: Forward passes an image costs at most in each stage, for each target where there are several; bars go by them.
-PASSES = {"apgd-ce": 103, "apgd-dlr": 103, "apgd-t": 102, "fab": 204, "fab-t": 204, "square": 5002}
 VERSIONS = ("standard", "plus", "rand")
+
+#: How passes are computed: "exact" as the package does; "fast" in float32 with another order of summation;
+#: "bfloat16" attacks in bfloat16, counts in float32, and attacks survivors again in float32.
+Passes = Literal["exact", "fast", "bfloat16"]
+
+#: The stages that attack survivors of bfloat16 again: they follow the gradient, which rounding leads astray.
+AGAIN = ("apgd-ce", "apgd-dlr", "apgd-t")
+AGAIN_SUFFIX = " in float32"
 
 
 @dataclass
@@ -46,8 +58,9 @@ class AutoAttackResult:
         adversarial: [B, C, H, W]; the image itself where nothing broke it.
         broken: bool [B]; misclassified within the threat by any stage, or without attack.
         stage: [B]; what broke each image: "clean" (misclassified without attack), an attack, "" for survivors.
+        unconfirmed: bool [B]; misclassified in bfloat16 by some stage, in float32 by none.
         skipped: attack → why it could not run here.
-        warnings: stage → the first thing the package warned of in it.
+        warnings: stage → the first thing that was warned of in it; "output" → what is odd about the network's.
         settings: the package and its version, AutoAttack's version, seed, batch size, number of targets.
         forwards, backwards: passes through the network, in images.
     """
@@ -55,6 +68,7 @@ class AutoAttackResult:
     adversarial: Tensor
     broken: Tensor
     stage: list[str]
+    unconfirmed: Tensor
     skipped: dict[str, str]
     warnings: dict[str, str]
     settings: dict[str, Value]
@@ -85,6 +99,7 @@ def autoattack(
     seed: int,
     version: str = "standard",
     batch_size: int = 250,
+    passes: Passes = "exact",
     progress: Progress | None = None,
     state_path: Path | None = None,
 ) -> AutoAttackResult:
@@ -97,62 +112,87 @@ def autoattack(
         threat: norm and ε; every success is checked against it before it counts.
         seed: given to every stage anew for every batch, as the package does.
         version: "standard", "plus", or "rand" for networks that draw random numbers.
-        batch_size: images per pass; the random draws, and so the result, depend on it.
+        batch_size: images attacked together; the random draws, and so the result, depend on it. Where memory runs
+            out the batch is attacked in halves or passes are taken in pieces, and `warnings` says so.
+        passes: "exact" gives the package's images bit for bit. "fast" stays in float32 but adds up in another order
+            (channels innermost, as many images at once as a CPU's caches hold). "bfloat16" attacks in bfloat16,
+            counts a success in float32 alone, and has the gradient stages attack survivors again in float32.
         progress: where the bars go, one for each stage.
         state_path: written after every batch. A run that finds there the state of an equal one (images, labels,
             network, settings) goes on from it; any other file is overwritten.
 
     Raises:
-        UserError: for unusable images or labels, an unknown version, or a network that gives no finite logits
-            [B, K].
+        UserError: for unusable images or labels, an unknown version or kind of passes, or a network that gives no
+            finite logits [B, K].
+
+    Warns:
+        ProbabilitiesWarning: for a network that gives probabilities; their logarithm is attacked.
     """
     check_inputs(classifier, images, labels)
     if version not in VERSIONS:
         raise unknown_name("AutoAttack version", version, VERSIONS)
+    if passes not in get_args(Passes):
+        raise unknown_name("kind of passes", passes, get_args(Passes))
     progress = progress or Progress()
-    network, log = _Counted(classifier), _FirstWarnings("autoattack")
+    log = _FirstWarnings("autoattack")
     settings: dict[str, Value] = {
         "package": f"pyautoattack {installed_version('pyautoattack')}",
         "version": version,
         "seed": seed,
         "batch_size": batch_size,
         "targets": min(9, classifier.num_classes - 1),
+        **({} if passes == "exact" else {"passes": passes}),
     }
-    with evaluating(classifier), frozen(classifier), random_state_kept(), torch.no_grad():
+    # Before anything is laid out anew.
+    fingerprint = fingerprint_of(classifier, images, labels, threat, settings) if state_path else ""
+    with (
+        evaluating(classifier),
+        frozen(classifier),
+        nullcontext(None) if passes == "exact" else channels_last(classifier) as plain_layout,
+        random_state_kept(seed),
+        torch.no_grad(),
+    ):
+        network = _Counted(classifier, log, plain_layout)
+        if passes != "exact":
+            network.at_once = images_per_pass(images, batch_size)
         suite = _suite(network, classifier, threat, images.device, seed, version, log)
-        stages = ("clean", *suite.attacks_to_run)
+        stages = _stages(suite.attacks_to_run, threat, passes)
         skipped = _cannot_run(stages, classifier, threat)
-        fingerprint = fingerprint_of(classifier, images, labels, threat, settings) if state_path else ""
         state = Standing.load(state_path, fingerprint, images) if state_path else None
         if state is None:
-            state = Standing(images.clone(), torch.full_like(labels, -1))
+            state = Standing.at_the_start(images, labels)
             for rows in torch.arange(len(images), device=images.device).split(batch_size):
                 logits = network(images[rows])
                 check_finite(logits)
-                _warn_of_probabilities(logits, log)
                 state.stage[rows[_predicted(logits) != labels[rows]]] = 0
         else:
             network.forwards, network.backwards, log.first = state.forwards, state.backwards, state.warnings
+            network.probabilities = "output" in log.first
 
-        for number, attack in enumerate(stages):
-            if number < max(1, state.number) or attack in skipped:
+        for number, stage in enumerate(stages):
+            if number < max(1, state.number) or stage in skipped:
                 continue
             if number > state.number:
                 state.number, state.batches = number, 0
-            log.stage = attack
+            log.stage, attack = stage, stage.removesuffix(AGAIN_SUFFIX)
+            low = passes == "bfloat16" and stage == attack
             alive = ((state.stage < 0) | (state.stage == number)).nonzero().squeeze(1)
             if len(alive) == 0:
                 break
-            passes = _passes(attack, classifier.num_classes)
-            with progress.task(f"autoattack {attack}", len(alive) * passes) as task:
+            looks = _looks(suite, attack)
+            with progress.task(f"autoattack {stage}", len(alive) * looks) as task:
                 for batch, rows in enumerate(alive.split(batch_size)):
-                    network.bar = bar = _BatchBar(task, len(rows) * passes)
+                    network.bar = bar = _BatchBar(task, len(rows) * looks)
                     if batch >= state.batches:
-                        found = _perturb(suite, attack, images[rows], labels[rows])
+                        with network.in_bfloat16(low):
+                            found = _perturb(suite, attack, images[rows], labels[rows], log)
+                            claimed = _predicted(network(found)) != labels[rows] if low else None
                         allowed = threat.allows(found, images[rows])
                         logits = network(found)
                         check_finite(logits[allowed])
                         hits = allowed & (_predicted(logits) != labels[rows])
+                        if claimed is not None:
+                            state.unconfirmed[rows[claimed & allowed & ~hits]] = True
                         state.adversarial[rows[hits]] = found[hits]
                         state.stage[rows[hits]] = number
                         state.batches = batch + 1
@@ -163,16 +203,27 @@ def autoattack(
                     robust = (state.stage < 0).float().mean().item()
                     bar.finish(f"robust {robust:.1%}")
                 network.bar = None
+    if "output" in log.first:
+        probabilities.warn()
     return AutoAttackResult(
         adversarial=state.adversarial,
         broken=state.stage >= 0,
         stage=["" if number < 0 else stages[number] for number in state.stage.tolist()],
+        unconfirmed=state.unconfirmed & (state.stage < 0),
         skipped=skipped,
         warnings=log.first,
         settings=settings,
         forwards=network.forwards,
         backwards=network.backwards,
     )
+
+
+def _stages(attacks: Sequence[str], threat: Threat, passes: Passes) -> tuple[str, ...]:
+    """What runs, in order; with ε = 0 there is nothing but the images."""
+    if threat.radius == 0:
+        return ("clean",)
+    again = [attack + AGAIN_SUFFIX for attack in attacks if attack in AGAIN] if passes == "bfloat16" else []
+    return ("clean", *attacks, *again)
 
 
 def _suite(
@@ -195,8 +246,8 @@ def _suite(
     return suite
 
 
-def _perturb(suite: Any, attack: str, images: Tensor, labels: Tensor) -> Tensor:
-    """One batch through one stage, set up as the package's own evaluation does it."""
+def _perturb(suite: Any, attack: str, images: Tensor, labels: Tensor, log: logging.Logger) -> Tensor:
+    """One batch through one stage, set up as the package's own evaluation does it; in halves if memory runs out."""
     if attack.startswith("fab"):
         stage = suite.fab
         stage.targeted = attack == "fab-t"
@@ -208,7 +259,14 @@ def _perturb(suite: Any, attack: str, images: Tensor, labels: Tensor) -> Tensor:
     else:
         stage = suite.apgd
         stage.loss = attack.removeprefix("apgd-")
-    return stage.perturb(images, labels)
+    try:
+        return stage.perturb(images, labels)
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error) or len(images) == 1:
+            raise
+    log.warning(f"memory ran out for {len(images)} images, they were attacked in halves")
+    halves = zip(images.chunk(2), labels.chunk(2), strict=True)
+    return torch.cat([_perturb(suite, attack, *half, log) for half in halves])
 
 
 def _cannot_run(stages: Sequence[str], classifier: AnyClassifier, threat: Threat) -> dict[str, str]:
@@ -221,32 +279,50 @@ def _cannot_run(stages: Sequence[str], classifier: AnyClassifier, threat: Threat
         reasons["apgd-t"] = f"the targeted DLR loss needs 4 classes, there are {classes}"
     if threat.norm == "l2" and side < 5:
         reasons["square"] = f"its l2 form needs images of 5x5 pixels or more, the side is {side}"
-    return {stage: reasons[stage] for stage in stages if stage in reasons}
+    attacks = {stage: stage.removesuffix(AGAIN_SUFFIX) for stage in stages}
+    return {stage: reasons[attack] for stage, attack in attacks.items() if attack in reasons}
+
+
+def _looks(suite: Any, attack: str) -> int:
+    """How many forward passes an image takes at most in a stage; bars go by them."""
+    if attack == "square":
+        return suite.square.n_queries + 2
+    if attack.startswith("fab"):
+        runs = suite.fab.n_target_classes if attack == "fab-t" else suite.fab.n_restarts
+        return runs * (2 * suite.fab.n_iter + 4)
+    apgd = suite.apgd_targeted if attack == "apgd-t" else suite.apgd
+    runs = apgd.n_target_classes * apgd.n_restarts if attack == "apgd-t" else apgd.n_restarts
+    return runs * ((apgd.n_iter + 1) * apgd.eot_iter + 1) + 2
 
 
 def _predicted(logits: Tensor) -> Tensor:
     return logits.max(dim=1).indices  # as the package takes it, ties included
 
 
-def _warn_of_probabilities(logits: Tensor, log: logging.Logger) -> None:
-    from pyautoattack.checks import check_range_output
-
-    check_range_output(lambda images: logits, None, logger=log)
-
-
 class _Counted:
     """The network as the package calls it, with every pass counted in images."""
 
-    def __init__(self, classifier: AnyClassifier) -> None:
-        self.classifier = classifier
+    def __init__(
+        self, classifier: AnyClassifier, log: "_FirstWarnings", plain_layout: Callable[[], None] | None
+    ) -> None:
+        self.classifier, self.log, self.plain_layout = classifier, log, plain_layout
         self.forwards = self.backwards = 0
         self.bar: _BatchBar | None = None
+        self.at_once: int | None = None
+        self.low = False
+        self.probabilities: bool | None = None
 
     def __call__(self, images: Tensor) -> Tensor:
-        logits = check_logits(self.classifier(images), len(images), self.classifier.num_classes)
+        logits = check_logits(self._forward(images), len(images), self.classifier.num_classes)
         self.forwards += len(images)
         if self.bar is not None:
             self.bar.advance(len(images))
+        if self.probabilities is None:
+            self.probabilities = probabilities.are_probabilities(logits)
+            if self.probabilities:
+                self.log.first["output"] = probabilities.NOTE
+        if self.probabilities:
+            logits = probabilities.logits_of(logits)
         if images.requires_grad and not logits.requires_grad:
             # No path back to the pixels: a gradient of zero lets the stages run, and Square can still break it.
             logits = logits + 0 * images.flatten(1).sum(dim=1, keepdim=True)
@@ -254,12 +330,45 @@ class _Counted:
             logits.register_hook(self._count)
         return logits
 
+    @contextmanager
+    def in_bfloat16(self, low: bool) -> Iterator[None]:
+        """Compute in bfloat16 where autocast allows it, if `low`; logits come back in float32."""
+        self.low = low
+        try:
+            yield
+        finally:
+            self.low = False
+
+    def _forward(self, images: Tensor) -> Tensor:
+        try:
+            with torch.autocast(images.device.type, torch.bfloat16, enabled=self.low):
+                if self.at_once is None or len(images) <= self.at_once:
+                    logits = self.classifier(images)
+                else:
+                    logits = torch.cat([self.classifier(some) for some in images.split(self.at_once)])
+        except (RuntimeError, MemoryError) as error:
+            self._recover(error, len(images))
+            return self._forward(images)
+        return logits.float() if self.low else logits
+
+    def _recover(self, error: Exception, size: int) -> None:
+        """Make the same pass possible: in pieces, or in the plain layout.
+
+        Raises:
+            Exception: the error itself, where neither would help. In pieces a pass needs as much memory for its
+                gradient as at once, so a stage that takes one is given fewer images instead.
+        """
+        if out_of_memory(error) and not torch.is_grad_enabled() and min(size, self.at_once or size) > 1:
+            self.at_once = min(size, self.at_once or size) // 2
+            self.log.warning(f"memory ran out for {size} images, their passes were taken in pieces")
+        elif self.plain_layout is not None and "view size is not compatible" in str(error):
+            self.plain_layout()
+            self.plain_layout = None
+        else:
+            raise error
+
     def _count(self, gradient: Tensor) -> None:
         self.backwards += len(gradient)
-
-
-def _passes(attack: str, classes: int) -> int:
-    return PASSES[attack] * (min(9, classes - 1) if attack.endswith("-t") else 1)
 
 
 class _BatchBar:

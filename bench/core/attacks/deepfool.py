@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench.core.attacks.network import input_gradient, is_zero
+from bench.core.attacks.gradients import input_gradients
+from bench.core.attacks.network import is_zero
 from bench.core.attacks.state import check_finite, check_inputs, check_logits, evaluating, random_state_kept
 from bench.core.classifier import AnyClassifier
 from bench.core.errors import UserError
@@ -17,6 +18,8 @@ from bench.core.errors import UserError
 #: A targeted step goes this much further (ℓ2, as in the authors' code): between two other regions the steps would
 #: shrink towards the corner of the target's and never enter it.
 CORNER = 1e-4
+#: A pixel this near to 0 or 1 stands there: rounding may leave it a little inside.
+EDGE = 1e-6
 
 
 @dataclass
@@ -57,7 +60,9 @@ def deepfool(
     r_i = |f'_l| / ‖w'_l‖² · w'_l, where f'_k and w'_k are the difference between the logits of class k and of
     the clean class at x + (1 + η) Σ_{j<i} r_j, and its gradient; l minimises |f'_k| / ‖w'_k‖ over k. With
     `targets`, l is the target, the class now predicted takes the place of the clean one, and every step is
-    longer by 1e-4.
+    longer by 1e-4. With `clip`, a step leaves out the pixels that stand at the end of [0, 1] it points across,
+    so that its length is that of the way along the others: f' would not reach zero otherwise. That is ours; the
+    paper does not clip.
 
     Args:
         classifier: attacked in eval mode, and left exactly as it was found.
@@ -107,11 +112,15 @@ def deepfool(
                 if iteration == max_iter or not bool(goes_on.any()):
                     break
                 own = clean_labels[active] if targets is None else predicted
-                step = linear_step(logits, points, own, rivals[active], 0.0 if targets is None else CORNER)
+                beyond = 0.0 if targets is None else CORNER
+                step = linear_step(logits, points, own, rivals[active], beyond, boxed=clip)
                 backwards += len(points) * rivals.shape[1]
                 goes_on &= ~is_zero(step)
                 active = active[goes_on]
                 total[active] += step[goes_on]
+                if clip:
+                    # What the box cuts off is forgotten, or a pixel could come back only after as long a way.
+                    total[active] = (place(active) - images[active]) / (1 + overshoot)
                 if len(active) == 0:
                     break
     perturbed = place(torch.arange(size, device=images.device))
@@ -124,10 +133,12 @@ def runners_up(logits: Tensor, predicted: Tensor, count: int) -> Tensor:
     return logits.detach().scatter(1, predicted.unsqueeze(1), -torch.inf).topk(count, dim=1).indices
 
 
-def linear_step(logits: Tensor, points: Tensor, own: Tensor, rivals: Tensor, beyond: float) -> Tensor:
+def linear_step(
+    logits: Tensor, points: Tensor, own: Tensor, rivals: Tensor, beyond: float, *, boxed: bool = False
+) -> Tensor:
     """|f'_l| / ‖w'_l‖² · w'_l for the nearest rival l [B, C, H, W]; zero where the network is flat.
 
-    The gradients are taken class by class, which every network allows, on the graph of one forward pass.
+    All gradients come from the graph of one forward pass; see `input_gradients`.
 
     Args:
         logits: [B, K], with the graph that leads to `points`.
@@ -135,16 +146,19 @@ def linear_step(logits: Tensor, points: Tensor, own: Tensor, rivals: Tensor, bey
         own: int64 [B], the class to leave.
         rivals: int64 [B, R], the classes to look at.
         beyond: how much longer than the way to the boundary, in units of pixels (ℓ2).
+        boxed: leave those pixels out of w' that stand at 0 or 1 and would go further.
     """
+    differences = logits.gather(1, rivals) - logits.gather(1, own.unsqueeze(1))
+    distances = differences.detach().abs()
     nearest = torch.full_like(logits[:, 0], torch.finfo(points.dtype).max, dtype=torch.float64)
     step = torch.zeros_like(points)
-    for rival in rivals.unbind(dim=1):
-        pair = logits.gather(1, torch.stack((rival, own), dim=1))
-        difference = pair[:, 0] - pair[:, 1]
-        gradient = input_gradient(difference, points, keep_graph=True)
+    low, high = points.detach() <= EDGE, points.detach() >= 1 - EDGE
+    for column, gradient in enumerate(input_gradients(differences, points, keep_graph=True)):
+        if boxed:
+            gradient = gradient.masked_fill((low & (gradient < 0)) | (high & (gradient > 0)), 0.0)
         # In float64: squares of small gradients underflow in float32.
         length = torch.linalg.vector_norm(gradient.flatten(1), dim=1, dtype=torch.float64)
-        distance = difference.detach().abs() / length
+        distance = distances[:, column] / length
         nearer = distance < nearest  # false for a flat rival, whose distance is infinite or NaN
         nearest = torch.where(nearer, distance, nearest)
         unit = gradient / length.to(gradient).view(-1, 1, 1, 1)

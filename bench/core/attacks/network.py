@@ -8,12 +8,11 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from bench.core.attacks.state import check_finite, check_logits
+from bench.core.attacks.losses import Objective
+from bench.core.attacks.probabilities import are_probabilities, logits_of
+from bench.core.attacks.state import check_finite, check_logits, out_of_memory
 from bench.core.classifier import AnyClassifier
 from bench.core.progress import Task
-
-#: What an attack raises: logits [B, K] and classes [B] to [B].
-Objective = Callable[[Tensor, Tensor], Tensor]
 
 
 def input_gradient(losses: Tensor, points: Tensor, *, keep_graph: bool = False) -> Tensor:
@@ -53,6 +52,8 @@ class Network:
         targeted: success is the given class, not any other one.
         batch_size: images per pass; halved when memory runs out.
         task, note: the bar to move on, by one for each look at all points, and the text behind it.
+        plain_layout: what to call when the network does not run on maps with channels innermost.
+        probabilities: the network ends in a softmax, and its logarithm is taken; None before the first pass.
         forwards, backwards: passes so far, in images.
     """
 
@@ -63,6 +64,8 @@ class Network:
     batch_size: int
     task: Task | None
     note: str = ""
+    plain_layout: Callable[[], None] | None = None
+    probabilities: bool | None = None
     forwards: int = 0
     backwards: int = 0
 
@@ -82,10 +85,8 @@ class Network:
             rows = slice(done, done + self.batch_size)
             try:
                 parts.append(self._look(points[rows], aims[rows], gradient))
-            except torch.OutOfMemoryError:
-                if self.batch_size == 1:
-                    raise
-                self.batch_size = max(1, min(self.batch_size, len(points)) // 2)
+            except (RuntimeError, MemoryError) as error:
+                self._recover(error, len(points) - done)
                 continue
             done = rows.stop
             if self.task is not None:
@@ -94,10 +95,28 @@ class Network:
         check_finite(sight.losses)
         return sight
 
+    def _recover(self, error: Exception, left: int) -> None:
+        """Make the same pass possible: with half the images, or in the plain layout.
+
+        Raises:
+            Exception: the error itself, where neither would help.
+        """
+        if out_of_memory(error) and min(self.batch_size, left) > 1:
+            self.batch_size = min(self.batch_size, left) // 2
+        elif self.plain_layout is not None and "view size is not compatible" in str(error):
+            self.plain_layout()
+            self.plain_layout = None
+        else:
+            raise error
+
     def _look(self, points: Tensor, aims: Tensor, gradient: bool) -> tuple[Tensor, Tensor, Tensor]:
         with torch.set_grad_enabled(gradient):
             points = points.detach().requires_grad_(gradient)
             logits = check_logits(self.forward(points), len(points), self.num_classes)
+            if self.probabilities is None:
+                self.probabilities = are_probabilities(logits)
+            if self.probabilities:
+                logits = logits_of(logits)
             losses = self.objective(logits, aims)
         self.forwards += len(points)
         predicted = logits.argmax(dim=1)

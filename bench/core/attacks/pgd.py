@@ -6,30 +6,30 @@ gradient comes from that same pass, so an unbroken image costs one forward and o
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from bench.core.attacks.network import Network, Objective, input_gradient, is_zero
-from bench.core.attacks.state import check_inputs, evaluating, random_state_kept
+from bench.core.attacks import probabilities
+from bench.core.attacks.losses import LOSSES, Objective, losses_of
+from bench.core.attacks.network import Network, input_gradient, is_zero
+from bench.core.attacks.state import (
+    channels_last,
+    check_inputs,
+    evaluating,
+    frozen,
+    images_per_pass,
+    random_state_kept,
+)
 from bench.core.classifier import AnyClassifier
-from bench.core.errors import UserError, unknown_name
-from bench.core.margins import cross_entropy, decision_function, dlr_loss
+from bench.core.errors import UserError
 from bench.core.progress import Progress
 from bench.core.record import Value
 from bench.core.threat import Threat
 
-Loss = Literal["ce", "margin", "dlr"]
 StepSize = Literal["auto", "paper"] | float
-
-#: What an untargeted attack raises: logits [B, K] and labels [B] to [B].
-LOSSES: Mapping[str, Objective] = {
-    "ce": cross_entropy,
-    "margin": lambda logits, labels: -decision_function(logits, labels),
-    "dlr": dlr_loss,
-}
 
 
 def step_length(step_size: StepSize, steps: int, threat: Threat) -> float:
@@ -67,7 +67,7 @@ def maximise(
     *,
     steps: int,
     step_size: StepSize = "auto",
-    loss: Loss = "ce",
+    loss: str = "ce",
     random_start: bool = True,
     mode: Literal["eval", "train"] = "eval",
 ) -> Tensor:
@@ -81,7 +81,8 @@ def maximise(
         images, labels: one training batch, float32 [B, C, H, W] in [0, 1] and int64 [B].
         threat: the ball.
         generator: source of the random start.
-        steps, step_size, loss, random_start: as in `Attack`.
+        steps, step_size, random_start: as in `Attack`.
+        loss: a name of `LOSSES`.
         mode: "eval" attacks in eval mode; "train" leaves every module's mode as it is, so that batch norm
             also moves its running statistics.
 
@@ -115,6 +116,7 @@ class AttackResult:
         zero_gradient_float32: bool [B]; the same in float32 alone, where a saturated softmax underflows.
         loss: [steps + 1] on the CPU; the raised loss by iteration, mean over the survivors of the last restart;
             empty when nothing survived.
+        notes: what to know about the result, in words.
         forwards, backwards: passes through the network, in images.
     """
 
@@ -124,6 +126,7 @@ class AttackResult:
     zero_gradient: Tensor
     zero_gradient_float32: Tensor
     loss: Tensor
+    notes: list[str] = field(default_factory=list)
     forwards: int = 0
     backwards: int = 0
 
@@ -137,11 +140,15 @@ class AttackResult:
 class Attack:
     """An iterative gradient attack.
 
+    Images do not influence each other: batch size and memory layout change nothing but rounding, unless the network
+    draws random numbers. Those then come from a global state seeded for the attack, so that the same call gives the
+    same result, and another batch size another one.
+
     Args:
         name: what tables call it.
         steps: gradient steps, at least 1.
         step_size: see `step_length`.
-        loss: "ce", "margin" (C&W) or "dlr".
+        loss: "ce", "margin" (C&W), "dlr" or "scaled-ce"; or several joined by "+", which the restarts take in turn.
         random_start: start from a uniform point of the ball instead of the image.
         restarts: independent runs; an image that one of them breaks is not attacked again.
 
@@ -152,7 +159,7 @@ class Attack:
     name: str
     steps: int
     step_size: StepSize = "auto"
-    loss: Loss = "ce"
+    loss: str = "ce"
     random_start: bool = True
     restarts: int = 1
 
@@ -161,8 +168,8 @@ class Attack:
             raise UserError(
                 f"{self.name} needs at least 1 step and 1 restart, got {self.steps} and {self.restarts}"
             )
-        if self.loss not in LOSSES:
-            raise unknown_name("loss", self.loss, LOSSES)
+        if len(losses_of(self.loss)) > self.restarts:
+            raise UserError(f"{self.name}: losses {self.loss} need a restart each, got {self.restarts}")
         number = isinstance(self.step_size, int | float) and 0 < self.step_size < torch.inf
         if not number and self.step_size not in ("auto", "paper"):
             raise UserError(f"{self.name}: step size must be auto, paper or above 0, got {self.step_size!r}")
@@ -202,9 +209,13 @@ class Attack:
         Raises:
             UserError: for unusable images, labels or targets, a network that gives no finite logits [B, K],
                 or the DLR loss with fewer than 3 classes.
+
+        Warns:
+            ProbabilitiesWarning: for a network that gives probabilities; their logarithm is attacked.
         """
         check_inputs(classifier, images, labels, targets)
-        if self.loss == "dlr" and classifier.num_classes < 3:
+        losses = losses_of(self.loss)
+        if "dlr" in losses and classifier.num_classes < 3:
             raise UserError("the DLR loss needs at least 3 classes; use margin")
         images = images.detach()
         broken_by = torch.full_like(labels, -1)
@@ -218,27 +229,36 @@ class Attack:
             loss=torch.empty(0),
         )
         alive = torch.arange(len(images), device=images.device)
-        goals, objective = labels, LOSSES[self.loss]
-        if targets is not None:
-            goals, objective = targets, lambda logits, classes: -LOSSES[self.loss](logits, classes)
+        goals = labels if targets is None else targets
         length = step_length(self.step_size, self.steps, threat)
+        # With ε = 0 there is nothing but the images; a network that draws would fool itself by looking again.
+        restarts = self.restarts if threat.radius > 0 else 0
         # An untargeted attack that starts at the images sees them clean in the first look of the loop.
-        clean_look = self.random_start or targets is not None
-        total = clean_look + self.restarts * (self.steps + 1)
+        clean_look = self.random_start or targets is not None or restarts == 0
+        total = clean_look + restarts * (self.steps + 1)
         with (
             evaluating(classifier),
-            random_state_kept(),
+            frozen(classifier),
+            channels_last(classifier) as plain_layout,
+            random_state_kept(generator.initial_seed()),
             (progress or Progress()).task(self.name, total) as task,
         ):
             network = Network(
-                classifier, classifier.num_classes, objective, targets is not None, batch_size, task
+                classifier,
+                classifier.num_classes,
+                _raised(losses[0], targets),
+                targets is not None,
+                images_per_pass(images, batch_size),
+                task,
+                plain_layout=plain_layout,
             )
             if clean_look:
                 wrong = network.look(images, labels, gradient=False).predicted != labels
                 result.step[wrong] = 0
                 alive = alive[~wrong]
 
-            for restart in range(self.restarts):
+            for restart in range(restarts):
+                network.objective = _raised(losses[restart % len(losses)], targets)
                 start = threat.random_start(images, generator) if self.random_start else images
                 origin, points, aims = images[alive], start[alive], goals[alive]
                 trace = images.new_zeros(self.steps + 1, len(images))
@@ -273,7 +293,16 @@ class Attack:
                 result.adversarial[alive] = points
                 result.loss = trace[:, alive].mean(dim=1).cpu() if len(alive) else torch.empty(0)
         result.forwards, result.backwards = network.forwards, network.backwards
+        if network.probabilities:
+            result.notes.append(probabilities.NOTE)
+            probabilities.warn()
         return result
+
+
+def _raised(loss: str, targets: Tensor | None) -> Objective:
+    """What the attack raises: the loss of the labels, or minus the loss of the targets."""
+    objective = LOSSES[loss]
+    return objective if targets is None else lambda logits, classes: -objective(logits, classes)
 
 
 #: The attacks of the battery, by name.
@@ -286,5 +315,7 @@ ATTACKS: Mapping[str, Attack] = {
         Attack("pgd100", steps=100),
         Attack("cw", steps=10, loss="margin"),
         Attack("cw100x5", steps=100, loss="margin", restarts=5),
+        # Where cross-entropy has no gradient left, these two losses have one.
+        Attack("adaptive", steps=50, loss="margin+scaled-ce", restarts=4),
     )
 }

@@ -25,6 +25,7 @@ class Standing:
     Attributes:
         adversarial: [B, C, H, W] so far.
         stage: int64 [B]; the number of the stage that broke each image, 0 for "clean", −1 for none so far.
+        unconfirmed: bool [B]; misclassified in low precision where float32 disagreed.
         number, batches: the stage under way, and how many of its batches are done.
         forwards, backwards: passes so far, in images.
         warnings: stage → what was warned of.
@@ -32,15 +33,25 @@ class Standing:
 
     adversarial: Tensor
     stage: Tensor
+    unconfirmed: Tensor
     number: int = 0
     batches: int = 0
     forwards: int = 0
     backwards: int = 0
     warnings: dict[str, str] = field(default_factory=dict)
 
+    @classmethod
+    def at_the_start(cls, images: Tensor, labels: Tensor) -> "Standing":
+        """Nothing found and nothing done."""
+        return cls(images.clone(), torch.full_like(labels, -1), torch.zeros_like(labels, dtype=torch.bool))
+
     def save(self, path: Path, fingerprint: str) -> None:
         """Write it, whole or not at all; images that nothing broke are left out."""
-        tensors = {"stage": self.stage.cpu(), "adversarial": self.adversarial[self.stage > 0].cpu()}
+        tensors = {
+            "stage": self.stage.cpu(),
+            "unconfirmed": self.unconfirmed.cpu(),
+            "adversarial": self.adversarial[self.stage > 0].cpu(),
+        }
         numbers = (self.number, self.batches, self.forwards, self.backwards)
         about = {"fingerprint": fingerprint, "position": json.dumps([*numbers, self.warnings])}
         with replacing(path) as temporary:
@@ -57,9 +68,10 @@ class Standing:
                 stage = file.get_tensor("stage").to(images.device)
                 adversarial = images.clone()
                 adversarial[stage > 0] = file.get_tensor("adversarial").to(images)
+                unconfirmed = file.get_tensor("unconfirmed").to(images.device)
         except (OSError, SafetensorError):
             return None
-        return cls(adversarial, stage, *json.loads(about["position"]))
+        return cls(adversarial, stage, unconfirmed, *json.loads(about["position"]))
 
 
 def fingerprint_of(

@@ -1,0 +1,461 @@
+"""How fast our attacks are beside foolbox, ART, torchattacks and pyautoattack; first each pair is shown to agree.
+
+python -m benchmarks.attacks                       # PGD-20 on cnn6 and resnet18; tens of minutes on one core
+python -m benchmarks.attacks --networks cnn6       # minutes
+python -m benchmarks.attacks --autoattack          # AutoAttack beside the package, on cnn6; tens of minutes
+python -m benchmarks.attacks --data imagefolder:PATH
+
+Peers live in environments of their own, made with pip in an ignored folder on the first run; each holds peers that
+bear one another, and reads everything else from the environment that runs this. One process there imports our code
+and the peer, and takes turns between them; the figure is the median over rounds of the peer's time over ours. Times
+are CPU seconds of the process on one thread, which a busy machine disturbs less than the clock on the wall.
+
+Networks are trained here for a few epochs, one plainly, one on single-step adversarial images, all of them
+brought to CIFAR's 3x32x32. After so few they are often wrong, and an image that is wrong to begin with costs us
+one pass and a peer twenty steps. So the attacked images are drawn to hold as many right ones as networks trained
+to the end have on CIFAR-10: 80 % for the robust one, 95 % for the undefended one. They are attacked in the data's
+own ℓ∞ ball with steps of 2.5·ε/20. "Default" peers get the images as a tutorial gives them; "tuned" ones frozen
+parameters and the batch size with the least time for an image.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+import venv
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bench.checkpoint import load_weights, save_weights
+from bench.core.attacks import Attack, maximise
+from bench.core.attacks.autoattack import Passes, autoattack
+from bench.core.attacks.state import channels_last, frozen
+from bench.core.classifier import Classifier
+from bench.core.data import defaults_of, load
+from bench.core.models import build
+from bench.core.randomness import make_generator
+from bench.core.threat import Threat
+
+SHAPE = (3, 32, 32)
+PGD = Attack("pgd20", steps=20)
+
+#: Peers that one environment can hold, by its name.
+ENVIRONMENTS = {
+    "foolbox-art": ("foolbox", "adversarial-robustness-toolbox"),
+    "torchattacks": ("torchattacks",),
+}
+#: Network → images attacked, images trained on, epochs.
+SIZES = {"cnn6": (192, 3000, 6), "resnet18": (64, 800, 4)}
+#: Training → the share of the attacked images that the network gets right.
+TRAININGS = {"robust": 0.8, "undefended": 0.95}
+BATCH_SIZES = (16, 32, 64, 128)
+
+#: Images [B, C, H, W] and labels [B] to adversarial images.
+Perturb = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass
+class Row:
+    """One peer in one manner on one network."""
+
+    network: str
+    training: str
+    peer: str
+    manner: str
+    clean: float
+    robust: float
+    last_iterates_agree: float
+    only_peer_breaks: int
+    only_we_break: int
+    peer_seconds: float
+    our_seconds: float
+    ratio: float
+    ratios: list[float]
+
+
+def main() -> None:
+    """Print one table a network, and one for AutoAttack."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--networks", nargs="*", default=list(SIZES), choices=list(SIZES))
+    parser.add_argument("--environments", nargs="*", default=list(ENVIRONMENTS), choices=list(ENVIRONMENTS))
+    parser.add_argument("--folder", type=Path, default=Path(".peers"), help="for environments and weights")
+    parser.add_argument("--data", default="digits", help="as `bench run --dataset`, ten classes")
+    parser.add_argument("--images", type=int, help="attack fewer")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--autoattack", action="store_true", help="AutoAttack instead of PGD")
+    parser.add_argument("--within", choices=list(ENVIRONMENTS), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    kept = options.folder / "".join(letter if letter.isalnum() else "-" for letter in options.data)
+    kept.mkdir(parents=True, exist_ok=True)
+    (options.folder / ".gitignore").write_text("*\n")
+    place = place_for(options.data, kept)
+    if options.within:
+        for network in options.networks:
+            for row in beside_peers(network, place, options):
+                print(json.dumps(asdict(row)), flush=True)
+        return
+    if options.autoattack:
+        beside_the_package(place, options.images or 24)
+        return
+    for network in options.networks:
+        for training in TRAININGS:
+            trained(network, training, place)
+    rows = [row for name in options.environments for row in within(name, options)]
+    for network in options.networks:
+        show([row for row in rows if row.network == network], place.threat)
+
+
+def within(name: str, options: argparse.Namespace) -> list[Row]:
+    """Run the peers of one environment in a process there, which imports this very code."""
+    python = environment(options.folder / name, ENVIRONMENTS[name])
+    words = ["--within", name, "--folder", str(options.folder), "--rounds", str(options.rounds)]
+    words += ["--data", options.data, *(["--images", str(options.images)] if options.images else [])]
+    command = [str(python), "-m", "benchmarks.attacks", *words, "--networks", *options.networks]
+    ours = {"PYTHONPATH": str(Path(__file__).parents[1]), "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(command, env=os.environ | ours, stdout=subprocess.PIPE, text=True, check=True)
+    return [Row(**json.loads(line)) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def environment(folder: Path, packages: tuple[str, ...]) -> Path:
+    """The interpreter of an environment with these packages over the running one's; made where there is none."""
+    python = folder / "bin" / "python"
+    ready = folder / "ready"
+    if not ready.exists():
+        venv.create(folder, with_pip=True, clear=True)
+        (site,) = folder.glob("lib/python*/site-packages")
+        (site / "ours.pth").write_text("\n".join(path for path in sys.path if "site-packages" in path) + "\n")
+        subprocess.run(
+            [python, "-m", "pip", "install", "--quiet", *packages], check=True, stdout=sys.stderr.fileno()
+        )
+        ready.touch()
+    return python.absolute()
+
+
+# Networks and data
+
+
+@dataclass
+class Place:
+    """The data, and the folder that keeps what the environments share.
+
+    Attributes:
+        folder: of networks and images.
+        images, labels: to attack, float32 [n, 3, 32, 32] in [0, 1], int64 [n].
+        threat: the data's own, ℓ∞.
+    """
+
+    folder: Path
+    images: Tensor
+    labels: Tensor
+    threat: Threat
+
+    @property
+    def step(self) -> float:
+        """The length of one of twenty steps."""
+        return 2.5 * self.threat.radius / 20
+
+    def attacked(self, network: Classifier, training: str, count: int) -> tuple[Tensor, Tensor]:
+        """At most so many images with their labels, of which the network gets its share right."""
+        right = predicted(network, self.images) == self.labels
+        yes, no = right.nonzero().squeeze(1), (~right).nonzero().squeeze(1)
+        share = TRAININGS[training]
+        count = min(count, int(len(yes) / share), int(len(no) / (1 - share)))
+        wrong = round(count * (1 - share))
+        rows = torch.cat((yes[: count - wrong], no[:wrong])).sort().values
+        return self.images[rows], self.labels[rows]
+
+
+def place_for(data: str, folder: Path) -> Place:
+    """Images to train on and to attack, read once and then from the folder."""
+    threat = Threat.parse(defaults_of(data).threat)
+    if not (folder / "images.safetensors").exists():
+        dataset = load(data)
+        parts = {}
+        for part, split, count in (("train", dataset.train, 3000), ("test", dataset.test, 1000)):
+            draw = make_generator("attack benchmark", part)
+            rows = torch.randperm(len(split), generator=draw)[:count]
+            images, labels = split.batch(rows)
+            large = F.interpolate(images, SHAPE[1:], mode="bilinear", align_corners=False)
+            parts[f"{part} images"] = large.clamp(0, 1).expand(-1, SHAPE[0], -1, -1).contiguous()
+            parts[f"{part} labels"] = labels
+        save_file(parts, folder / "images.safetensors")
+    parts = load_file(folder / "images.safetensors")
+    return Place(folder, parts["test images"], parts["test labels"], threat)
+
+
+def trained(name: str, training: str, place: Place) -> Classifier:
+    """A network of `bench.core.models` for ten classes, trained once and then read from the folder."""
+    path = place.folder / f"{name}-{training}.safetensors"
+    network = build(name, input_shape=SHAPE, num_classes=10, mean=[0.5] * 3, std=[0.25] * 3, seed=0)
+    if path.exists():
+        network.load_state_dict(load_weights(path))
+        return network.eval()
+    parts = load_file(place.folder / "images.safetensors")
+    _, count, epochs = SIZES[name]
+    images, labels = parts["train images"][:count], parts["train labels"][:count]
+    print(f"training {name}, {training}: {epochs} epochs of {len(images)} images", file=sys.stderr)
+    generator = make_generator("attack benchmark", name, training)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    network.train()
+    with channels_last(network):
+        for epoch in range(epochs):
+            eased = Threat("linf", str(place.threat.radius * min(1.0, (epoch + 1) / 3)))
+            for rows in torch.randperm(len(images), generator=generator).split(48):
+                points = images[rows]
+                if training == "robust":
+                    points = maximise(
+                        network,
+                        points,
+                        labels[rows],
+                        eased,
+                        generator,
+                        steps=1,
+                        step_size=1.25 * eased.radius,
+                    )
+                optimizer.zero_grad()
+                F.cross_entropy(network(points), labels[rows]).backward()
+                optimizer.step()
+        tensors = {key: value.clone() for key, value in network.state_dict().items()}
+    network.load_state_dict(tensors)
+    save_weights(path, network)
+    return network.eval()
+
+
+# Peers
+
+
+@dataclass
+class Peer:
+    """Somebody else's PGD-20.
+
+    Attributes:
+        name: with its version.
+        tutorial_batch: images its documentation gives it at once; None is all.
+        make: (network, place, batch size, random start) to a function of images and labels.
+    """
+
+    name: str
+    tutorial_batch: int | None
+    make: Callable[[Classifier, Place, int, bool], Perturb]
+
+
+def peers_of(environment_name: str) -> list[Peer]:
+    """The peers that an environment holds."""
+    if environment_name == "torchattacks":
+        return [Peer(f"torchattacks {version('torchattacks')}", None, _torchattacks)]
+    art = version("adversarial-robustness-toolbox")
+    return [Peer(f"foolbox {version('foolbox')}", None, _foolbox), Peer(f"ART {art}", 32, _art)]
+
+
+def _batched(attack: Perturb, size: int) -> Perturb:
+    def run(images: Tensor, labels: Tensor) -> Tensor:
+        pairs = zip(images.split(size), labels.split(size), strict=True)
+        return torch.cat([attack(*pair) for pair in pairs])
+
+    return run
+
+
+def _foolbox(network: Classifier, place: Place, size: int, random_start: bool) -> Perturb:
+    foolbox = import_module("foolbox")
+    model = foolbox.PyTorchModel(network, bounds=(0, 1), device="cpu")
+    attack = foolbox.attacks.LinfPGD(abs_stepsize=place.step, steps=20, random_start=random_start)
+
+    def run(images: Tensor, labels: Tensor) -> Tensor:
+        return attack(model, images, labels, epsilons=place.threat.radius)[1].detach()
+
+    return _batched(run, size)
+
+
+def _art(network: Classifier, place: Place, size: int, random_start: bool) -> Perturb:
+    estimator = import_module("art.estimators.classification").PyTorchClassifier(
+        network, nn.CrossEntropyLoss(), SHAPE, 10, clip_values=(0.0, 1.0), device_type="cpu"
+    )
+    attack = import_module("art.attacks.evasion").ProjectedGradientDescent(
+        estimator, eps=place.threat.radius, eps_step=place.step, max_iter=20,
+        num_random_init=int(random_start), batch_size=size, verbose=False,
+    )  # fmt: skip
+    return lambda images, labels: torch.from_numpy(attack.generate(images.numpy(), labels.numpy()))
+
+
+def _torchattacks(network: Classifier, place: Place, size: int, random_start: bool) -> Perturb:
+    attack = import_module("torchattacks").PGD(
+        network, eps=place.threat.radius, alpha=place.step, steps=20, random_start=random_start
+    )
+    return _batched(lambda images, labels: attack(images, labels), size)
+
+
+# PGD-20
+
+
+def beside_peers(name: str, place: Place, options: argparse.Namespace) -> Iterator[Row]:
+    """Every peer of this environment on one network, robust and undefended."""
+    for training in TRAININGS:
+        network = trained(name, training, place)
+        images, labels = place.attacked(network, training, options.images or SIZES[name][0])
+        clean = (predicted(network, images) == labels).float().mean().item()
+        best = fastest_batch(network, images, labels)
+        for peer in peers_of(options.within):
+            for manner in ("default", "tuned"):
+                size = best if manner == "tuned" else peer.tutorial_batch or len(images)
+                with frozen(network) if manner == "tuned" else nullcontext():
+                    agreement = compare(
+                        network, images, labels, place.threat, peer.make(network, place, size, False)
+                    )
+                    theirs = partial(peer.make(network, place, size, True), images, labels)
+                    ours = partial(PGD, network, images, labels, place.threat, make_generator("benchmark"))
+                    times = in_turns(theirs, ours, options.rounds)
+                yield Row(name, training, peer.name, f"{manner}, {size}", clean, **agreement, **times)
+
+
+def predicted(network: Classifier, images: Tensor) -> Tensor:
+    """Classes [n]."""
+    with torch.no_grad():
+        return torch.cat([network(some).argmax(dim=1) for some in images.split(64)])
+
+
+def compare(
+    network: Classifier, images: Tensor, labels: Tensor, threat: Threat, peer: Perturb
+) -> dict[str, Any]:
+    """Both from the images themselves, in float32: where the last iterates agree, and who breaks what.
+
+    Ours keeps an iterate that broke an image, peers return the last one; so we may break more.
+    """
+    theirs = peer(images, labels)
+    assert threat.allows(theirs, images, tolerance=1e-4).all(), "the peer left ball or box"
+    last = maximise(network, images, labels, threat, make_generator(0), steps=20, random_start=False)
+    ours = Attack("pgd20", 20, random_start=False)(network, images, labels, threat, make_generator(0))
+    their_hits = predicted(network, theirs) != labels
+    last_hits = predicted(network, last) != labels
+    return {
+        "robust": (~ours.broken).float().mean().item(),
+        "last_iterates_agree": (their_hits == last_hits).float().mean().item(),
+        "only_peer_breaks": int((their_hits & ~ours.broken).sum()),
+        "only_we_break": int((ours.broken & ~their_hits).sum()),
+    }
+
+
+def in_turns(peer: Callable[[], Any], ours: Callable[[], Any], rounds: int) -> dict[str, Any]:
+    """Median seconds of both and the median ratio; each round runs us, the peer, and us again."""
+    ours()
+    ratios, peer_times, our_times = [], [], []
+    for _ in range(rounds):
+        before, between, after = seconds(ours), seconds(peer), seconds(ours)
+        ratios.append(2 * between / (before + after))
+        peer_times.append(between)
+        our_times += [before, after]
+    return {
+        "peer_seconds": statistics.median(peer_times),
+        "our_seconds": statistics.median(our_times),
+        "ratio": statistics.median(ratios),
+        "ratios": ratios,
+    }
+
+
+def seconds(function: Callable[[], Any]) -> float:
+    """CPU seconds of one call; with one thread that is what it takes on a free core."""
+    started = time.process_time()
+    function()
+    return time.process_time() - started
+
+
+def fastest_batch(network: Classifier, images: Tensor, labels: Tensor) -> int:
+    """The batch size with the least time an image for a forward and a backward pass to the pixels."""
+
+    def passes(size: int) -> None:
+        points = images[:size].clone().requires_grad_()
+        torch.autograd.grad(F.cross_entropy(network(points), labels[:size]), points)
+
+    def cost(size: int) -> float:
+        passes(size)
+        return min(seconds(partial(passes, size)) for _ in range(3)) / size
+
+    with frozen(network):
+        return min((size for size in BATCH_SIZES if size <= len(images)), key=cost)
+
+
+def show(rows: list[Row], threat: Threat) -> None:
+    """One table for a network."""
+    table = Table(
+        title=f"PGD-20 on {rows[0].network}, {threat}, one thread, torch {torch.__version__}",
+        caption="agree: same success of the last iterates, started at the image",
+    )
+    for heading in (
+        "network", "clean", "PGD-20", "peer", "manner", "agree", "only peer breaks", "only we", "peer, s",
+        "ours, s", "ratio",
+    ):  # fmt: skip
+        table.add_column(heading, justify="right" if heading in ("ratio", "agree") else "left")
+    for row in rows:
+        table.add_row(
+            row.training, f"{row.clean:.1%}", f"{row.robust:.1%}", row.peer, row.manner,
+            f"{row.last_iterates_agree:.1%}", str(row.only_peer_breaks), str(row.only_we_break),
+            f"{row.peer_seconds:.2f}", f"{row.our_seconds:.2f}",
+            f"{row.ratio:.2f}x ({min(row.ratios):.2f} to {max(row.ratios):.2f})",
+        )  # fmt: skip
+    Console(width=150).print(table)
+    for training in TRAININGS:
+        of_training = [row for row in rows if row.training == training]
+        if of_training:
+            fastest = min(of_training, key=lambda row: row.ratio)
+            print(f"{training}: {fastest.ratio:.2f}x the fastest peer, {fastest.peer} {fastest.manner}")
+
+
+# AutoAttack
+
+
+def beside_the_package(place: Place, count: int) -> None:
+    """AutoAttack on the robust cnn6: the package called directly, and ours in its three kinds of passes."""
+    from pyautoattack import AutoAttack, checks
+
+    network = trained("cnn6", "robust", place)
+    images, labels = place.attacked(network, "robust", count)
+    count = len(images)
+    checks.check_dynamic = lambda *args, **kwargs: None  # it replaces sys.settrace and slows everything
+    found: dict[str, Any] = {}
+
+    def package() -> None:
+        suite = AutoAttack(network, norm="Linf", eps=place.threat.radius, seed=0)
+        found["package"] = suite.run_standard_evaluation(images, labels, batch_size=250)[0]
+
+    def ours(passes: Passes) -> None:
+        found[passes] = autoattack(network, images, labels, place.threat, seed=0, passes=passes)
+
+    package_seconds = seconds(package)
+    broken = predicted(network, found["package"]) != labels
+    table = Table(
+        title=f"AutoAttack standard on cnn6, {place.threat}, {count} images, {int((~broken).sum())} survive; "
+        f"pyautoattack {version('pyautoattack')} takes {package_seconds:.1f} s"
+    )
+    for heading in ("passes", "seconds", "ratio", "same images", "answers that differ", "unconfirmed"):
+        table.add_column(heading)
+    for passes in get_args(Passes):
+        taken = seconds(partial(ours, passes))
+        result = found[passes]
+        same = int((result.adversarial == found["package"]).flatten(1).all(dim=1).sum())
+        table.add_row(
+            passes, f"{taken:.1f}", f"{package_seconds / taken:.2f}x", f"{same} of {count}",
+            str((result.broken != broken).nonzero().flatten().tolist()), str(int(result.unconfirmed.sum())),
+        )  # fmt: skip
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    main()
