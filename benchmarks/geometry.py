@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from bench.core.attacks.gradients import input_gradients
 from bench.core.curvature import mean_curvature, unit_vectors
 from bench.core.regions import count_regions, membership, pack
 
@@ -38,6 +39,8 @@ def main() -> None:
         table.add_column(heading, justify="left" if heading == "what" else "right")
     regions(table, rows=50_000 if full else 10_000)
     curvature(table, side=32 if full else 12, directions=100 if full else 20)
+    for images in (4, 50):
+        class_gradients(table, images)
     Console().print(table)
     if full:
         many_rows(10_000_000)
@@ -73,12 +76,7 @@ def regions(table: Table, rows: int, width: int = 512) -> None:
 def curvature(table: Table, side: int, directions: int, images: int = 16, classes: int = 10) -> None:
     """Score ρ against one Hessian-vector product per class and direction, on a smooth network in float64."""
     torch.manual_seed(0)
-    network = nn.Sequential(
-        *(nn.Conv2d(3, 16, 3, padding=1), nn.Softplus(), nn.AvgPool2d(2)),
-        *(nn.Conv2d(16, 32, 3, padding=1), nn.Softplus(), nn.AvgPool2d(2)),
-        *(nn.Flatten(), nn.Linear(32 * (side // 4) ** 2, 64), nn.Softplus(), nn.Linear(64, classes)),
-    )
-    network = network.double().eval()
+    network = smooth_network(side, classes).double()
     points = torch.rand(images, 3, side, side, dtype=torch.double)
 
     def generator() -> torch.Generator:
@@ -92,7 +90,7 @@ def curvature(table: Table, side: int, directions: int, images: int = 16, classe
         return result.score.numpy()
 
     unit = unit_vectors(directions, points.shape[1:], generator())
-    expected, seconds = timed(lambda: hessian_vector_products(network, points, unit), repeats=1)
+    expected, seconds = timed(lambda: hessian_vector_products(network, points, unit), repeats=2)
     for estimator in ("second_difference", "gradient_difference", "softplus"):
         compare(
             table,
@@ -101,6 +99,35 @@ def curvature(table: Table, side: int, directions: int, images: int = 16, classe
             lambda: expected,
             naive_seconds=seconds,
         )
+
+
+def smooth_network(side: int, classes: int) -> nn.Sequential:
+    """Two convolutions and two linear layers with softplus between them."""
+    return nn.Sequential(
+        *(nn.Conv2d(3, 16, 3, padding=1), nn.Softplus(), nn.AvgPool2d(2)),
+        *(nn.Conv2d(16, 32, 3, padding=1), nn.Softplus(), nn.AvgPool2d(2)),
+        *(nn.Flatten(), nn.Linear(32 * (side // 4) ** 2, 64), nn.Softplus(), nn.Linear(64, classes)),
+    ).eval()
+
+
+def class_gradients(table: Table, images: int, side: int = 32, classes: int = 10) -> None:
+    """A DeepFool step's gradients from one forward pass, against a forward and a backward pass a class."""
+    torch.manual_seed(0)
+    network = smooth_network(side, classes).double().requires_grad_(False)
+    points = torch.rand(images, 3, side, side, dtype=torch.double)
+
+    def shared() -> np.ndarray:
+        inputs = points.clone().requires_grad_()
+        return torch.stack(list(input_gradients(network(inputs), inputs))).numpy()
+
+    def class_by_class() -> np.ndarray:
+        gradients = []
+        for label in range(classes):
+            inputs = points.clone().requires_grad_()
+            gradients.append(torch.autograd.grad(network(inputs)[:, label].sum(), inputs)[0])
+        return torch.stack(gradients).numpy()
+
+    compare(table, f"gradients of {classes} classes, {images} x 3x{side}x{side}", shared, class_by_class)
 
 
 def hessian_vector_products(network: nn.Sequential, images: Tensor, unit: Tensor) -> np.ndarray:

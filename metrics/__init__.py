@@ -2,15 +2,35 @@
 
 from bench.core.errors import UserError
 from bench.core.plugins import Registry
+from metrics.attack_curves import AttackCurves
 from metrics.autoattack import AutoAttack
 from metrics.base import Evaluation, Metric, NotMeasurable
 from metrics.clean_accuracy import CleanAccuracy
+from metrics.convexity import Convexity
+from metrics.curvature_profile import CurvatureProfile
+from metrics.decision_function import DecisionFunction
+from metrics.decision_surface import DecisionSurface
 from metrics.detection import Detection
+from metrics.detection_attackers import DetectionAttackers
+from metrics.features import Features
+from metrics.final_layer_cosine import FinalLayerCosine
+from metrics.inclusion_groups import InclusionGroups
 from metrics.inclusion_ratio import InclusionRatio
+from metrics.input_hessian import InputHessian
+from metrics.input_jacobian import InputJacobian
+from metrics.logit_motion import LogitMotion
+from metrics.major_groups import MajorGroups
+from metrics.major_region import MajorRegion
+from metrics.paths import Connectivity
+from metrics.prs_by_layer import PRSByLayer
 from metrics.prs_ratio import PRSRatio
+from metrics.region_distance import RegionDistance
 from metrics.region_health import RegionHealth
+from metrics.region_plane import RegionPlane
 from metrics.robust_accuracy import RobustAccuracy
 from metrics.security_curve import SecurityCurve
+from metrics.shared_directions import SharedDirections
+from metrics.sparsity import Sparsity
 from metrics.time_per_epoch import TimePerEpoch
 from metrics.worst_case import WorstCase
 
@@ -27,6 +47,7 @@ METRICS = Registry(
         "robust_accuracy/pgd20": lambda: lambda: RobustAccuracy("pgd20"),
         "robust_accuracy/pgd100": lambda: lambda: RobustAccuracy("pgd100"),
         "robust_accuracy/cw": lambda: lambda: RobustAccuracy("cw"),
+        "robust_accuracy/adaptive": lambda: lambda: RobustAccuracy("adaptive"),
         "robust_accuracy/autoattack": lambda: AutoAttack,
         "robust_accuracy/worst_case": lambda: WorstCase,
         "security_curve": lambda: SecurityCurve,
@@ -34,6 +55,26 @@ METRICS = Registry(
         "inclusion_ratio": lambda: InclusionRatio,
         "region_health": lambda: RegionHealth,
         "detection_auc": lambda: Detection,
+        "attack_curves": lambda: AttackCurves,
+        "features": lambda: Features,
+        "final_layer_cosine": lambda: FinalLayerCosine,
+        "inclusion_groups": lambda: InclusionGroups,
+        "logit_motion": lambda: LogitMotion,
+        "major_groups": lambda: MajorGroups,
+        "major_region": lambda: MajorRegion,
+        "prs_by_layer": lambda: PRSByLayer,
+        "region_distance": lambda: RegionDistance,
+        "sparsity": lambda: Sparsity,
+        "decision_function": lambda: DecisionFunction,
+        "decision_surface": lambda: DecisionSurface,
+        "input_hessian": lambda: InputHessian,
+        "input_jacobian": lambda: InputJacobian,
+        "region_plane": lambda: RegionPlane,
+        "convexity": lambda: Convexity,
+        "curvature_profile": lambda: CurvatureProfile,
+        "paths": lambda: Connectivity,
+        "shared_directions": lambda: SharedDirections,
+        "detection_auc/attacker_aware": lambda: DetectionAttackers,
         "time_per_epoch": lambda: TimePerEpoch,
     },
 )

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from bench.core.data import Dataset, Split
 from bench.core.progress import Progress
 from bench.core.randomness import make_generator
 from bench.core.record import Curve, Record, Score, Value
+from bench.core.regions import Patterns, pack
 from bench.core.statistics import wilson
 from bench.core.threat import Threat
 
@@ -24,6 +25,20 @@ Arrays = dict[str, np.ndarray]
 
 class NotMeasurable(Exception):
     """This network or data set has no such quantity; the message becomes the reason in the record."""
+
+
+@dataclass(frozen=True)
+class SplitRegions:
+    """The decision region of every image of a split.
+
+    Attributes:
+        patterns: packed sign patterns, uint64 [N, ceil(D / 64)].
+        predicted, labels: predicted and true classes, int64 [N].
+    """
+
+    patterns: Patterns
+    predicted: np.ndarray
+    labels: np.ndarray
 
 
 @dataclass
@@ -59,6 +74,7 @@ class Evaluation:
     scratch: Path | None = None
     forwards: int = 0
     backwards: int = 0
+    _regions: dict[str, SplitRegions] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def device(self) -> torch.device:
@@ -84,6 +100,28 @@ class Evaluation:
                 self.forwards += len(images)
                 yield features, logits, labels
                 task.advance(len(images))
+
+    def regions(self, split: Literal["train", "test"]) -> SplitRegions:
+        """Regions, predictions and labels of all images of a split; one pass serves every metric that asks.
+
+        Raises:
+            NotMeasurable: when the network has no feature layer, or the split no image.
+        """
+        if split not in self._regions:
+            images: Split = getattr(self.dataset, split)
+            name = {"train": "training", "test": "test"}[split]
+            if len(images) == 0:
+                raise NotMeasurable(f"the {name} set is empty, so it populates no region")
+            patterns = np.empty((len(images), -(-self.classifier.num_features // 64)), dtype=np.uint64)
+            predicted = np.empty(len(images), dtype=np.int64)
+            done = 0
+            for features, logits, labels in self.features(images, f"regions of the {name} set"):
+                rows = slice(done, done + len(labels))
+                patterns[rows] = pack(features)
+                predicted[rows] = logits.argmax(dim=1).cpu().numpy()
+                done = rows.stop
+            self._regions[split] = SplitRegions(patterns, predicted, images.labels.cpu().numpy())
+        return self._regions[split]
 
 
 class Metric(ABC):

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bench.core.data import Split
 from bench.core.record import Score
-from bench.core.regions import Patterns, membership, pack, within_class
+from bench.core.regions import membership, within_class
 from metrics.base import Arrays, Evaluation, Metric
 
 
@@ -23,15 +22,14 @@ class InclusionRatio(Metric):
         """Per test image [N], whether its region is populated: at all, by its class, by its predicted class.
 
         Raises:
-            NotMeasurable: when the network has no feature layer.
+            NotMeasurable: when the network has no feature layer, or either set is empty.
         """
-        train, _, classes = _read(evaluation, evaluation.dataset.train, "regions of the training set")
-        test, predicted, labels = _read(evaluation, evaluation.dataset.test, "regions of the test set")
-        of_class = within_class(train, classes)
+        train, test = evaluation.regions("train"), evaluation.regions("test")
+        of_class = within_class(train.patterns, train.labels)
         return {
-            "included": membership(test, train),
-            "included_true_label": membership(within_class(test, labels), of_class),
-            "included_pred_label": membership(within_class(test, predicted), of_class),
+            "included": membership(test.patterns, train.patterns),
+            "included_true_label": membership(within_class(test.patterns, test.labels), of_class),
+            "included_pred_label": membership(within_class(test.patterns, test.predicted), of_class),
         }
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
@@ -41,13 +39,3 @@ class InclusionRatio(Metric):
             "inclusion_ratio/true_label": self.proportion(arrays["included_true_label"]),
             "inclusion_ratio/pred_label": self.proportion(arrays["included_pred_label"]),
         }
-
-
-def _read(evaluation: Evaluation, split: Split, task: str) -> tuple[Patterns, np.ndarray, np.ndarray]:
-    """Packed patterns, predicted and true labels of a split."""
-    batches = [
-        (pack(features), logits.argmax(dim=1).cpu().numpy(), labels.cpu().numpy())
-        for features, logits, labels in evaluation.features(split, task)
-    ]
-    patterns, predicted, labels = map(np.concatenate, zip(*batches, strict=True))
-    return patterns, predicted, labels

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from bench.core.record import Score
-from bench.core.regions import find_regions, pack
+from bench.core.regions import find_regions
 from metrics.base import Arrays, Evaluation, Metric
 
 
@@ -25,11 +25,9 @@ class PRSRatio(Metric):
         """The region of each training image [N], numbered from 0.
 
         Raises:
-            NotMeasurable: when the network has no feature layer.
+            NotMeasurable: when the network has no feature layer, or there is no training image.
         """
-        stream = evaluation.features(evaluation.dataset.train, "populated regions")
-        patterns = np.concatenate([pack(features) for features, _, _ in stream])
-        return {"region": find_regions(patterns).ids}
+        return {"region": find_regions(evaluation.regions("train").patterns).ids}
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
         """Regions over training images."""

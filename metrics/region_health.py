@@ -7,7 +7,7 @@ import numpy as np
 from scipy.stats import entropy
 
 from bench.core.record import Score
-from bench.core.regions import find_regions, in_majority, live_units, pack
+from bench.core.regions import find_regions, in_majority, live_units
 from metrics.base import Arrays, Evaluation, Metric
 
 
@@ -27,15 +27,14 @@ class RegionHealth(Metric):
         """Per unit [D], is it live; per training image [N], its region, and has it the majority's label.
 
         Raises:
-            NotMeasurable: when the network has no feature layer.
+            NotMeasurable: when the network has no feature layer, or there is no training image.
         """
-        stream = evaluation.features(evaluation.dataset.train, "region health")
-        patterns = np.concatenate([pack(features) for features, _, _ in stream])
-        region = find_regions(patterns).ids
+        train = evaluation.regions("train")
+        region = find_regions(train.patterns).ids
         return {
-            "live": live_units(patterns, evaluation.classifier.num_features),
+            "live": live_units(train.patterns, evaluation.classifier.num_features),
             "region": region,
-            "in_majority": in_majority(region, evaluation.dataset.train.labels.cpu().numpy()),
+            "in_majority": in_majority(region, train.labels),
         }
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:

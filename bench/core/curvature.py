@@ -12,12 +12,16 @@ from torch.func import jvp
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from bench.core.attacks.network import input_gradient
+from bench.core.attacks.gradients import cached_rows, input_gradients
 from bench.core.attacks.state import evaluating, frozen
 from bench.core.errors import UserError, unknown_name
+from bench.core.progress import Task
 
 Estimator = Literal["second_difference", "gradient_difference", "softplus"]
 Orientation = Literal["algorithm2", "section2"]
+
+#: Images measured between two movements of the bar; their directions still fill a batch.
+_AT_ONCE = 20
 
 #: Images [M, ...] to logits [M, L].
 Network = Callable[[Tensor], Tensor]
@@ -158,6 +162,7 @@ def mean_curvature(
     h_scale: float = 1.0,
     beta: float = 10.0,
     batch_size: int = 500,
+    task: Task | None = None,
 ) -> Curvature:
     """Score ρ of algorithm 2: the mean curvature of the decision boundaries at each image.
 
@@ -178,7 +183,8 @@ def mean_curvature(
         orientation: "algorithm2" takes F_i = f_i − f_k̂, "section2" the opposite, which turns every sign.
         h_scale: multiplies h; see `step_length`.
         beta: of `smoothed`, for the estimator "softplus" alone.
-        batch_size: most images in one forward pass.
+        batch_size: most images in one forward pass; on the CPU no more than its caches hold.
+        task: the bar to move on, by one an image.
 
     Raises:
         UserError: for an unknown estimator or orientation, fewer than 2 directions, 2 classes or 2 pixels, no
@@ -193,11 +199,13 @@ def mean_curvature(
     unit = unit_vectors(directions, shape, generator).to(images)
     h = step_length(shape.numel(), h_scale)
     network = smoothed(classifier, beta) if estimator == "softplus" else classifier
+    batch_size = cached_rows(images[0], batch_size)
     with evaluating(classifier), frozen(classifier):
-        parts = [
-            _curvature(classifier, network, some, unit, _RULES[estimator], h, batch_size)
-            for some in images.split(max(1, batch_size // 2))
-        ]
+        parts = []
+        for some in images.split(max(1, min(_AT_ONCE, batch_size // 2))):
+            parts.append(_curvature(classifier, network, some, unit, _RULES[estimator], h, batch_size))
+            if task is not None:
+                task.advance(len(some))
     return _oriented(parts, 1.0 if orientation == "algorithm2" else -1.0)
 
 
@@ -269,11 +277,9 @@ def _curvature(
 
     lengths, along = [], []
     with torch.enable_grad():
-        boundaries = margins(logits).unbind(dim=1)
-        for column, boundary in enumerate(boundaries):
-            last = column == len(boundaries) - 1
+        for column, gradient in enumerate(input_gradients(margins(logits), points)):
             # Doubled, because squares of a saturated network's gradient underflow in float32.
-            gradient = input_gradient(boundary, points, keep_graph=not last).double()
+            gradient = gradient.double()
             lengths.append(gradient.flatten(1).norm(dim=1))
             nonzero = lengths[-1].where(lengths[-1] > 0, 1.0).view(-1, *[1] * (images.dim() - 1))
             with torch.no_grad():

@@ -122,18 +122,6 @@ def test_measuring_twice_gives_the_same_arrays():
     assert all(np.array_equal(first[key], second[key], equal_nan=True) for key in first)
 
 
-def test_larger_perturbations_lie_deeper_in_the_pocket():
-    scores = [Detection(directions=4, alpha=alpha).measure(evaluate())["perturbed_score"] for alpha in (1, 2)]
-    # The level set of a point nearer to the centre is a smaller sphere.
-    assert (scores[1] > scores[0]).all()
-
-
-def test_images_that_a_scaled_perturbation_carries_out_again_are_no_positives():
-    # Five times the way to the pocket ends beyond it, on the other side.
-    with pytest.raises(NotMeasurable, match="none of 24"):
-        Detection(directions=4, alpha=5).measure(evaluate())
-
-
 @pytest.mark.parametrize(("module", "labels"), [(Flat(), 1), (Pocket(), 2)])
 def test_without_adversarial_images_there_is_nothing_to_detect(module, labels):
     with pytest.raises(NotMeasurable):
@@ -202,12 +190,9 @@ def test_skipped_images_are_left_out_and_counted():
     assert "2 skipped" in score.reason
 
 
-@pytest.mark.parametrize(
-    ("wrong", "message"), [({"alpha": 3}, "alpha 1, 2 or 5"), ({"images": 0}, "images=0")]
-)
-def test_mistakes_are_told(wrong, message):
-    with pytest.raises(UserError, match=message):
-        Detection(**wrong)
+def test_mistakes_are_told():
+    with pytest.raises(UserError, match="images=0"):
+        Detection(images=0)
 
 
 def test_settings_name_every_choice():

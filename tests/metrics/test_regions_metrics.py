@@ -56,6 +56,7 @@ def scores(metric, evaluation):
 
 
 QUADRANTS = split([[1, 1], [1, 1], [-1, 1], [-1, -1]], [1, 1, 0, 0])
+EMPTY = Split(QUADRANTS.images[:0], QUADRANTS.labels[:0])
 
 
 def test_four_points_in_three_quadrants_have_prs_ratio_three_quarters():
@@ -146,3 +147,16 @@ def test_a_network_without_a_feature_layer_is_not_measurable(metric):
     classifier = WrappedClassifier(softmax, (1, 1, 2), 2)
     with pytest.raises(NotMeasurable, match="feature layer"):
         metric.measure(evaluate(QUADRANTS, QUADRANTS, classifier))
+
+
+def test_one_pass_over_each_split_serves_every_region_metric():
+    evaluation = evaluate(QUADRANTS, QUADRANTS)
+    for metric in METRICS:
+        metric.measure(evaluation)
+    assert evaluation.forwards == 2 * len(QUADRANTS)
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+def test_an_empty_training_set_is_told(metric):
+    with pytest.raises(NotMeasurable, match="training set is empty"):
+        metric.measure(evaluate(EMPTY, QUADRANTS))

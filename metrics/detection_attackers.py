@@ -1,0 +1,343 @@
+"""The curvature detector against larger perturbations, and against an attacker who knows it (§V)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.charts import Axis, Chart, Line, Panel
+from bench.core.attacks.deepfool import DeepFoolResult, deepfool
+from bench.core.attacks.evasion import evade
+from bench.core.curvature import Curvature, Estimator, Orientation, mean_curvature
+from bench.core.detection import FEWEST, auc, calibrated_side, paired_interval, roc, tpr_at_5fpr
+from bench.core.errors import UserError
+from bench.core.predictor import Predictor
+from bench.core.progress import Task
+from bench.core.record import Record, Score, Value
+from bench.core.statistics import wilson
+from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
+
+#: What DeepFool's perturbation is multiplied with (figure 8, right); the first is that of `detection_auc`.
+ALPHAS = (1, 2, 5)
+AWARE = {1: "aware", -1: "aware_of_opposite"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionAttackers(Metric):
+    """How well ρ tells images apart from those of an attacker who knows the detector, and from scaled DeepFool.
+
+    The attacker-aware AUC (`detection_auc/attacker_aware`): the images start from DeepFool's and go on by
+    orthogonal projected gradient descent (`bench.core.attacks.evasion`), in the ℓ2 ball of five times DeepFool's
+    distance, the reach of α = 5. The gradient is that of a surrogate of ρ: second differences over the detector's
+    h along a few directions of the attacker's own, normals held constant, the ten strongest classes. Among the
+    iterates that fool the classifier, the one with the lowest surrogate counts, and no other does. The
+    calibrated AUC is against an attacker who knows the calibrated side. `…/alpha2` and `…/alpha5` are DeepFool's
+    perturbation scaled, for an attacker who does not know the detector; where that no longer fools the classifier,
+    it is no positive. Each comes with `detection_auc_calibrated/…`, `detection/tpr_at_5fpr/…` and
+    `detection/recovery/…`, as `detection_auc` defines them. Everything stays in the pixel box.
+
+    Args:
+        images: how many correctly classified images to perturb, at most.
+        steps: of the aware attacker.
+        surrogate_directions: random directions of the attacker's surrogate.
+        directions, estimator, orientation, h_scale: of the detector, as for `mean_curvature`.
+
+    Raises:
+        UserError: for counts below 1.
+
+    Source: Fawzi et al., Classification regions of deep neural networks, §V, figure 8; the aware attacker is ours.
+    """
+
+    name = "detection_auc/attacker_aware"
+    unit: ClassVar[str] = "AUC"
+
+    images: int = 40
+    steps: int = 20
+    surrogate_directions: int = 10
+    directions: int = 100
+    estimator: Estimator = "second_difference"
+    orientation: Orientation = "algorithm2"
+    h_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("images", "steps", "surrogate_directions"):
+            if getattr(self, name) < 1:
+                raise UserError(f"expected {name} from 1, got {name}={getattr(self, name)}")
+
+    def settings(self) -> dict[str, Value]:
+        """The attackers, and how curvature is measured."""
+        return {
+            "attack": "deepfool, clipped to the pixel box, times 1, 2 and 5",
+            "aware_attack": "orthogonal PGD on the margin and a second-difference surrogate of the score, "
+            "best fooling iterate, l2 ball of 5 times deepfool's distance",
+            "images": self.images,
+            "steps": self.steps,
+            "surrogate_directions": self.surrogate_directions,
+            "directions": self.directions,
+            "estimator": self.estimator,
+            "orientation": self.orientation,
+            "h_scale": self.h_scale,
+        }
+
+    def measure(self, evaluation: Evaluation) -> Arrays:
+        """Scores of the m images [m], and by attacker whether it fooled [m], scores, new labels and distances.
+
+        Raises:
+            NotMeasurable: when there is nothing to attack, or no attack succeeds.
+        """
+        predict = Predictor(evaluation.classifier, evaluation.batch_size)
+        right = predict(evaluation.images) == evaluation.labels
+        index = torch.nonzero(right).flatten()[: self.images]
+        if len(index) == 0:
+            raise NotMeasurable("no test image is classified correctly, so there is none to perturb")
+        clean, labels = evaluation.images[index], evaluation.labels[index]
+        attack = deepfool(evaluation.classifier, clean, clip=True, batch_size=evaluation.batch_size)
+        evaluation.forwards += attack.forwards
+        evaluation.backwards += attack.backwards
+        found = attack.found
+        if not found.any():
+            raise NotMeasurable(f"DeepFool fooled the network on none of {len(index)} images")
+
+        with evaluation.progress.task("detector and its attackers", 6 * len(clean)) as task:
+            on_clean = self._curvatures(evaluation, clean, task)
+            arrays: Arrays = {
+                "test_index": evaluation.test_index.cpu().numpy()[index.cpu().numpy()],
+                "label": labels.cpu().numpy(),
+                "clean_score": on_clean.score.cpu().numpy(),
+                "h": np.array([on_clean.h]),
+            }
+            for alpha in ALPHAS:
+                scaled = clean.lerp(attack.perturbed, float(alpha)).clamp(0, 1)
+                fooled = found & (predict(scaled) != labels)
+                arrays |= self._attacker(f"alpha{alpha}", evaluation, clean, scaled, fooled, task)
+            side = self._side(arrays)
+            for wanted in sorted({1, side}):
+                perturbed = self._evade(evaluation, clean, labels, attack, wanted, task)
+                fooled = found & (predict(perturbed) != labels)
+                arrays |= self._attacker(AWARE[wanted], evaluation, clean, perturbed, fooled, task)
+        evaluation.forwards += predict.forwards
+        return arrays
+
+    def _attacker(
+        self,
+        attacker: str,
+        evaluation: Evaluation,
+        clean: Tensor,
+        perturbed: Tensor,
+        fooled: Tensor,
+        task: Task,
+    ) -> Arrays:
+        scores = np.full(len(clean), np.nan)
+        recovered = np.full(len(clean), -1)
+        rows = fooled.cpu().numpy()
+        if rows.any():
+            result = self._curvatures(evaluation, perturbed[fooled], task)
+            scores[rows], recovered[rows] = result.score.cpu().numpy(), result.recovered.cpu().numpy()
+        return {
+            f"{attacker}/fooled": rows,
+            f"{attacker}/score": scores,
+            f"{attacker}/recovered": recovered,
+            f"{attacker}/distance": (perturbed - clean).flatten(1).norm(dim=1).cpu().numpy(),
+        }
+
+    def _evade(
+        self,
+        evaluation: Evaluation,
+        clean: Tensor,
+        labels: Tensor,
+        attack: DeepFoolResult,
+        side: int,
+        task: Task,
+    ) -> Tensor:
+        """Images of the aware attacker; where DeepFool found nothing, the clean ones."""
+        found, perturbed = attack.found, clean.clone()
+        sign = 1.0 if self.orientation == "algorithm2" else -1.0
+        result = evade(
+            evaluation.classifier,
+            clean[found],
+            labels[found],
+            attack.perturbed[found],
+            max(ALPHAS) * (attack.perturbed - clean)[found].flatten(1).norm(dim=1),
+            evaluation.generator(f"{self.name}/attacker"),
+            side=side * sign,
+            steps=self.steps,
+            directions=self.surrogate_directions,
+            h_scale=self.h_scale,
+            batch_size=evaluation.batch_size,
+            task=task,
+        )
+        evaluation.forwards += result.forwards
+        evaluation.backwards += result.backwards
+        perturbed[found] = result.adversarial
+        return perturbed
+
+    def _curvatures(self, evaluation: Evaluation, images: Tensor, task: Task) -> Curvature:
+        result = mean_curvature(
+            evaluation.classifier,
+            images,
+            # The same generator each time: every image is looked at along the same directions.
+            evaluation.generator("detection_auc"),
+            directions=self.directions,
+            estimator=self.estimator,
+            orientation=self.orientation,
+            h_scale=self.h_scale,
+            batch_size=evaluation.batch_size,
+            task=task,
+        )
+        evaluation.forwards += result.forwards
+        evaluation.backwards += result.backwards
+        return result
+
+    @staticmethod
+    def _side(arrays: Mapping[str, np.ndarray]) -> int:
+        """Which side of ρ means perturbed, by DeepFool's own images on every other image."""
+        clean, perturbed = _usable(arrays, "alpha1", slice(None, None, 2))
+        return int(calibrated_side(clean, perturbed)) if len(clean) else 1
+
+    def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
+        """The four scores against each attacker, without a value when fewer than ten pairs are left."""
+        side = self._side(arrays)
+        scores: dict[str, Score] = {}
+        for title, attacker, calibrated in (
+            ("alpha2", "alpha2", "alpha2"),
+            ("alpha5", "alpha5", "alpha5"),
+            ("attacker_aware", AWARE[1], AWARE[side]),
+        ):
+            scores |= self._scores(arrays, title, attacker, calibrated, side)
+        return scores
+
+    def _scores(
+        self, arrays: Mapping[str, np.ndarray], title: str, attacker: str, calibrated: str, side: int
+    ) -> dict[str, Score]:
+        clean, perturbed = _usable(arrays, attacker)
+        n, fooled = len(clean), arrays[f"{attacker}/fooled"]
+        longer = arrays[f"{attacker}/distance"][fooled] / arrays["alpha1/distance"][fooled]
+        who = "knows the detector" if title == "attacker_aware" else "does not know the detector"
+        scale = "on the smoothed network" if self.estimator == "softplus" else f"h = {arrays['h'].item():.3f}"
+        reason = (
+            f"against an attacker who {who}; {n} pairs from {len(fooled)} correctly classified images: "
+            f"{np.count_nonzero(~fooled)} not fooled, {np.count_nonzero(fooled) - n} without a normal; {scale}"
+        )
+        if len(longer):
+            reason += f"; perturbations {np.median(longer):.1f} times DeepFool's (median)"
+        names = ("detection_auc", "detection_auc_calibrated", "detection/tpr_at_5fpr", "detection/recovery")
+        if n < FEWEST:
+            missing = f"at least {FEWEST} pairs are needed; {reason}"
+            return {f"{name}/{title}": _score(name, None, n=n, reason=missing) for name in names}
+
+        named = (arrays[f"{attacker}/recovered"] == arrays["label"])[_rows(arrays, attacker)]
+        recovered = int(np.count_nonzero(named & (perturbed >= 0)))
+        scores = {
+            "detection_auc": _score(
+                "detection_auc",
+                float(auc(clean, perturbed)),
+                *paired_interval(auc, clean, perturbed),
+                n=n,
+                reason=reason,
+            ),
+            "detection_auc_calibrated": self._calibrated(arrays, calibrated, side, who),
+            "detection/tpr_at_5fpr": _score(
+                "detection/tpr_at_5fpr",
+                float(tpr_at_5fpr(clean, perturbed)),
+                *paired_interval(tpr_at_5fpr, clean, perturbed),
+                n=n,
+                reason=reason,
+            ),
+            "detection/recovery": _score(
+                "detection/recovery",
+                recovered / n,
+                *wilson(recovered, n),
+                n=n,
+                reason=f"flagged at t = 0 and labelled correctly; without a threshold {named.mean():.1%}; {reason}",
+            ),
+        }
+        return {f"{name}/{title}": score for name, score in scores.items()}
+
+    @staticmethod
+    def _calibrated(arrays: Mapping[str, np.ndarray], attacker: str, side: int, who: str) -> Score:
+        clean, perturbed = (side * part for part in _usable(arrays, attacker, slice(1, None, 2)))
+        reason = (
+            f"against an attacker who {who}; {'larger' if side > 0 else 'smaller'} curvature means perturbed, "
+            "chosen by DeepFool's images on the other half"
+        )
+        if len(clean) < FEWEST // 2:
+            return _score(
+                "detection_auc_calibrated", None, n=len(clean), reason=f"too few pairs in this half; {reason}"
+            )
+        return _score(
+            "detection_auc_calibrated",
+            float(auc(clean, perturbed)),
+            *paired_interval(auc, clean, perturbed),
+            n=len(clean),
+            reason=reason,
+        )
+
+    def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
+        """Figure 8: true against false positives, by α and attacker."""
+        titles = {f"alpha{alpha}": f"DeepFool, α = {alpha}" for alpha in ALPHAS}
+        titles["aware"] = "knows the detector"
+        lines = []
+        for attacker, title in titles.items():
+            clean, perturbed = _usable(arrays, attacker)
+            if len(clean) < FEWEST:
+                continue
+            false, true = roc(clean, perturbed)
+            lines.append(
+                Line(
+                    name=f"{title}: AUC {auc(clean, perturbed):.2f}, n = {len(clean)}",
+                    x=(100 * false).tolist(),
+                    y=(100 * true).tolist(),
+                )
+            )
+        if not lines:
+            return []
+        chance = Line(name="chance", x=[0.0, 100.0], y=[0.0, 100.0])
+        return [
+            Chart(
+                name="curvature-detection-roc",
+                title="The curvature detector by size of the perturbation and by attacker",
+                source="classification-regions paper, figure 8",
+                caption="Each point is a threshold on ρ; above it an image is flagged. The paper draws clean "
+                "images kept against perturbed ones missed, the same curve turned. An attacker who knows "
+                "the detector lowers ρ while the classifier stays fooled; below the diagonal its images"
+                " look cleaner than "
+                "clean ones.",
+                panels=[
+                    Panel(
+                        x=Axis(label="clean images flagged (%)", low=0, high=100),
+                        y=Axis(label="perturbed images flagged (%)", low=0, high=100),
+                        square=True,
+                        marks=[*lines, chance],
+                    )
+                ],
+            )
+        ]
+
+
+def _rows(arrays: Mapping[str, np.ndarray], attacker: str) -> np.ndarray:
+    """Images with a clean score that the attacker fooled with a score of its own: bool [m]."""
+    return np.isfinite(arrays["clean_score"]) & np.isfinite(arrays[f"{attacker}/score"])
+
+
+def _usable(
+    arrays: Mapping[str, np.ndarray], attacker: str, part: slice = slice(None)
+) -> tuple[np.ndarray, np.ndarray]:
+    """Clean and perturbed scores of the usable images in a part of all."""
+    rows = _rows(arrays, attacker)[part]
+    return arrays["clean_score"][part][rows], arrays[f"{attacker}/score"][part][rows]
+
+
+def _score(
+    name: str,
+    value: float | None,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    n: int,
+    reason: str,
+) -> Score:
+    unit = "AUC" if "auc" in name else "fraction"
+    return Score(value=value, low=low, high=high, n=n, unit=unit, higher_is_better=True, reason=reason)

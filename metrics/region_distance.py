@@ -1,0 +1,257 @@
+"""Whether images far from the mean of their class's major region are the vulnerable ones."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from scipy.stats import bootstrap, mannwhitneyu, spearmanr
+from torch import Tensor
+
+from bench.charts import Axis, Bars, Chart, Panel, Points
+from bench.charts.histograms import histograms
+from bench.core.attacks.grid import find_attacks
+from bench.core.errors import UserError
+from bench.core.intervals import mean_interval
+from bench.core.record import Record, Score, Value
+from bench.core.regions import major_region_vectors
+from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
+
+#: What became of an image, in the array `outcome`.
+WRONG, BROKEN, SURVIVED = 0, 1, 2
+#: Classes that one panel of bars still shows legibly.
+_SHOWN = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionDistance(Metric):
+    """‖f(x) − MRV_y‖₂ of attacked test images, split by the attack's outcome (P1 §3.4, figure 9).
+
+    MRV_y is the mean feature vector of the training images in the major region of class y. `region_distance` is the
+    probability that a broken image lies farther from it than one that survives (ties count half), 0.5 without
+    any relation; the paper expects more. `/broken` and `/survived` are the mean distances of correctly classified
+    clean images; `/logit_correlation` is Spearman's correlation between their distance and the logit of the label.
+
+    Args:
+        attack: a name of `bench.core.attacks.ATTACKS`.
+        images: how many of the attacked test images to use, at most.
+        min_count: as for `major_region_vectors`.
+
+    Raises:
+        UserError: for an unknown attack, fewer than 1 image, or a negative count.
+    """
+
+    name = "region_distance"
+    unit: ClassVar[str] = "AUC"
+    higher_is_better: ClassVar[bool | None] = None
+
+    attack: str = "pgd20"
+    images: int = 200
+    min_count: int = 50
+
+    def __post_init__(self) -> None:
+        find_attacks([self.attack])
+        if self.images < 1 or self.min_count < 0:
+            raise UserError(
+                f"expected images from 1 and min_count from 0 on, got images={self.images}, "
+                f"min_count={self.min_count}"
+            )
+
+    def settings(self) -> dict[str, Value]:
+        """Attack, images, smallest major region."""
+        return {"attack": self.attack, "images": self.images, "min_count": self.min_count}
+
+    def measure(self, evaluation: Evaluation) -> Arrays:
+        """Per image [n] distance, outcome, label and its logit; by class [C] major region's size and fallback.
+
+        Outcomes are 0 for wrong without attack, 1 for broken, 2 for survived. A class without training images has
+        no mean vector, and its test images no distance (NaN).
+
+        Raises:
+            NotMeasurable: when the network has no feature layer, or there is no training or no test image.
+        """
+        images, labels = evaluation.images[: self.images], evaluation.labels[: self.images]
+        if len(images) == 0 or len(evaluation.dataset.train) == 0:
+            raise NotMeasurable("training and test images are needed, and one of the sets is empty")
+        means, counts, fell_back = self._means(evaluation)
+        logits, features = _look(evaluation, images)
+        (attack,) = find_attacks([self.attack])
+        result = attack(
+            evaluation.classifier,
+            images,
+            labels,
+            evaluation.threat,
+            evaluation.generator(self.name),
+            batch_size=evaluation.batch_size,
+            progress=evaluation.progress,
+        )
+        evaluation.forwards += result.forwards
+        evaluation.backwards += result.backwards
+        right = logits.argmax(dim=1) == labels
+        outcome = torch.where(result.broken, BROKEN, SURVIVED).where(right, WRONG)
+        return {
+            "distance": (features.double() - means[labels]).norm(dim=1).cpu().numpy(),
+            "outcome": outcome.cpu().numpy(),
+            "label": labels.cpu().numpy(),
+            "target_logit": logits.gather(1, labels.unsqueeze(1)).squeeze(1).cpu().numpy(),
+            "major_size": counts,
+            "fell_back": fell_back,
+        }
+
+    def _means(self, evaluation: Evaluation) -> tuple[Tensor, np.ndarray, np.ndarray]:
+        """MRV [C, D] in float64, NaN for classes without training images, with sizes and fallbacks [C]."""
+        train, classes = evaluation.dataset.train, evaluation.classifier.num_classes
+        present = train.labels.unique()
+        place = torch.full((classes,), -1, device=present.device)
+        place[present] = torch.arange(len(present), device=present.device)
+
+        def batches() -> Iterator[tuple[Tensor, Tensor]]:
+            for features, _, labels in evaluation.features(train, "means of major regions"):
+                yield features, place[labels]
+
+        found = major_region_vectors(batches, len(present), self.min_count)
+        means = torch.full((classes, found.mrv.shape[1]), torch.nan, dtype=torch.float64).to(found.mrv.device)
+        means[present] = found.mrv.double()
+        counts, fell_back = np.zeros(classes, dtype=np.int64), np.zeros(classes, dtype=bool)
+        index = present.cpu().numpy()
+        counts[index] = found.counts.numpy()
+        fell_back[index[list(found.fell_back)]] = True
+        return means, counts, fell_back
+
+    def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
+        """The probability, the mean distances, the correlation."""
+        broken, survived = (_distances(arrays, outcome) for outcome in (BROKEN, SURVIVED))
+        fallen = int(np.count_nonzero(arrays["fell_back"]))
+        notes = [f"{len(broken)} broken and {len(survived)} surviving images"]
+        if fallen:
+            notes.append(f"{fallen} classes with a small major region take the mean of the whole class")
+        main = self.score(None, n=len(broken) + len(survived), reason=f"both are needed: {notes[0]}")
+        if len(broken) and len(survived):
+            value = float(_farther(survived, broken))
+            low, high = _interval(survived, broken)
+            main = self.score(value, low, high, n=len(broken) + len(survived), reason="; ".join(notes))
+        return {
+            self.name: main,
+            "region_distance/broken": _mean(broken, "no correctly classified image was broken"),
+            "region_distance/survived": _mean(survived, "no correctly classified image survived"),
+            "region_distance/logit_correlation": _correlation(arrays),
+        }
+
+    def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
+        """Distances by outcome, against the logit of the label, and by class."""
+        found = {outcome: _distances(arrays, outcome) for outcome in (BROKEN, SURVIVED)}
+        names = {
+            BROKEN: f"attack succeeded (n = {len(found[BROKEN])})",
+            SURVIVED: f"attack failed (n = {len(found[SURVIVED])})",
+        }
+        marks = histograms({names[outcome]: distances for outcome, distances in found.items()})
+        if not marks:
+            return []
+        distance = Axis(label="distance to MRV (ℓ2, feature units)", low=0)
+        panels = [Panel(x=distance, y=Axis(label="share of images", low=0), marks=list(marks))]
+        known = np.isfinite(arrays["distance"])
+        points = [
+            Points(
+                name=name,
+                x=arrays["distance"][chosen].tolist(),
+                y=arrays["target_logit"][chosen].astype(float).tolist(),
+            )
+            for outcome, name in names.items()
+            if (chosen := known & (arrays["outcome"] == outcome)).any()
+        ]
+        panels.append(Panel(x=distance, y=Axis(label="logit of the label"), marks=list(points)))
+        classes = len(arrays["major_size"])
+        labels = record.dataset.classes
+        if classes <= _SHOWN and len(labels) == classes:
+            bars = [
+                Bars(name=name, categories=labels, values=_by_class(arrays, outcome))
+                for outcome, name in names.items()
+            ]
+            panels.append(
+                Panel(x=Axis(label="class"), y=Axis(label="mean distance to MRV", low=0), marks=list(bars))
+            )
+        return [
+            Chart(
+                name="regions-distance",
+                title="Distance to the mean of the major region",
+                source="P1, figure 9",
+                caption=f"Clean, correctly classified test images by what {self.attack} does to them. "
+                "The paper finds those far from the mean vulnerable, and those near it confident.",
+                panels=panels,
+            )
+        ]
+
+
+def _look(evaluation: Evaluation, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits [n, K] and features [n, D]."""
+    with torch.no_grad():
+        parts = [
+            evaluation.classifier.forward_with_features(some) for some in images.split(evaluation.batch_size)
+        ]
+    evaluation.forwards += len(images)
+    logits, features = (torch.cat(part) for part in zip(*parts, strict=True))
+    return logits, features
+
+
+def _distances(arrays: Mapping[str, np.ndarray], outcome: int) -> np.ndarray:
+    distance = arrays["distance"][arrays["outcome"] == outcome]
+    return distance[np.isfinite(distance)]
+
+
+def _by_class(arrays: Mapping[str, np.ndarray], outcome: int) -> list[float | None]:
+    chosen = (arrays["outcome"] == outcome) & np.isfinite(arrays["distance"])
+    distances = [
+        arrays["distance"][chosen & (arrays["label"] == number)]
+        for number in range(len(arrays["major_size"]))
+    ]
+    return [float(own.mean()) if len(own) else None for own in distances]
+
+
+def _farther(survived: np.ndarray, broken: np.ndarray, axis: int = -1) -> np.ndarray:
+    """P(broken > survived) + P(equal) / 2: Mann and Whitney's U over the number of pairs, along an axis."""
+    u = mannwhitneyu(broken, survived, axis=axis, method="asymptotic").statistic
+    return u / (survived.shape[axis] * broken.shape[axis])
+
+
+def _interval(survived: np.ndarray, broken: np.ndarray) -> tuple[float, float] | tuple[None, None]:
+    """95 % percentile bootstrap over the images of each outcome; none with fewer than two of either."""
+    if min(len(survived), len(broken)) < 2:
+        return None, None
+    result = bootstrap(
+        (survived, broken),
+        _farther,
+        vectorized=True,
+        n_resamples=1000,
+        batch=100,
+        method="percentile",
+        random_state=np.random.default_rng(0),
+    )
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+
+def _mean(values: np.ndarray, missing: str) -> Score:
+    if len(values) == 0:
+        return Score(value=None, n=0, unit="feature units", reason=missing)
+    low, high = mean_interval(values) if len(values) > 1 else (None, None)
+    return Score(value=float(values.mean()), low=low, high=high, n=len(values), unit="feature units")
+
+
+def _correlation(arrays: Mapping[str, np.ndarray]) -> Score:
+    """Spearman's r, with the interval tanh(atanh r ± 1.96·√(1.06/(n − 3))) of Fieller, Hartley & Pearson 1957."""
+    chosen = (arrays["outcome"] != WRONG) & np.isfinite(arrays["distance"])
+    distance, logit = arrays["distance"][chosen], arrays["target_logit"][chosen]
+    n = len(distance)
+    if n < 4 or np.ptp(distance) == 0 or np.ptp(logit) == 0:
+        reason = f"needs 4 correctly classified images that differ in distance and logit, there are {n}"
+        return Score(value=None, n=n, unit="correlation", reason=reason)
+    r = float(spearmanr(distance, logit).statistic)
+    centre, reach = math.atanh(max(-1 + 1e-15, min(1 - 1e-15, r))), 1.96 * math.sqrt(1.06 / (n - 3))
+    return Score(
+        value=r,
+        low=min(r, math.tanh(centre - reach)),
+        high=max(r, math.tanh(centre + reach)),
+        n=n,
+        unit="correlation",
+    )

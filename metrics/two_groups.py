@@ -1,0 +1,208 @@
+"""What metrics that compare the robustness of two groups of images share."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from bench.charts import Axis, Chart, Line, Panel, Rule
+from bench.charts.histograms import histograms
+from bench.core.attacks.grid import attack_grid, find_attacks, scaled_threats
+from bench.core.data import Split
+from bench.core.errors import UserError
+from bench.core.intervals import mean_interval
+from bench.core.record import Record, Score, Value
+from bench.core.statistics import unpaired_difference, wilson
+from bench.core.threat import Threat
+from metrics.base import Arrays, Evaluation, Metric
+
+#: Any threat does to check factors against.
+_ANY = Threat("linf", "1/255")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoGroups(Metric):
+    """Robust accuracy of two groups of images under several attacks and at several ε.
+
+    `NAME/GROUP/ATTACK` is a group's robust accuracy at the threat's ε; `NAME/GROUP/target_logit` and `/confidence`
+    are the mean logit and softmax probability of its images' labels. `NAME` is the first group's accuracy under all
+    these attacks together minus the second's.
+
+    Args:
+        attacks: names of `bench.core.attacks.ATTACKS`.
+        factors: multiples of the threat's ε to attack at, besides ε itself and 0.
+        images: of each group, drawn by chance; a smaller group is taken whole, and n says so. None takes all.
+
+    Raises:
+        UserError: for an unknown attack, a factor that is no number, or fewer than 1 image.
+    """
+
+    higher_is_better: ClassVar[bool | None] = None
+    bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+    #: What the first and the second group are called.
+    groups: ClassVar[tuple[str, str]]
+
+    attacks: tuple[str, ...] = ("fgsm", "bim", "pgd20", "cw")
+    factors: tuple[str, ...] = ("1/2", "2")
+    images: int | None = 100
+
+    def __post_init__(self) -> None:
+        find_attacks(self.attacks)
+        scaled_threats(_ANY, self.factors)
+        if self.images is not None and self.images < 1:
+            raise UserError(f"expected at least 1 image in each group, got images={self.images}")
+
+    @abstractmethod
+    def choose(self, evaluation: Evaluation) -> dict[str, tuple[Split, np.ndarray]]:
+        """For each group its split and the positions of its images there [n]; n may be 0.
+
+        Raises:
+            NotMeasurable: when the groups are not defined here.
+        """
+
+    def settings(self) -> dict[str, Value]:
+        """Attacks, multiples and images."""
+        return {
+            "attacks": ", ".join(self.attacks),
+            "factors": ", ".join(self.factors),
+            "images": self.images,
+        }
+
+    def measure(self, evaluation: Evaluation) -> Arrays:
+        """ε [E] and attacks [A]; per group its images' positions [n], what stayed right [A, E, n], and confidence.
+
+        Raises:
+            NotMeasurable: when the groups are not defined here.
+        """
+        threats = scaled_threats(evaluation.threat, self.factors)
+        arrays: Arrays = {
+            "attack": np.array(self.attacks),
+            "eps": np.array([threat.radius for threat in threats]),
+            "at_threat": np.array([threats.index(evaluation.threat)]),
+        }
+        for group, (split, index) in self.choose(evaluation).items():
+            grid = attack_grid(
+                evaluation.classifier,
+                split,
+                torch.from_numpy(index),
+                find_attacks(self.attacks),
+                threats,
+                evaluation.generator,
+                batch_size=evaluation.batch_size,
+                progress=evaluation.progress,
+                name=f"{self.name} {group}",
+            )
+            evaluation.forwards += grid.forwards
+            evaluation.backwards += grid.backwards
+            labels = split.labels.cpu()[torch.from_numpy(index)].unsqueeze(1)
+            arrays |= {
+                f"{group}_index": index,
+                f"{group}_right": grid.right.numpy(),
+                f"{group}_target_logit": grid.logits.gather(1, labels).squeeze(1).numpy(),
+                f"{group}_confidence": grid.logits.softmax(dim=1).gather(1, labels).squeeze(1).numpy(),
+            }
+        return arrays
+
+    def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
+        """The difference, and every group's accuracies and confidence."""
+        at = int(arrays["at_threat"].item())
+        scores = {self.name: self._difference(arrays, at)}
+        for group in self.groups:
+            right, missing = arrays[f"{group}_right"], f"no {group} image to attack"
+            for number, attack in enumerate(arrays["attack"]):
+                scores[f"{self.name}/{group}/{attack}"] = self._share(right[number, at], missing)
+            for kind, unit in (("target_logit", "logits"), ("confidence", "fraction")):
+                values = arrays[f"{group}_{kind}"].astype(np.float64)
+                low, high = mean_interval(values) if len(values) > 1 else (None, None)
+                if kind == "confidence" and low is not None and high is not None:
+                    low, high = max(low, 0.0), min(high, 1.0)
+                scores[f"{self.name}/{group}/{kind}"] = Score(
+                    value=float(values.mean()) if len(values) else None,
+                    low=low,
+                    high=high,
+                    n=len(values),
+                    unit=unit,
+                    reason="" if len(values) else missing,
+                )
+        return scores
+
+    def _difference(self, arrays: Mapping[str, np.ndarray], at: int) -> Score:
+        first, second = (np.all(arrays[f"{group}_right"][:, at], axis=0) for group in self.groups)
+        n = first.size + second.size
+        counts = f"{first.size} {self.groups[0]} and {second.size} {self.groups[1]} images"
+        if first.size == 0 or second.size == 0:
+            return self.score(None, n=n, reason=f"both groups are needed, there are {counts}")
+        found = unpaired_difference((int(first.sum()), first.size), (int(second.sum()), second.size))
+        under = ", ".join(arrays["attack"])
+        reason = f"{counts}, right under all of {under}"
+        return self.score(found.value, found.low, found.high, n=n, reason=reason)
+
+    def _share(self, right: np.ndarray, missing: str) -> Score:
+        share = self.proportion(right, missing if len(right) == 0 else "")
+        return share.model_copy(update={"higher_is_better": True})
+
+    def by_eps(self, arrays: Mapping[str, np.ndarray], record: Record, **about: str) -> Chart:
+        """Robust accuracy by ε, a panel for each attack and a line for each group.
+
+        Args:
+            arrays, record: as for `charts`.
+            about: name, title, source and caption of the chart.
+        """
+        panels = []
+        for number, attack in enumerate(arrays["attack"]):
+            lines = [
+                _line(name, arrays["eps"], right)
+                for group, name in self._names(arrays).items()
+                if (right := arrays[f"{group}_right"][number]).shape[1]
+            ]
+            if lines:
+                threat = Rule(name="the threat's ε", x=float(arrays["eps"][arrays["at_threat"].item()]))
+                panels.append(
+                    Panel(
+                        title=str(attack),
+                        x=Axis(label=f"ε ({record.threat.norm}, pixels in [0, 1])", low=0),
+                        y=Axis(label="robust accuracy", low=0, high=1),
+                        marks=[*lines, threat],
+                    )
+                )
+        return Chart(panels=panels, **about)
+
+    def confidence_panels(self, arrays: Mapping[str, np.ndarray]) -> list[Panel]:
+        """Histograms of target logit and of confidence by group."""
+        kinds = {"target_logit": "logit of the label", "confidence": "softmax probability of the label"}
+        return [
+            Panel(
+                x=Axis(label=label),
+                y=Axis(label="share of the group", low=0),
+                marks=list(
+                    histograms(
+                        {name: arrays[f"{group}_{kind}"] for group, name in self._names(arrays).items()}
+                    )
+                ),
+            )
+            for kind, label in kinds.items()
+        ]
+
+    def _names(self, arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
+        return {group: f"{group} (n = {len(arrays[f'{group}_index'])})" for group in self.groups}
+
+    def any_image(self, arrays: Mapping[str, np.ndarray]) -> bool:
+        """Whether there is anything to draw."""
+        return any(len(arrays[f"{group}_index"]) for group in self.groups)
+
+
+def _line(name: str, eps: np.ndarray, right: np.ndarray) -> Line:
+    """One group under one attack: right [E, n]."""
+    n = right.shape[1]
+    intervals = [wilson(int(np.count_nonzero(row)), n) for row in right]
+    return Line(
+        name=name,
+        x=eps.tolist(),
+        y=right.mean(axis=1).tolist(),
+        low=[low for low, _ in intervals],
+        high=[high for _, high in intervals],
+        markers=True,
+    )
