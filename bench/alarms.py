@@ -13,6 +13,8 @@ from bench.core.statistics import mcnemar
 Measured = Mapping[str, Mapping[str, np.ndarray]]
 
 FGSM, PGD, PGD100 = "robust_accuracy/fgsm", "robust_accuracy/pgd20", "robust_accuracy/pgd100"
+#: Relative difference of logits that rounding alone can make.
+SAME_LOGITS = 1e-5
 AUTOATTACK, WORST = "robust_accuracy/autoattack", "robust_accuracy/worst_case"
 
 
@@ -73,8 +75,8 @@ def pgd_far_above_strongest(measured: Measured) -> Alarm:
 def black_box_beats_white_box(measured: Measured) -> Alarm:
     """More than 0.2 points of the images fall to Square alone, which sees no gradient."""
     name = "black box beats white box"
-    if AUTOATTACK not in measured:
-        return _not_run(name, "AutoAttack")
+    if AUTOATTACK not in measured or not _ran_square(measured[AUTOATTACK]):
+        return _not_run(name, "AutoAttack's Square")
     square = measured[AUTOATTACK]["stage"] == "square"
     for attack, arrays in measured.items():
         if attack.startswith("robust_accuracy/") and attack not in (AUTOATTACK, WORST):
@@ -107,10 +109,12 @@ def curve_not_falling(measured: Measured, num_classes: int) -> Alarm:
         return _not_run(name, "the security curve")
     eps, right = measured["security_curve"]["eps"], measured["security_curve"]["right"]
     values, n = right.mean(axis=1), right.shape[1]
+    # Each point against the lowest before it: a slow rise over many points is one too.
+    lowest = [int(values[: i + 1].argmin()) for i in range(len(values) - 1)]
     rises = [
-        float(values[i + 1] - values[i])
-        for i in range(len(values) - 1)
-        if values[i + 1] > values[i] and mcnemar(right[i + 1], right[i]) < 0.05
+        float(values[i] - values[low])
+        for i, low in enumerate(lowest, start=1)
+        if values[i] > values[low] and mcnemar(right[i], right[low]) < 0.05
     ]
     half = [float(v) for e, v in zip(eps, values, strict=True) if e == 0.5]
     unbounded = float(values[-1])
@@ -156,12 +160,26 @@ def randomised_output(measured: Measured) -> Alarm:
     if "clean_accuracy" not in measured:
         return _not_run(name, "clean accuracy")
     moved = float(measured["clean_accuracy"]["between_passes"][0])
-    return _over(name, moved, 1e-5, "relative difference of the logits", {"difference": moved})
+    raised = moved > SAME_LOGITS
+    message = (
+        f"logits differ by {moved:.1e} between two passes, relative to the largest; rounding ends at 1e-5"
+    )
+    return Alarm(name=name, raised=raised, message=message, numbers={"difference": moved})
 
 
 def low_precision(measured: Measured) -> Alarm:
-    """An attack succeeded in low precision only; this battery attacks in float32 throughout."""
-    return Alarm(name="precision", raised=False, message="every attack ran in float32")
+    """An attack in low precision claimed images that are right in float32, and nothing else broke them."""
+    name = "precision"
+    claims = {attack: arrays["unconfirmed"] for attack, arrays in measured.items() if "unconfirmed" in arrays}
+    shares = {attack.rpartition("/")[2]: float(images.mean()) for attack, images in claims.items()}
+    if not any(shares.values()):
+        return Alarm(name=name, raised=False, message="every success was one in float32", numbers=shares)
+    return _over(name, max(shares.values()), 0.0, "images broken in low precision alone", shares)
+
+
+def _ran_square(arrays: Mapping[str, np.ndarray]) -> bool:
+    left_out = any(str(stage).startswith("square") for stage in arrays.get("skipped", ()))
+    return not left_out and str(arrays.get("version", "standard")) != "rand"
 
 
 def _over(name: str, value: float, limit: float, what: str, numbers: Mapping[str, float]) -> Alarm:

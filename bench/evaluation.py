@@ -1,12 +1,13 @@
 """The battery over a classifier: metrics, alarms, and the record they make."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -19,6 +20,7 @@ from bench.core import record as schema
 from bench.core.attacks.state import evaluating
 from bench.core.classifier import AnyClassifier, Classifier, WrappedClassifier
 from bench.core.data import Dataset, fingerprint, load
+from bench.core.examples import KEPT
 from bench.core.files import sha256
 from bench.core.progress import Progress
 from bench.core.record import Alarm, Curve, Record, Score
@@ -26,10 +28,17 @@ from bench.core.threat import Threat
 from bench.describe import Trained, describe_battery, describe_dataset, describe_provenance, describe_training
 from bench.figures import draw_all
 from bench.parts import Part, Parts, save_arrays
+from bench.suspicious import extra_checks, find_standard, verdict
 from bench.version import __version__
 from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
 
 RECORD, ARRAYS, WEIGHTS = "record.json", "arrays.npz", "weights.safetensors"
+EXAMPLES = "examples.npz"
+
+#: Adversarial images that a result keeps, over all attacks.
+MOST_EXAMPLES = 50
+#: What an attack metric calls them among its arrays; they lie in a file of their own.
+EXAMPLE_ARRAYS = ("example_index", "examples")
 
 
 @dataclass
@@ -57,6 +66,8 @@ def evaluate(
     out: Path | None = None,
     command: str = "",
     progress: Progress | None = None,
+    suspicious: bool = False,
+    transfer_from: nn.Module | Path | None = None,
 ) -> Record:
     """Measure any network with a battery; needs neither MLflow nor Optuna.
 
@@ -72,6 +83,9 @@ def evaluate(
         out: folder for record, arrays and weights; None writes nothing.
         command: what reproduces the result, for the record.
         progress: where bars go; silent by default.
+        suspicious: answer a raised alarm with further checks (`bench.suspicious`); no score of the battery moves.
+        transfer_from: a network trained without defense on the same data, for one of those checks, or a folder of
+            results to look for one in; `out` by default.
 
     Raises:
         UserError: when the network does not fit the data, or the logits are not finite.
@@ -81,10 +95,7 @@ def evaluate(
     battery = make_battery(battery) if isinstance(battery, str) else battery
     parameter = next(model.parameters(), None)
     dataset = dataset.to(parameter.device if parameter is not None else "cpu")
-    if isinstance(model, Classifier | WrappedClassifier):
-        classifier: AnyClassifier = model
-    else:
-        classifier = WrappedClassifier(model, dataset.shape, dataset.num_classes)
+    classifier = _classifier(model, dataset)
     with evaluating(classifier):
         return evaluate_to_folder(
             classifier,
@@ -97,9 +108,17 @@ def evaluate(
             seed=seed,
             folder=out,
             command=command,
-            config={},
+            config={"dataset": data} if isinstance(data, str) else {},
             progress=progress or Progress(),
+            suspicious=suspicious,
+            transfer_from=transfer_from or out,
         )
+
+
+def _classifier(model: nn.Module, dataset: Dataset) -> AnyClassifier:
+    if isinstance(model, Classifier | WrappedClassifier):
+        return model
+    return WrappedClassifier(model, dataset.shape, dataset.num_classes)
 
 
 def evaluate_to_folder(
@@ -116,12 +135,15 @@ def evaluate_to_folder(
     command: str,
     config: Mapping[str, Any],
     progress: Progress,
+    suspicious: bool = False,
+    transfer_from: nn.Module | Path | None = None,
 ) -> Record:
     """Run a battery and write record, arrays and weights; a finished metric is never run twice in one folder.
 
     Args:
         classifier: in eval mode, on the data's device.
         folder: where the files go; `parts/` below it holds finished metrics until the record is there.
+        suspicious, transfer_from: as for `evaluate`.
     """
     images, labels = dataset.test.batch(slice(0, battery.images))
     evaluation = Evaluation(
@@ -138,8 +160,10 @@ def evaluate_to_folder(
     if folder is not None:
         save_weights(folder / WEIGHTS, classifier)
     parts = Parts(folder / "parts", _identity(folder / WEIGHTS, evaluation, battery)) if folder else None
-    with _full_precision():
+    with full_precision():
         measured = run_battery(evaluation, battery, parts)
+        if suspicious:
+            answer_alarms(evaluation, measured, parts, transfer_from)
     record = Record(
         id=f"{run}-s{seed}-{battery.name}-{_digest(classifier, evaluation, battery)}",
         defense=trained.defense,
@@ -170,8 +194,8 @@ def evaluate_to_folder(
     )
     if folder is not None:
         arrays = flatten(measured.arrays, evaluation)
-        draw_all(record, arrays, folder / "figures")
-        record = _write(folder, record, arrays)
+        draw_all(record, measured.arrays, battery.metrics, folder / "figures", progress)
+        record = _write(folder, record, arrays, gather_examples(measured.arrays, evaluation))
         assert parts is not None
         parts.remove()
     return record
@@ -180,7 +204,39 @@ def evaluate_to_folder(
 def run_battery(evaluation: Evaluation, battery: Battery, parts: "Parts | None" = None) -> Measured:
     """Run every metric of a battery in order, then read the alarms."""
     measured = Measured()
-    for metric in battery.metrics:
+    _run(battery.metrics, evaluation, measured, parts)
+    measured.alarms = read_alarms(evaluation.measured, evaluation.dataset.num_classes)
+    return measured
+
+
+def answer_alarms(
+    evaluation: Evaluation,
+    measured: Measured,
+    parts: "Parts | None" = None,
+    transfer_from: nn.Module | Path | None = None,
+) -> None:
+    """Where an alarm was raised, run the extra checks: scores `suspicious/...` and a verdict among the alarms.
+
+    Args:
+        evaluation: as the battery left it.
+        measured: the battery's; added to, nothing in it is changed.
+        parts: of the evaluation.
+        transfer_from: a standard network, or a folder of results to look for one in.
+    """
+    if not any(alarm.raised for alarm in measured.alarms):
+        return
+    if isinstance(transfer_from, Path):
+        standard = find_standard(transfer_from, evaluation.dataset)
+    else:
+        standard = _classifier(transfer_from, evaluation.dataset) if transfer_from is not None else None
+    _run(extra_checks(measured.alarms, standard), evaluation, measured, parts)
+    measured.alarms = [*measured.alarms, verdict(evaluation.measured, measured.alarms)]
+
+
+def _run(
+    metrics: Iterable[Metric], evaluation: Evaluation, measured: Measured, parts: "Parts | None"
+) -> None:
+    for metric in metrics:
         part = parts.load(metric) if parts else None
         if part is None:
             part = _measure(metric, evaluation, parts)
@@ -196,12 +252,10 @@ def run_battery(evaluation: Evaluation, battery: Battery, parts: "Parts | None" 
         measured.scores |= metric.reduce(part.arrays)
         measured.curves |= metric.curves(part.arrays)
     measured.arrays = evaluation.measured
-    measured.alarms = read_alarms(evaluation.measured, evaluation.dataset.num_classes)
-    return measured
 
 
 @contextmanager
-def _full_precision() -> Iterator[None]:
+def full_precision() -> Iterator[None]:
     """Keep float32 at 24 bits: GPUs round convolutions to TF32 otherwise, which curvature and signs would feel."""
     matmul, convolution = torch.backends.cuda.matmul, torch.backends.cudnn
     before = matmul.allow_tf32, convolution.allow_tf32
@@ -230,16 +284,50 @@ def flatten(arrays: Mapping[str, Arrays], evaluation: Evaluation) -> Arrays:
     flat: Arrays = {"test_index": evaluation.test_index.numpy(), "labels": evaluation.labels.cpu().numpy()}
     for metric, parts in arrays.items():
         for key, array in parts.items():
-            flat[metric if key == "right" and array.ndim == 1 else f"{metric}:{key}"] = array
+            if key not in EXAMPLE_ARRAYS:
+                flat[metric if key == "right" and array.ndim == 1 else f"{metric}:{key}"] = array
     return flat
 
 
-def _write(folder: Path, record: Record, arrays: Arrays) -> Record:
-    save_arrays(folder / ARRAYS, arrays)
-    files = {
-        kind: schema.File(path=name, sha256=sha256(folder / name))
-        for kind, name in (("weights", WEIGHTS), ("arrays", ARRAYS))
+def unflatten(flat: Mapping[str, np.ndarray]) -> dict[str, Arrays]:
+    """The arrays beside a record by metric, as `flatten` found them but for the examples."""
+    arrays: dict[str, Arrays] = {}
+    for name, array in flat.items():
+        metric, colon, key = name.rpartition(":")
+        if colon:
+            arrays.setdefault(metric, {})[key] = array
+        elif name not in ("test_index", "labels"):
+            arrays.setdefault(name, {})["right"] = array
+    return arrays
+
+
+def gather_examples(arrays: Mapping[str, Arrays], evaluation: Evaluation) -> Arrays:
+    """Adversarial images of all attacks: `attack` [e], `test_index` int64 [e], `image` float32 [e, C, H, W].
+
+    At most 50, evenly over the attacks; empty arrays where no attack broke anything.
+    """
+    attacks = {name: parts for name, parts in arrays.items() if parts.keys() >= set(EXAMPLE_ARRAYS)}
+    share = min(KEPT, MOST_EXAMPLES // max(len(attacks), 1))
+    names: list[str] = []
+    index, images = [np.empty(0, np.int64)], [np.empty((0, *evaluation.images.shape[1:]), np.float32)]
+    for name, parts in attacks.items():
+        index.append(evaluation.test_index.numpy()[parts["example_index"][:share]])
+        images.append(parts["examples"][:share])
+        names += [name] * len(index[-1])
+    return {
+        "attack": np.array(names, dtype=np.str_),
+        "test_index": np.concatenate(index),
+        "image": np.concatenate(images),
     }
+
+
+def _write(folder: Path, record: Record, arrays: Arrays, examples: Arrays) -> Record:
+    save_arrays(folder / ARRAYS, arrays)
+    written = {"weights": WEIGHTS, "arrays": ARRAYS}
+    if len(examples["attack"]):
+        save_arrays(folder / EXAMPLES, examples)
+        written["examples"] = EXAMPLES
+    files = {kind: schema.File(path=name, sha256=sha256(folder / name)) for kind, name in written.items()}
     record = record.model_copy(update={"files": files})
     record.save(folder / RECORD)
     return record

@@ -2,47 +2,55 @@
 
 import shlex
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import nn
 
 from bench.battery import make_battery
 from bench.checkpoint import fill, load_weights
 from bench.config import RunConfig, identity
 from bench.core.attacks.state import evaluating
-from bench.core.classifier import AnyClassifier, WrappedClassifier
+from bench.core.classifier import WrappedClassifier
 from bench.core.data import Dataset, defaults_of, fingerprint
-from bench.core.errors import UserError
-from bench.core.models import build
-from bench.core.plugins import load_object
 from bench.core.progress import Progress
+from bench.core.record import load_record
 from bench.core.threat import Threat
 from bench.describe import Trained
 from bench.estimate import estimate
 from bench.evaluation import RECORD, evaluate_to_folder
+from bench.loaders import make_network, robustbench_loader
 from bench.run import Tracker, build_pages, load_data, pick_device, result_name, safe_name, summary
+from bench.suspicious import unanswered
 from bench.version import __version__
+
+__all__ = ["evaluate_checkpoint", "make_network"]
 
 
 def evaluate_checkpoint(
-    config: RunConfig, checkpoint: Path | None, loader: str | None, tracker: Tracker, progress: Progress
+    config: RunConfig,
+    checkpoint: Path | None,
+    loader: str | None,
+    tracker: Tracker,
+    progress: Progress,
+    *,
+    suspicious: bool = False,
 ) -> Path:
     """Evaluate a checkpoint and return the path of its record.
 
     Args:
         config: `defense` is what the board calls the training; `seeds` holds the one seed of the evaluation.
         checkpoint: weights for the network `config.model`, or for the one the loader makes.
-        loader: `module:function`, called without arguments.
+        loader: `module:function`, called without arguments; `timm:NAME`; `robustbench:ID`. Without a checkpoint
+            the last two bring their published weights.
+        suspicious: answer a raised alarm with further checks; transfer comes from a standard network below
+            `config.out`, where there is one.
 
     Raises:
-        UserError: for a checkpoint that cannot be read or does not fit, or neither checkpoint nor loader.
+        UserError: for a checkpoint that cannot be read or does not fit, or a network that cannot be made.
     """
     weights = load_weights(checkpoint) if checkpoint else None
     battery = make_battery(config.battery, config.metrics)
     threat = Threat.parse(config.threat or defaults_of(config.dataset).threat)
     data = load_data(config).to(pick_device(config.device))
-    classifier = make_network(config.model, loader, data)
+    loader = _in_full(loader, data, threat)
+    classifier = make_network(config.model, loader, data, pretrained=checkpoint is None)
     if weights is not None:
         target = classifier.module if isinstance(classifier, WrappedClassifier) else classifier
         fill(target, weights, checkpoint or "")
@@ -60,7 +68,7 @@ def evaluate_checkpoint(
     (seed,) = config.seeds
     run = "-".join(map(safe_name, (data.name, config.model, config.defense, digits)))
     folder = config.out / run / f"seed-{seed}" / result_name(battery, len(data.test))
-    if (folder / RECORD).exists():
+    if (folder / RECORD).exists() and not (suspicious and unanswered(load_record(folder))):
         return folder / RECORD
     images = min(len(data.test), battery.images or len(data.test))
     with evaluating(classifier):
@@ -75,9 +83,11 @@ def evaluate_checkpoint(
             run=run,
             seed=seed,
             folder=folder,
-            command=_command(config, checkpoint, loader),
+            command=_command(config, checkpoint, loader, suspicious),
             config={**config.published(), "loader": loader},
             progress=progress,
+            suspicious=suspicious,
+            transfer_from=config.out,
         )
     progress.say(summary(record))
     tracker.sync(folder.parent.parent, final=True)
@@ -85,33 +95,21 @@ def evaluate_checkpoint(
     return folder / RECORD
 
 
-def make_network(model: str, loader: str | None, data: Dataset) -> AnyClassifier:
-    """The network `model` of ours, or the one that a loader makes, fresh and on the CPU.
-
-    Raises:
-        UserError: for an unknown name, or a loader that fails or makes no network for this data.
-    """
-    if loader is None:
-        return build(
-            model, input_shape=data.shape, num_classes=data.num_classes, mean=data.mean, std=data.std, seed=0
-        )
-    make: Any = load_object(loader, "loader")
-    if not callable(make):
-        raise UserError(f"--loader {loader}: expected a function that returns a torch.nn.Module")
-    try:
-        module = make()
-    except Exception as error:
-        raise UserError(f"--loader {loader} failed: {type(error).__name__}: {error}") from error
-    if not isinstance(module, nn.Module):
-        raise UserError(f"--loader {loader}: expected a torch.nn.Module, got {type(module).__name__}")
-    return WrappedClassifier(module.to(torch.float32), data.shape, data.num_classes)
+def _in_full(loader: str | None, data: Dataset, threat: Threat) -> str | None:
+    """A RobustBench id with data set and norm before it, so that the record says which network it was."""
+    source, _, identifier = (loader or "").partition(":")
+    return robustbench_loader(identifier, data, threat) if source == "robustbench" else loader
 
 
-def _command(config: RunConfig, checkpoint: Path | None, loader: str | None) -> str:
+def _command(config: RunConfig, checkpoint: Path | None, loader: str | None, suspicious: bool) -> str:
     words = ["bench", "evaluate"]
     if checkpoint:
         words += ["--checkpoint", checkpoint.name]
-    if loader:
+    source, _, name = (loader or "").partition(":")
+    if source in ("timm", "robustbench"):
+        words += [f"--{source}", name]
+    elif loader:
         words += ["--loader", loader]
     # An evaluation has one seed, and its own word for it.
-    return shlex.join([*words, *("--seed" if word == "--seeds" else word for word in config.words())])
+    words += ["--seed" if word == "--seeds" else word for word in config.words()]
+    return shlex.join(words + ["--suspicious"] * (suspicious and "--suspicious" not in words))

@@ -1,9 +1,27 @@
-"""Every alarm on arrays made so that it must, or must not, be raised."""
+"""Every alarm, on arrays and on networks made so that it must, or must not, be raised."""
 
 import numpy as np
 import pytest
+from torch import nn
 
+import bench
 from bench.alarms import read_alarms
+from bench.battery import Battery
+from bench.core.data import Dataset, load
+from bench.core.record import Record
+from metrics import CleanAccuracy, RobustAccuracy, SecurityCurve, WorstCase
+from metrics.autoattack import AutoAttack
+from tests.disguises import (
+    THREAT,
+    Disguised,
+    Masked,
+    OnlyAtCleanPixels,
+    Quantised,
+    Randomised,
+    Saturated,
+    TinyGradient,
+    train_honest,
+)
 
 
 def right(share: float, n: int = 1000) -> np.ndarray:
@@ -68,6 +86,16 @@ def test_an_honest_network_raises_none() -> None:
         ),
         ("zero gradients", {"robust_accuracy__pgd20": attack(0.5, zero=0.001)}),
         ("loss still moving", {"robust_accuracy__pgd100": attack(0.5, loss=list(np.linspace(1, 2, 101)))}),
+        (
+            "precision",
+            {
+                "robust_accuracy__autoattack": {
+                    "right": right(0.46),
+                    "stage": np.array(["survived"] * 460 + ["apgd-t"] * 540),
+                    "unconfirmed": right(0.003),
+                }
+            },
+        ),
         ("randomised output", {"clean_accuracy": {"right": right(0.9), "between_passes": np.array([0.1])}}),
     ],
 )
@@ -79,6 +107,7 @@ def test_each_sign_raises_its_alarm_alone(name: str, change: dict[str, dict[str,
     ("shares", "message"),
     [
         ((0.9, 0.5, 0.7, 0.02, 0.0), "rises"),
+        ((0.9, 0.5, 0.503, 0.506, 0.0), "rises by 0.6%"),
         ((0.9, 0.7, 0.5, 0.4, 0.0), "above chance"),
         ((0.9, 0.7, 0.5, 0.02, 0.01), "without a bound"),
     ],
@@ -103,7 +132,88 @@ def test_a_difference_of_exactly_the_limit_is_no_alarm() -> None:
     assert "more steps still help" not in raised(measured(**shares))
 
 
+@pytest.mark.parametrize(
+    "change", [{"version": np.array("rand")}, {"skipped": np.array(["square: its l2 form needs 5x5 pixels"])}]
+)
+def test_square_left_out_says_nothing_about_the_black_box(change: dict[str, np.ndarray]) -> None:
+    arrays = measured()
+    arrays["robust_accuracy/autoattack"] |= change
+    alarms = {alarm.name: alarm for alarm in read_alarms(arrays, num_classes=10)}
+    assert alarms["black box beats white box"].raised is None
+
+
 def test_what_did_not_run_is_neither_raised_nor_quiet() -> None:
     alarms = read_alarms({}, num_classes=10)
     assert {alarm.raised for alarm in alarms if alarm.name != "precision"} == {None}
     assert len(alarms) == 9
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load("digits", train_size=600, test_size=200)
+
+
+@pytest.fixture(scope="module")
+def honest(digits: Dataset) -> nn.Module:
+    return train_honest(digits)
+
+
+def measure(network: nn.Module, digits: Dataset, *, images: int = 200, square: bool = False) -> Record:
+    attacks = [RobustAccuracy(name) for name in ("fgsm", "pgd20", "pgd100", "cw")]
+    autoattack = [AutoAttack()] if square else []
+    metrics = (CleanAccuracy(), *attacks, SecurityCurve(images=images), *autoattack, WorstCase())
+    return bench.evaluate(network, digits, THREAT, Battery("alarms", images, metrics, ""))
+
+
+def raised_by(record: Record) -> set[str]:
+    return {alarm.name for alarm in record.alarms if alarm.raised}
+
+
+def test_an_honestly_robust_network_raises_none(honest: nn.Module, digits: Dataset) -> None:
+    record = measure(honest, digits)
+    worst = record.metrics["robust_accuracy/worst_case"].value
+    assert worst is not None
+    assert worst > 0.5
+    assert raised_by(record) == set()
+
+
+@pytest.mark.parametrize(
+    ("disguise", "names"),
+    [
+        (Saturated, {"zero gradients", "curve not falling", "PGD far above the strongest attack"}),
+        (Quantised, {"zero gradients", "curve not falling"}),
+        (Randomised, {"randomised output"}),
+        (TinyGradient, {"zero gradients", "curve not falling"}),
+        (OnlyAtCleanPixels, {"one step beats iterative", "zero gradients", "curve not falling"}),
+        (Masked, {"curve not falling"}),
+    ],
+)
+def test_a_disguised_network_raises_its_alarms(
+    honest: nn.Module, digits: Dataset, disguise: type[Disguised], names: set[str]
+) -> None:
+    assert names <= raised_by(measure(disguise(honest), digits))
+
+
+def test_a_gradient_below_float32_is_told_from_none(honest: nn.Module, digits: Dataset) -> None:
+    shares = {}
+    for disguise in (TinyGradient, Quantised):
+        alarms = {alarm.name: alarm for alarm in measure(disguise(honest), digits, images=50).alarms}
+        shares[disguise] = alarms["zero gradients"].numbers
+    assert shares[TinyGradient] == {"float32": 1.0, "float64": 0.0}
+    assert shares[Quantised] == {"float32": 1.0, "float64": 1.0}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("disguise", [Quantised, TinyGradient, Masked])
+def test_square_sees_through_a_disguise(
+    honest: nn.Module, digits: Dataset, disguise: type[Disguised]
+) -> None:
+    names = {"black box beats white box", "PGD far above the strongest attack"}
+    assert names <= raised_by(measure(disguise(honest), digits, images=100, square=True))
+
+
+@pytest.mark.slow
+def test_the_whole_set_of_attacks_raises_none_on_the_honest_network(
+    honest: nn.Module, digits: Dataset
+) -> None:
+    assert raised_by(measure(honest, digits, images=100, square=True)) == set()

@@ -1,6 +1,8 @@
 """The battery over a classifier: resuming, strangers' networks, and what lands in the record."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -206,3 +208,116 @@ def test_every_battery_says_its_settings() -> None:
         assert described.settings["robust_accuracy/pgd20"]["steps"] == 20
         assert described.settings["robust_accuracy/autoattack"]["version"] == "standard"
         json.dumps(described.model_dump())
+
+
+def test_examples_lie_in_a_file_of_their_own_and_come_from_the_subset(
+    digits: Dataset, tmp_path: Path
+) -> None:
+    record = bench.evaluate(trained_plainly(digits), digits, "linf:0.2", battery(), out=tmp_path)
+    assert set(record.files) == {"weights", "arrays", "examples"}
+    examples, arrays = np.load(tmp_path / "examples.npz"), np.load(tmp_path / "arrays.npz")
+    assert not any("example" in name for name in arrays.files)
+    assert set(examples["attack"]) == {"robust_accuracy/fgsm"}
+    assert 0 < len(examples["test_index"]) <= 10
+    assert set(examples["test_index"]) <= set(arrays["test_index"])
+    clean, _ = digits.test.batch(torch.from_numpy(examples["test_index"]))
+    distance = np.abs(examples["image"] - clean.numpy()).reshape(len(clean), -1).max(axis=1)
+    assert (distance > 0).all()
+    assert (distance <= 0.2 + 1e-5).all()
+
+
+def test_evaluating_from_python_needs_neither_mlflow_nor_optuna() -> None:
+    script = """
+import sys
+for name in ("mlflow", "optuna", "ray"):
+    sys.modules[name] = None
+from torch import nn
+import bench
+from bench.battery import Battery
+from bench.core.data import load
+from bench.core.record import Record
+from metrics import CleanAccuracy, RobustAccuracy, WorstCase
+battery = Battery("small", 10, (CleanAccuracy(), RobustAccuracy("fgsm"), WorstCase()), "")
+data = load("digits", train_size=100, test_size=20)
+network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+record = bench.evaluate(network, data, "linf:0.1", battery, suspicious=True)
+assert isinstance(record, Record), type(record)
+print(record.metrics["robust_accuracy/worst_case"].n)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "10"
+
+
+def trained_plainly(dataset: Dataset, epochs: int = 15) -> Any:
+    """A training loop as anybody would write it, with nothing of the harness but the network."""
+    classifier = network(dataset).train()
+    optimizer = torch.optim.Adam(classifier.parameters(), lr=1e-3)
+    images, labels = dataset.train.images.float() / 255, dataset.train.labels
+    shuffle = torch.Generator().manual_seed(0)
+    for _ in range(epochs):
+        for index in torch.randperm(len(images), generator=shuffle).split(50):
+            loss = nn.functional.cross_entropy(classifier(images[index]), labels[index])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return classifier
+
+
+@pytest.mark.slow
+def test_weights_from_a_plain_loop_get_the_harness_own_numbers(tmp_path: Path) -> None:
+    """The same weights by three doors: a network of ours, a stranger's module, and a checkpoint's command."""
+    from bench.config import RunConfig
+    from bench.core.progress import Progress
+    from bench.external import evaluate_checkpoint
+    from bench.tracking import NullTracker
+
+    dataset = load("digits", train_size=400, test_size=30)
+    classifier = trained_plainly(dataset).eval()
+    torch.save({"state_dict": classifier.state_dict()}, tmp_path / "plain.pt")
+
+    class Stranger(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = classifier
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.inner(images)
+
+    names = (
+        "clean_accuracy",
+        "prs_ratio",
+        "robust_accuracy/pgd20",
+        "robust_accuracy/cw",
+        "security_curve",
+        "robust_accuracy/worst_case",
+    )
+    by_python = bench.evaluate(classifier, dataset, "linf:0.3", make_battery("quick", names))
+    ours = by_python.metrics
+    strange = bench.evaluate(Stranger(), dataset, "linf:0.3", make_battery("quick", names)).metrics
+    config = RunConfig.make(
+        {
+            "defense": "external",
+            "model": "cnn6",
+            "metrics": names,
+            "threat": "linf:0.3",
+            "train_size": 400,
+            "test_size": 30,
+            "device": "cpu",
+            "out": tmp_path,
+        }
+    )
+    path = evaluate_checkpoint(config, tmp_path / "plain.pt", None, NullTracker(), Progress())
+    assert strange == ours
+    record = load_record(path)
+    assert record.metrics == ours
+    assert record.alarms == by_python.alarms
+    assert record.curves == by_python.curves
+    images, labels = dataset.test.images.float() / 255, dataset.test.labels
+    with torch.no_grad():
+        by_hand = (classifier(images).argmax(dim=1) == labels).float().mean().item()
+    assert ours["clean_accuracy"].value == pytest.approx(by_hand)
+    assert by_hand > 0.8
+    robust = ours["robust_accuracy/worst_case"].value
+    assert robust is not None
+    assert robust < by_hand

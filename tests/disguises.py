@@ -1,0 +1,99 @@
+"""A network that is honestly robust, and the same behind what makes attacks stumble."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.core.attacks import maximise
+from bench.core.classifier import WrappedClassifier
+from bench.core.data import Dataset
+from bench.core.threat import Threat
+
+THREAT = Threat("linf", "0.1")
+
+
+def train_honest(digits: Dataset) -> nn.Module:
+    """A small network, adversarially trained and nothing else; takes seconds."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    classifier = WrappedClassifier(network, digits.shape, digits.num_classes)
+    optimizer = torch.optim.Adam(network.parameters(), 5e-3)
+    images, labels = digits.train.batch(slice(None))
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(150):
+        attacked = maximise(classifier, images, labels, THREAT, generator, steps=4, step_size=0.05)
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(network(attacked), labels).backward()
+        optimizer.step()
+    return network
+
+
+class Disguised(nn.Module):
+    """The honest network behind something that an attack on its gradients stumbles over."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def see(self, images: Tensor) -> Tensor:
+        return images
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(self.see(images))
+
+
+class Saturated(Disguised):
+    """Logits so large that the softmax is one or zero."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return 1e4 * self.network(images)
+
+
+class Quantised(Disguised):
+    """Nine grey levels; rounding has the gradient zero."""
+
+    def see(self, images: Tensor) -> Tensor:
+        return (8 * images).round() / 8
+
+
+class Randomised(Disguised):
+    """Noise on every pixel, other noise at every pass."""
+
+    def see(self, images: Tensor) -> Tensor:
+        return images + 0.1 * torch.randn_like(images)
+
+
+class TinyGradient(Disguised):
+    """The same function with a gradient too small for float32."""
+
+    def see(self, images: Tensor) -> Tensor:
+        return images.detach() + 1e-60 * (images - images.detach())
+
+
+class OnlyAtCleanPixels(Disguised):
+    """A gradient at grey levels that cameras give, none between them: the first step is the only good one."""
+
+    def see(self, images: Tensor) -> Tensor:
+        clean = ((255 * images - (255 * images).round()).abs() < 1e-3).flatten(1).all(dim=1)
+        return torch.where(clean.view(-1, 1, 1, 1), images, images.detach())
+
+
+class _Misleading(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, images: Tensor) -> Tensor:
+        return images.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        generator = torch.Generator().manual_seed(0)
+        return torch.randn(gradients[0].shape, generator=generator, dtype=gradients[0].dtype)
+
+
+class Masked(Disguised):
+    """A first layer whose gradient points anywhere."""
+
+    def see(self, images: Tensor) -> Tensor:
+        seen: Tensor = _Misleading.apply(images)  # type: ignore[no-untyped-call]
+        return seen
