@@ -38,6 +38,9 @@ class RunConfig(BaseModel):
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
     battery: BatteryName = "quick"
     metrics: tuple[str, ...] = ()
+    suspicious: bool = False
+    probe_every: Count | None = None
+    probe_images: Count = 500
     train_size: Count | None = None
     test_size: Count | None = None
     device: Device = "auto"
@@ -109,6 +112,8 @@ class RunConfig(BaseModel):
                 words += [word for name, each in value.items() for word in (flag, f"{name}={_plain(each)}")]
             elif key in ("seeds", "metrics"):
                 words += [flag, ",".join(map(str, value))]
+            elif isinstance(value, bool):
+                words.append(flag)
             elif key == "data_dir":
                 words += [flag, "DIR"]
             elif key == "dataset":

@@ -62,11 +62,13 @@ def fit(
     folder: Path,
     progress: Progress,
     on_epoch: Callable[[Row], None] = lambda row: None,
+    probe: Callable[[Classifier, int], Row] | None = None,
 ) -> tuple[Classifier, Result]:
     """Train, with `checkpoint.pt` and `history.jsonl` kept up to date in `folder` after every epoch.
 
     Args:
         on_epoch: called with each new row; may raise `bench.train.Stop`.
+        probe: as for `bench.train.train`.
 
     Raises:
         bench.train.Diverged: when loss or weights stop being finite.
@@ -91,6 +93,7 @@ def fit(
         precision=plan.precision,
         checkpoint=folder / CHECKPOINT,
         on_epoch=keep,
+        probe=probe,
         progress=progress,
     )
     return classifier, result

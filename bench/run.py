@@ -2,7 +2,7 @@
 
 import inspect
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,8 +28,10 @@ from bench.display import readable
 from bench.estimate import estimate
 from bench.evaluation import RECORD, evaluate_to_folder
 from bench.fit import CHECKPOINT, HISTORY, Plan, fit
+from bench.probes import Probe, make_probe
 from bench.recipe import make_recipe
 from bench.search import TRIAL_SEED, Found, search
+from bench.suspicious import unanswered
 from bench.timing import StandardClock
 from bench.train import Diverged
 from bench.version import __version__
@@ -48,9 +50,17 @@ class Tracker(Protocol):
         """Record id → run id in the tracking store, for those that were logged."""
 
 
+class TrainingFailed(UserError):
+    """A training diverged; the message names seed, epoch and cause."""
+
+
 @dataclass(frozen=True)
 class Job:
-    """A run, resolved: the plan, and what surrounds it."""
+    """A run, resolved: the plan, and what surrounds it.
+
+    Attributes:
+        command: what gives the run again, where that is not `bench run` with the config's words.
+    """
 
     config: RunConfig
     plan: Plan
@@ -58,6 +68,7 @@ class Job:
     trials: int
     name: str
     folder: Path
+    command: str = ""
 
 
 def run(config: RunConfig, tracker: Tracker, progress: Progress) -> list[Path]:
@@ -66,7 +77,19 @@ def run(config: RunConfig, tracker: Tracker, progress: Progress) -> list[Path]:
     Raises:
         UserError: for a setting that cannot work, before anything is written.
     """
-    job = resolve(config)
+    paths = run_job(resolve(config), tracker, progress)
+    build_pages(config.out, tracker, progress)
+    return paths
+
+
+def run_job(job: Job, tracker: Tracker, progress: Progress) -> list[Path]:
+    """Do whatever of a resolved run is not done yet, and return the paths of its records; no pages are drawn.
+
+    Raises:
+        TrainingFailed: when a training diverges.
+        UserError: when another process works on the run, or its folder cannot be written.
+    """
+    config = job.config
     with _locked(job.folder / ".lock", f"another process is working on {job.folder}"):
         _write_run(job)
         if not all(_finished(job, seed) for seed in config.seeds):
@@ -83,7 +106,6 @@ def run(config: RunConfig, tracker: Tracker, progress: Progress) -> list[Path]:
                 tracker.sync(job.folder)
         finally:
             tracker.sync(job.folder, final=True)
-    build_pages(config.out, tracker, progress)
     return paths
 
 
@@ -118,7 +140,7 @@ def resolve(config: RunConfig) -> Job:
     )
     searched = set(defense.space()) - set(config.set)
     trials = (usual.trials if config.trials is None else config.trials) if searched else 0
-    name = run_name(plan, trials, config.clean_floor if trials else None, device)
+    name = run_name(plan, trials, config.clean_floor if trials else None, device, _probes(config, dataset))
     return Job(config, plan, make_battery(config.battery, config.metrics), trials, name, config.out / name)
 
 
@@ -134,8 +156,14 @@ def load_data(config: RunConfig) -> Dataset:
     )
 
 
-def run_name(plan: Plan, trials: int, clean_floor: float | None, device: torch.device) -> str:
-    """A name for the training: readable, and ending in a hash of everything that decides its weights."""
+def run_name(
+    plan: Plan,
+    trials: int,
+    clean_floor: float | None,
+    device: torch.device,
+    probes: Mapping[str, Any] | None = None,
+) -> str:
+    """A name for the training: readable, and ending in a hash of everything that decides its weights and probes."""
     train, validation = plan.dataset.train, plan.dataset.validation
     digits = identity(
         {
@@ -155,9 +183,19 @@ def run_name(plan: Plan, trials: int, clean_floor: float | None, device: torch.d
             "clean_floor": clean_floor,
             "precision": plan.precision,
             "device": device.type,
+            # Without probes the name is that of every run before there were any.
+            **({"probes": probes} if probes else {}),
         }
     )
     return "-".join(map(safe_name, (plan.dataset.name, plan.model, plan.name, digits)))
+
+
+def _probes(config: RunConfig, dataset: Dataset) -> dict[str, Any] | None:
+    """What decides the probes: a finished run whose history lacks them must not pass for one that has them."""
+    if config.probe_every is None:
+        return None
+    test = fingerprint(dataset.test.images, dataset.test.labels)
+    return {"every": config.probe_every, "images": config.probe_images, "test": test}
 
 
 def source_of(part: object) -> str:
@@ -207,6 +245,7 @@ def _finished(job: Job, seed: int) -> Record | None:
         record.battery.version == job.battery.version
         and record.dataset.evaluated_fingerprint == fingerprint(images, labels)
         and record.dataset.test_size == len(job.plan.dataset.test)
+        and not (job.config.suspicious and unanswered(record))
     )
     return record if same else None
 
@@ -216,14 +255,15 @@ def _train_and_evaluate(job: Job, found: Found, seed: int, progress: Progress, t
     if _finished(job, seed):
         return folder / RECORD
     plan, home = job.plan, job.folder / f"seed-{seed}"
-    if found.folder is not None and seed == TRIAL_SEED:
+    # A trial was never probed: its test images are none of the search's business.
+    if found.folder is not None and seed == TRIAL_SEED and job.config.probe_every is None:
         _take_over(found.folder, home)
     try:
         classifier, result = fit(
-            plan, found.defense, seed, home, progress, lambda row: tracker.sync(job.folder)
+            plan, found.defense, seed, home, progress, lambda row: tracker.sync(job.folder), _probe(job, seed)
         )
     except Diverged as error:
-        raise UserError(f"training with seed {seed} failed: {error}") from error
+        raise TrainingFailed(f"training with seed {seed} failed: {error}") from error
     images = min(len(plan.dataset.test), job.battery.images or len(plan.dataset.test))
     progress.say(f"seed {seed}: {estimate(images, classifier, plan.dataset, job.battery)}")
     record = evaluate_to_folder(
@@ -249,12 +289,28 @@ def _train_and_evaluate(job: Job, found: Found, seed: int, progress: Progress, t
         run=job.name,
         seed=seed,
         folder=folder,
-        command=job.config.command(),
+        command=job.command or job.config.command(),
         config=job.config.published(),
         progress=progress,
+        suspicious=job.config.suspicious,
+        transfer_from=job.config.out,
     )
     progress.say(summary(record))
     return folder / RECORD
+
+
+def _probe(job: Job, seed: int) -> Probe | None:
+    every, plan = job.config.probe_every, job.plan
+    if every is None:
+        return None
+    return make_probe(
+        plan.dataset,
+        plan.threat,
+        every=every,
+        images=job.config.probe_images,
+        epochs=plan.epochs,
+        seed=seed,
+    )
 
 
 def _take_over(trial: Path, home: Path) -> None:
@@ -288,7 +344,7 @@ def _write_run(job: Job) -> None:
         },
         "threat": str(plan.threat),
         "commit": commit,
-        "command": job.config.command(),
+        "command": job.command or job.config.command(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_json(path, about)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from bench.averaging import make_average, weights_of
 from bench.checkpoint import load_checkpoint, save_checkpoint
 from bench.core.attacks import ATTACKS
-from bench.core.attacks.state import evaluating
+from bench.core.attacks.state import evaluating, random_state_kept
 from bench.core.classifier import Classifier
 from bench.core.data import Dataset, Split
 from bench.core.errors import NotFinite
@@ -65,6 +65,7 @@ def train(
     precision: str = "fp32",
     checkpoint: Path | None = None,
     on_epoch: Callable[[Row], None] | None = None,
+    probe: Callable[[Classifier, int], Row] | None = None,
     progress: Progress | None = None,
 ) -> Result:
     """Train a classifier in place.
@@ -75,20 +76,23 @@ def train(
     Args:
         defense: makes the objective.
         classifier: on the device to train on; it ends in eval mode.
-        dataset: on the same device; the test split is never touched.
+        dataset: on the same device; the training never touches its test split.
         epochs: passes over the training split.
         seed: base of every draw.
         precision: "fp32", or "bf16" for autocast of the objective.
         checkpoint: file to resume from and to write after each epoch; None keeps nothing.
         on_epoch: called with each new row of the history, after the checkpoint, and on resuming once more with the
             last one; may raise `Stop`.
+        probe: called after each epoch with the network as it stands, in eval mode, and the epoch's number; what it
+            gives joins the row. Nothing is chosen by it, its seconds are no training time, and the weights are the
+            same without it.
 
     Raises:
         Diverged: when the loss stops being finite, with the epoch and the cause.
         UserError: when the defense does not fit the number of epochs, or the checkpoint cannot be read or written.
     """
     progress = progress or Progress()
-    loop = _Loop(defense, classifier, dataset, recipe, threat, epochs, seed, precision)
+    loop = _Loop(defense, classifier, dataset, recipe, threat, epochs, seed, precision, probe)
     if checkpoint is not None and checkpoint.exists():
         loop.load(load_checkpoint(checkpoint, loop.device))
         if on_epoch is not None and loop.history:
@@ -132,9 +136,10 @@ class _Loop:
         epochs: int,
         seed: int,
         precision: str,
+        probe: Callable[[Classifier, int], Row] | None,
     ) -> None:
         self.classifier, self.dataset, self.recipe, self.threat = classifier, dataset, recipe, threat
-        self.epochs, self.seed, self.precision = epochs, seed, precision
+        self.epochs, self.seed, self.precision, self.probe = epochs, seed, precision, probe
         self.device = dataset.train.images.device
         self.epoch = 0
         self.history: list[Row] = []
@@ -232,6 +237,7 @@ class _Loop:
             "seconds": seconds,
             "standard_seconds": standard_seconds,
             **self.objective.report(),
+            **self._look(),
         }
         self.history.append(row)
         self._keep_best(row)
@@ -266,6 +272,12 @@ class _Loop:
                 row["validation_accuracy"] = accuracy(network, validation)
                 row["validation_robust_accuracy"] = self._robust_accuracy(network)
         return row
+
+    def _look(self) -> Row:
+        if self.probe is None:
+            return {}
+        with evaluating(self.kept), random_state_kept():
+            return self.probe(self.kept, self.epoch)
 
     def _robust_accuracy(self, network: Classifier) -> float:
         images, labels = self.dataset.validation.batch(slice(0, VALIDATION_IMAGES))

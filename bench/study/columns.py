@@ -1,0 +1,195 @@
+"""What a table measures: scores of metrics, and attacks at an ε of their own."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bench.battery import Battery, make_battery, select
+from bench.config import identity
+from bench.core.attacks import ATTACKS, Attack
+from bench.core.errors import UserError, unknown_name
+from bench.core.record import Value, describe
+from bench.core.threat import Threat
+from metrics import METRICS
+from metrics.base import Arrays, Evaluation, Metric
+from metrics.robust_accuracy import RobustAccuracy
+
+ATTACK_AT = re.compile(r"(?P<attack>[^@\s]+)@(?P<threat>\S+)")
+TITLES = {"fgsm": "FGSM", "bim": "BIM", "pgd20": "PGD-20", "pgd100": "PGD-100", "cw": "C&W"}
+
+
+class AttackSettings(BaseModel):
+    """How a study's attack differs from one of ours: the changes alone.
+
+    Attributes:
+        like: the attack of ours to change; by default the one of the same name.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    like: str | None = None
+    steps: Annotated[int, Field(ge=1)] | None = None
+    step_size: Literal["auto", "paper"] | Annotated[float, Field(gt=0)] | None = None
+    loss: Literal["ce", "margin", "dlr"] | None = None
+    random_start: bool | None = None
+    restarts: Annotated[int, Field(ge=1)] | None = None
+
+    @classmethod
+    def make(cls, name: str, values: Any) -> Attack:
+        """The attack called `name` with the changes of a study file.
+
+        Raises:
+            UserError: for an unknown key, a bad value, or an attack that does not exist.
+        """
+        if not isinstance(values, dict):
+            raise UserError(f"expected settings such as {{steps: 10, step_size: 0.1}}, got {values!r}")
+        for key in values:
+            if key not in cls.model_fields:
+                raise unknown_name("attack setting", str(key), cls.model_fields)
+        try:
+            settings = cls.model_validate(values)
+        except ValidationError as error:
+            raise UserError(describe(error)) from None
+        like = settings.like or name
+        if like not in ATTACKS:
+            raise unknown_name("attack", like, ATTACKS)
+        return replace(ATTACKS[like], name=name, **settings.model_dump(exclude={"like"}, exclude_none=True))
+
+
+class Column(BaseModel):
+    """One measurement.
+
+    Attributes:
+        name: the score's, or attack@ε.
+        title: of the column.
+        metric: the one that gives the score; "" for an attack@ε.
+        attack, threat: of an attack@ε.
+    """
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    name: str
+    title: str = ""
+    metric: str = ""
+    attack: Attack | None = None
+    threat: Threat | None = None
+
+    @property
+    def percent(self) -> bool:
+        """Whether the page, and the paper's numbers, give it in per cent."""
+        return self.attack is not None or self.name.split("/")[0] in ("clean_accuracy", "robust_accuracy")
+
+
+class AttackAt(RobustAccuracy):
+    """Share of the attacked test images that stay correct under one attack at an ε of its own.
+
+    Args:
+        name: of the score, such as "bim@0.1".
+        attack: with its settings.
+        threat: norm and ε, whatever the evaluation's threat is.
+    """
+
+    def __init__(self, name: str, attack: Attack, threat: Threat) -> None:
+        self.name, self.attack, self.threat = name, attack, threat
+
+    def settings(self) -> dict[str, Value]:
+        """The attack's settings and its threat."""
+        return {**super().settings(), "threat": str(self.threat)}
+
+    def measure(self, evaluation: Evaluation) -> Arrays:
+        """As for `RobustAccuracy`, under this metric's own threat."""
+        usual = evaluation.threat
+        evaluation.threat = self.threat
+        try:
+            return super().measure(evaluation)
+        finally:
+            evaluation.threat = usual
+
+
+def parse_column(entry: Any, attacks: Mapping[str, Attack]) -> Column:
+    """A column from its name, or from a mapping with `name` and optional `title` and `metric`.
+
+    Args:
+        attacks: the study's own, by name; they go before ours.
+
+    Raises:
+        UserError: for an unknown key, metric or attack, or an ε that is no number.
+    """
+    values = {"name": entry} if isinstance(entry, str) else entry
+    if not isinstance(values, dict) or not isinstance(values.get("name"), str):
+        raise UserError(f"expected a name such as clean_accuracy or pgd20@8/255, got {entry!r}")
+    for key in values:
+        if key not in ("name", "title", "metric"):
+            raise unknown_name("key of a column", str(key), ("name", "title", "metric"))
+    name, title = str(values["name"]), str(values.get("title", ""))
+    if match := ATTACK_AT.fullmatch(name):
+        attack = attacks.get(match["attack"]) or ATTACKS.get(match["attack"])
+        if attack is None:
+            raise unknown_name("attack", match["attack"], {*attacks, *ATTACKS})
+        threat = Threat.parse(match["threat"])
+        shown = TITLES.get(attack.name, attack.name)
+        return Column(name=name, title=title or f"{shown} {match['threat']}", attack=attack, threat=threat)
+    metric = values.get("metric")
+    return Column(name=name, title=title, metric=str(metric) if metric else metric_of(name))
+
+
+def metric_of(score: str) -> str:
+    """The registered metric that gives a score: the one of that name, else the longest name the score begins with.
+
+    Raises:
+        UserError: when no metric's name begins the score's.
+    """
+    names = METRICS.names()
+    beginnings = [name for name in names if score.startswith(name)]
+    if beginnings:
+        return max(beginnings, key=len)
+    head = score.split("/")[0]
+    families = [name for name in names if name.split("/")[0].split("_")[0] == head.split("_")[0]]
+    if score not in names and families:
+        raise UserError(
+            f"{unknown_name('score', score, names)}; if a metric gives it, write "
+            f"{{name: {score}, metric: {families[0]}}}"
+        )
+    raise unknown_name("metric or score", score, names)
+
+
+def battery_of(
+    columns: tuple[Column, ...], charts: tuple[str, ...], name: str, images: int | None
+) -> Battery:
+    """A battery of just what a table needs.
+
+    Args:
+        charts: metrics that are measured for their figures.
+        name: of the battery that gives the sizes.
+        images: test images to attack; None is that battery's number.
+    """
+    wanted = dict.fromkeys([*(column.metric for column in columns if column.metric), *charts])
+    usual = make_battery(name)
+    chosen = _select(usual, list(wanted))
+    attacks = tuple(
+        AttackAt(column.name, column.attack, column.threat)
+        for column in columns
+        if column.attack is not None and column.threat is not None
+    )
+    metrics = (*chosen, *attacks)
+    digits = identity({"metrics": {metric.name: metric.settings() for metric in metrics}, "like": name})
+    return replace(
+        usual,
+        name=f"study-{digits}",
+        images=images or usual.images,
+        metrics=metrics,
+        summary="a study's table",
+    )
+
+
+def _select(battery: Battery, names: list[str]) -> tuple[Metric, ...]:
+    """The named metrics and those they need; what the battery has comes first, in its order."""
+    found: dict[str, Metric] = {}
+    for name in names:
+        for metric in select(battery, [name]).metrics:
+            found.setdefault(metric.name, metric)
+    places = {metric.name: place for place, metric in enumerate(battery.metrics)}
+    return tuple(sorted(found.values(), key=lambda metric: places.get(metric.name, len(places))))

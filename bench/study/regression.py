@@ -1,0 +1,112 @@
+"""Ordinary least squares over candidates, and what it says about a published sign."""
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy import stats
+
+Sign = Literal["positive", "negative"]
+Verdict = Literal["confirmed", "not confirmed", "undecided"]
+
+#: A difference or a slope counts below this p-value.
+LEVEL = 0.05
+#: A line through two points always fits.
+FEWEST = 3
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A regression line y = intercept + slope·x.
+
+    Attributes:
+        n: candidates.
+        runs: trainings they come from.
+        slope, intercept, error, p_value: of ordinary least squares, which takes candidates for independent; the
+            p-value is two-sided, for a slope of zero.
+        run_error, run_p_value: the same slope's with candidates of one training taken for dependent.
+        reason: why there is no line, or no test over runs.
+    """
+
+    n: int
+    runs: int
+    slope: float | None = None
+    intercept: float | None = None
+    error: float | None = None
+    p_value: float | None = None
+    run_error: float | None = None
+    run_p_value: float | None = None
+    reason: str = ""
+
+
+def regress(x: Sequence[float], y: Sequence[float], run: Sequence[object]) -> Fit:
+    """The line through the points, with and without the assumption that points of one run are independent.
+
+    `scipy.stats.linregress` gives slope, standard error and p-value. Over runs, the error is the cluster-robust
+    one, (XᵀX)⁻¹ (Σ_g X_gᵀ u_g u_gᵀ X_g) (XᵀX)⁻¹ · G/(G − 1) · (n − 1)/(n − 2) with residuals u and G runs, and t
+    has G − 1 degrees of freedom (Cameron and Miller 2015, "A practitioner's guide to cluster-robust inference",
+    section II.B). With few runs it still errs on the small side.
+
+    Args:
+        x, y: [n], finite.
+        run: [n], equal for points of one training.
+    """
+    at, of = np.asarray(x, float), np.asarray(y, float)
+    groups = np.unique([str(each) for each in run], return_inverse=True)[1]
+    n, runs = len(at), len(np.unique(groups))
+    if n < FEWEST:
+        return Fit(n, runs, reason=f"{n} of the {FEWEST} candidates that a line needs")
+    if np.ptp(at) <= 1e-12 * max(1.0, float(np.abs(at).max())):
+        return Fit(n, runs, reason=f"the PRS ratio is {at[0]:.4g} for every candidate")
+    if np.ptp(of) == 0:
+        return Fit(n, runs, 0.0, float(of[0]), reason=f"the quantity is {of[0]:.4g} for every candidate")
+    with warnings.catch_warnings():
+        # A perfect fit divides by a residual of zero; its p-value, zero, is what is meant.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        line = stats.linregress(at, of)
+    error, p_value, reason = _over_runs(at, of - line.intercept - line.slope * at, groups, line.slope)
+    return Fit(
+        n,
+        runs,
+        float(line.slope),
+        float(line.intercept),
+        float(line.stderr),
+        float(line.pvalue),
+        error,
+        p_value,
+        reason,
+    )
+
+
+def _over_runs(
+    x: np.ndarray, residual: np.ndarray, groups: np.ndarray, slope: float
+) -> tuple[float | None, float | None, str]:
+    """Cluster-robust standard error and p-value of a slope; None and the reason where runs are too few."""
+    n, runs = len(x), int(groups.max()) + 1
+    if runs < FEWEST:
+        return None, None, f"{runs} of the {FEWEST} trainings that a test over runs needs"
+    centred = x - x.mean()
+    scores = np.bincount(groups, centred * residual)
+    correction = runs / (runs - 1) * (n - 1) / (n - 2)
+    error = math.sqrt(correction * float(np.square(scores).sum())) / float(np.square(centred).sum())
+    p_value = float(2 * stats.t.sf(abs(slope) / error, runs - 1)) if error > 0 else 0.0
+    return error, p_value, ""
+
+
+def judge(sign: Sign, value: float | None, p_value: float | None) -> Verdict:
+    """Whether a measured value bears out a claimed sign.
+
+    "confirmed" has the claimed sign and p < 0.05, "not confirmed" the opposite one and p < 0.05; everything
+    else, also a value that is not there, is "undecided".
+    """
+    if value is None or p_value is None or value == 0 or not p_value < LEVEL:
+        return "undecided"
+    return "confirmed" if (value > 0) == (sign == "positive") else "not confirmed"
+
+
+def sign_of(value: float) -> Sign:
+    """The sign of a published number."""
+    return "positive" if value > 0 else "negative"

@@ -1,0 +1,185 @@
+"""A table study: rows are trainings, columns measurements, the paper's numbers beside ours."""
+
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from bench.battery import Battery
+from bench.charts import Chart
+from bench.core.progress import Progress
+from bench.core.record import Record, load_record
+from bench.evaluation import unflatten
+from bench.run import Job, Tracker, TrainingFailed, resolve, run_job
+from bench.study.claims import Measured, Ruling, rule
+from bench.study.columns import Column, battery_of
+from bench.study.spec import TableStudy
+from leaderboards.result import read_arrays
+from leaderboards.text import short_hash, slug
+from metrics.base import Metric
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One measurement of one row, over its seeds, beside the paper's number.
+
+    Attributes:
+        value: mean over the seeds that have one, in the score's own unit; None with a `reason`.
+        low, high: mean of the seeds' 95 % intervals, None where the score has none.
+        spread: standard deviation over seeds, None for one seed.
+        n: images behind it, None where the score names none.
+        unit: of the score.
+        paper: in the unit the column is shown in, or None.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    spread: float | None = None
+    n: int | None = None
+    unit: str = ""
+    reason: str = ""
+    paper: float | None = None
+
+
+@dataclass
+class Row:
+    """A row's trainings and cells."""
+
+    name: str
+    records: list[Record] = field(default_factory=list)
+    arrays: list[Mapping[str, np.ndarray]] = field(default_factory=list)
+    cells: dict[str, Cell] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+
+
+@dataclass
+class TableResult:
+    """What a table study found.
+
+    Attributes:
+        charts: of the metrics the study asks for, row by row.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    rulings: list[Ruling] = field(default_factory=list)
+    charts: list[Chart] = field(default_factory=list)
+
+
+def run_table(
+    study: TableStudy, places: dict[str, Any], command: str, tracker: Tracker, progress: Progress
+) -> TableResult:
+    """Do the trainings and measurements that are not done yet, then judge the claims.
+
+    Args:
+        places: `out` and `data_dir` of this machine.
+        command: what gives the study again, for the records.
+
+    Raises:
+        UserError: for a setting that cannot work, before any training.
+    """
+    battery = battery_of(study.columns, study.charts, study.battery, study.images)
+
+    def job(name: str, seed: int) -> Job:
+        config = study.rows[name].config.model_copy(update={"seeds": (seed,), **places})
+        return replace(resolve(config), battery=battery, command=command)
+
+    for name, entry in study.rows.items():
+        job(name, entry.config.seeds[0])
+    result = TableResult([Row(name) for name in study.rows])
+    trainings = [(row, seed) for row in result.rows for seed in study.rows[row.name].config.seeds]
+    with progress.task("study", len(trainings)) as task:
+        for row, seed in trainings:
+            try:
+                (path,) = run_job(job(row.name, seed), tracker, progress)
+                row.records.append(load_record(path))
+                row.arrays.append(read_arrays(path, row.records[-1]))
+            except TrainingFailed as error:
+                row.failures.append(f"{row.name}: {error}")
+            task.advance(1, f"{row.name}, seed {seed}")
+    measured: dict[tuple[str, str], Measured] = {}
+    for row in result.rows:
+        paper = study.rows[row.name].paper
+        for column in study.columns:
+            measured[row.name, column.name] = measured_in(row, column)
+            row.cells[column.name] = make_cell(row, column, paper.get(column.name))
+    result.rulings = [rule(claim, measured) for claim in study.claims]
+    for row in result.rows:
+        for metric in _of_charts(study, battery):
+            # Without arrays the metric could not be measured, and its column says why.
+            if row.records and (arrays := unflatten(row.arrays[0]).get(metric.name)):
+                charts = metric.charts(arrays, row.records[0])
+                result.charts += [_of_row(chart, row.name) for chart in charts]
+    return result
+
+
+def _of_charts(study: TableStudy, battery: Battery) -> list[Metric]:
+    """The metrics whose figures the study asks for; some call themselves after their main score."""
+    return [
+        metric
+        for name in study.charts
+        for metric in battery.metrics
+        if metric.name == name or metric.name.startswith(f"{name}/")
+    ]
+
+
+def measured_in(row: Row, column: Column) -> Measured:
+    """A row's score with what a test of claims needs."""
+    scores = [record.metrics.get(column.name) for record in row.records]
+    present = [
+        (score, arrays.get(column.name))
+        for score, arrays in zip(scores, row.arrays, strict=True)
+        if score is not None and score.value is not None
+    ]
+    outcomes = [
+        array for _, array in present if array is not None and array.ndim == 1 and array.dtype == bool
+    ]
+    data = row.records[0].dataset if row.records else None
+    return Measured(
+        values=tuple(float(score.value or 0.0) for score, _ in present),
+        low=tuple(score.low for score, _ in present),
+        high=tuple(score.high for score, _ in present),
+        outcomes=tuple(outcomes) if len(outcomes) == len(present) else (),
+        images=f"{data.name} {data.evaluated_fingerprint} of {data.test_size}" if data else "",
+        unit=100.0 if column.percent else 1.0,
+    )
+
+
+def make_cell(row: Row, column: Column, paper: float | None) -> Cell:
+    """The mean over the row's seeds; a missing value keeps its reason."""
+    found = [record.metrics.get(column.name) for record in row.records]
+    scores = [score for score in found if score is not None and score.value is not None]
+    if not scores:
+        return Cell(None, reason=_why_missing(row, column), paper=paper)
+    values = [float(score.value or 0.0) for score in scores]
+    lows = [score.low for score in scores if score.low is not None]
+    highs = [score.high for score in scores if score.high is not None]
+    whole = len(lows) == len(highs) == len(scores)
+    return Cell(
+        value=statistics.fmean(values),
+        low=statistics.fmean(lows) if whole else None,
+        high=statistics.fmean(highs) if whole else None,
+        spread=statistics.stdev(values) if len(values) > 1 else None,
+        n=scores[0].n,
+        unit=scores[0].unit,
+        reason=scores[0].reason,
+        paper=paper,
+    )
+
+
+def _why_missing(row: Row, column: Column) -> str:
+    if not row.records:
+        return "no training of this row ended"
+    metrics = row.records[0].metrics
+    for name in (column.name, column.metric):
+        if name in metrics and metrics[name].reason:
+            return metrics[name].reason
+    own = sorted(name for name in metrics if name.startswith(column.metric.split("/")[0]))
+    return f"{column.metric} gives no score of this name; it gives {', '.join(own) or 'none'}"
+
+
+def _of_row(chart: Chart, row: str) -> Chart:
+    name = f"{slug(row)}-{short_hash(row)}-{chart.name}"[:80].strip("-")
+    return chart.model_copy(update={"name": name, "title": f"{row}: {chart.title}"})
