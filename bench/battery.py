@@ -6,14 +6,34 @@ from dataclasses import dataclass, replace
 from bench.config import identity
 from bench.core.errors import UserError, unknown_name
 from metrics import (
+    AttackCurves,
     CleanAccuracy,
+    Connectivity,
+    Convexity,
+    CurvatureProfile,
+    DecisionFunction,
+    DecisionSurface,
     Detection,
+    DetectionAttackers,
+    Features,
+    FinalLayerCosine,
+    InclusionGroups,
     InclusionRatio,
+    InputHessian,
+    InputJacobian,
+    LogitMotion,
+    MajorGroups,
+    MajorRegion,
     Metric,
+    PRSByLayer,
     PRSRatio,
+    RegionDistance,
     RegionHealth,
+    RegionPlane,
     RobustAccuracy,
     SecurityCurve,
+    SharedDirections,
+    Sparsity,
     TimePerEpoch,
     WorstCase,
 )
@@ -21,7 +41,7 @@ from metrics import get as get_metric
 from metrics.autoattack import AutoAttack
 
 #: Raised whenever a change moves any score; results of different versions never share a board.
-BATTERY_VERSION = "1"
+BATTERY_VERSION = "2"
 
 
 @dataclass(frozen=True)
@@ -61,19 +81,42 @@ def _standard() -> Battery:
 
 
 def _full() -> Battery:
+    attacks = ("fgsm", "bim", "pgd20", "pgd100", "cw", "cw100x5", "adaptive")
     return Battery(
         "full",
         None,
-        _metrics(
-            attacks=("fgsm", "bim", "pgd20", "pgd100", "cw", "cw100x5"),
-            detection_images=1000,
-            curve_images=1000,
+        (
+            *_metrics(attacks=attacks, detection_images=1000, curve_images=1000),
+            *_geometry_metrics(images=1000, attacks=("fgsm", "bim", "pgd20", "pgd100", "cw"), papers=True),
         ),
-        "every attack and a five-restart margin attack on the whole test set, detection on 1,000",
+        "every attack, more of them with restarts, on the whole test set, and all of the geometry at the "
+        "papers' sizes",
     )
 
 
-BATTERIES: dict[str, Callable[[], Battery]] = {"quick": _quick, "standard": _standard, "full": _full}
+def _geometry() -> Battery:
+    return Battery(
+        "geometry",
+        200,
+        (
+            CleanAccuracy(),
+            PRSRatio(),
+            InclusionRatio(),
+            RegionHealth(),
+            RobustAccuracy("pgd20"),
+            Detection(images=100),
+            *_geometry_metrics(images=200, attacks=("fgsm", "bim", "pgd20", "cw"), papers=False),
+        ),
+        "decision regions, decision surfaces and curvature with every figure, on 200 test images; minutes",
+    )
+
+
+BATTERIES: dict[str, Callable[[], Battery]] = {
+    "quick": _quick,
+    "standard": _standard,
+    "full": _full,
+    "geometry": _geometry,
+}
 
 
 def make_battery(name: str, metrics: Sequence[str] = ()) -> Battery:
@@ -131,4 +174,42 @@ def _metrics(attacks: tuple[str, ...], detection_images: int, curve_images: int)
         Detection(images=detection_images),
         AutoAttack(),
         WorstCase(),
+    )
+
+
+def _geometry_metrics(images: int, attacks: tuple[str, ...], papers: bool) -> tuple[Metric, ...]:
+    """What the four papers measure beside accuracies.
+
+    Args:
+        images: test images of the metrics that attack or differentiate.
+        attacks: of the metrics that attack by name.
+        papers: the papers' own sizes, instead of ones that a small network passes in minutes.
+    """
+    train_images = None if papers else 10_000
+    return (
+        # P1 and P2: decision regions
+        PRSByLayer(train_images=train_images),
+        Sparsity(train_images=train_images),
+        FinalLayerCosine(),
+        MajorRegion(),
+        InclusionGroups(images=1000 if papers else 100, attacks=attacks),
+        MajorGroups(images=10_000 if papers else 100),
+        RegionDistance(images=images),
+        LogitMotion(images=images),
+        AttackCurves(images=1000 if papers else 100, attacks=attacks),
+        Features(),
+        # Yu et al.: the decision surface
+        DecisionFunction(images=images),
+        InputJacobian(images=images),
+        InputHessian(images=100 if papers else 20),
+        DecisionSurface(images=4, line_images=1000, parameter_images=200) if papers else DecisionSurface(),
+        RegionPlane(planes=10, resolution=128) if papers else RegionPlane(),
+        # Fawzi et al.: classification regions
+        Connectivity(pairs=1000 if papers else 20),
+        Convexity(trials=5000 if papers else 500),
+        CurvatureProfile(images=200 if papers else 20),
+        SharedDirections(train_images=100, per_image=20, test_images=1000, curved_images=200)
+        if papers
+        else SharedDirections(),
+        DetectionAttackers(images=300, steps=50) if papers else DetectionAttackers(),
     )

@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli_options import FilePath, data_options, result_options
+from bench.commands.compare import compare
+from bench.commands.figures import figures
+from bench.commands.study import study
+from bench.commands.verify import verify
 from bench.core.errors import UserError
 from bench.version import __version__
 
@@ -53,6 +57,10 @@ def cli() -> None:
     """
 
 
+for command in (compare, figures, study, verify):
+    cli.add_command(command)
+
+
 @cli.command()
 @click.argument("file", required=False, type=FilePath)
 @click.option("--defense", metavar="NAME", help="A name of `bench list defenses`, or module:Class.")
@@ -72,6 +80,13 @@ def cli() -> None:
     help="Validation clean accuracy a setting must reach.  [default: the defaults' less 0.10]",
 )
 @click.option("--seeds", metavar="N[,N…]", help="Seeds the best setting is trained with.  [default: 0]")
+@click.option(
+    "--probe-every",
+    type=int,
+    metavar="K",
+    help="Look at regions and robustness after every K epochs.  [default: off]",
+)
+@click.option("--probe-images", type=int, help="Test images a probe attacks.  [default: 500]")
 @click.option("--precision", metavar="NAME", help="Of training: auto (fp32), fp32 or bf16.  [default: auto]")
 @data_options
 @result_options
@@ -109,6 +124,8 @@ def run(
 @cli.command()
 @click.option("--checkpoint", type=FilePath, help="Weights: safetensors, or a torch state dict.")
 @click.option("--loader", metavar="MODULE:FUNCTION", help="Makes your own network; called without arguments.")
+@click.option("--timm", metavar="NAME", help="A network of timm; its published weights without --checkpoint.")
+@click.option("--robustbench", metavar="ID", help="A network of RobustBench's model zoo.")
 @click.option(
     "--defense",
     metavar="LABEL",
@@ -122,21 +139,21 @@ def run(
 def evaluate(**given: Any) -> None:
     """Put someone else's weights through the same battery.
 
-    The network is one of `bench list models`, or what --loader returns: a torch.nn.Module from images in [0, 1]
-    to logits.
+    The network is one of `bench list models`, what --loader returns (a torch.nn.Module from images in [0, 1] to
+    logits), or one of timm's or RobustBench's.
     """
     from bench.config import RunConfig
 
-    checkpoint, loader = given.pop("checkpoint"), given.pop("loader")
+    checkpoint, suspicious = given.pop("checkpoint"), bool(given.pop("suspicious"))
     as_json, quiet, seed = given.pop("as_json"), given.pop("quiet"), given.pop("seed")
-    if checkpoint is None and loader is None:
-        raise UserError("give --checkpoint FILE with --model NAME, or --loader module:function")
-    if loader is None and given["model"] is None:
+    loader = _one_loader(given.pop("loader"), timm=given.pop("timm"), robustbench=given.pop("robustbench"))
+    if loader is not None:
+        given["model"] = given["model"] or loader.rpartition(":")[2]
+    elif checkpoint is None or given["model"] is None:
         raise UserError(
-            "--checkpoint needs --model NAME (see `bench list models`) or --loader module:function"
+            "give --checkpoint FILE with --model NAME (see `bench list models`), or a network of another kind: "
+            "--loader module:function, --timm NAME, --robustbench ID"
         )
-    if given["model"] is None:
-        given["model"] = loader.rpartition(":")[2]
     config = RunConfig.make(
         {"seeds": (seed,), **{key: value for key, value in given.items() if value is not None}}
     )
@@ -144,7 +161,8 @@ def evaluate(**given: Any) -> None:
 
     from bench.external import evaluate_checkpoint
 
-    path = evaluate_checkpoint(config, checkpoint, loader, _tracker(config.tracking, progress), progress)
+    tracker = _tracker(config.tracking, progress)
+    path = evaluate_checkpoint(config, checkpoint, loader, tracker, progress, suspicious=suspicious)
     _print_paths([path], as_json)
 
 
@@ -279,6 +297,13 @@ def track(records: tuple[Path, ...], tracking: str | None) -> None:
     if settings is None:
         raise UserError("--tracking none logs nothing")
     track_records(list(records), settings, lambda line: click.echo(line, err=True))
+
+
+def _one_loader(loader: str | None, **sources: str | None) -> str | None:
+    given = {name: value for name, value in {"loader": loader, **sources}.items() if value is not None}
+    if len(given) > 1:
+        raise UserError(f"{' and '.join(f'--{name}' for name in given)} name two networks; give one of them")
+    return next((value if name == "loader" else f"{name}:{value}" for name, value in given.items()), None)
 
 
 def _assignment(text: str) -> tuple[str, str]:

@@ -54,6 +54,12 @@ def result_options(command: Command) -> Command:
                 metavar="NAME[,NAME…]",
                 help="Measure just these, on as many images as the battery; `bench list metrics`, or module:Class.",
             ),
+            click.option(
+                "--suspicious",
+                is_flag=True,
+                default=None,
+                help="Answer a raised alarm with more steps, restarts, transfer, noise and larger balls.",
+            ),
             click.option("--device", metavar="NAME", help="auto, cpu or cuda.  [default: auto]"),
             click.option("--out", type=FilePath, help="Folder for runs, records and pages.  [default: runs]"),
             click.option(

@@ -82,7 +82,13 @@ def test_a_strangers_network_comes_back_through_its_loader(
     module = strangers_network.make()
     torch.save(module.state_dict(), tmp_path / "weights.pt")
     config = RunConfig.make(
-        {"defense": "external", "model": "make", "out": tmp_path, "metrics": "clean_accuracy", "test_size": 30}
+        {
+            "defense": "external",
+            "model": "make",
+            "out": tmp_path,
+            "metrics": "clean_accuracy",
+            "test_size": 30,
+        }
     )
     path = evaluate_checkpoint(
         config, tmp_path / "weights.pt", "strangers_network:make", NullTracker(), Progress()

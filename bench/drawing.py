@@ -1,0 +1,163 @@
+"""All figures of one result in a folder of their own: what the record lacks is measured first, once."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+from bench.battery import BATTERIES, Battery, make_battery
+from bench.charts import Chart
+from bench.charts.sheet import write_sheet
+from bench.config import RunConfig, identity
+from bench.core.attacks.state import evaluating
+from bench.core.errors import UserError
+from bench.core.progress import Progress
+from bench.core.record import Record, load_record
+from bench.evaluation import full_precision, run_battery, unflatten
+from bench.external import evaluate_checkpoint
+from bench.figures import draw_all
+from bench.parts import Parts
+from bench.restore import Restored, restore
+from bench.tracking import NullTracker
+from bench.version import __version__
+from leaderboards.result import read_arrays
+from metrics import METRICS
+from metrics import get as get_metric
+from metrics.base import Arrays, Evaluation, Metric
+
+#: What is measured for figures unless `--metrics` says something else.
+BATTERY = "geometry"
+
+
+def draw_record(
+    path: Path,
+    out: Path,
+    *,
+    metrics: Sequence[str] = (),
+    measure: bool = True,
+    data_dir: Path | None = None,
+    weights: Path | None = None,
+    loader: str | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Path:
+    """Draw the figures of a record into `out`, and return its `index.html`.
+
+    Args:
+        path: the record, or the folder that holds `record.json`.
+        out: `measured/` below it keeps what was measured, so that it is measured once.
+        metrics: what to measure where the record lacks it; by default the metrics of the geometry battery.
+        measure: draw what the record lacks, too; otherwise only what lies beside it.
+        data_dir, weights, loader, device: as for `bench.restore.restore`.
+        progress: where bars go.
+
+    Raises:
+        UserError: for a record that cannot be read or restored, an unknown metric, or nothing to draw.
+    """
+    progress = progress or Progress()
+    path = path / "record.json" if path.is_dir() else path
+    record = load_record(path)
+    stored = unflatten(read_arrays(path, record))
+    wanted = make_battery(BATTERY, metrics)
+    known = {metric.name: metric for metric in _metrics_of(record, stored, wanted, progress)}
+    lacking = [metric for metric in wanted.metrics if metric.name not in stored | record.metrics]
+    if measure and lacking:
+        restored = restore(path, data_dir=data_dir, weights=weights, loader=loader, device=device)
+        evaluation = _evaluation(restored, stored, progress)
+        record = _measure(record, evaluation, lacking, out / "measured", progress)
+        stored = evaluation.measured
+    charts = draw_all(record, stored, known.values(), out, progress)
+    if not charts:
+        raise UserError(f"{path} has nothing to draw: neither a history nor arrays lie beside it")
+    return write_sheet(out, charts, _title(record), _facts(record, charts))
+
+
+def draw_checkpoint(
+    config: RunConfig,
+    checkpoint: Path,
+    out: Path,
+    loader: str | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Evaluate a checkpoint with the geometry battery, draw its figures into `out`, and return its `index.html`.
+
+    Args:
+        config: model, data, threat and metrics.
+        checkpoint: weights for `config.model`, or for what the loader makes.
+        out: `measured/` below it holds the record, so that a second call measures nothing.
+
+    Raises:
+        UserError: for a checkpoint that cannot be read or does not fit.
+    """
+    progress = progress or Progress()
+    config = config.model_copy(update={"battery": BATTERY, "out": out / "measured"})
+    record = evaluate_checkpoint(config, checkpoint, loader, NullTracker(), progress)
+    return draw_record(record, out, metrics=config.metrics, measure=False, progress=progress)
+
+
+def _metrics_of(
+    record: Record, stored: Mapping[str, Arrays], wanted: Battery, progress: Progress
+) -> list[Metric]:
+    """Metrics that know how to draw: in the record's own sizes, then the wanted ones, then all with arrays."""
+    name = record.battery.name
+    own = make_battery(name).metrics if name in BATTERIES else ()
+    found = {metric.name: metric for metric in (*wanted.metrics, *own)}
+    if set(stored) - set(found):
+        for registered in METRICS.names():
+            # A plug-in that does not load is no reason to draw nothing.
+            with suppress(UserError):
+                metric = get_metric(registered)
+                found.setdefault(metric.name, metric)
+    for missing in sorted(set(stored) - set(found)):
+        if not missing.startswith(("robust_accuracy/", "suspicious/")):
+            progress.say(f"no metric called {missing} is installed, so its figures are left out")
+    return list(found.values())
+
+
+def _evaluation(restored: Restored, stored: dict[str, Arrays], progress: Progress) -> Evaluation:
+    images, labels = restored.dataset.test.batch(slice(0, restored.record.dataset.evaluated_size))
+    return Evaluation(
+        classifier=restored.classifier,
+        dataset=restored.dataset,
+        threat=restored.threat,
+        images=images,
+        labels=labels,
+        test_index=torch.arange(len(labels)),
+        seed=restored.record.seed,
+        progress=progress,
+        measured=dict(stored),
+        history=restored.record.history,
+    )
+
+
+def _measure(
+    record: Record, evaluation: Evaluation, metrics: Sequence[Metric], folder: Path, progress: Progress
+) -> Record:
+    """Run the metrics, each kept in a folder of its own; gives the record with their scores and curves."""
+    scores, curves = dict(record.metrics), dict(record.curves)
+    with evaluating(evaluation.classifier), full_precision():
+        for metric in progress.track(metrics, "measuring what the record lacks", len(metrics)):
+            # Other weights, data, settings or code give other numbers.
+            about = [record.files.get("weights"), record.dataset, record.threat, record.seed]
+            what = identity({"about": [str(part) for part in about], "settings": metric.settings()})
+            parts = Parts(folder / metric.name.replace("/", ".").replace(":", "."), f"{what} {__version__}")
+            one = Battery(BATTERY, None, (metric,), "")
+            measured = run_battery(evaluation, one, parts)
+            scores |= measured.scores
+            curves |= measured.curves
+    return record.model_copy(update={"metrics": scores, "curves": curves})
+
+
+def _title(record: Record) -> str:
+    return f"Figures of {record.defense.name} on {record.model}, {record.dataset.name}"
+
+
+def _facts(record: Record, charts: Sequence[Chart]) -> dict[str, str]:
+    return {
+        "Threat": f"{record.threat.norm}, ε = {record.threat.eps}",
+        "Seed": str(record.seed),
+        "Record": record.id,
+        "Made": record.provenance.created,
+        "Figures": str(len(charts)),
+    }
