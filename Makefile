@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 DEFENSES ?= standard at prs jacobian
 DEMO     ?= --model cnn6 --dataset digits --battery quick --trials 5
 
-.PHONY: demo test test-slow lint format bench clean
+.PHONY: demo test test-slow lint format bench bench-peers clean
 
 demo: $(VENV)/.installed
 	@for defense in $(DEFENSES); do \
@@ -36,6 +36,9 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.geometry
 	$(BIN)/python -m benchmarks.training_cost
 
+bench-peers: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.attacks
+
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; name it with: make PYTHON=python3.12"; exit 1; }
@@ -50,4 +53,4 @@ $(VENV)/.installed-dev: $(VENV)/bin/python pyproject.toml
 	@touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) runs site build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) .peers runs site figures build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
