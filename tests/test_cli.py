@@ -73,7 +73,7 @@ def test_help_prints_the_defaults() -> None:
         (["list", "defences"], "defenses"),
         (["show", "nowhere.json"], "cannot read nowhere.json"),
         (["evaluate"], "give --checkpoint"),
-        (["evaluate", "--checkpoint", "x.pt"], "needs --model"),
+        (["evaluate", "--checkpoint", "x.pt"], "give --checkpoint FILE with --model"),
         (["evaluate", "--checkpoint", "x.pt", "--model", "cnn6"], "no such checkpoint"),
         (["evaluate", "--checkpoint", "x.pt", "--model", "cnn6", "--device", "gpu"], "device"),
         (["evaluate", "--checkpoint", "x.pt", "--model", "cnn6", "--seed", "-1"], "seeds"),
