@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from bench.core.errors import NotFinite
 from bench.core.record import Alarm
 from bench.core.statistics import mcnemar
 
@@ -16,6 +17,8 @@ FGSM, PGD, PGD100 = "robust_accuracy/fgsm", "robust_accuracy/pgd20", "robust_acc
 #: Relative difference of logits that rounding alone can make.
 SAME_LOGITS = 1e-5
 AUTOATTACK, WORST = "robust_accuracy/autoattack", "robust_accuracy/worst_case"
+#: Attacks whose losses have a gradient where cross-entropy has none left: the margin, scaled logits, DLR.
+OTHER_LOSSES = ("robust_accuracy/cw", "robust_accuracy/cw100x5", "robust_accuracy/adaptive", AUTOATTACK)
 
 
 def read_alarms(measured: Measured, num_classes: int) -> list[Alarm]:
@@ -99,7 +102,24 @@ def zero_gradients(measured: Measured) -> Alarm:
         precision: float(arrays[key][attacked].mean()) if attacked.any() else 0.0
         for precision, key in (("float32", "zero_gradient_float32"), ("float64", "zero_gradient"))
     }
-    return _over(name, shares["float32"], 0.0, "attacked images whose gradient is exactly zero", shares)
+    alarm = _over(name, shares["float32"], 0.0, "attacked images whose gradient is exactly zero", shares)
+    if not alarm.raised:
+        return alarm
+    unseen = arrays["zero_gradient_float32"] & arrays["right"]
+    broken = {
+        attack.rpartition("/")[2]: int((unseen & ~measured[attack]["right"]).sum())
+        for attack in OTHER_LOSSES
+        if attack in measured
+    }
+    found = (
+        ", ".join(f"{attack} broke {count}" for attack, count in broken.items()) or "no other loss was tried"
+    )
+    return alarm.model_copy(
+        update={
+            "message": f"{alarm.message}; of the {int(unseen.sum())} that PGD-20 left right, {found}",
+            "numbers": {**alarm.numbers, **{f"broken_by_{attack}": float(n) for attack, n in broken.items()}},
+        }
+    )
 
 
 def curve_not_falling(measured: Measured, num_classes: int) -> Alarm:
@@ -160,6 +180,8 @@ def randomised_output(measured: Measured) -> Alarm:
     if "clean_accuracy" not in measured:
         return _not_run(name, "clean accuracy")
     moved = float(measured["clean_accuracy"]["between_passes"][0])
+    if not np.isfinite(moved):
+        raise NotFinite("expected finite logits, the network gave NaN or infinity; did its training diverge?")
     raised = moved > SAME_LOGITS
     message = (
         f"logits differ by {moved:.1e} between two passes, relative to the largest; rounding ends at 1e-5"

@@ -43,6 +43,9 @@ from metrics.autoattack import AutoAttack
 #: Raised whenever a change moves any score; results of different versions never share a board.
 BATTERY_VERSION = "2"
 
+#: What every battery that judges robustness runs before AutoAttack; the last one for losses without a gradient.
+ATTACKS = ("fgsm", "bim", "pgd20", "pgd100", "cw", "adaptive")
+
 
 @dataclass(frozen=True)
 class Battery:
@@ -66,7 +69,7 @@ def _quick() -> Battery:
     return Battery(
         "quick",
         200,
-        _metrics(attacks=("fgsm", "bim", "pgd20", "pgd100", "cw"), detection_images=100, curve_images=200),
+        _metrics(attacks=ATTACKS, detection_images=100, aware_images=40, curve_images=200),
         "every attack on 200 test images, detection on 100; minutes",
     )
 
@@ -75,18 +78,19 @@ def _standard() -> Battery:
     return Battery(
         "standard",
         1000,
-        _metrics(attacks=("fgsm", "bim", "pgd20", "pgd100", "cw"), detection_images=300, curve_images=500),
+        _metrics(attacks=ATTACKS, detection_images=300, aware_images=100, curve_images=500),
         "every attack on 1,000 test images, detection on 300; what to publish",
     )
 
 
 def _full() -> Battery:
-    attacks = ("fgsm", "bim", "pgd20", "pgd100", "cw", "cw100x5", "adaptive")
     return Battery(
         "full",
         None,
         (
-            *_metrics(attacks=attacks, detection_images=1000, curve_images=1000),
+            *_metrics(
+                attacks=(*ATTACKS, "cw100x5"), detection_images=1000, aware_images=300, curve_images=1000
+            ),
             *_geometry_metrics(images=1000, attacks=("fgsm", "bim", "pgd20", "pgd100", "cw"), papers=True),
         ),
         "every attack, more of them with restarts, on the whole test set, and all of the geometry at the "
@@ -105,6 +109,7 @@ def _geometry() -> Battery:
             RegionHealth(),
             RobustAccuracy("pgd20"),
             Detection(images=100),
+            DetectionAttackers(images=40),
             *_geometry_metrics(images=200, attacks=("fgsm", "bim", "pgd20", "cw"), papers=False),
         ),
         "decision regions, decision surfaces and curvature with every figure, on 200 test images; minutes",
@@ -162,7 +167,9 @@ def select(battery: Battery, names: Sequence[str]) -> Battery:
     return replace(battery, name=f"selected-{digits}", metrics=metrics, summary=summary)
 
 
-def _metrics(attacks: tuple[str, ...], detection_images: int, curve_images: int) -> tuple[Metric, ...]:
+def _metrics(
+    attacks: tuple[str, ...], detection_images: int, aware_images: int, curve_images: int
+) -> tuple[Metric, ...]:
     return (
         CleanAccuracy(),
         TimePerEpoch(),
@@ -172,6 +179,7 @@ def _metrics(attacks: tuple[str, ...], detection_images: int, curve_images: int)
         *(RobustAccuracy(attack) for attack in attacks),
         SecurityCurve(images=curve_images),
         Detection(images=detection_images),
+        DetectionAttackers(images=aware_images),
         AutoAttack(),
         WorstCase(),
     )
@@ -211,5 +219,4 @@ def _geometry_metrics(images: int, attacks: tuple[str, ...], papers: bool) -> tu
         SharedDirections(train_images=100, per_image=20, test_images=1000, curved_images=200)
         if papers
         else SharedDirections(),
-        DetectionAttackers(images=300, steps=50) if papers else DetectionAttackers(),
     )

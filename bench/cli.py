@@ -1,7 +1,9 @@
 """The door: parse, one call, echo. Everything heavy is imported inside the command that needs it."""
 
+import errno
 import json
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 def main() -> None:
     """Run the command line; a user's mistake is one line on standard error and exit code 2."""
     try:
-        cli(standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn  # type: ignore[assignment]
+            cli(standalone_mode=False)
     except UserError as error:
         _fail(str(error))
     except click.UsageError as error:
@@ -36,9 +40,17 @@ def main() -> None:
     except click.ClickException as error:
         _fail(error.format_message())
     except OSError as error:
-        if error.errno != 28:  # no space left on device
+        if error.errno == errno.ENOSPC:
+            _fail(
+                f"the disk is full: {error.filename or error}; free some space and give the same command again"
+            )
+        if error.filename is None:
             raise
-        _fail(f"the disk is full: {error.filename or error}; free some space and give the same command again")
+        _fail(f"{error.filename}: {error.strerror}")
+
+
+def _warn(message: Warning | str, *_: object) -> None:
+    click.echo(f"Warning: {message}", err=True)
 
 
 def _fail(message: str) -> None:

@@ -257,25 +257,30 @@ def _exported(content: Mapping[str, Any], path: Path) -> list[Contender]:
     try:
         shared = ("dataset", "fingerprint", "evaluated", "norm", "eps", "battery", "version")
         board = {key: content[key] for key in shared}
+        Fraction(str(board["eps"]))
         return [
             Contender(
                 name=f"{entry['defense']}, {entry['model']}, {len(entry['seeds'])} seeds",
                 key=_key(entry["defense"], entry["model"], entry["hyperparameters"], board),
                 board=board,
                 scores={
-                    name: Summary(
-                        mean=score["value"],
-                        higher_is_better=True,
-                        **{key: score[key] for key in ("std", "low", "high", "n", "unit", "seeds", "reason")},
-                    )
-                    for name, score in entry["scores"].items()
-                    if _is_accuracy(name)
+                    name: _summary(score) for name, score in entry["scores"].items() if _is_accuracy(name)
                 },
             )
             for entry in content["entries"]
         ]
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
         raise UserError(f"{path} is no board of this version: {error} is missing or malformed") from None
+
+
+def _summary(score: Mapping[str, Any]) -> Summary:
+    for key in ("value", "low", "high"):
+        if score[key] is not None and not 0 <= score[key] <= 1:
+            raise ValueError(f"{key} = {score[key]}")
+    if score["n"] is not None and not score["n"] >= 1:
+        raise ValueError(f"n = {score['n']}")
+    kept = {key: score[key] for key in ("std", "low", "high", "n", "unit", "seeds", "reason")}
+    return Summary(mean=score["value"], higher_is_better=True, **kept)
 
 
 def _key(

@@ -40,6 +40,7 @@ def draw_record(
     weights: Path | None = None,
     loader: str | None = None,
     device: str = "auto",
+    trust: bool = False,
     progress: Progress | None = None,
 ) -> Path:
     """Draw the figures of a record into `out`, and return its `index.html`.
@@ -49,7 +50,7 @@ def draw_record(
         out: `measured/` below it keeps what was measured, so that it is measured once.
         metrics: what to measure where the record lacks it; by default the metrics of the geometry battery.
         measure: draw what the record lacks, too; otherwise only what lies beside it.
-        data_dir, weights, loader, device: as for `bench.restore.restore`.
+        data_dir, weights, loader, device, trust: as for `bench.restore.restore`.
         progress: where bars go.
 
     Raises:
@@ -63,7 +64,9 @@ def draw_record(
     known = {metric.name: metric for metric in _metrics_of(record, stored, wanted, progress)}
     lacking = [metric for metric in wanted.metrics if metric.name not in stored | record.metrics]
     if measure and lacking:
-        restored = restore(path, data_dir=data_dir, weights=weights, loader=loader, device=device)
+        restored = restore(
+            path, data_dir=data_dir, weights=weights, loader=loader, device=device, trust=trust
+        )
         evaluation = _evaluation(restored, stored, progress)
         record = _measure(record, evaluation, lacking, out / "measured", progress)
         stored = evaluation.measured

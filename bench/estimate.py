@@ -6,7 +6,8 @@ import torch
 
 from bench.battery import Battery
 from bench.core.attacks.autoattack import estimate as autoattack_cost
-from bench.core.attacks.state import evaluating
+from bench.core.attacks.network import input_gradient
+from bench.core.attacks.state import evaluating, random_state_kept
 from bench.core.classifier import AnyClassifier
 from bench.core.data import Dataset
 from bench.display import readable
@@ -43,14 +44,13 @@ def _counted(battery: Battery, images: int, robust: float, clean: float = 0.95) 
 def _time_passes(classifier: AnyClassifier, images: torch.Tensor) -> tuple[float, float]:
     """Seconds an image of one forward pass, and of the backward pass to the input."""
     times = []
-    with evaluating(classifier):
+    with evaluating(classifier), random_state_kept():
         for _ in range(2):
             traced = images.detach().requires_grad_()
             started = time.perf_counter()
             logits = classifier(traced)
             total = float(logits.detach().sum())
             middle = time.perf_counter()
-            (gradient,) = torch.autograd.grad(logits.sum(), traced)
-            total += float(gradient.sum())
+            total += float(input_gradient(logits.sum(dim=1), traced).sum())
             times.append((middle - started, time.perf_counter() - middle))
     return times[-1][0] / len(images), times[-1][1] / len(images)

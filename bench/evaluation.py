@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bench import provenance
 from bench.alarms import read_alarms
@@ -17,14 +17,15 @@ from bench.battery import Battery, make_battery
 from bench.checkpoint import save_weights
 from bench.config import identity
 from bench.core import record as schema
-from bench.core.attacks.state import evaluating
+from bench.core.attacks.state import check_finite, check_inputs, check_logits, evaluating, random_state_kept
 from bench.core.classifier import AnyClassifier, Classifier, WrappedClassifier
-from bench.core.data import Dataset, fingerprint, load
+from bench.core.data import Dataset, Split, fingerprint, load
+from bench.core.errors import UserError
 from bench.core.examples import KEPT
 from bench.core.files import sha256
 from bench.core.progress import Progress
 from bench.core.record import Alarm, Curve, Record, Score
-from bench.core.threat import Threat
+from bench.core.threat import NORMS, Threat
 from bench.describe import Trained, describe_battery, describe_dataset, describe_provenance, describe_training
 from bench.figures import draw_all
 from bench.parts import Part, Parts, save_arrays
@@ -34,6 +35,9 @@ from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
 
 RECORD, ARRAYS, WEIGHTS = "record.json", "arrays.npz", "weights.safetensors"
 EXAMPLES = "examples.npz"
+
+#: Test images that a network is tried on before an evaluation begins.
+LOOKED_AT = 100
 
 #: Adversarial images that a result keeps, over all attacks.
 MOST_EXAMPLES = 50
@@ -63,11 +67,11 @@ def evaluate(
     name: str | None = None,
     defense: str = "external",
     seed: int = 0,
-    out: Path | None = None,
+    out: Path | str | None = None,
     command: str = "",
     progress: Progress | None = None,
     suspicious: bool = False,
-    transfer_from: nn.Module | Path | None = None,
+    transfer_from: nn.Module | Path | str | None = None,
 ) -> Record:
     """Measure any network with a battery; needs neither MLflow nor Optuna.
 
@@ -75,7 +79,7 @@ def evaluate(
         model: maps float32 images [B, C, H, W] in [0, 1] to logits [B, K]. It stays on its device, and its modes
             and gradients stay as they are.
         data: a data set, or the name of one.
-        threat: norm and ε, or text such as "linf:8/255".
+        threat: norm and ε, or text such as "linf:8/255"; with ε = 0 every attack gives the clean accuracy.
         battery: "quick", "standard", "full", or one of your own.
         name: what the record calls the network; its class name by default.
         defense: what the record calls the training.
@@ -88,11 +92,20 @@ def evaluate(
             results to look for one in; `out` by default.
 
     Raises:
-        UserError: when the network does not fit the data, or the logits are not finite.
+        UserError: when an argument is something else, the network does not fit the data, or the logits are not
+            finite.
     """
+    if not isinstance(model, nn.Module):
+        raise UserError(
+            f"expected the network as a torch.nn.Module, got {_kind(model)}; wrap a function in one"
+        )
     dataset = load(data) if isinstance(data, str) else data
-    threat = Threat.parse(threat) if isinstance(threat, str) else threat
+    if not isinstance(dataset, Dataset):
+        raise UserError(f"expected a bench.core.data.Dataset or the name of one, got {_kind(dataset)}")
+    threat = _threat(threat)
     battery = make_battery(battery) if isinstance(battery, str) else battery
+    out = Path(out) if isinstance(out, str) else out
+    transfer_from = Path(transfer_from) if isinstance(transfer_from, str) else transfer_from
     parameter = next(model.parameters(), None)
     dataset = dataset.to(parameter.device if parameter is not None else "cpu")
     classifier = _classifier(model, dataset)
@@ -113,6 +126,66 @@ def evaluate(
             suspicious=suspicious,
             transfer_from=transfer_from or out,
         )
+
+
+def _threat(threat: Threat | str) -> Threat:
+    if isinstance(threat, Threat):
+        return threat
+    if not isinstance(threat, str):
+        raise UserError(f"expected a threat such as 'linf:8/255', got {threat!r}; an ε needs its norm")
+    norm, _, eps = threat.rpartition(":")
+    # Only the command line refuses ε = 0, where it is a slip.
+    return Threat(norm, "0") if norm in NORMS and eps == "0" else Threat.parse(threat)  # type: ignore[arg-type]
+
+
+def _kind(value: object) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+
+
+def _check_data(dataset: Dataset) -> None:
+    """Refuse what `Split.batch` would turn into other pixels or other classes without a word.
+
+    Raises:
+        UserError: when a split is not uint8 images [N, C, H, W] with labels int64 [N] of the classes.
+    """
+    if len(dataset.test) == 0:
+        raise UserError(f"{dataset.name}: expected at least one test image, got none")
+    for name, split in (
+        ("training", dataset.train),
+        ("validation", dataset.validation),
+        ("test", dataset.test),
+    ):
+        problem = _problem(split, dataset.shape, dataset.num_classes)
+        if problem:
+            raise UserError(f"{dataset.name}, {name} split: {problem}")
+
+
+def _problem(split: Split, shape: tuple[int, int, int], classes: int) -> str:
+    images, labels = split.images, split.labels
+    if images.dtype != torch.uint8:
+        return (
+            f"expected images as uint8 from 0 to 255, which a network sees as [0, 1], got {images.dtype}; "
+            f"for pixels in [0, 1] give (255 * images).round().to(torch.uint8)"
+        )
+    if tuple(images.shape[1:]) != shape:
+        return f"expected images of shape (N, {', '.join(map(str, shape))}), got {tuple(images.shape)}"
+    if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
+        return f"expected labels int64 of shape ({len(images)},), got {labels.dtype} {tuple(labels.shape)}"
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        return f"expected labels from 0 to {classes - 1}, got {int(labels.min())} to {int(labels.max())}"
+    return ""
+
+
+@torch.no_grad()
+def _check_network(classifier: AnyClassifier, images: Tensor, labels: Tensor) -> None:
+    """Refuse a network on some of the images, before anything is written.
+
+    Raises:
+        UserError: when it does not fit them, or gives no finite logits.
+    """
+    check_inputs(classifier, images, labels)
+    with random_state_kept():
+        check_finite(check_logits(classifier(images), len(images), classifier.num_classes))
 
 
 def _classifier(model: nn.Module, dataset: Dataset) -> AnyClassifier:
@@ -144,8 +217,13 @@ def evaluate_to_folder(
         classifier: in eval mode, on the data's device.
         folder: where the files go; `parts/` below it holds finished metrics until the record is there.
         suspicious, transfer_from: as for `evaluate`.
+
+    Raises:
+        UserError: when images, labels or logits are unusable; nothing is written then.
     """
+    _check_data(dataset)
     images, labels = dataset.test.batch(slice(0, battery.images))
+    _check_network(classifier, images[:LOOKED_AT], labels[:LOOKED_AT])
     evaluation = Evaluation(
         classifier=classifier,
         dataset=dataset,

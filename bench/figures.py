@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from bench.charts import Axis, Chart, Line, Panel, Rule
+from bench.charts.words import attack_title, norm_sign
+from bench.core.detection import roc
 from bench.core.progress import Progress
 from bench.core.record import Record
 from metrics.base import Metric
@@ -15,13 +17,11 @@ from metrics.base import Metric
 ArraysByMetric = Mapping[str, Mapping[str, np.ndarray]]
 
 ATTACK = "robust_accuracy/"
-ATTACKS = {"fgsm": "FGSM", "bim": "BIM", "pgd20": "PGD-20", "pgd100": "PGD-100", "cw": "C&W margin"}
 ACCURACIES = {
     "training images": "train_accuracy",
     "validation images": "validation_accuracy",
     "validation images under attack": "validation_robust_accuracy",
 }
-NORMS = {"linf": "ℓ∞", "l2": "ℓ2"}
 EPOCH = Axis(label="epoch")
 ACCURACY = Axis(label="accuracy (%)", low=0, high=101)
 
@@ -102,7 +102,7 @@ def security(record: Record) -> Chart | None:
         high=[100 * (point.value if point.high is None else point.high) for point in curve.points],
         markers=True,
     )
-    norm = NORMS.get(record.threat.norm, record.threat.norm)
+    norm = norm_sign(record.threat.norm)
     rule = Rule(name=f"ε of the threat, {record.threat.eps}", x=float(Fraction(record.threat.eps)))
     panel = Panel(x=Axis(label=f"ε ({norm}, pixels in [0, 1])"), y=ACCURACY, marks=[line, rule])
     caption = (
@@ -125,9 +125,7 @@ def attacks(record: Record, arrays: ArraysByMetric) -> Chart | None:
         steps = np.arange(1, max(last, 1) + 1)
         alive = [100 * float(np.mean((step < 0) | (step > now))) for now in steps]
         name = metric.removeprefix(ATTACK)
-        marks.append(
-            Line(name=ATTACKS.get(name, name), x=steps.tolist(), y=alive, step=True, markers=last < 2)
-        )
+        marks.append(Line(name=attack_title(name), x=steps.tolist(), y=alive, step=True, markers=last < 2))
     if not marks:
         return None
     marks.append(Rule(name="without attack", y=100 * before / n))
@@ -151,11 +149,7 @@ def detection_roc(record: Record, arrays: ArraysByMetric) -> Chart | None:
     clean, perturbed = clean[usable], perturbed[usable]
     if len(clean) == 0:
         return None
-    thresholds = np.unique(np.concatenate([clean, perturbed]))[::-1]
-    false, true = (
-        [0.0, *(100 * float(np.mean(scores >= threshold)) for threshold in thresholds)]
-        for scores in (clean, perturbed)
-    )
+    false, true = ((100 * rates).tolist() for rates in roc(clean, perturbed))
     score = record.metrics.get("detection_auc")
     auc = f", AUC {score.value:.3f}" if score and score.value is not None else ""
     chance = Line(name="chance", x=[0, 100], y=[0, 100])

@@ -32,6 +32,12 @@ INSTALL_TIMM = "pip install timm"
 INSTALL_ROBUSTBENCH = "pip install git+https://github.com/RobustBench/robustbench.git"
 
 
+def names_code(word: object) -> bool:
+    """Whether a network, a loader or a data set is written as `module:function`, code that would be run."""
+    source, colon, _ = str(word).partition(":")
+    return bool(colon) and source not in ("timm", "robustbench", "imagefolder")
+
+
 def make_network(model: str, loader: str | None, data: Dataset, *, pretrained: bool = False) -> AnyClassifier:
     """A network for a data set: one of ours, or what a loader makes.
 
@@ -145,6 +151,10 @@ def robustbench_network(identifier: str, *, pretrained: bool) -> nn.Module:
     Raises:
         UserError: when the package is missing, knows no such network, or the weights cannot be had.
     """
+    if identifier.count("/") != 2:
+        raise UserError(
+            f"expected DATASET/THREAT/ID, such as cifar10/Linf/Carmon2019Unlabeled, got {identifier!r}"
+        )
     package = _package("robustbench", f"--robustbench {identifier}", INSTALL_ROBUSTBENCH)
     dataset, threat, name = identifier.split("/")
     zoo = _robustbench_zoo(dataset, threat)

@@ -12,7 +12,11 @@ from bench.core.files import sha256
 from bench.core.record import Record, load_record
 from bench.core.threat import Threat
 from bench.external import make_network
+from bench.loaders import names_code
 from bench.run import load_data, pick_device
+
+#: What of a record's settings says which data it was measured on.
+DATA_SETTINGS = ("dataset", "image_size", "train_size", "test_size")
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ def restore(
     weights: Path | None = None,
     loader: str | None = None,
     device: str = "auto",
+    trust: bool = False,
 ) -> Restored:
     """Load the weights beside a record and the data it names, and check that both are the record's.
 
@@ -50,13 +55,17 @@ def restore(
         weights: the checkpoint, when it does not lie beside the record.
         loader: `module:function` that makes the network, when it is none of ours; the record's own by default.
         device: "auto", "cpu" or "cuda".
+        trust: import and call what the record names as `module:function`; not for a stranger's record.
 
     Raises:
-        UserError: when record, weights or data are missing, or are not those that were measured.
+        UserError: when record, weights or data are missing, or are not those that were measured; without `trust`,
+            when the record names code.
     """
     record = load_record(path)
     folder = path if path.is_dir() else path.parent
     config = record.provenance.config
+    if not trust:
+        _refuse_code(record, loader)
     dataset = _dataset(record, data_dir).to(pick_device(device))
     classifier = make_network(record.model, loader or config.get("loader"), dataset)
     target = classifier.module if isinstance(classifier, WrappedClassifier) else classifier
@@ -69,8 +78,19 @@ def restore(
     return Restored(record, folder, classifier.eval(), dataset, Threat(record.threat.norm, record.threat.eps))
 
 
+def _refuse_code(record: Record, loader: str | None) -> None:
+    config = record.provenance.config
+    network = config.get("loader") or record.model
+    words = [*([] if loader else [network]), config.get("dataset")]
+    code = [word for word in words if names_code(word)]
+    if code:
+        raise UserError(
+            f"record {record.id} would run code: {', '.join(map(str, code))}; read it, then give --trust"
+        )
+
+
 def _dataset(record: Record, data_dir: Path | None) -> Dataset:
-    known = {key: value for key, value in record.provenance.config.items() if key in RunConfig.model_fields}
+    known = {key: value for key, value in record.provenance.config.items() if key in DATA_SETTINGS}
     if not known:
         raise UserError(
             f"record {record.id} does not say how its data were loaded (it was made from Python); "
@@ -79,7 +99,7 @@ def _dataset(record: Record, data_dir: Path | None) -> Dataset:
     kind, colon, name = str(known.get("dataset", record.dataset.name)).partition(":")
     if colon and kind == "imagefolder":
         known["dataset"] = f"imagefolder:{(data_dir or Path('data')) / Path(name).name}"
-    dataset = load_data(RunConfig.make({**known, "data_dir": data_dir}))
+    dataset = load_data(RunConfig.make({"defense": record.defense.name, **known, "data_dir": data_dir}))
     if dataset.fingerprint != record.dataset.fingerprint:
         raise UserError(
             f"the data differ from those of record {record.id}: {dataset.name} here has fingerprint "

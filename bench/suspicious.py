@@ -16,14 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from bench.checkpoint import fill, load_weights
-from bench.core.attacks import Attack, maximise
+from bench.core.attacks import ATTACKS, Attack, maximise
 from bench.core.classifier import AnyClassifier, WrappedClassifier
 from bench.core.data import Dataset
 from bench.core.errors import UserError
 from bench.core.files import sha256
 from bench.core.record import Alarm, Record, Score, Value, find_records, load_record
 from bench.core.threat import Threat
-from bench.loaders import make_network
+from bench.loaders import make_network, names_code
 from metrics.base import Arrays, Evaluation, Metric
 
 PREFIX = "suspicious/"
@@ -58,6 +58,7 @@ def extra_checks(
     return (
         Attacked(MORE_STEPS, images),
         Attacked(MORE_RESTARTS, images),
+        *([Attacked(ATTACKS["adaptive"], images)] if "zero gradients" in raised else []),
         Noise(images),
         *([Transfer(standard, images)] if standard is not None else []),
         *([Averaged(images)] if "randomised output" in raised else []),
@@ -358,7 +359,10 @@ def _network_of(record: Record, folder: Path, dataset: Dataset) -> AnyClassifier
     try:
         if not source.is_file() or sha256(source) != file.sha256:
             return None
-        network = make_network(record.model, record.provenance.config.get("loader"), dataset)
+        loader = record.provenance.config.get("loader")
+        if names_code(loader or record.model):
+            return None
+        network = make_network(record.model, loader, dataset)
         weights = load_weights(source)
         if isinstance(network, WrappedClassifier):
             inner = {name.removeprefix("module."): tensor for name, tensor in weights.items()}

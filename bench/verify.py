@@ -81,6 +81,7 @@ def verify(
     weights: Path | None = None,
     loader: str | None = None,
     device: str = "auto",
+    trust: bool = False,
     progress: Progress | None = None,
 ) -> Verification:
     """Check a record against its files, and against its weights on its data.
@@ -88,7 +89,7 @@ def verify(
     Args:
         path: the record, or the folder that holds `record.json`.
         attacks: attacks to run again with the record's seed, such as "pgd20" or "autoattack".
-        data_dir, weights, loader, device: as for `restore`.
+        data_dir, weights, loader, device, trust: as for `restore`; a record's own code is not run by default.
         progress: where bars go; silent by default.
 
     Raises:
@@ -103,7 +104,10 @@ def verify(
         return Verification(record.id, tuple(files))
     arrays = _load(path.parent, record, "arrays") if "file arrays" in stored else {}
     examples = _load(path.parent, record, "examples") if "file examples" in stored else {}
-    restored = restore(path, data_dir=data_dir, weights=weights, loader=loader, device=device)
+    malformed = [*_malformed_arrays(record, arrays), *_malformed_examples(examples)]
+    if malformed:
+        return Verification(record.id, (*files, Check("stored outcomes", "mismatch", "; ".join(malformed))))
+    restored = restore(path, data_dir=data_dir, weights=weights, loader=loader, device=device, trust=trust)
     data = Check(
         "data", "match", f"{restored.dataset.name}: fingerprints of all splits and of the attacked images"
     )
@@ -145,6 +149,26 @@ def _load(folder: Path, record: Record, kind: str) -> dict[str, np.ndarray]:
             return {name: stored[name] for name in stored.files}
     except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise UserError(f"{path} is not a readable npz archive ({error})") from error
+
+
+def _malformed_arrays(record: Record, arrays: Mapping[str, np.ndarray]) -> Iterator[str]:
+    n = record.dataset.evaluated_size
+    for name, array in arrays.items():
+        if name in (CLEAN, WORST) or _is_attack(name):
+            fits = array.dtype == bool and array.ndim == 1 and (name == CLEAN or len(array) == n)
+            if not fits or not len(array):
+                size = "N" if name == CLEAN else n
+                yield f"array {name} must be bool [{size}], got {array.dtype} {list(array.shape)}"
+
+
+def _malformed_examples(examples: Mapping[str, np.ndarray]) -> Iterator[str]:
+    expected = {"attack": ("U", 1), "test_index": ("i", 1), "image": ("f", 4)}
+    if not examples:
+        return
+    found = {name: (array.dtype.kind, array.ndim) for name, array in examples.items()}
+    sizes = {len(array) for array in examples.values() if array.ndim}
+    if found != expected or len(sizes) != 1:
+        yield f"stored images must be {', '.join(expected)} of one length, got {', '.join(found) or 'nothing'}"
 
 
 def _clean(restored: Restored, arrays: Mapping[str, np.ndarray]) -> Check:

@@ -22,6 +22,12 @@ from bench.core.threat import Threat
 
 Arrays = dict[str, np.ndarray]
 
+#: Why a network has neither features nor final weights, and what it would need.
+NO_HEAD = (
+    "the network's last operation is no linear layer, so it has no feature layer; "
+    "needed are logits that come straight from nn.Linear"
+)
+
 
 class NotMeasurable(Exception):
     """This network or data set has no such quantity; the message becomes the reason in the record."""
@@ -92,7 +98,7 @@ class Evaluation:
             NotMeasurable: when the network has no final linear layer to read features from.
         """
         if self.classifier.site == "none":
-            raise NotMeasurable("the network's last operation is no linear layer, so it has no feature layer")
+            raise NotMeasurable(NO_HEAD)
         with torch.no_grad(), self.progress.task(name, len(split)) as task:
             for start in range(0, len(split), self.batch_size):
                 images, labels = split.batch(slice(start, start + self.batch_size))

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
+from bench.core.attacks.state import random_state_kept
 from bench.core.record import Score
 from metrics.base import Arrays, Evaluation, Metric
 
@@ -23,14 +24,17 @@ class CleanAccuracy(Metric):
         """Per test image whether it is right [N]; the largest logit difference between two passes [1]."""
         right = []
         test, classifier = evaluation.dataset.test, evaluation.classifier
-        with evaluation.progress.task("clean accuracy", len(test)) as task:
+        with (
+            random_state_kept(evaluation.generator(self.name).initial_seed()),
+            evaluation.progress.task("clean accuracy", len(test)) as task,
+        ):
             for start in range(0, len(test), evaluation.batch_size):
                 images, labels = test.batch(slice(start, start + evaluation.batch_size))
                 right.append((classifier(images).argmax(dim=1) == labels).cpu().numpy())
                 evaluation.forwards += len(images)
                 task.advance(len(images))
-        some = evaluation.images[: evaluation.batch_size]
-        first, second = classifier(some), classifier(some)
+            some = evaluation.images[: evaluation.batch_size]
+            first, second = classifier(some), classifier(some)
         evaluation.forwards += 2 * len(some)
         moved = (first - second).abs().max() / first.abs().max().clamp_min(1e-12)
         return {"right": np.concatenate(right), "between_passes": moved.reshape(1).cpu().numpy()}

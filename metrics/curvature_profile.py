@@ -10,11 +10,11 @@ from torch import Tensor
 
 from bench.charts import Axis, Bars, Chart, Line, Panel, Rule
 from bench.core.errors import UserError
-from bench.core.intervals import mean_interval
 from bench.core.predictor import Predictor
 from bench.core.profile import Profile, boundary_at, boundary_points, mean_at, principal_directions
 from bench.core.record import Record, Score, Value
 from bench.core.statistics import wilson
+from bench.core.summaries import mean_score
 from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
 
 #: Points of the drawn profile at most: a full one has as many as an image has pixels.
@@ -172,13 +172,8 @@ class CurvatureProfile(Metric):
             for name, values in usable.items()
         }
         clean = usable["clean"]
-        if len(clean) == 0:
-            return {
-                self.name: self.score(None, n=0, reason=f"no boundary has a normal; {counts['clean']}"),
-                **scores,
-            }
-        low, high = mean_interval(clean)
-        mean = self.score(float(clean.mean()), low, high, n=len(clean), reason=f"{scale}; {counts['clean']}")
+        why = scale if len(clean) else "no boundary has a normal"
+        mean = mean_score(clean, unit=self.unit, reason=f"{why}; {counts['clean']}")
         return {self.name: mean, **scores}
 
     def _share(self, means: np.ndarray, reason: str) -> Score:

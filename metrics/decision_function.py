@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bench.charts import Axis, Chart, Panel, Rule
 from bench.charts.histograms import histograms
+from bench.charts.words import attack_title, norm_sign
 from bench.core.attacks.grid import find_attacks
 from bench.core.errors import UserError
 from bench.core.margins import decision_function
@@ -108,7 +109,9 @@ class DecisionFunction(Metric):
 
     def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
         """Histograms of L, clean and attacked."""
-        marks = histograms({"clean": arrays["clean"], f"under {self.attack}": arrays["attacked"]})
+        marks = histograms(
+            {"clean": arrays["clean"], f"under {attack_title(self.attack)}": arrays["attacked"]}
+        )
         if not marks:
             return []
         return [
@@ -116,9 +119,10 @@ class DecisionFunction(Metric):
                 name="surface-margin",
                 title="Decision function of test images",
                 source="decision-surface paper, equation 2",
-                caption=f"L = Z_t − max Z_i of {len(arrays['clean'])} test images, clean and under {self.attack} "
-                f"at {record.threat.norm} ε = {record.threat.eps}; right of the line the class is right. An attack "
-                "stops at the first iterate that is wrong, so what it broke lies just left of the line.",
+                caption=f"L = Z_t − max Z_i of {len(arrays['clean'])} test images, clean and under "
+                f"{attack_title(self.attack)} at {norm_sign(record.threat.norm)} ε = {record.threat.eps}; right of "
+                "the line the class is right. An attack stops at the first iterate that is wrong, so what it broke "
+                "lies just left of the line.",
                 panels=[
                     Panel(
                         x=Axis(label="decision function L (logits)"),

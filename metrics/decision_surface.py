@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from bench.charts import Axis, Chart, Heatmap, Line, Panel, Points, Rule
+from bench.charts.words import class_titles
 from bench.core.errors import UserError
 from bench.core.intervals import mean_interval
 from bench.core.predictor import Predictor
@@ -266,8 +267,7 @@ class DecisionSurface(Metric):
 
 
 def _around_image(arrays: Mapping[str, np.ndarray], record: Record, place: int, kind: str) -> Chart:
-    names, label = record.dataset.classes, int(arrays["label"][place])
-    own = names[label] if label < len(names) else f"class {label}"
+    (own,) = class_titles([int(arrays["label"][place])], record.dataset.classes)
     offsets = arrays["offset"].tolist()
     panels = [
         Panel(

@@ -11,15 +11,15 @@ from sklearn.metrics import silhouette_samples
 from torch import Tensor
 
 from bench.charts import Axis, Chart, Panel, Points, Tiles
+from bench.charts.thumbnails import thumbnails
+from bench.charts.words import class_titles
 from bench.core.errors import UserError
 from bench.core.groups import batches, draw
-from bench.core.intervals import mean_interval
 from bench.core.layers import Layer, find_layers, observe
 from bench.core.record import Record, Score, Value
+from bench.core.summaries import mean_score
 from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
 
-#: The widest picture that a tile shows, in pixels.
-_SIDE = 64
 #: Fewer images make no map of a space.
 _FEWEST = 10
 
@@ -126,11 +126,9 @@ class Features(Metric):
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
         """The mean silhouette."""
         values = arrays["silhouette"]
-        if len(values) == 0:
-            reason = f"needs a feature layer and {_FEWEST} training images of at least two classes"
-            return {self.name: self.score(None, n=0, reason=reason)}
-        low, high = mean_interval(values)
-        return {self.name: self.score(float(values.mean()), low, high, n=len(values))}
+        missing = f"needs a feature layer and {_FEWEST} training images of at least two classes"
+        reason = "" if len(values) else missing
+        return {self.name: mean_score(values, unit=self.unit, reason=reason, bounds=self.bounds)}
 
     def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
         """The feature maps, and the t-SNE map coloured by class."""
@@ -160,7 +158,7 @@ def embed(features: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _maps_chart(arrays: Mapping[str, np.ndarray]) -> Chart:
-    image = _shrink(arrays["image"])
+    image = thumbnails(arrays["image"])
     if len(image) == 3:
         picture = Tiles(captions=["input"], values=[image.transpose(1, 2, 0).clip(0, 1).tolist()])
     else:
@@ -173,7 +171,7 @@ def _maps_chart(arrays: Mapping[str, np.ndarray]) -> Chart:
             captions=[
                 f"channel {k}" if channel.any() else f"channel {k}: dead" for k, channel in enumerate(maps)
             ],
-            values=[channel.astype(float).tolist() for channel in _shrink(maps)],
+            values=[channel.astype(float).tolist() for channel in thumbnails(maps)],
         )
         panels.append(Panel(title=f"{name}: {zeros:.0%} exact zeros", marks=[tiles]))
     return Chart(
@@ -187,13 +185,13 @@ def _maps_chart(arrays: Mapping[str, np.ndarray]) -> Chart:
 
 
 def _space_chart(arrays: Mapping[str, np.ndarray], record: Record) -> Chart:
-    names = record.dataset.classes
     points = []
-    for label in np.unique(arrays["label"]):
+    labels = np.unique(arrays["label"]).tolist()
+    for label, name in zip(labels, class_titles(labels, record.dataset.classes), strict=True):
         own = arrays["embedding"][arrays["label"] == label]
         points.append(
             Points(
-                name=names[label] if label < len(names) else f"class {label}",
+                name=name,
                 x=own[:, 0].tolist(),
                 y=own[:, 1].tolist(),
             )
@@ -212,9 +210,3 @@ def _space_chart(arrays: Mapping[str, np.ndarray], record: Record) -> Chart:
             Panel(x=Axis(label="t-SNE 1 (no unit)"), y=Axis(label="t-SNE 2 (no unit)"), marks=list(points))
         ],
     )
-
-
-def _shrink(maps: np.ndarray) -> np.ndarray:
-    """Maps [n, h, w] thinned out to at most 64 pixels a side."""
-    step = -(-max(maps.shape[1:]) // _SIDE)
-    return maps[:, ::step, ::step]

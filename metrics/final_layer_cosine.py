@@ -8,7 +8,7 @@ import numpy as np
 from bench.charts import Axis, Chart, Heatmap, Panel
 from bench.core.cosines import cosine_matrix, mean_off_diagonal
 from bench.core.record import Record, Score
-from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
+from metrics.base import NO_HEAD, Arrays, Evaluation, Metric, NotMeasurable
 
 #: Classes that a heat map still shows legibly.
 _SHOWN = 100
@@ -34,7 +34,7 @@ class FinalLayerCosine(Metric):
         """
         head = evaluation.classifier.head
         if head is None:
-            raise NotMeasurable("the network's last operation is no linear layer, so it has no final weights")
+            raise NotMeasurable(NO_HEAD)
         if head.out_features < 2:
             raise NotMeasurable("a network with one output has no two rows to compare")
         return {"cosine": cosine_matrix(head.weight)}

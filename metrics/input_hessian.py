@@ -8,6 +8,7 @@ import numpy as np
 
 from bench.charts import Axis, Chart, Heatmap, Line, Panel, Points
 from bench.charts.histograms import histograms
+from bench.charts.words import norm_sign
 from bench.core.errors import UserError, unknown_name
 from bench.core.record import Record, Score, Value, finite
 from bench.core.second_order import EXPANDED, LARGEST, NEAR_ZERO, HessianKind, expand
@@ -243,8 +244,8 @@ class InputHessian(Metric):
             title="Second-order bound and actual change",
             source="decision-surface paper, equation 9",
             caption=f"Each point is one of {len(bound)} test images at the δ that maximises J·δ within "
-            f"{record.threat.norm} ε = {record.threat.eps}; {self._named()}. The bound holds above the line, and "
-            "is no promise: what the expansion leaves out can take a change beyond it.",
+            f"{norm_sign(record.threat.norm)} ε = {record.threat.eps}; {self._named()}. The bound holds "
+            "above the line, and is no promise: what the expansion leaves out can take a change beyond it.",
             panels=[
                 Panel(
                     x=Axis(label=f"|F(x + δ) − F(x)| ({unit})", low=0),

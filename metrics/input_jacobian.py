@@ -8,6 +8,8 @@ import numpy as np
 
 from bench.charts import Axis, Chart, Histogram, Panel, Rule, Tiles
 from bench.charts.histograms import histograms
+from bench.charts.thumbnails import thumbnails
+from bench.charts.words import class_titles, norm_sign
 from bench.core.errors import UserError
 from bench.core.record import Record, Score, Value
 from bench.core.sensitivity import NEAR_ZERO, decision_jacobian
@@ -17,8 +19,6 @@ from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
 
 #: Bins of |J_i|: three to a decade, what is smaller or larger falls into the outer ones.
 _EDGES = np.logspace(-8, 5, 40)
-#: The widest picture that a tile shows, in pixels.
-_SIDE = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,21 +178,17 @@ class InputJacobian(Metric):
             title="Jacobian of the decision function",
             source="decision-surface paper, figure 8",
             caption=f"J = ∂L/∂x at {n} test images, pixels in [0, 1]. {zeros / entries:.1%} of the entries are "
-            f"exactly zero and are not drawn. Right of L = ε‖J‖ (ε = {record.threat.eps}, {record.threat.norm}) "
-            "the linearised network withstands every perturbation.",
+            f"exactly zero and are not drawn. Right of L = ε‖J‖ ({norm_sign(record.threat.norm)} "
+            f"ε = {record.threat.eps}) the linearised network withstands every perturbation.",
             panels=panels,
         )
 
 
 def _pictures(arrays: Mapping[str, np.ndarray], record: Record) -> Chart:
-    names = record.dataset.classes
-    captions = [
-        names[label] if label < len(names) else f"class {label}"
-        for label in arrays["label"][: len(arrays["jacobian"])]
-    ]
+    captions = class_titles(arrays["label"][: len(arrays["jacobian"])].tolist(), record.dataset.classes)
     # Colour by colour a Jacobian is no picture: the channels are summed.
-    jacobians = _shrink(arrays["jacobian"].astype(np.float64)).sum(axis=1)
-    images = _shrink(arrays["image"].astype(np.float64))
+    jacobians = thumbnails(arrays["jacobian"].astype(np.float64)).sum(axis=1)
+    images = thumbnails(arrays["image"].astype(np.float64))
     shown = images.transpose(0, 2, 3, 1) if images.shape[1] == 3 else images.mean(axis=1)
     norms = [f"{caption}, ‖J‖₁ {norm:.3g}" for caption, norm in zip(captions, arrays["l1"], strict=False)]
     return Chart(
@@ -209,9 +205,3 @@ def _pictures(arrays: Mapping[str, np.ndarray], record: Record) -> Chart:
             ),
         ],
     )
-
-
-def _shrink(pictures: np.ndarray) -> np.ndarray:
-    """Pictures [n, C, h, w] thinned out to at most 64 pixels a side."""
-    step = -(-max(pictures.shape[2:]) // _SIDE)
-    return pictures[:, :, ::step, ::step]

@@ -10,13 +10,14 @@ from torch import Tensor
 
 from bench.charts import Axis, Bars, Chart, Panel
 from bench.charts.histograms import histograms
+from bench.charts.words import attack_title, class_titles
 from bench.core.attacks.grid import find_attacks
 from bench.core.attacks.losses import losses_of
 from bench.core.attacks.zero_gradient import zero_gradients
 from bench.core.errors import UserError
-from bench.core.intervals import mean_interval
 from bench.core.record import Record, Score, Value
 from bench.core.statistics import wilson
+from bench.core.summaries import mean_score
 from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
 
 #: Classes in one example's bars, and examples of each outcome.
@@ -142,7 +143,7 @@ class LogitMotion(Metric):
         wrong = int(np.count_nonzero(~arrays["right"]))
         return Chart(
             name="regions-zero-gradient",
-            title=f"Why {self.attack} fails",
+            title=f"Why {attack_title(self.attack)} fails",
             source="P1, figure 5 (a)",
             caption=f"Outcomes on {n} test images by the input gradient at the clean image, with 95 % Wilson "
             f"intervals; {wrong} that are wrong without attack count as succeeded. An attack that fails for want "
@@ -165,8 +166,8 @@ class LogitMotion(Metric):
         for index, outcome in chosen:
             before, after = arrays["before"][index], arrays["after"][index]
             classes = np.sort(np.argsort(-np.maximum(before, after), kind="stable")[:_CLASSES])
-            labels = [names[k] if len(names) == len(before) else str(k) for k in classes]
-            own = names[arrays["label"][index]] if len(names) == len(before) else arrays["label"][index]
+            labels = class_titles(classes.tolist(), names)
+            (own,) = class_titles([int(arrays["label"][index])], names)
             angle = f", cosine {cosine[index]:.2f}" if np.isfinite(cosine[index]) else ""
             panels.append(
                 Panel(
@@ -181,7 +182,7 @@ class LogitMotion(Metric):
             )
         return Chart(
             name="regions-logits-before-after",
-            title=f"Logits before and after {self.attack}",
+            title=f"Logits before and after {attack_title(self.attack)}",
             source="P1, figure 5 (b)",
             caption=f"The first {_EXAMPLES} test images of each outcome, the {_CLASSES} largest logits of each. "
             "Where the logits move in parallel, the label stays.",
@@ -198,7 +199,7 @@ class LogitMotion(Metric):
         return [
             Chart(
                 name="regions-logit-cosine",
-                title=f"Direction of the logits before and after {self.attack}",
+                title=f"Direction of the logits before and after {attack_title(self.attack)}",
                 source="P1, figure 5 (b)",
                 caption="Cosine between an image's logits before and after the attack; 1 is no turn at all.",
                 panels=[
@@ -227,13 +228,13 @@ def _outcomes(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _mean(values: np.ndarray, unit: str, missing: str) -> Score:
-    values = values[np.isfinite(values)]
-    if len(values) == 0:
-        return Score(value=None, n=0, unit=unit, reason=missing)
-    low, high = mean_interval(values) if len(values) > 1 else (None, None)
-    if unit == "cosine" and low is not None and high is not None:
-        low, high = max(low, -1.0), min(high, 1.0)
-    return Score(value=float(values.mean()), low=low, high=high, n=len(values), unit=unit)
+    bounds = (-1.0, 1.0) if unit == "cosine" else (0.0, np.inf)
+    reason = missing if len(values) == 0 else ""
+    if len(values) and not np.isfinite(values).any():
+        reason = (
+            f"all logits of {len(values)} images are zero before or after the attack, and have no direction"
+        )
+    return mean_score(values, unit=unit, reason=reason, bounds=bounds)
 
 
 @torch.no_grad()

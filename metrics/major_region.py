@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from bench.charts import Axis, Bars, Chart, Line, Panel
+from bench.charts.words import class_titles
 from bench.core.record import Record, Score
 from bench.core.regions import count_regions, find_regions, major_regions, within_class
 from metrics.base import Arrays, Evaluation, Metric
@@ -69,7 +70,7 @@ class MajorRegion(Metric):
     def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
         """Images in the major and in extra regions by class, and the regions' sizes by rank."""
         sizes, major = arrays["class_size"][:_SHOWN], arrays["major_size"][:_SHOWN]
-        names = _names(record, len(sizes))
+        names = class_titles(range(len(sizes)), record.dataset.classes)
         total = len(arrays["class_size"])
         first = f" The first {_SHOWN} of {total} classes." if total > _SHOWN else ""
         lines = []
@@ -117,11 +118,6 @@ class MajorRegion(Metric):
                 panels=panels,
             )
         ]
-
-
-def _names(record: Record, count: int) -> list[str]:
-    names = record.dataset.classes
-    return names[:count] if len(names) >= count else [f"class {number}" for number in range(count)]
 
 
 def _ranks(count: int) -> np.ndarray:

@@ -11,10 +11,10 @@ from torch import Tensor
 from bench.charts import Axis, Chart, Heatmap, Line, Panel, Points
 from bench.core.attacks.deepfool import deepfool
 from bench.core.errors import UserError
-from bench.core.intervals import mean_interval
 from bench.core.paths import Path, cross_section, find_paths
 from bench.core.predictor import Predictor
 from bench.core.record import Record, Score, Value
+from bench.core.summaries import mean_score
 from metrics.base import Arrays, Evaluation, Metric
 
 #: What the second point of a pair is.
@@ -194,17 +194,9 @@ class Connectivity(Metric):
         return scores
 
     def _length(self, lengths: np.ndarray, reason: str) -> Score:
-        if len(lengths) == 0:
-            return Score(value=None, n=0, unit="ratio", reason=f"no path was found; {reason}")
-        low, high = mean_interval(lengths)
-        return Score(
-            value=float(lengths.mean()),
-            low=max(1.0, low),
-            high=high,
-            n=len(lengths),
-            unit="ratio",
-            reason=f"length of the paths found over that of the straight line; {reason}",
-        )
+        what = "length of the paths found over that of the straight line"
+        what = what if len(lengths) else "no path was found"
+        return mean_score(lengths, unit="ratio", reason=f"{what}; {reason}", bounds=(1.0, math.inf))
 
     def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
         """Figure 2: the regions around the straight line and around the path found."""

@@ -7,16 +7,18 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from scipy.stats import bootstrap, mannwhitneyu, spearmanr
+from scipy.stats import bootstrap, spearmanr
 from torch import Tensor
 
 from bench.charts import Axis, Bars, Chart, Panel, Points
 from bench.charts.histograms import histograms
+from bench.charts.words import attack_title
 from bench.core.attacks.grid import find_attacks
+from bench.core.detection import auc
 from bench.core.errors import UserError
-from bench.core.intervals import mean_interval
 from bench.core.record import Record, Score, Value
 from bench.core.regions import major_region_vectors
+from bench.core.summaries import mean_score
 from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
 
 #: What became of an image, in the array `outcome`.
@@ -29,7 +31,8 @@ _SHOWN = 20
 class RegionDistance(Metric):
     """‖f(x) − MRV_y‖₂ of attacked test images, split by the attack's outcome (P1 §3.4, figure 9).
 
-    MRV_y is the mean feature vector of the training images in the major region of class y. `region_distance` is the
+    MRV_y is the mean feature vector of the training images in the major region of class y; the paper looks at the
+    distances of training images, we at those of test images, which MRV was not made from. `region_distance` is the
     probability that a broken image lies farther from it than one that survives (ties count half), 0.5 without
     any relation; the paper expects more. `/broken` and `/survived` are the mean distances of correctly classified
     clean images; `/logit_correlation` is Spearman's correlation between their distance and the logit of the label.
@@ -129,7 +132,7 @@ class RegionDistance(Metric):
             notes.append(f"{fallen} classes with a small major region take the mean of the whole class")
         main = self.score(None, n=len(broken) + len(survived), reason=f"both are needed: {notes[0]}")
         if len(broken) and len(survived):
-            value = float(_farther(survived, broken))
+            value = float(auc(survived, broken))
             low, high = _interval(survived, broken)
             main = self.score(value, low, high, n=len(broken) + len(survived), reason="; ".join(notes))
         return {
@@ -177,8 +180,8 @@ class RegionDistance(Metric):
                 name="regions-distance",
                 title="Distance to the mean of the major region",
                 source="P1, figure 9",
-                caption=f"Clean, correctly classified test images by what {self.attack} does to them. "
-                "The paper finds those far from the mean vulnerable, and those near it confident.",
+                caption=f"Clean, correctly classified test images by what {attack_title(self.attack)} does to "
+                "them. The paper finds training images far from the mean vulnerable, and those near it confident.",
                 panels=panels,
             )
         ]
@@ -209,19 +212,13 @@ def _by_class(arrays: Mapping[str, np.ndarray], outcome: int) -> list[float | No
     return [float(own.mean()) if len(own) else None for own in distances]
 
 
-def _farther(survived: np.ndarray, broken: np.ndarray, axis: int = -1) -> np.ndarray:
-    """P(broken > survived) + P(equal) / 2: Mann and Whitney's U over the number of pairs, along an axis."""
-    u = mannwhitneyu(broken, survived, axis=axis, method="asymptotic").statistic
-    return u / (survived.shape[axis] * broken.shape[axis])
-
-
 def _interval(survived: np.ndarray, broken: np.ndarray) -> tuple[float, float] | tuple[None, None]:
     """95 % percentile bootstrap over the images of each outcome; none with fewer than two of either."""
     if min(len(survived), len(broken)) < 2:
         return None, None
     result = bootstrap(
         (survived, broken),
-        _farther,
+        auc,
         vectorized=True,
         n_resamples=1000,
         batch=100,
@@ -232,10 +229,8 @@ def _interval(survived: np.ndarray, broken: np.ndarray) -> tuple[float, float] |
 
 
 def _mean(values: np.ndarray, missing: str) -> Score:
-    if len(values) == 0:
-        return Score(value=None, n=0, unit="feature units", reason=missing)
-    low, high = mean_interval(values) if len(values) > 1 else (None, None)
-    return Score(value=float(values.mean()), low=low, high=high, n=len(values), unit="feature units")
+    reason = "" if len(values) else missing
+    return mean_score(values, unit="feature units", reason=reason, bounds=(0.0, math.inf))
 
 
 def _correlation(arrays: Mapping[str, np.ndarray]) -> Score:

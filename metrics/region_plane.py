@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from bench.charts import Axis, Chart, Heatmap, Panel, Points
+from bench.charts.words import class_titles
 from bench.core.errors import UserError
 from bench.core.plane import Plane, plane_through, read_plane
 from bench.core.record import Record, Score, Value
 from bench.core.summaries import mean_score
-from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
+from metrics.base import NO_HEAD, Arrays, Evaluation, Metric, NotMeasurable
 
 #: Triples to try before giving up on finding three images that span a plane.
 _TRIES = 20
@@ -23,9 +24,9 @@ _TRIES = 20
 class RegionPlane(Metric):
     """Mean count of decision regions in a window of the plane through three test images.
 
-    The images are of three classes where there are as many; the window is a square around them with a quarter of
-    their extent on every side, and the region and class of each cell are those at its centre. The count depends on
-    `resolution`, and neither more nor fewer is better.
+    The images are of three classes where there are as many (the paper draws three training images of one class); the
+    window is a square around them with a quarter of their extent on every side, and the region and class of each
+    cell are those at its centre. The count depends on `resolution`, and neither more nor fewer is better.
 
     Args:
         planes: how many.
@@ -62,7 +63,7 @@ class RegionPlane(Metric):
             NotMeasurable: without a feature layer, or without three test images that span a plane.
         """
         if evaluation.classifier.site == "none":
-            raise NotMeasurable("the network's last operation is no linear layer, so it has no feature layer")
+            raise NotMeasurable(NO_HEAD)
         generator = evaluation.generator(self.name)
         columns: dict[str, list[np.ndarray]] = {}
         with evaluation.progress.task("region planes", self.planes) as task:
@@ -118,9 +119,7 @@ def _draw(evaluation: Evaluation, generator: torch.Generator) -> tuple[Tensor, P
 def _chart(arrays: Mapping[str, np.ndarray], record: Record, place: int) -> Chart:
     names = record.dataset.classes
     region, corner_region = arrays["region"][place], arrays["corner_region"][place]
-    labels = [
-        names[label] if label < len(names) else f"class {label}" for label in arrays["label"][place].tolist()
-    ]
+    labels = class_titles(arrays["label"][place].tolist(), names)
     own = np.zeros_like(region)
     for number in (3, 2, 1):
         own[region == corner_region[number - 1]] = number

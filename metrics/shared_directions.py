@@ -11,7 +11,6 @@ from torch import Tensor
 
 from bench.charts import Axis, Bars, Chart, Line, Panel, Rule, Tiles
 from bench.core.errors import UserError
-from bench.core.intervals import mean_interval
 from bench.core.predictor import Predictor
 from bench.core.profile import (
     BoundaryPoints,
@@ -23,6 +22,7 @@ from bench.core.profile import (
 from bench.core.record import Record, Score, Value
 from bench.core.statistics import wilson
 from bench.core.subspace import noise_outside, noise_within, share_within, shared_directions
+from bench.core.summaries import mean_score
 from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
 
 #: Lengths of the noise, over the median norm of the images (figure 6).
@@ -244,12 +244,8 @@ class SharedDirections(Metric):
         return scores
 
     def _mean(self, values: np.ndarray, reason: str, largest: float = math.inf) -> Score:
-        if len(values) == 0:
-            return self.score(None, n=0, reason=f"no vector to measure on; {reason}")
-        low, high = mean_interval(values)
-        return self.score(
-            float(values.mean()), max(0.0, low), min(largest, high), n=len(values), reason=reason
-        )
+        missing = "" if len(values) else "no vector to measure on; "
+        return mean_score(values, unit=self.unit, reason=f"{missing}{reason}", bounds=(0.0, largest))
 
     def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
         """Figures 5 and 6 and table I."""

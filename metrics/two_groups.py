@@ -1,5 +1,6 @@
 """What metrics that compare the robustness of two groups of images share."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,12 +11,13 @@ import torch
 
 from bench.charts import Axis, Chart, Line, Panel, Rule
 from bench.charts.histograms import histograms
+from bench.charts.words import attack_title, norm_sign
 from bench.core.attacks.grid import attack_grid, find_attacks, scaled_threats
 from bench.core.data import Split
 from bench.core.errors import UserError
-from bench.core.intervals import mean_interval
 from bench.core.record import Record, Score, Value
 from bench.core.statistics import unpaired_difference, wilson
+from bench.core.summaries import mean_score
 from bench.core.threat import Threat
 from metrics.base import Arrays, Evaluation, Metric
 
@@ -114,18 +116,13 @@ class TwoGroups(Metric):
             right, missing = arrays[f"{group}_right"], f"no {group} image to attack"
             for number, attack in enumerate(arrays["attack"]):
                 scores[f"{self.name}/{group}/{attack}"] = self._share(right[number, at], missing)
-            for kind, unit in (("target_logit", "logits"), ("confidence", "fraction")):
-                values = arrays[f"{group}_{kind}"].astype(np.float64)
-                low, high = mean_interval(values) if len(values) > 1 else (None, None)
-                if kind == "confidence" and low is not None and high is not None:
-                    low, high = max(low, 0.0), min(high, 1.0)
-                scores[f"{self.name}/{group}/{kind}"] = Score(
-                    value=float(values.mean()) if len(values) else None,
-                    low=low,
-                    high=high,
-                    n=len(values),
-                    unit=unit,
-                    reason="" if len(values) else missing,
+            for kind, unit, bounds in (
+                ("target_logit", "logits", (-math.inf, math.inf)),
+                ("confidence", "fraction", (0.0, 1.0)),
+            ):
+                values = arrays[f"{group}_{kind}"]
+                scores[f"{self.name}/{group}/{kind}"] = mean_score(
+                    values, unit=unit, reason="" if len(values) else missing, bounds=bounds
                 )
         return scores
 
@@ -162,8 +159,8 @@ class TwoGroups(Metric):
                 threat = Rule(name="the threat's ε", x=float(arrays["eps"][arrays["at_threat"].item()]))
                 panels.append(
                     Panel(
-                        title=str(attack),
-                        x=Axis(label=f"ε ({record.threat.norm}, pixels in [0, 1])", low=0),
+                        title=attack_title(str(attack)),
+                        x=Axis(label=f"ε ({norm_sign(record.threat.norm)}, pixels in [0, 1])", low=0),
                         y=Axis(label="robust accuracy", low=0, high=1),
                         marks=[*lines, threat],
                     )

@@ -8,6 +8,7 @@ import bench
 from bench.alarms import read_alarms
 from bench.battery import Battery
 from bench.core.data import Dataset, load
+from bench.core.errors import UserError
 from bench.core.record import Record
 from metrics import CleanAccuracy, RobustAccuracy, SecurityCurve, WorstCase
 from metrics.autoattack import AutoAttack
@@ -120,6 +121,20 @@ def test_a_curve_that_does_not_fall_says_how(shares: tuple[float, ...], message:
     assert message in alarms["curve not falling"].message
 
 
+def test_zero_gradients_say_what_other_losses_did_to_the_images_cross_entropy_cannot_see() -> None:
+    arrays = measured(robust_accuracy__pgd20=attack(0.5, zero=0.2), robust_accuracy__cw=attack(0.05))
+    (alarm,) = [one for one in read_alarms(arrays, num_classes=10) if one.name == "zero gradients"]
+    # Of the first 200 images, all flat and all right under PGD-20, C&W leaves the first 50; AutoAttack all.
+    assert alarm.message.endswith("of the 200 that PGD-20 left right, cw broke 150, autoattack broke 0")
+    assert alarm.numbers["broken_by_cw"] == 150
+
+
+def test_logits_that_are_not_finite_are_told() -> None:
+    arrays = measured(clean_accuracy={"right": right(0.9), "between_passes": np.full(1, np.nan)})
+    with pytest.raises(UserError, match="finite logits"):
+        read_alarms(arrays, num_classes=10)
+
+
 def test_a_difference_within_sampling_error_is_no_alarm() -> None:
     assert raised(measured(robust_accuracy__fgsm=attack(0.498))) == set()
 
@@ -199,8 +214,8 @@ def test_a_gradient_below_float32_is_told_from_none(honest: nn.Module, digits: D
     for disguise in (TinyGradient, Quantised):
         alarms = {alarm.name: alarm for alarm in measure(disguise(honest), digits, images=50).alarms}
         shares[disguise] = alarms["zero gradients"].numbers
-    assert shares[TinyGradient] == {"float32": 1.0, "float64": 0.0}
-    assert shares[Quantised] == {"float32": 1.0, "float64": 1.0}
+    assert shares[TinyGradient].items() >= {"float32": 1.0, "float64": 0.0}.items()
+    assert shares[Quantised].items() >= {"float32": 1.0, "float64": 1.0}.items()
 
 
 @pytest.mark.slow

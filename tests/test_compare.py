@@ -191,6 +191,18 @@ def test_a_boards_export_is_compared_by_intervals(tmp_path: Path) -> None:
     assert row(comparison, AUTOATTACK).a.value == 0.45
 
 
+@pytest.mark.parametrize("change", [{"value": "half"}, {"value": 7}, {"value": -1}, {"n": "many"}, {"n": 0}])
+def test_a_malformed_export_is_told(tmp_path: Path, change: dict[str, Any]) -> None:
+    b = write(tmp_path / "b")
+    (board,) = make_boards(read_results([b / "record.json" if b.is_dir() else b])[0])
+    content = board_json(board)
+    content["entries"][0]["scores"][AUTOATTACK] |= change
+    export = tmp_path / "board.json"
+    export.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="is no board of this version"):
+        compare_paths(export, b, unpaired=True)
+
+
 @pytest.mark.parametrize("content", ["{}", '{"format": "regionbench.board/1"}', "no json"])
 def test_what_is_no_result_is_refused(tmp_path: Path, content: str) -> None:
     a = write(tmp_path / "a")

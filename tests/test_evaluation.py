@@ -3,21 +3,24 @@
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import bench
 from bench.battery import Battery, make_battery
-from bench.core.data import Dataset, load
+from bench.core.classifier import WrappedClassifier
+from bench.core.data import Dataset, Split, load
 from bench.core.errors import UserError
 from bench.core.models import build
 from bench.core.record import Score, load_record
+from bench.estimate import estimate
 from metrics import CleanAccuracy, InclusionRatio, PRSRatio, RobustAccuracy, WorstCase
 from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
 
@@ -198,6 +201,84 @@ def test_epsilon_zero_from_python_is_clean_accuracy(digits: Dataset) -> None:
 def test_a_network_that_does_not_fit_is_refused(digits: Dataset, module: nn.Module, message: str) -> None:
     with pytest.raises(UserError, match=message):
         bench.evaluate(module, digits, "linf:0.1", battery())
+
+
+def test_arguments_of_another_kind_are_refused(digits: Dataset) -> None:
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    for model, data, threat, message in (
+        (lambda images: linear(images), digits, "linf:0.1", "torch.nn.Module, got function"),
+        (nn.Linear, digits, "linf:0.1", "got the class Linear"),
+        (linear, digits.test.images, "linf:0.1", "Dataset or the name of one, got Tensor"),
+        (linear, digits, 0.1, "an ε needs its norm"),
+    ):
+        with pytest.raises(UserError, match=message):
+            bench.evaluate(model, data, threat, battery())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda images, labels: (images.float() / 255, labels),
+            "expected images as uint8 .* got torch.float32",
+        ),
+        (lambda images, labels: (images.long(), labels), "expected images as uint8 .* got torch.int64"),
+        (lambda images, labels: (images.float() / 0, labels), "expected images as uint8"),
+        (lambda images, labels: (images.repeat(1, 3, 1, 1), labels), "of shape .N, 1, 8, 8., got .* 3, 8, 8"),
+        (lambda images, labels: (images[:, 0], labels), "of shape .N, 1, 8, 8."),
+        (lambda images, labels: (images, labels + 1), "labels from 0 to 9, got 1 to 10"),
+        (lambda images, labels: (images, labels - 1), "labels from 0 to 9, got -1 to 8"),
+        (lambda images, labels: (images, labels.int()), "labels int64 of shape .* got torch.int32"),
+        (lambda images, labels: (images, labels[1:]), "labels int64 of shape"),
+        (lambda images, labels: (images[:0], labels[:0]), "at least one test image"),
+    ],
+)
+def test_unusable_data_are_refused_by_every_battery(
+    digits: Dataset, change: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], message: str
+) -> None:
+    data = replace(digits, test=Split(*change(digits.test.images, digits.test.labels)))
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    with pytest.raises(UserError, match=message):
+        bench.evaluate(linear, data, "linf:0.1", battery(CleanAccuracy()))
+
+
+class Ruined(nn.Module):
+    """A network whose logits are not finite on a few images."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.linear, self.value = nn.Linear(64, 10), value
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = self.linear(images.flatten(1))
+        return logits.index_fill(0, torch.tensor([1]), self.value)
+
+
+def test_logits_that_are_not_finite_are_refused_before_anything_is_written(
+    digits: Dataset, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="finite logits"):
+        bench.evaluate(
+            Ruined(float("nan")), digits, "linf:0.1", battery(CleanAccuracy()), out=tmp_path / "out"
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_epsilon_zero_may_be_written_as_text_and_a_folder_too(digits: Dataset, tmp_path: Path) -> None:
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    both = battery(CleanAccuracy(), RobustAccuracy("pgd20"), images=None)
+    record = bench.evaluate(linear, digits, "linf:0", both, out=str(tmp_path / "out"))
+    assert record.metrics["robust_accuracy/pgd20"].value == record.metrics["clean_accuracy"].value
+    assert (tmp_path / "out" / "record.json").is_file()
+
+
+def test_the_estimate_bears_a_network_without_a_gradient(digits: Dataset) -> None:
+    class Opaque(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return images.detach().flatten(1)[:, :10]
+
+    classifier = WrappedClassifier(Opaque(), digits.shape, digits.num_classes)
+    assert "about" in estimate(20, classifier, digits, battery())
 
 
 def test_every_battery_says_its_settings() -> None:

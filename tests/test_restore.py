@@ -6,14 +6,18 @@ from pathlib import Path
 import pytest
 import torch
 
+import bench
+from bench.battery import make_battery
 from bench.config import RunConfig
 from bench.core.errors import UserError
+from bench.core.models import build
 from bench.core.progress import Progress
 from bench.core.record import load_record
 from bench.external import evaluate_checkpoint
 from bench.restore import restore
 from bench.run import run
 from bench.tracking import NullTracker
+from bench.verify import verify
 
 LOADER = """
 from torch import nn
@@ -94,4 +98,35 @@ def test_a_strangers_network_comes_back_through_its_loader(
         config, tmp_path / "weights.pt", "strangers_network:make", NullTracker(), Progress()
     )
     images = torch.rand(3, 1, 8, 8)
-    torch.testing.assert_close(restore(path).classifier(images), module(images))
+    torch.testing.assert_close(restore(path, trust=True).classifier(images), module(images))
+
+
+def test_a_record_made_in_python_finds_its_data(tmp_path: Path) -> None:
+    network = build("cnn6", input_shape=(1, 8, 8), num_classes=10, seed=0)
+    battery = make_battery("quick", ["clean_accuracy"])
+    bench.evaluate(network, "digits", "linf:0.1", battery, out=tmp_path, name="cnn6")
+    restored = restore(tmp_path)
+    assert torch.equal(restored.classifier.head.weight, network.head.weight)
+
+
+@pytest.mark.parametrize("where", ["loader", "dataset", "model"])
+def test_a_strangers_code_is_run_for_those_who_trust_it_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    (tmp_path / f"trap_{where}.py").write_text("import pathlib\npathlib.Path('sprung').touch()\n")
+    monkeypatch.chdir(tmp_path)
+    network = build("cnn6", input_shape=(1, 8, 8), num_classes=10, seed=0)
+    battery = make_battery("quick", ["clean_accuracy"])
+    bench.evaluate(network, "digits", "linf:0.1", battery, out=tmp_path, name="cnn6")
+    path = tmp_path / "record.json"
+    content = json.loads(path.read_text())
+    (content if where == "model" else content["provenance"]["config"])[where] = f"trap_{where}:make"
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=f"would run code: trap_{where}:make"):
+        restore(tmp_path, trust=False)
+    with pytest.raises(UserError, match="would run code"):
+        verify(tmp_path)
+    assert not (tmp_path / "sprung").exists()
+    with pytest.raises(UserError, match="unknown attribute of trap_"):
+        restore(tmp_path, trust=True)
+    assert (tmp_path / "sprung").exists()

@@ -129,6 +129,8 @@ def test_each_raised_alarm_leads_to_checks_and_quiet_ones_to_none() -> None:
     names = [metric.name for metric in extra_checks(RAISED, None)]
     assert names[-1] == WORST
     assert "suspicious/pgd500" in names
+    blind = extra_checks([Alarm(name="zero gradients", raised=True, message="")], None)
+    assert "suspicious/adaptive" in [metric.name for metric in blind]
     assert "suspicious/transfer" not in names
 
 

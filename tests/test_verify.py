@@ -163,6 +163,28 @@ def test_bad_stored_images_are_seen(copied: Path, way: str) -> None:
     assert found["clean_accuracy"] == "match"
 
 
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("arrays", {"robust_accuracy/pgd20": np.zeros(3, bool)}),
+        ("arrays", {"robust_accuracy/worst_case": np.zeros((60, 1), bool)}),
+        ("arrays", {"clean_accuracy": np.zeros(60)}),
+        ("examples", {"test_index": np.zeros(2)}),
+        ("examples", {"image": np.zeros((2, 64), np.float32)}),
+        ("examples", {"more": np.zeros(2)}),
+    ],
+)
+def test_malformed_outcomes_are_a_mismatch_and_no_crash(
+    copied: Path, kind: str, change: dict[str, np.ndarray]
+) -> None:
+    path = copied / f"{kind}.npz"
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    save_arrays(path, arrays | change)
+    rewrite(copied, lambda record: {})
+    assert outcomes(copied)["stored outcomes"] == "mismatch"
+
+
 def test_a_changed_or_missing_file_is_a_mismatch(copied: Path) -> None:
     (copied / "examples.npz").write_bytes(b"something else")
     (copied / "arrays.npz").unlink()

@@ -23,6 +23,7 @@ OF_A_CHECKPOINT = ("model", "dataset", "download", "image_size", "train_size", "
 @click.option("--no-measure", is_flag=True, help="Draw only what lies beside the record.")
 @click.option("--checkpoint", type=FilePath, help="The record's weights, where they do not lie beside it.")
 @click.option("--loader", metavar="MODULE:FUNCTION", help="Makes the network, where it is none of ours.")
+@click.option("--trust", is_flag=True, help="Run the code that the record names as module:function.")
 @click.option("--model", metavar="NAME", help="Network of a checkpoint; see `bench list models`.")
 @click.option(
     "--threat", metavar="NORM:EPS", help="For a checkpoint, such as linf:8/255.  [default: per data set]"
@@ -37,6 +38,7 @@ def figures(
     no_measure: bool,
     checkpoint: Path | None,
     loader: str | None,
+    trust: bool,
     quiet: bool,
     **given: Any,
 ) -> None:
@@ -49,6 +51,10 @@ def figures(
     names = [name.strip() for name in (metrics or "").split(",") if name.strip()]
     if not result.exists():
         raise UserError(f"no such record or checkpoint: {result}")
+    if result.is_dir() and not (result / "record.json").exists():
+        below = sorted(result.rglob("record.json"))
+        guess = f"; the first of {len(below)} below it lies in {below[0].parent}" if below else ""
+        raise UserError(f"expected a record.json in {result}, found none{guess}")
     if names and no_measure:
         raise UserError(
             "--metrics says what to measure and --no-measure to measure nothing; give one of them"
@@ -59,7 +65,7 @@ def figures(
         option = wrong[0].replace("_", "-")
         raise UserError(f"--{option} is for a checkpoint; the record {result} says it itself")
     else:
-        page = _of_record(result, out, names, no_measure, checkpoint, loader, quiet, given)
+        page = _of_record(result, out, names, no_measure, checkpoint, loader, trust, quiet, given)
     click.echo(page)
 
 
@@ -70,6 +76,7 @@ def _of_record(
     no_measure: bool,
     weights: Path | None,
     loader: str | None,
+    trust: bool,
     quiet: bool,
     given: dict[str, Any],
 ) -> Path:
@@ -85,6 +92,7 @@ def _of_record(
         measure=not no_measure,
         weights=weights,
         loader=loader,
+        trust=trust,
         progress=make_progress(quiet),
         **given,
     )

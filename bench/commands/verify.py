@@ -12,6 +12,7 @@ FilePath = click.Path(path_type=Path)
 @click.option("--attacks", metavar="NAME[,NAME…]", default="", help="Attacks to run again, such as pgd20,cw.")
 @click.option("--checkpoint", type=FilePath, help="The weights, where they do not lie beside the record.")
 @click.option("--loader", metavar="MODULE:FUNCTION", help="Makes the network, where it is none of ours.")
+@click.option("--trust", is_flag=True, help="Run the code that the record names as module:function.")
 @click.option("--data-dir", type=FilePath, help="Where the data set's files are.  [default: data]")
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu or cuda.")
 @click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON, nothing else.")
@@ -23,6 +24,7 @@ def verify(
     loader: str | None,
     data_dir: Path | None,
     device: str,
+    trust: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -42,6 +44,7 @@ def verify(
         weights=checkpoint,
         loader=loader,
         device=device,
+        trust=trust,
         progress=make_progress(quiet),
     )
     if as_json:

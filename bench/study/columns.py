@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.battery import Battery, make_battery, select
+from bench.charts.words import attack_title
 from bench.config import identity
 from bench.core.attacks import ATTACKS, Attack
 from bench.core.errors import UserError, unknown_name
@@ -18,7 +19,6 @@ from metrics.base import Arrays, Evaluation, Metric
 from metrics.robust_accuracy import RobustAccuracy
 
 ATTACK_AT = re.compile(r"(?P<attack>[^@\s]+)@(?P<threat>\S+)")
-TITLES = {"fgsm": "FGSM", "bim": "BIM", "pgd20": "PGD-20", "pgd100": "PGD-100", "cw": "C&W"}
 
 
 class AttackSettings(BaseModel):
@@ -130,8 +130,12 @@ def parse_column(entry: Any, attacks: Mapping[str, Attack]) -> Column:
         if attack is None:
             raise unknown_name("attack", match["attack"], {*attacks, *ATTACKS})
         threat = Threat.parse(match["threat"])
-        shown = TITLES.get(attack.name, attack.name)
-        return Column(name=name, title=title or f"{shown} {match['threat']}", attack=attack, threat=threat)
+        return Column(
+            name=name,
+            title=title or f"{attack_title(attack.name)} {match['threat']}",
+            attack=attack,
+            threat=threat,
+        )
     metric = values.get("metric")
     return Column(name=name, title=title, metric=str(metric) if metric else metric_of(name))
 

@@ -4,8 +4,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from bench.charts import Axis, Chart, Line, Panel, Points
+from bench.charts.words import attack_title, norm_sign
 from bench.core.record import Record
-from bench.study.columns import TITLES
 from bench.study.correlation import Candidate, CorrelationResult, Regression
 from bench.study.spec import CorrelationStudy, TableStudy
 from bench.study.table import TableResult
@@ -174,10 +174,10 @@ def _security(study: TableStudy, result: TableResult) -> Chart | None:
                     )
                 )
         if marks:
-            label = f"ε ({'ℓ∞' if norms == {'linf'} else 'ℓ2'}, pixels in [0, 1])"
+            label = f"ε ({norm_sign(norms.pop())}, pixels in [0, 1])"
             panels.append(
                 Panel(
-                    title=TITLES.get(attack, attack),
+                    title=attack_title(attack),
                     x=Axis(label=label),
                     y=Axis(label="accuracy (%)", low=0, high=100),
                     marks=marks,

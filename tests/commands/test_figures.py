@@ -127,6 +127,7 @@ def test_a_checkpoint_is_evaluated_first_and_once(run: Run, record: Path, tmp_pa
     ("words", "said"),
     [
         (("nowhere",), "no such record or checkpoint: nowhere"),
+        (("RECORD/..", "--no-measure"), r"found none; the first of \d+ below it lies in .*record"),
         (("RECORD", "--model", "cnn6"), "--model is for a checkpoint"),
         (("RECORD", "--test-size", "3"), "--test-size is for a checkpoint"),
         (("RECORD", "--metrics", "prs_ratio", "--no-measure"), "give one of them"),

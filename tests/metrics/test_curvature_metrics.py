@@ -14,7 +14,7 @@ from metrics.base import Evaluation, NotMeasurable
 from metrics.convexity import Convexity
 from metrics.curvature_profile import CurvatureProfile
 from metrics.paths import SCENARIOS, Connectivity
-from metrics.shared_directions import NOISE, SharedDirections
+from metrics.shared_directions import NOISE, PROJECTED, SharedDirections
 
 SHAPE = (1, 3, 4)
 
@@ -301,3 +301,26 @@ def test_every_scenario_says_what_its_second_point_is():
             ("/random", SCENARIOS["random"]),
         )
     )
+
+
+def test_one_value_has_no_interval():
+    path = {"found": [True], "straight": [True], "length": [1.5], "failed": [0]}
+    paths = {f"{kind}/{name}": np.array(value) for kind in SCENARIOS for name, value in path.items()}
+    profile = {"mean": [2.0], "perturbed_mean": [-1.0], "attacked": [1], "h": [0.1]}
+    directions = {
+        "basis": np.eye(1, 4),
+        "used": np.array([1]),
+        "relative_curvature": np.array([[3.0]]),
+        "changed_inside": np.zeros((len(NOISE), 1), bool),
+        "changed_outside": np.zeros((len(NOISE), 1), bool),
+        **{f"projection/{kind}": np.array([0.5]) for kind in PROJECTED},
+    }
+    scores = {
+        **Connectivity().reduce(paths),
+        **CurvatureProfile().reduce({name: np.array(value) for name, value in profile.items()}),
+        **SharedDirections().reduce(directions),
+    }
+    expected = {"paths/length": 1.5, "curvature_profile": 2.0, "shared_directions": 0.5}
+    for name, value in {**expected, "shared_directions/curvature": 3.0}.items():
+        assert (scores[name].value, scores[name].n) == (value, 1)
+        assert scores[name].low is scores[name].high is None

@@ -73,7 +73,8 @@ def test_a_constant_network_has_no_gradient_and_no_direction():
     result = scores(evaluate(images, images, wrapped(Constant())))
     assert shares(result) == pytest.approx([1 / 3, 0, 2 / 3, 2 / 3])
     assert result["logit_motion"].value is None
-    assert result["logit_motion"].reason
+    for name in ("logit_motion", "logit_motion/cosine_failed"):
+        assert "logits of 2 images are zero" in result[name].reason
     assert result["logit_motion/change_failed"].value == 0
 
 

@@ -136,14 +136,14 @@ def test_charts_show_each_attack_with_a_line_for_each_group(kind):
     metric = kind(attacks=("fgsm", "cw"))
     arrays = metric.measure(evaluate(TRAIN, TEST))
     curves = charts(metric, arrays)[0]
-    assert [panel.title for panel in curves.panels] == ["fgsm", "cw"]
+    assert [panel.title for panel in curves.panels] == ["FGSM", "C&W"]
     at = int(arrays["at_threat"].item())
     result = metric.reduce(arrays)
-    for panel in curves.panels:
+    for attack, panel in zip(metric.attacks, curves.panels, strict=True):
         *lines, rule = panel.marks
         assert rule.x == pytest.approx(0.1)
         for group, line in zip(kind.groups, lines, strict=True):
-            score = result[f"{kind.name}/{group}/{panel.title}"]
+            score = result[f"{kind.name}/{group}/{attack}"]
             assert (line.y[at], line.low[at], line.high[at]) == (score.value, score.low, score.high)
 
 

@@ -1,0 +1,21 @@
+"""What figures call attacks, norms and classes."""
+
+from collections.abc import Iterable, Sequence
+
+ATTACKS = {"fgsm": "FGSM", "bim": "BIM", "pgd20": "PGD-20", "pgd100": "PGD-100", "cw": "C&W"}
+NORMS = {"linf": "ℓ∞", "l2": "ℓ2"}
+
+
+def attack_title(name: str) -> str:
+    """A registered attack's name as papers write it; any other name as it is."""
+    return ATTACKS.get(name, name)
+
+
+def norm_sign(norm: str) -> str:
+    """ℓ∞ or ℓ2 for a threat's norm; any other name as it is."""
+    return NORMS.get(norm, norm)
+
+
+def class_titles(labels: Iterable[int], names: Sequence[str]) -> list[str]:
+    """The name of each label; "class 7" where the data set has none for it."""
+    return [names[label] if label < len(names) else f"class {label}" for label in labels]
