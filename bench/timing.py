@@ -17,6 +17,10 @@ from defenses.standard import Standard
 
 #: The yardstick may take this share of the training, and so many seconds in any case.
 SHARE, SECONDS = 0.03, 3.0
+#: Once it has taken that, it is looked at every so many epochs: the machine may have changed its pace.
+EPOCHS = 4
+#: A pass that is further from the last ones than this is the sign that it has.
+PACE = 1.25
 
 
 class StandardClock:
@@ -41,7 +45,7 @@ class StandardClock:
         training = Training(self._twin, split, Threat("linf", "0"), 1, seed, recipe.batch_size)
         self._objective = Standard().objective(training)
         self._optimizer = recipe.make_optimizer(self._twin.parameters())
-        self._used = 0.0
+        self._used, self._idle = 0.0, 0
         self._last: list[float] = []
         self._pass()  # the first one pays for allocations and does not count
 
@@ -66,14 +70,22 @@ class StandardClock:
         return seconds
 
     def epoch_seconds(self, trained: float = 0.0) -> float:
-        """Seconds of a standard epoch: the median of the last three passes, one of them new if time allows.
+        """Seconds of a standard epoch: the median of the last three passes.
+
+        One of them is new if time allows, or after some epochs without one; all three are where the machine has
+        become slower or faster.
 
         Args:
             trained: seconds this process has spent on the training itself so far.
         """
-        affordable = self._used < SECONDS + SHARE * trained
-        for _ in range(max(3 - len(self._last), int(affordable))):
-            self._last = [*self._last[-2:], self._pass()]
+        self._idle += 1
+        if self._last and (self._used < SECONDS + SHARE * trained or self._idle >= EPOCHS):
+            before, now = statistics.median(self._last), self._pass()
+            same = before / PACE < now < before * PACE
+            self._last = [*self._last[-2:], now] if same else [now]
+            self._idle = 0
+        while len(self._last) < 3:
+            self._last.append(self._pass())
         return statistics.median(self._last) * self._passes
 
 
