@@ -129,7 +129,7 @@ class Detection(Metric):
         if n < FEWEST:
             reason = f"at least {FEWEST} pairs are needed, got {counts}"
             names = (self.name, "detection_auc_calibrated", "detection/tpr_at_5fpr", "detection/recovery")
-            return {name: self._score(name, None, n=n, reason=reason) for name in names}
+            return {name: detection_score(name, None, n=n, reason=reason) for name in names}
 
         sign = calibrated_side(clean[::2], perturbed[::2])
         held_out = sign * clean[1::2], sign * perturbed[1::2]
@@ -139,28 +139,28 @@ class Detection(Metric):
         scale = "on the smoothed network" if smooth else f"over a step of h = {arrays['h'].item():.3f}"
         attacker = "against an attacker who does not know the detector"
         return {
-            "detection_auc": self._score(
+            "detection_auc": detection_score(
                 "detection_auc",
                 float(auc(clean, perturbed)),
                 *paired_interval(auc, clean, perturbed),
                 n=n,
                 reason=f"{attacker}; {counts}; {scale}",
             ),
-            "detection_auc_calibrated": self._score(
+            "detection_auc_calibrated": detection_score(
                 "detection_auc_calibrated",
                 float(auc(*held_out)),
                 *paired_interval(auc, *held_out),
                 n=len(held_out[0]),
                 reason=f"{attacker}; {'larger' if sign > 0 else 'smaller'} curvature means perturbed",
             ),
-            "detection/tpr_at_5fpr": self._score(
+            "detection/tpr_at_5fpr": detection_score(
                 "detection/tpr_at_5fpr",
                 float(tpr_at_5fpr(clean, perturbed)),
                 *paired_interval(tpr_at_5fpr, clean, perturbed),
                 n=n,
                 reason=attacker,
             ),
-            "detection/recovery": self._score(
+            "detection/recovery": detection_score(
                 "detection/recovery",
                 recovered / n,
                 *wilson(recovered, n),
@@ -169,15 +169,16 @@ class Detection(Metric):
             ),
         }
 
-    def _score(
-        self,
-        name: str,
-        value: float | None,
-        low: float | None = None,
-        high: float | None = None,
-        *,
-        n: int,
-        reason: str,
-    ) -> Score:
-        unit = "AUC" if "auc" in name else "fraction"
-        return Score(value=value, low=low, high=high, n=n, unit=unit, higher_is_better=True, reason=reason)
+
+def detection_score(
+    name: str,
+    value: float | None,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    n: int,
+    reason: str,
+) -> Score:
+    """A score of the detector: an AUC, or the share of images that it finds or names."""
+    unit = "AUC" if "auc" in name else "fraction"
+    return Score(value=value, low=low, high=high, n=n, unit=unit, higher_is_better=True, reason=reason)

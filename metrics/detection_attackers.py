@@ -19,6 +19,7 @@ from bench.core.progress import Task
 from bench.core.record import Record, Score, Value
 from bench.core.statistics import wilson
 from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
+from metrics.detection import detection_score
 
 #: What DeepFool's perturbation is multiplied with (figure 8, right); the first is that of `detection_auc`.
 ALPHAS = (1, 2, 5)
@@ -226,12 +227,12 @@ class DetectionAttackers(Metric):
         names = ("detection_auc", "detection_auc_calibrated", "detection/tpr_at_5fpr", "detection/recovery")
         if n < FEWEST:
             missing = f"at least {FEWEST} pairs are needed; {reason}"
-            return {f"{name}/{title}": _score(name, None, n=n, reason=missing) for name in names}
+            return {f"{name}/{title}": detection_score(name, None, n=n, reason=missing) for name in names}
 
         named = (arrays[f"{attacker}/recovered"] == arrays["label"])[_rows(arrays, attacker)]
         recovered = int(np.count_nonzero(named & (perturbed >= 0)))
         scores = {
-            "detection_auc": _score(
+            "detection_auc": detection_score(
                 "detection_auc",
                 float(auc(clean, perturbed)),
                 *paired_interval(auc, clean, perturbed),
@@ -239,14 +240,14 @@ class DetectionAttackers(Metric):
                 reason=reason,
             ),
             "detection_auc_calibrated": self._calibrated(arrays, calibrated, side, who),
-            "detection/tpr_at_5fpr": _score(
+            "detection/tpr_at_5fpr": detection_score(
                 "detection/tpr_at_5fpr",
                 float(tpr_at_5fpr(clean, perturbed)),
                 *paired_interval(tpr_at_5fpr, clean, perturbed),
                 n=n,
                 reason=reason,
             ),
-            "detection/recovery": _score(
+            "detection/recovery": detection_score(
                 "detection/recovery",
                 recovered / n,
                 *wilson(recovered, n),
@@ -264,10 +265,10 @@ class DetectionAttackers(Metric):
             "chosen by DeepFool's images on the other half"
         )
         if len(clean) < FEWEST // 2:
-            return _score(
+            return detection_score(
                 "detection_auc_calibrated", None, n=len(clean), reason=f"too few pairs in this half; {reason}"
             )
-        return _score(
+        return detection_score(
             "detection_auc_calibrated",
             float(auc(clean, perturbed)),
             *paired_interval(auc, clean, perturbed),
@@ -328,16 +329,3 @@ def _usable(
     """Clean and perturbed scores of the usable images in a part of all."""
     rows = _rows(arrays, attacker)[part]
     return arrays["clean_score"][part][rows], arrays[f"{attacker}/score"][part][rows]
-
-
-def _score(
-    name: str,
-    value: float | None,
-    low: float | None = None,
-    high: float | None = None,
-    *,
-    n: int,
-    reason: str,
-) -> Score:
-    unit = "AUC" if "auc" in name else "fraction"
-    return Score(value=value, low=low, high=high, n=n, unit=unit, higher_is_better=True, reason=reason)

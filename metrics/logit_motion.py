@@ -104,12 +104,17 @@ class LogitMotion(Metric):
         cosine = cosines(arrays["before"], arrays["after"])
         length = np.linalg.norm(arrays["after"].astype(np.float64) - arrays["before"], axis=1)
         succeeded, failed = right & broken, right & ~broken
+        none_right = "no image is classified correctly without attack"
+        never = {
+            outcome: f"the attack never {outcome}" if right.any() else none_right
+            for outcome in ("succeeded", "failed")
+        }
         scores = {
-            self.name: _mean(cosine[right], "cosine", "no image is classified correctly without attack"),
-            "logit_motion/cosine_succeeded": _mean(cosine[succeeded], "cosine", "the attack never succeeded"),
-            "logit_motion/cosine_failed": _mean(cosine[failed], "cosine", "the attack never failed"),
-            "logit_motion/change_succeeded": _mean(length[succeeded], "logits", "the attack never succeeded"),
-            "logit_motion/change_failed": _mean(length[failed], "logits", "the attack never failed"),
+            self.name: _mean(cosine[right], "cosine", none_right),
+            "logit_motion/cosine_succeeded": _mean(cosine[succeeded], "cosine", never["succeeded"]),
+            "logit_motion/cosine_failed": _mean(cosine[failed], "cosine", never["failed"]),
+            "logit_motion/change_succeeded": _mean(length[succeeded], "logits", never["succeeded"]),
+            "logit_motion/change_failed": _mean(length[failed], "logits", never["failed"]),
         }
         for outcome, mask in _outcomes(arrays).items():
             low, high = wilson(int(np.count_nonzero(mask)), len(mask))

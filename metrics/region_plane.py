@@ -24,9 +24,9 @@ _TRIES = 20
 class RegionPlane(Metric):
     """Mean count of decision regions in a window of the plane through three test images.
 
-    The images are of three classes where there are as many (the paper draws three training images of one class); the
-    window is a square around them with a quarter of their extent on every side, and the region and class of each
-    cell are those at its centre. The count depends on `resolution`, and neither more nor fewer is better.
+    The images are of three classes where there are as many (the paper takes three training images of one class);
+    the window is a square around them with a quarter of their extent on every side, and the region and class of
+    each cell are those at its centre. The count depends on `resolution`, and neither more nor fewer is better.
 
     Args:
         planes: how many.
