@@ -148,10 +148,12 @@ def select(battery: Battery, names: Sequence[str]) -> Battery:
         UserError: for an unknown name, or a metric that is named twice.
     """
     known = {metric.name: metric for metric in battery.metrics}
+    others = {metric.name: metric for make in BATTERIES.values() for metric in make().metrics}
     chosen: dict[str, Metric] = {}
 
     def add(name: str) -> None:
-        metric = known.get(name) or get_metric(name)
+        metric = known.get(name) or others.get(name) or get_metric(name)
+        metric = known.get(metric.name, metric)
         for needed in metric.needs:
             if needed not in chosen:
                 add(needed)
@@ -201,7 +203,7 @@ def _geometry_metrics(images: int, attacks: tuple[str, ...], papers: bool) -> tu
         FinalLayerCosine(),
         MajorRegion(),
         InclusionGroups(images=1000 if papers else 100, attacks=attacks),
-        MajorGroups(images=10_000 if papers else 100),
+        MajorGroups(images=10_000 if papers else 100, attacks=attacks),
         RegionDistance(images=images),
         LogitMotion(images=images),
         AttackCurves(images=1000 if papers else 100, attacks=attacks),

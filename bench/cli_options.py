@@ -52,7 +52,8 @@ def result_options(command: Command) -> Command:
             click.option(
                 "--metrics",
                 metavar="NAME[,NAME…]",
-                help="Measure just these, on as many images as the battery; `bench list metrics`, or module:Class.",
+                help="Measure just these, on as many images as the battery; `bench list metrics`, module:Class, or "
+                "with arguments, such as 'prs_by_layer(train_images=1000)'.",
             ),
             click.option(
                 "--suspicious",

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -61,7 +62,8 @@ class RunConfig(BaseModel):
     @field_validator("metrics", mode="before")
     @classmethod
     def _separate(cls, names: Any) -> Any:
-        return [name.strip() for name in names.split(",")] if isinstance(names, str) else names or ()
+        # Commas within brackets belong to a metric's arguments.
+        return re.split(r"\s*,\s*(?![^()]*\))", names.strip()) if isinstance(names, str) else names or ()
 
     @field_validator("seeds")
     @classmethod

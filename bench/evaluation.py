@@ -353,6 +353,7 @@ def _measure(metric: Metric, evaluation: Evaluation, parts: "Parts | None") -> P
         arrays = metric.measure(evaluation)
     except NotMeasurable as missing:
         reason = str(missing)
+        evaluation.progress.say(f"{metric.name} left out: {reason}")
     seconds = time.perf_counter() - started
     return Part(arrays, reason, seconds, evaluation.forwards - before[0], evaluation.backwards - before[1])
 

@@ -1,5 +1,8 @@
 """The metrics: one file each, one visible line each."""
 
+import ast
+from typing import Any
+
 from bench.core.errors import UserError
 from bench.core.plugins import Registry
 from metrics.attack_curves import AttackCurves
@@ -81,13 +84,33 @@ METRICS = Registry(
 
 
 def get(name: str) -> Metric:
-    """The metric called `name`, or made by what `module:Class` points to.
+    """The metric called `name`, or made by what `module:Class` points to; with arguments as NAME(KEY=VALUE, …).
 
     Raises:
-        UserError: when there is none, or what was found makes no `Metric`.
+        UserError: when there is none, what was found makes no `Metric`, or does not take the arguments.
     """
+    name, values = _parse(name)
     found = METRICS.get(name)
-    metric = found() if callable(found) else found
+    try:
+        metric = found(**values) if callable(found) else found
+    except TypeError as error:
+        raise UserError(f"metric {name} does not take these arguments: {error}") from None
     if not isinstance(metric, Metric):
         raise UserError(f"{name!r} is no metric: expected a subclass of metrics.base.Metric, got {metric!r}")
     return metric
+
+
+def _parse(text: str) -> tuple[str, dict[str, Any]]:
+    """The name and the arguments of NAME(KEY=VALUE, …), whose values are Python's literals."""
+    name, bracket, _ = text.partition("(")
+    if not bracket:
+        return text, {}
+    try:
+        call = ast.parse(f"_({text.removeprefix(name)[1:]}", mode="eval").body
+        if not isinstance(call, ast.Call) or call.args:
+            raise ValueError
+        return name, {str(each.arg): ast.literal_eval(each.value) for each in call.keywords}
+    except (SyntaxError, ValueError):
+        raise UserError(
+            f"expected a metric as NAME or NAME(KEY=VALUE, …) such as prs_by_layer(train_images=1000), got {text!r}"
+        ) from None

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from bench.charts.words import attack_title
 from bench.core.attacks.grid import find_attacks
 from bench.core.detection import auc
 from bench.core.errors import UserError
+from bench.core.groups import draw
 from bench.core.record import Record, Score, Value
 from bench.core.regions import major_region_vectors
 from bench.core.summaries import mean_score
@@ -25,21 +26,24 @@ from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
 WRONG, BROKEN, SURVIVED = 0, 1, 2
 #: Classes that one panel of bars still shows legibly.
 _SHOWN = 20
+#: Where images come from, in words.
+_SETS = {"train": "training", "test": "test"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class RegionDistance(Metric):
-    """‖f(x) − MRV_y‖₂ of attacked test images, split by the attack's outcome (P1 §3.4, figure 9).
+    """‖f(x) − MRV_y‖₂ of attacked images, split by the attack's outcome (P1 §3.4, figure 9).
 
-    MRV_y is the mean feature vector of the training images in the major region of class y; the paper looks at the
-    distances of training images, we at those of test images, which MRV was not made from. `region_distance` is the
+    MRV_y is the mean feature vector of the training images in the major region of class y. `region_distance` is the
     probability that a broken image lies farther from it than one that survives (ties count half), 0.5 without
     any relation; the paper expects more. `/broken` and `/survived` are the mean distances of correctly classified
     clean images; `/logit_correlation` is Spearman's correlation between their distance and the logit of the label.
 
     Args:
         attack: a name of `bench.core.attacks.ATTACKS`.
-        images: how many of the attacked test images to use, at most.
+        images: how many images to attack, at most.
+        split: "train" draws training images by chance, as the paper does; "test" takes the attacked test images,
+            which MRV was not made from.
         min_count: as for `major_region_vectors`.
 
     Raises:
@@ -52,6 +56,7 @@ class RegionDistance(Metric):
 
     attack: str = "pgd20"
     images: int = 200
+    split: Literal["train", "test"] = "train"
     min_count: int = 50
 
     def __post_init__(self) -> None:
@@ -63,21 +68,26 @@ class RegionDistance(Metric):
             )
 
     def settings(self) -> dict[str, Value]:
-        """Attack, images, smallest major region."""
-        return {"attack": self.attack, "images": self.images, "min_count": self.min_count}
+        """Attack, images and where they come from, smallest major region."""
+        return {
+            "attack": self.attack,
+            "images": self.images,
+            "split": self.split,
+            "min_count": self.min_count,
+        }
 
     def measure(self, evaluation: Evaluation) -> Arrays:
         """Per image [n] distance, outcome, label and its logit; by class [C] major region's size and fallback.
 
         Outcomes are 0 for wrong without attack, 1 for broken, 2 for survived. A class without training images has
-        no mean vector, and its test images no distance (NaN).
+        no mean vector, and its images no distance (NaN).
 
         Raises:
             NotMeasurable: when the network has no feature layer, or there is no training or no test image.
         """
-        images, labels = evaluation.images[: self.images], evaluation.labels[: self.images]
-        if len(images) == 0 or len(evaluation.dataset.train) == 0:
+        if len(evaluation.labels) == 0 or len(evaluation.dataset.train) == 0:
             raise NotMeasurable("training and test images are needed, and one of the sets is empty")
+        images, labels = self._attacked(evaluation)
         means, counts, fell_back = self._means(evaluation)
         logits, features = _look(evaluation, images)
         (attack,) = find_attacks([self.attack])
@@ -102,6 +112,14 @@ class RegionDistance(Metric):
             "major_size": counts,
             "fell_back": fell_back,
         }
+
+    def _attacked(self, evaluation: Evaluation) -> tuple[Tensor, Tensor]:
+        if self.split == "test":
+            return evaluation.images[: self.images], evaluation.labels[: self.images]
+        train = evaluation.dataset.train
+        everyone = np.ones(len(train), dtype=bool)
+        chosen = draw(everyone, self.images, evaluation.generator(f"{self.name} images"))
+        return train.batch(torch.from_numpy(chosen).to(train.labels.device))
 
     def _means(self, evaluation: Evaluation) -> tuple[Tensor, np.ndarray, np.ndarray]:
         """MRV [C, D] in float64, NaN for classes without training images, with sizes and fallbacks [C]."""
@@ -180,8 +198,8 @@ class RegionDistance(Metric):
                 name="regions-distance",
                 title="Distance to the mean of the major region",
                 source="P1, figure 9",
-                caption=f"Clean, correctly classified test images by what {attack_title(self.attack)} does to "
-                "them. The paper finds training images far from the mean vulnerable, and those near it confident.",
+                caption=f"Clean, correctly classified {_SETS[self.split]} images by what "
+                f"{attack_title(self.attack)} does to them. The paper finds training images far from the mean vulnerable, and those near it confident.",
                 panels=panels,
             )
         ]

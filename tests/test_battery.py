@@ -3,6 +3,7 @@
 import pytest
 
 from bench.battery import BATTERIES, make_battery
+from bench.config import RunConfig
 from bench.core.errors import UserError
 
 
@@ -38,9 +39,22 @@ def test_batteries_of_different_metrics_or_sizes_never_share_a_name() -> None:
     assert not set(made) & set(BATTERIES)
 
 
+def test_a_metric_takes_arguments() -> None:
+    battery = make_battery("quick", ["prs_by_layer(layers=('backbone.0.0',), train_images=50)", "prs_ratio"])
+    settings = battery.metrics[0].settings()
+    assert (settings["layers"], settings["train_images"]) == ("backbone.0.0", 50)
+    words = RunConfig.make(
+        {"defense": "at", "metrics": "prs_ratio, region_plane(planes=1, resolution=8) ,paths"}
+    )
+    assert words.metrics == ("prs_ratio", "region_plane(planes=1, resolution=8)", "paths")
+
+
 @pytest.mark.parametrize(
     ("chosen", "reason"),
     [
+        (["prs_by_layer(layers=)"], r"expected a metric as NAME or NAME\(KEY=VALUE"),
+        (["prs_by_layer(layers=__import__('os'))"], r"expected a metric as NAME"),
+        (["prs_by_layer(images=1)"], r"prs_by_layer does not take these arguments.*'images'"),
         (["prs_ration"], r"unknown metric 'prs_ration'; did you mean prs_ratio"),
         (["prs_ratio", "prs_ratio"], r"names prs_ratio twice"),
         (["nowhere:Nothing"], r"no module named 'nowhere'"),

@@ -39,7 +39,7 @@ def arrays(broken, survived, logit=None):
 
 
 def test_distances_and_outcomes_of_a_linear_network_by_hand():
-    measured = RegionDistance(min_count=0).measure(evaluate(TRAIN, TEST))
+    measured = RegionDistance(min_count=0, split="test").measure(evaluate(TRAIN, TEST))
     assert measured["outcome"].tolist() == [SURVIVED, BROKEN, SURVIVED, BROKEN, WRONG]
     of_one = np.mean([[on_grid(a), on_grid(b)] for a, b in [(0.4, 0.1), (0.3, 0.2), (0.2, 0.3)]], axis=0)
     of_zero = np.mean([[on_grid(a), on_grid(b)] for a, b in [(-0.4, 0.2), (-0.2, 0.2)]], axis=0)
@@ -59,7 +59,7 @@ def test_distances_and_outcomes_of_a_linear_network_by_hand():
 
 
 def test_a_small_major_region_gives_way_to_the_whole_class_and_says_so():
-    measured = RegionDistance(min_count=3).measure(evaluate(TRAIN, TEST))
+    measured = RegionDistance(min_count=3, split="test").measure(evaluate(TRAIN, TEST))
     assert measured["fell_back"].tolist() == [True, False]
     reason = RegionDistance().reduce(measured)["region_distance"].reason
     assert "1 classes with a small major region" in reason
@@ -67,7 +67,7 @@ def test_a_small_major_region_gives_way_to_the_whole_class_and_says_so():
 
 def test_images_of_a_class_without_training_images_have_no_distance_and_do_not_count():
     only_ones = split([[0.4, 0.1], [0.3, 0.2]], [1, 1])
-    measured = RegionDistance(min_count=0).measure(evaluate(only_ones, TEST))
+    measured = RegionDistance(min_count=0, split="test").measure(evaluate(only_ones, TEST))
     assert np.isnan(measured["distance"]).tolist() == [False, False, True, True, True]
     result = RegionDistance().reduce(measured)
     assert result["region_distance"].n == 2
@@ -135,7 +135,7 @@ def test_passes_are_counted():
 
 
 def test_the_chart_has_histogram_points_and_classes():
-    measured = RegionDistance(min_count=0).measure(evaluate(TRAIN, TEST))
+    measured = RegionDistance(min_count=0, split="test").measure(evaluate(TRAIN, TEST))
     (chart,) = RegionDistance().charts(measured, make_record(dataset={"classes": ["cat", "dog"]}))
     kinds = [panel.marks[0].kind for panel in chart.panels]
     assert kinds == ["histogram", "points", "bars"]
@@ -156,3 +156,12 @@ def test_without_features_or_images_there_is_no_distance():
 def test_mistakes_are_told(wrong):
     with pytest.raises(UserError):
         RegionDistance(**wrong)
+
+
+def test_training_images_are_drawn_by_chance_and_all_taken_where_there_are_few():
+    evaluation = evaluate(TRAIN, TEST)
+    everyone = RegionDistance(min_count=0).measure(evaluation)
+    assert sorted(everyone["label"].tolist()) == sorted(evaluation.dataset.train.labels.tolist())
+    some = RegionDistance(min_count=0, images=2).measure(evaluation)
+    assert len(some["distance"]) == 2
+    assert set(np.round(some["distance"], 6)) <= set(np.round(everyone["distance"], 6))
