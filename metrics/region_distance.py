@@ -199,7 +199,8 @@ class RegionDistance(Metric):
                 title="Distance to the mean of the major region",
                 source="P1, figure 9",
                 caption=f"Clean, correctly classified {_SETS[self.split]} images by what "
-                f"{attack_title(self.attack)} does to them. The paper finds training images far from the mean vulnerable, and those near it confident.",
+                f"{attack_title(self.attack)} does to them. The paper finds training images far from the mean "
+                "vulnerable, and those near it confident.",
                 panels=panels,
             )
         ]
