@@ -190,7 +190,8 @@ def _label(axes: Axes, panel: Panel, categories: list[str], width: float) -> Non
         ticks = [float(at) for at in range(len(categories))] if categories and name == "x" else axis.ticks
         labels = categories if categories and name == "x" else axis.tick_labels
         if ticks:
-            _set_ticks(axes, name, ticks, labels, width)
+            # A square panel is narrower than its place, and a colour bar takes its part.
+            _set_ticks(axes, name, ticks, labels, width * (0.7 if panel.square else 1.0))
         _set_ends(axes, name, axis)
     if panel.square:
         axes.set_aspect("equal", adjustable="box")
