@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bench.charts import Chart
+from bench.core.attacks import Attack, AttackResult
 from bench.core.classifier import AnyClassifier
 from bench.core.data import Dataset, Split
 from bench.core.progress import Progress
@@ -90,6 +91,21 @@ class Evaluation:
     def generator(self, name: str) -> torch.Generator:
         """A private CPU generator for one purpose, the same at every run of this evaluation."""
         return make_generator(self.seed, "evaluation", name)
+
+    def attack(self, attack: Attack, images: Tensor, labels: Tensor, name: str) -> AttackResult:
+        """Run an attack at the threat on images [n, C, H, W] with labels [n], drawing from `generator(name)`."""
+        result = attack(
+            self.classifier,
+            images,
+            labels,
+            self.threat,
+            self.generator(name),
+            batch_size=self.batch_size,
+            progress=self.progress,
+        )
+        self.forwards += result.forwards
+        self.backwards += result.backwards
+        return result
 
     def features(self, split: Split, name: str) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Stream (features Z [B, D], logits [B, K], labels [B]) over a split, without gradient.

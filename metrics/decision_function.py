@@ -65,17 +65,7 @@ class DecisionFunction(Metric):
         if len(images) == 0:
             raise NotMeasurable("there is no test image")
         (attack,) = find_attacks([self.attack])
-        result = attack(
-            evaluation.classifier,
-            images,
-            labels,
-            evaluation.threat,
-            evaluation.generator(self.name),
-            batch_size=evaluation.batch_size,
-            progress=evaluation.progress,
-        )
-        evaluation.forwards += result.forwards
-        evaluation.backwards += result.backwards
+        result = evaluation.attack(attack, images, labels, self.name)
         return {
             "clean": _margins(evaluation, images, labels),
             "attacked": _margins(evaluation, result.adversarial, labels),

@@ -70,15 +70,7 @@ class LogitMotion(Metric):
         if len(images) == 0:
             raise NotMeasurable("there is no test image to attack")
         (attack,) = find_attacks([self.attack])
-        result = attack(
-            evaluation.classifier,
-            images,
-            labels,
-            evaluation.threat,
-            evaluation.generator(self.name),
-            batch_size=evaluation.batch_size,
-            progress=evaluation.progress,
-        )
+        result = evaluation.attack(attack, images, labels, self.name)
         gradients = zero_gradients(
             evaluation.classifier,
             images,
@@ -86,8 +78,8 @@ class LogitMotion(Metric):
             losses_of(attack.loss)[0],
             batch_size=evaluation.batch_size,
         )
-        evaluation.forwards += result.forwards + gradients.forwards
-        evaluation.backwards += result.backwards + gradients.backwards
+        evaluation.forwards += gradients.forwards
+        evaluation.backwards += gradients.backwards
         return {
             "label": labels.cpu().numpy(),
             "before": _logits(evaluation, images),

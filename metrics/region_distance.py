@@ -91,17 +91,7 @@ class RegionDistance(Metric):
         means, counts, fell_back = self._means(evaluation)
         logits, features = _look(evaluation, images)
         (attack,) = find_attacks([self.attack])
-        result = attack(
-            evaluation.classifier,
-            images,
-            labels,
-            evaluation.threat,
-            evaluation.generator(self.name),
-            batch_size=evaluation.batch_size,
-            progress=evaluation.progress,
-        )
-        evaluation.forwards += result.forwards
-        evaluation.backwards += result.backwards
+        result = evaluation.attack(attack, images, labels, self.name)
         right = logits.argmax(dim=1) == labels
         outcome = torch.where(result.broken, BROKEN, SURVIVED).where(right, WRONG)
         return {

@@ -32,17 +32,7 @@ class RobustAccuracy(Metric):
 
         With a few adversarial images and their places among those attacked.
         """
-        result = self.attack(
-            evaluation.classifier,
-            evaluation.images,
-            evaluation.labels,
-            evaluation.threat,
-            evaluation.generator(self.name),
-            batch_size=evaluation.batch_size,
-            progress=evaluation.progress,
-        )
-        evaluation.forwards += result.forwards
-        evaluation.backwards += result.backwards
+        result = evaluation.attack(self.attack, evaluation.images, evaluation.labels, self.name)
         return {
             "right": (~result.broken).cpu().numpy(),
             "step": result.step.cpu().numpy(),

@@ -20,8 +20,10 @@ from bench.core.data import Dataset, Split, load
 from bench.core.errors import UserError
 from bench.core.models import build
 from bench.core.record import Score, load_record
+from bench.core.threat import Threat
 from bench.estimate import estimate
 from metrics import CleanAccuracy, InclusionRatio, PRSRatio, RobustAccuracy, WorstCase
+from metrics import get as get_metric
 from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
 
 
@@ -317,6 +319,7 @@ import bench
 from bench.battery import Battery
 from bench.core.data import load
 from bench.core.record import Record
+from bench.core.threat import Threat
 from metrics import CleanAccuracy, RobustAccuracy, WorstCase
 battery = Battery("small", 10, (CleanAccuracy(), RobustAccuracy("fgsm"), WorstCase()), "")
 data = load("digits", train_size=100, test_size=20)
@@ -402,3 +405,24 @@ def test_weights_from_a_plain_loop_get_the_harness_own_numbers(tmp_path: Path) -
     robust = ours["robust_accuracy/worst_case"].value
     assert robust is not None
     assert robust < by_hand
+
+
+@pytest.mark.parametrize(
+    "name", ["robust_accuracy/pgd20", "decision_function", "logit_motion", "region_distance"]
+)
+def test_every_image_through_the_network_is_counted_once(digits: Dataset, name: str) -> None:
+    classifier = network(digits).eval().requires_grad_(False)
+    seen = 0
+
+    def count(_: nn.Module, __: Any, features: torch.Tensor) -> None:
+        nonlocal seen
+        seen += len(features)
+
+    hook = classifier.backbone.register_forward_hook(count)
+    images, labels = digits.test.batch(slice(None))
+    evaluation = Evaluation(
+        classifier, digits, Threat.parse("linf:0.2"), images, labels, torch.arange(len(labels))
+    )
+    get_metric(name).measure(evaluation)
+    hook.remove()
+    assert evaluation.forwards == seen > 0
