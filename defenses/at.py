@@ -13,6 +13,7 @@ from bench.core.errors import UserError
 from bench.core.space import Uniform
 from bench.core.threat import Threat
 from defenses.base import Attacked, Defense, Objective, Training
+from defenses.warmup import warmup_epochs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,7 @@ class AdversarialTraining(Defense):
     (1 − w)·L_CE(x + δ) + w·L_CE(x), which at w = 0.5 and FGSM or BIM is Kurakin et al.'s.
     Defaults: ten steps of 2.5·ε/10, which at ε = 8/255 is the usual 2/255. P1's rows use `steps=20`
     (`step_size="paper"` for its 2/255 whatever ε is), Yu et al.'s AdvTrain `attack="cw"`.
+    On MNIST at ε = 0.3 a network that starts at full ε may stay at chance for epochs; `warmup` grows ε from small.
     Cost: 2·steps + 3 forward units a step.
     Known weakness: clean accuracy falls, and late epochs overfit the attack (Rice et al. 2020).
 
@@ -35,6 +37,7 @@ class AdversarialTraining(Defense):
         eps_factor: ε of the training attack over the threat's.
         clean_weight: share of the loss that stays on clean images.
         attack_mode: "eval" attacks with batch norm on its running statistics, "train" as the step itself runs.
+        warmup: epochs in which ε grows to its full size: a share below 1, a number of epochs from 1 on.
     """
 
     name: ClassVar[str] = "at"
@@ -47,6 +50,7 @@ class AdversarialTraining(Defense):
     eps_factor: Annotated[float, Field(gt=0, le=4), Uniform(0.5, 1.5)] = 1.0
     clean_weight: Annotated[float, Field(ge=0, lt=1), Uniform(0, 0.5)] = 0.0
     attack_mode: Literal["eval", "train"] = "eval"
+    warmup: Annotated[float, Field(ge=0, le=100_000)] = 0.0
 
     def forward_units(self) -> float:
         """The attack, then a training step on its images and, where asked, on the clean ones."""
@@ -81,7 +85,16 @@ class Adversarial(Attacked):
     def __init__(self, training: Training, defense: AdversarialTraining) -> None:
         super().__init__(training)
         self.defense = defense
-        self.threat = stretched(training.threat, defense.eps_factor, defense.name)
+        self.full = self.threat = stretched(training.threat, defense.eps_factor, defense.name)
+        self.warmup = warmup_epochs(defense.name, defense.warmup, training.epochs, "full ε")
+
+    def epoch(self, number: int) -> None:
+        """ε of this epoch: number / (warmup + 1) of the full one until the warm-up is over."""
+        self.threat = self.full.scaled(min(Fraction(number, self.warmup + 1), Fraction(1)))
+
+    def settled(self) -> bool:
+        """Not before ε has its full size."""
+        return self.threat == self.full
 
     def attack(self, classifier: Classifier, images: Tensor, labels: Tensor) -> Tensor:
         """The last iterate of the training attack for every image [B, C, H, W]."""

@@ -61,6 +61,25 @@ def test_the_clean_weight_mixes_both_losses() -> None:
     torch.testing.assert_close(objective.loss(classifier, images, labels), 0.75 * attacked + 0.25 * clean)
 
 
+def test_a_warmup_grows_eps_in_equal_steps_and_is_over_at_full_eps() -> None:
+    classifier = linear()
+    images, labels = batch()
+    objective = objective_of("at", classifier, attack="fgsm", warmup=2)
+    seen = []
+    for epoch in (1, 2, 3, 4):
+        objective.begin_epoch(epoch)
+        moved = (objective.attack(classifier, images, labels) - images).abs().amax()
+        seen.append((float(moved), objective.settled()))
+    expected = [EPS / 3, 2 * EPS / 3, EPS, EPS]
+    assert [moved for moved, _ in seen] == pytest.approx(expected, abs=1e-6)
+    assert [settled for _, settled in seen] == [False, False, True, True]
+
+
+def test_a_warmup_that_leaves_no_epoch_for_full_eps_is_refused() -> None:
+    with pytest.raises(UserError, match="at: warmup=4 takes 4 of 4 epochs and leaves none for the full ε"):
+        get("at").make({"warmup": 4}).objective(training(linear()))
+
+
 def test_fast_steps_one_and_a_quarter_eps_from_a_random_start() -> None:
     classifier = linear()
     images, labels = batch(200)
