@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from bench.core.attacks import ATTACKS, Attack, maximise, pgd
+from bench.core.attacks.losses import LOSSES, forecast
 from bench.core.attacks.pgd import step_length
 from bench.core.attacks.probabilities import NOTE, ProbabilitiesWarning, are_probabilities, logits_of
 from bench.core.attacks.state import evaluating, frozen
@@ -646,7 +647,53 @@ def test_broken_images_leave_the_batch():
     result = attack(classifier, images, torch.zeros(8, dtype=torch.int64), Threat("linf", "0.3"), generator())
     assert result.step.tolist() == [1] * 5 + [-1] * 3
     assert result.forwards == 8 + 8 + 3 * 3, "clean, first step, then the survivors alone"
-    assert result.backwards == 8 + 8 + 2 * 3
+    assert result.backwards == 8 + 3 + 2 * 3, (
+        "who is expected to fall at the first step is not differentiated there"
+    )
+
+
+@pytest.mark.parametrize("guess", [torch.ones_like, torch.zeros_like], ids=["all fall", "none falls"])
+@pytest.mark.parametrize("name", ["pgd20", "cw", "adaptive"])
+def test_a_wrong_guess_of_who_falls_costs_passes_and_no_result(monkeypatch, name, guess):
+    classifier, images = small_cnn(4).eval(), images_of()
+    labels, threat = predicted(classifier, images), Threat("linf", "0.02")
+    expected = ATTACKS[name](classifier, images, labels, threat, generator())
+    monkeypatch.setattr(pgd, "forecast", lambda name, losses, margins, gains: guess(losses, dtype=torch.bool))
+    counted = Counting(classifier)
+    result = ATTACKS[name](counted, images, labels, threat, generator())
+    assert 0 < result.broken.sum() < len(images)
+    assert result.step.tolist() == expected.step.tolist()
+    assert result.restart.tolist() == expected.restart.tolist()
+    torch.testing.assert_close(result.adversarial, expected.adversarial, atol=1e-5, rtol=0)
+    assert (result.forwards, result.backwards) == (counted.forwards, counted.backwards)
+    if guess is torch.ones_like:
+        assert result.forwards > expected.forwards
+    else:
+        assert result.backwards >= expected.backwards
+
+
+@pytest.mark.parametrize("loss", ["ce", "margin", "dlr", "scaled-ce"])
+def test_the_forecast_is_exact_where_two_classes_share_the_probability_and_logits_are_linear(loss):
+    draw = torch.Generator().manual_seed(1)
+    # The third class keeps DLR defined and takes no probability.
+    slopes = torch.randn(3, 5, generator=draw)
+    slopes[2] = 0
+    points = torch.randn(400, 5, generator=draw, requires_grad=True)
+    step = torch.randn(400, 5, generator=draw)
+    logits = lambda at: at @ slopes.T - torch.tensor([0.0, 0.0, 40.0])  # noqa: E731
+    labels = logits(points).argmax(dim=1)
+    losses = LOSSES[loss](logits(points), labels)
+    (gradient,) = torch.autograd.grad(losses.sum(), points)
+    falls = logits(points + step).argmax(dim=1) != labels
+    margins = decision_function(logits(points), labels).detach()
+    guessed = forecast(loss, losses.detach(), margins, (gradient * step).sum(dim=1))
+    assert 0.1 < falls.float().mean() < 0.9
+    # DLR is divided by a spread that the step changes: right in sign to first order alone.
+    assert (guessed == falls).float().mean() >= (0.97 if loss == "dlr" else 1)
+
+
+def test_the_forecast_says_no_where_the_loss_has_no_gradient():
+    assert forecast("ce", torch.zeros(1), torch.full((1,), 200.0), torch.zeros(1)).tolist() == [False]
 
 
 def test_out_of_memory_halves_the_batch_and_goes_on():

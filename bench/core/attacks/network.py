@@ -12,6 +12,7 @@ from bench.core.attacks.losses import Objective
 from bench.core.attacks.probabilities import are_probabilities, logits_of
 from bench.core.attacks.state import check_finite, check_logits, out_of_memory
 from bench.core.classifier import AnyClassifier
+from bench.core.margins import decision_function
 from bench.core.progress import Task
 
 
@@ -34,11 +35,22 @@ def is_zero(gradient: Tensor) -> Tensor:
 
 @dataclass
 class Sight:
-    """What one look gave: class and loss [B], gradient [B, C, H, W], or [B, 0] where none was wanted."""
+    """What one look gave: class, loss, decision function [B]; gradient [B, C, H, W], or [B, 0] where not wanted."""
 
     predicted: Tensor
     losses: Tensor
+    margins: Tensor
     gradient: Tensor
+
+    def put(self, rows: Tensor, other: "Sight") -> None:
+        """Take over another look at these rows."""
+        self.predicted[rows], self.losses[rows], self.margins[rows] = (
+            other.predicted,
+            other.losses,
+            other.margins,
+        )
+        if other.gradient.dim() == self.gradient.dim():
+            self.gradient[rows] = other.gradient
 
 
 @dataclass
@@ -46,7 +58,7 @@ class Network:
     """The passes of one attack.
 
     Attributes:
-        forward: images [B, C, H, W] to logits [B, K].
+        classifier: images [B, C, H, W] to logits [B, K].
         num_classes: K.
         objective: what the attack raises.
         targeted: success is the given class, not any other one.
@@ -54,10 +66,11 @@ class Network:
         task, note: the bar to move on, by one for each look at all points, and the text behind it.
         plain_layout: what to call when the network does not run on maps with channels innermost.
         probabilities: the network ends in a softmax, and its logarithm is taken; None before the first pass.
+        weights: parameters and buffers to run with instead of the classifier's own.
         forwards, backwards: passes so far, in images.
     """
 
-    forward: Callable[[Tensor], Tensor]
+    classifier: AnyClassifier
     num_classes: int
     objective: Objective
     targeted: bool
@@ -66,6 +79,7 @@ class Network:
     note: str = ""
     plain_layout: Callable[[], None] | None = None
     probabilities: bool | None = None
+    weights: dict[str, Tensor] | None = None
     forwards: int = 0
     backwards: int = 0
 
@@ -73,24 +87,52 @@ class Network:
         """Where the attack has what it wants: bool [B]."""
         return (predicted == aims) == self.targeted
 
-    def look(self, points: Tensor, aims: Tensor, *, gradient: bool) -> Sight:
+    def look(self, points: Tensor, aims: Tensor, *, gradient: bool, expected: Tensor | None = None) -> Sight:
         """One forward pass at every point [B, C, H, W], and one backward pass where a gradient is wanted.
+
+        Args:
+            points: where to look.
+            aims: classes int64 [B].
+            gradient: whether one is wanted, of all that are not fooled.
+            expected: bool [B]; who is believed to be fooled here. They are looked at without a graph first, and
+                those who are not fooled a second time: a pass less for each one that is, one more for each that
+                is not.
 
         Raises:
             UserError: when the logits are not [B, K], or not finite.
         """
-        parts: list[tuple[Tensor, Tensor, Tensor]] = []
+        if not gradient or expected is None or not bool(expected.any()):
+            return self._look(points, aims, gradient, each=1 / len(points))
+        first, rest = expected.nonzero().squeeze(1), (~expected).nonzero().squeeze(1)
+        seen = self._look(points[first], aims[first], False, each=1 / len(points))
+        stay = ~self.fooled(seen.predicted, aims[first])
+        rest = torch.cat((rest, first[stay]))
+        whole = Sight(
+            torch.empty_like(aims),
+            seen.losses.new_empty(len(aims)),
+            seen.margins.new_empty(len(aims)),
+            torch.zeros_like(points),
+        )
+        whole.put(first, seen)
+        if len(rest):
+            each = (1 - len(first) / len(points)) / len(rest)
+            whole.put(rest, self._look(points[rest], aims[rest], True, each=each))
+        return whole
+
+    def _look(self, points: Tensor, aims: Tensor, gradient: bool, each: float) -> Sight:
+        """Batch by batch; the bar moves on by `each` for an image."""
+        parts: list[tuple[Tensor, ...]] = []
         done = 0
         while done < len(points):
             rows = slice(done, done + self.batch_size)
             try:
-                parts.append(self._look(points[rows], aims[rows], gradient))
+                parts.append(self._pass(points[rows], aims[rows], gradient))
             except (RuntimeError, MemoryError) as error:
                 self._recover(error, len(points) - done)
                 continue
             done = rows.stop
             if self.task is not None:
-                self.task.advance(len(parts[-1][0]) / len(points), self.note)
+                self.task.advance(len(parts[-1][0]) * each, self.note)
         sight = Sight(*(torch.cat(part) for part in zip(*parts, strict=True)))
         check_finite(sight.losses)
         return sight
@@ -109,10 +151,10 @@ class Network:
         else:
             raise error
 
-    def _look(self, points: Tensor, aims: Tensor, gradient: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def _pass(self, points: Tensor, aims: Tensor, gradient: bool) -> tuple[Tensor, ...]:
         with torch.set_grad_enabled(gradient):
             points = points.detach().requires_grad_(gradient)
-            logits = check_logits(self.forward(points), len(points), self.num_classes)
+            logits = check_logits(self._logits(points), len(points), self.num_classes)
             if self.probabilities is None:
                 self.probabilities = are_probabilities(logits)
             if self.probabilities:
@@ -127,19 +169,23 @@ class Network:
         else:
             slope = input_gradient(losses, points)
             self.backwards += len(points)
-        return predicted, losses.detach(), slope
+        return predicted, losses.detach(), decision_function(logits.detach(), aims), slope
 
-    def is_zero_in_double(self, classifier: AnyClassifier, points: Tensor, aims: Tensor) -> Tensor:
+    def _logits(self, points: Tensor) -> Tensor:
+        if self.weights is None:
+            return self.classifier(points)
+        logits: Tensor = functional_call(self.classifier, self.weights, (points,))
+        return logits
+
+    def is_zero_in_double(self, points: Tensor, aims: Tensor) -> Tensor:
         """Where the gradient is exactly zero in float64: bool [B]; all, if the network cannot run in it."""
         if len(points) == 0:
             return torch.zeros_like(aims, dtype=torch.bool)
         weights = {
             name: weight.detach().double() if weight.is_floating_point() else weight
-            for name, weight in chain(classifier.named_parameters(), classifier.named_buffers())
+            for name, weight in chain(self.classifier.named_parameters(), self.classifier.named_buffers())
         }
-        double = replace(
-            self, forward=lambda images: functional_call(classifier, weights, (images,)), task=None
-        )
+        double = replace(self, weights=weights, task=None)
         try:
             return is_zero(double.look(points.double(), aims, gradient=True).gradient)
         except RuntimeError:

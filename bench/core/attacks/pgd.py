@@ -1,7 +1,8 @@
 """FGSM, BIM, PGD and C&W-margin: one loop, told apart by their settings.
 
 Every iterate is looked at, the last one too. A look is one forward pass; where another step follows, the
-gradient comes from that same pass, so an unbroken image costs one forward and one backward per step.
+gradient comes from that same pass, so an unbroken image costs one forward and one backward per step. Who is likely
+to fall to a step is looked at first and differentiated only if the guess was wrong.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from bench.core.attacks import probabilities
-from bench.core.attacks.losses import LOSSES, Objective, losses_of
+from bench.core.attacks.losses import LOSSES, Objective, forecast, losses_of
 from bench.core.attacks.network import Network, input_gradient, is_zero
 from bench.core.attacks.state import (
     channels_last,
@@ -228,9 +229,6 @@ class Attack:
             zero_gradient_float32=unflagged.clone(),
             loss=torch.empty(0),
         )
-        alive = torch.arange(len(images), device=images.device)
-        goals = labels if targets is None else targets
-        length = step_length(self.step_size, self.steps, threat)
         # With ε = 0 there is nothing but the images; a network that draws would fool itself by looking again.
         restarts = self.restarts if threat.radius > 0 else 0
         # An untargeted attack that starts at the images sees them clean in the first look of the loop.
@@ -252,51 +250,80 @@ class Attack:
                 task,
                 plain_layout=plain_layout,
             )
+            everyone = torch.arange(len(images), device=images.device)
+            goals = labels if targets is None else targets
+            run = _Run(self, network, images, goals, threat, everyone, result)
             if clean_look:
                 wrong = network.look(images, labels, gradient=False).predicted != labels
                 result.step[wrong] = 0
-                alive = alive[~wrong]
-
+                run.alive = everyone[~wrong]
             for restart in range(restarts):
-                network.objective = _raised(losses[restart % len(losses)], targets)
+                name = losses[restart % len(losses)]
+                network.objective = _raised(name, targets)
                 start = threat.random_start(images, generator) if self.random_start else images
-                origin, points, aims = images[alive], start[alive], goals[alive]
-                trace = images.new_zeros(self.steps + 1, len(images))
-                for iteration in range(self.steps + 1):
-                    network.note = f"robust {len(alive) / len(images):.1%}"
-                    if len(alive) == 0:
-                        task.advance(self.steps + 1 - iteration, network.note)
-                        break
-                    seen = network.look(points, aims, gradient=iteration < self.steps)
-                    trace[iteration, alive] = seen.losses
-                    gradient = seen.gradient
-                    hits = network.fooled(seen.predicted, aims).nonzero().squeeze(1)
-                    # Box and ball are checked here, whatever the steps made.
-                    hits = hits[threat.allows(points[hits], origin[hits])] if len(hits) else hits
-                    if len(hits):
-                        taken = alive[hits]
-                        result.adversarial[taken] = points[hits]
-                        result.step[taken] = iteration
-                        result.restart[taken] = restart if self.random_start or iteration else -1
-                        stay = torch.ones_like(alive).index_fill_(0, hits, 0).nonzero().squeeze(1)
-                        alive, origin, points, aims, gradient = (
-                            part[stay] for part in (alive, origin, points, aims, gradient)
-                        )
-                    if iteration == restart == 0:
-                        flat = is_zero(gradient)
-                        result.zero_gradient_float32[alive] = flat
-                        result.zero_gradient[alive[flat]] = network.is_zero_in_double(
-                            classifier, points[flat], aims[flat]
-                        )
-                    if iteration < self.steps:
-                        points = ascend(points, gradient, origin, threat, length)
-                result.adversarial[alive] = points
-                result.loss = trace[:, alive].mean(dim=1).cpu() if len(alive) else torch.empty(0)
+                run.restart(restart, start, name if targets is None else None)
         result.forwards, result.backwards = network.forwards, network.backwards
         if network.probabilities:
             result.notes.append(probabilities.NOTE)
             probabilities.warn()
         return result
+
+
+@dataclass
+class _Run:
+    """One call of an attack: what it works on [B, …], who is still right, and what it has found."""
+
+    attack: Attack
+    network: Network
+    images: Tensor
+    goals: Tensor
+    threat: Threat
+    alive: Tensor
+    result: AttackResult
+
+    def restart(self, number: int, start: Tensor, loss: str | None) -> None:
+        """Steps from `start` [B, C, H, W] for the images that are still right; `loss` serves to guess who falls."""
+        attack, network, result = self.attack, self.network, self.result
+        length = step_length(attack.step_size, attack.steps, self.threat)
+        alive = self.alive
+        origin, points, aims = self.images[alive], start[alive], self.goals[alive]
+        trace = origin.new_zeros(attack.steps + 1, len(self.images))
+        expected: Tensor | None = None
+        for iteration in range(attack.steps + 1):
+            network.note = f"robust {len(alive) / len(self.images):.1%}"
+            if len(alive) == 0:
+                if network.task is not None:
+                    network.task.advance(attack.steps + 1 - iteration, network.note)
+                break
+            seen = network.look(points, aims, gradient=iteration < attack.steps, expected=expected)
+            trace[iteration, alive] = losses = seen.losses
+            margins, gradient = seen.margins, seen.gradient
+            hits = network.fooled(seen.predicted, aims).nonzero().squeeze(1)
+            # Box and ball are checked here, whatever the steps made.
+            hits = hits[self.threat.allows(points[hits], origin[hits])] if len(hits) else hits
+            if len(hits):
+                taken = alive[hits]
+                result.adversarial[taken] = points[hits]
+                result.step[taken] = iteration
+                result.restart[taken] = number if attack.random_start or iteration else -1
+                stay = torch.ones_like(alive).index_fill_(0, hits, 0).nonzero().squeeze(1)
+                alive, origin, points, aims, losses, margins, gradient = (
+                    part[stay] for part in (alive, origin, points, aims, losses, margins, gradient)
+                )
+            if iteration == number == 0:
+                flat = is_zero(gradient)
+                result.zero_gradient_float32[alive] = flat
+                result.zero_gradient[alive[flat]] = network.is_zero_in_double(points[flat], aims[flat])
+            if iteration < attack.steps:
+                before, points = points, ascend(points, gradient, origin, self.threat, length)
+                if loss is not None:
+                    gains = (gradient * (points - before)).flatten(1).sum(dim=1)
+                    expected = forecast(loss, losses, margins, gains)
+                    if 4 * int(expected.sum()) < len(expected):
+                        expected = None  # too few for a pass of their own
+        result.adversarial[alive] = points
+        result.loss = trace[:, alive].mean(dim=1).cpu() if len(alive) else torch.empty(0)
+        self.alive = alive
 
 
 def _raised(loss: str, targets: Tensor | None) -> Objective:

@@ -67,5 +67,5 @@ def zero_gradients(
             gradient = network.look(images[right], labels[right], gradient=True).gradient
             float32[right] = is_zero(gradient)
             flat = torch.nonzero(float32).flatten()
-            float64[flat] = network.is_zero_in_double(classifier, images[flat], labels[flat])
+            float64[flat] = network.is_zero_in_double(images[flat], labels[flat])
     return ZeroGradients(right, float32, float64, network.forwards, network.backwards)
