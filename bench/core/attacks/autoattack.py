@@ -42,12 +42,11 @@ from bench.core.threat import Threat
 VERSIONS = ("standard", "plus", "rand")
 
 #: How passes are computed: "exact" as the package does; "fast" in float32 with another order of summation;
-#: "bfloat16" attacks in bfloat16, counts in float32, and attacks survivors again in float32.
+#: "bfloat16" as fast, with the stages of `LOW` in bfloat16 and their successes confirmed in float32.
 Passes = Literal["exact", "fast", "bfloat16"]
 
-#: The stages that attack survivors of bfloat16 again: they follow the gradient, which rounding leads astray.
-AGAIN = ("apgd-ce", "apgd-dlr", "apgd-t")
-AGAIN_SUFFIX = " in float32"
+#: The stages that only ask, half of all passes. The others follow a gradient, which rounding leads astray.
+LOW = ("square",)
 
 
 @dataclass
@@ -58,7 +57,7 @@ class AutoAttackResult:
         adversarial: [B, C, H, W]; the image itself where nothing broke it.
         broken: bool [B]; misclassified within the threat by any stage, or without attack.
         stage: [B]; what broke each image: "clean" (misclassified without attack), an attack, "" for survivors.
-        unconfirmed: bool [B]; misclassified in bfloat16 by some stage, in float32 by none.
+        unconfirmed: bool [B]; misclassified in bfloat16 by Square, in float32 by no stage.
         skipped: attack → why it could not run here.
         warnings: stage → the first thing that was warned of in it; "output" → what is odd about the network's.
         settings: the package and its version, AutoAttack's version, seed, batch size, number of targets.
@@ -115,8 +114,8 @@ def autoattack(
         batch_size: images attacked together; the random draws, and so the result, depend on it. Where memory runs
             out the batch is attacked in halves or passes are taken in pieces, and `warnings` says so.
         passes: "exact" gives the package's images bit for bit. "fast" stays in float32 but adds up in another order
-            (channels innermost, as many images at once as a CPU's caches hold). "bfloat16" attacks in bfloat16,
-            counts a success in float32 alone, and has the gradient stages attack survivors again in float32.
+            (channels innermost, as many images at once as a CPU's caches hold). "bfloat16" is fast and has Square
+            ask in bfloat16; a success counts in float32 alone, and where that denies it, Square runs again in it.
         progress: where the bars go, one for each stage.
         state_path: written after every batch. A run that finds there the state of an equal one (images, labels,
             network, settings) goes on from it; any other file is overwritten.
@@ -156,7 +155,8 @@ def autoattack(
         if passes != "exact":
             network.at_once = images_per_pass(images, batch_size)
         suite = _suite(network, classifier, threat, images.device, seed, version, log)
-        stages = _stages(suite.attacks_to_run, threat, passes)
+        # With ε = 0 there is nothing but the images.
+        stages = ("clean", *(suite.attacks_to_run if threat.radius > 0 else ()))
         skipped = _cannot_run(stages, classifier, threat)
         state = Standing.load(state_path, fingerprint, images) if state_path else None
         if state is None:
@@ -169,32 +169,25 @@ def autoattack(
             network.forwards, network.backwards, log.first = state.forwards, state.backwards, state.warnings
             network.probabilities = "output" in log.first
 
+        run = _Run(suite, network, images, labels, threat, state, log)
         for number, stage in enumerate(stages):
             if number < max(1, state.number) or stage in skipped:
                 continue
             if number > state.number:
                 state.number, state.batches = number, 0
-            log.stage, attack = stage, stage.removesuffix(AGAIN_SUFFIX)
-            low = passes == "bfloat16" and stage == attack
+            log.stage = stage
             alive = ((state.stage < 0) | (state.stage == number)).nonzero().squeeze(1)
             if len(alive) == 0:
                 break
-            looks = _looks(suite, attack)
+            looks = _looks(suite, stage)
             with progress.task(f"autoattack {stage}", len(alive) * looks) as task:
                 for batch, rows in enumerate(alive.split(batch_size)):
                     network.bar = bar = _BatchBar(task, len(rows) * looks)
                     if batch >= state.batches:
-                        with network.in_bfloat16(low):
-                            found = _perturb(suite, attack, images[rows], labels[rows], log)
-                            claimed = _predicted(network(found)) != labels[rows] if low else None
-                        allowed = threat.allows(found, images[rows])
-                        logits = network(found)
-                        check_finite(logits[allowed])
-                        hits = allowed & (_predicted(logits) != labels[rows])
-                        if claimed is not None:
-                            state.unconfirmed[rows[claimed & allowed & ~hits]] = True
-                        state.adversarial[rows[hits]] = found[hits]
-                        state.stage[rows[hits]] = number
+                        denied = run.strike(rows, low=passes == "bfloat16" and stage in LOW)
+                        if len(denied):
+                            run.strike(denied, low=False)
+                            state.unconfirmed[denied] = True
                         state.batches = batch + 1
                         state.forwards, state.backwards = network.forwards, network.backwards
                         state.warnings = log.first
@@ -218,12 +211,31 @@ def autoattack(
     )
 
 
-def _stages(attacks: Sequence[str], threat: Threat, passes: Passes) -> tuple[str, ...]:
-    """What runs, in order; with ε = 0 there is nothing but the images."""
-    if threat.radius == 0:
-        return ("clean",)
-    again = [attack + AGAIN_SUFFIX for attack in attacks if attack in AGAIN] if passes == "bfloat16" else []
-    return ("clean", *attacks, *again)
+@dataclass
+class _Run:
+    """The package's attacks on our images, and what they have done so far."""
+
+    suite: Any
+    network: "_Counted"
+    images: Tensor
+    labels: Tensor
+    threat: Threat
+    state: Standing
+    log: "_FirstWarnings"
+
+    def strike(self, rows: Tensor, *, low: bool) -> Tensor:
+        """The stage under way on one batch; gives the rows that are misclassified in low precision alone."""
+        images, labels, state = self.images[rows], self.labels[rows], self.state
+        with self.network.in_bfloat16(low):
+            found = _perturb(self.suite, self.log.stage, images, labels, self.log)
+            claimed = _predicted(self.network(found)) != labels if low else None
+        allowed = self.threat.allows(found, images)
+        logits = self.network(found)
+        check_finite(logits[allowed])
+        hits = allowed & (_predicted(logits) != labels)
+        state.adversarial[rows[hits]] = found[hits]
+        state.stage[rows[hits]] = state.number
+        return rows[:0] if claimed is None else rows[claimed & allowed & ~hits]
 
 
 def _suite(
@@ -279,8 +291,7 @@ def _cannot_run(stages: Sequence[str], classifier: AnyClassifier, threat: Threat
         reasons["apgd-t"] = f"the targeted DLR loss needs 4 classes, there are {classes}"
     if threat.norm == "l2" and side < 5:
         reasons["square"] = f"its l2 form needs images of 5x5 pixels or more, the side is {side}"
-    attacks = {stage: stage.removesuffix(AGAIN_SUFFIX) for stage in stages}
-    return {stage: reasons[attack] for stage, attack in attacks.items() if attack in reasons}
+    return {stage: reason for stage, reason in reasons.items() if stage in stages}
 
 
 def _looks(suite: Any, attack: str) -> int:
