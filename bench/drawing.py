@@ -1,33 +1,50 @@
-"""All figures of one result in a folder of their own: what the record lacks is measured first, once."""
+"""All figures of a result in a folder of their own, and those of several results beside each other.
+
+What a record lacks is measured first, once.
+"""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
+from os.path import relpath
 from pathlib import Path
 
 import torch
 
 from bench.battery import BATTERIES, Battery, make_battery
+from bench.beside import Figures, listed, network_names, set_beside
 from bench.charts import Chart
-from bench.charts.sheet import write_sheet
+from bench.charts.sheet import Network, write_sheet
+from bench.charts.words import norm_sign
 from bench.config import RunConfig, identity
 from bench.core.attacks.state import evaluating
 from bench.core.errors import UserError
+from bench.core.predictor import Predictor
 from bench.core.progress import Progress
 from bench.core.record import Record, load_record
 from bench.evaluation import full_precision, run_battery, unflatten
 from bench.external import evaluate_checkpoint
-from bench.figures import draw_all
+from bench.figures import draw_all, draw_charts, what
 from bench.parts import Parts
 from bench.restore import Restored, restore
 from bench.tracking import NullTracker
 from bench.version import __version__
 from leaderboards.result import read_arrays
+from leaderboards.text import short_hash, slug
 from metrics import METRICS
 from metrics import get as get_metric
 from metrics.base import Arrays, Evaluation, Metric
 
 #: What is measured for figures unless `--metrics` says something else.
 BATTERY = "geometry"
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A result's figures: what they are, and the page that shows them."""
+
+    page: Path
+    figures: Figures
 
 
 def draw_record(
@@ -42,8 +59,8 @@ def draw_record(
     device: str = "auto",
     trust: bool = False,
     progress: Progress | None = None,
-) -> Path:
-    """Draw the figures of a record into `out`, and return its `index.html`.
+) -> Drawn:
+    """Draw the figures of a record into `out`, with an `index.html`.
 
     Args:
         path: the record, or the folder that holds `record.json`.
@@ -73,7 +90,8 @@ def draw_record(
     charts = draw_all(record, stored, known.values(), out, progress)
     if not charts:
         raise UserError(f"{path} has nothing to draw: neither a history nor arrays lie beside it")
-    return write_sheet(out, charts, _title(record), _facts(record, charts))
+    page = write_sheet(out, charts, _title(record), _facts(record, charts))
+    return Drawn(page, Figures(record, charts))
 
 
 def draw_checkpoint(
@@ -82,8 +100,8 @@ def draw_checkpoint(
     out: Path,
     loader: str | None = None,
     progress: Progress | None = None,
-) -> Path:
-    """Evaluate a checkpoint with the geometry battery, draw its figures into `out`, and return its `index.html`.
+) -> Drawn:
+    """Evaluate a checkpoint with the geometry battery, and draw its figures into `out`, with an `index.html`.
 
     Args:
         config: model, data, threat and metrics.
@@ -96,7 +114,96 @@ def draw_checkpoint(
     progress = progress or Progress()
     config = config.model_copy(update={"battery": BATTERY, "out": out / "measured"})
     record = evaluate_checkpoint(config, checkpoint, loader, NullTracker(), progress)
-    return draw_record(record, out, metrics=config.metrics, measure=False, progress=progress)
+    drawn = draw_record(record, out, metrics=config.metrics, measure=False, progress=progress)
+    return replace(drawn, figures=replace(drawn.figures, file=checkpoint.stem))
+
+
+def draw_beside(drawn: Sequence[Drawn], root: Path, progress: Progress | None = None) -> Path:
+    """Draw the figures of several results beside each other into a folder below `root`; gives its `index.html`.
+
+    Args:
+        drawn: at least two, in the order they are to stand in; the page links theirs.
+
+    Raises:
+        UserError: when no two results have a figure in common.
+    """
+    progress = progress or Progress()
+    names = network_names([each.figures for each in drawn])
+    results = {name: each.figures for name, each in zip(names, drawn, strict=True)}
+    together = set_beside(results)
+    ids = [each.figures.record.id for each in drawn]
+    folder = root / f"{'-beside-'.join(map(slug, names))[:80].strip('-')}-{short_hash([names, ids])}"
+    charts = draw_charts(together.charts, folder, progress)
+    if not charts:
+        raise UserError(f"no two of {', '.join(names)} have a figure in common; {' '.join(together.notes)}")
+    networks = [
+        Network(
+            name,
+            f"{what(result.record)}; {norm_sign(result.record.threat.norm)} ε = {result.record.threat.eps}",
+            relpath(each.page, folder),
+        )
+        for (name, result), each in zip(results.items(), drawn, strict=True)
+    ]
+    return write_sheet(
+        folder, charts, f"Side by side: {listed(names)}", {}, networks=networks, notes=together.notes
+    )
+
+
+def right_images(
+    path: Path, *, data_dir: Path | None = None, device: str = "auto", trust: bool = False
+) -> list[int]:
+    """Places of the evaluated test images that a record's network classifies correctly.
+
+    Raises:
+        UserError: for a record that cannot be read or restored.
+    """
+    restored = restore(path, data_dir=data_dir, device=device, trust=trust)
+    evaluation = _evaluation(restored, {}, Progress())
+    predict = Predictor(restored.classifier, evaluation.batch_size)
+    with evaluating(restored.classifier), full_precision():
+        parts = evaluation.images.split(evaluation.batch_size)
+        predicted = torch.cat([predict(images) for images in parts])
+    return torch.nonzero(predicted == evaluation.labels).flatten().tolist()
+
+
+def measure_figures(
+    path: Path,
+    metrics: Sequence[Metric],
+    folder: Path,
+    *,
+    first: Sequence[int] = (),
+    data_dir: Path | None = None,
+    device: str = "auto",
+    trust: bool = False,
+    progress: Progress | None = None,
+) -> Figures:
+    """The figures of just these metrics for a record's network, measured once and kept below `folder`.
+
+    Args:
+        path: of the record.
+        first: places of test images that come before the others, for metrics that show the first ones.
+        data_dir, device, trust: as for `bench.restore.restore`.
+
+    Raises:
+        UserError: for a record that cannot be read or restored.
+    """
+    progress = progress or Progress()
+    restored = restore(path, data_dir=data_dir, device=device, trust=trust)
+    evaluation = _evaluation(restored, {}, progress)
+    chosen = set(first)
+    order = torch.tensor([*first, *(at for at in range(len(evaluation.labels)) if at not in chosen)])
+    places = order.to(evaluation.device)
+    ordered = replace(
+        evaluation, images=evaluation.images[places], labels=evaluation.labels[places], test_index=order
+    )
+    record = _measure(restored.record, ordered, metrics, folder, progress)
+    charts = [
+        chart
+        for metric in metrics
+        if metric.name in ordered.measured
+        for chart in metric.charts(ordered.measured[metric.name], record)
+    ]
+    return Figures(record, charts)
 
 
 def _metrics_of(
@@ -142,7 +249,9 @@ def _measure(
     with evaluating(evaluation.classifier), full_precision():
         for metric in progress.track(metrics, "measuring what the record lacks", len(metrics)):
             # Other weights, data, settings or code give other numbers.
-            about = [record.files.get("weights"), record.dataset, record.threat, record.seed]
+            order = evaluation.test_index.tolist()
+            about: list[object] = [record.files.get("weights"), record.dataset, record.threat, record.seed]
+            about += [order] if order != sorted(order) else []
             what = identity({"about": [str(part) for part in about], "settings": metric.settings()})
             parts = Parts(folder / metric.name.replace("/", ".").replace(":", "."), f"{what} {__version__}")
             one = Battery(BATTERY, None, (metric,), "")

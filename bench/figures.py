@@ -45,11 +45,16 @@ def draw_all(
     Returns:
         The charts that were drawn.
     """
+    progress = progress or Progress()
+    return draw_charts(make_charts(record, arrays, metrics, progress), folder, progress)
+
+
+def draw_charts(charts: Iterable[Chart], folder: Path, progress: Progress) -> list[Chart]:
+    """NAME.png and NAME.json of each chart below `folder`; those that were drawn, the others are told."""
     from bench.charts.png import draw
 
-    progress = progress or Progress()
     drawn = []
-    for chart in make_charts(record, arrays, metrics, progress):
+    for chart in charts:
         try:
             draw(chart, folder / f"{chart.name}.png")
             chart.save(folder / f"{chart.name}.json")
@@ -86,7 +91,7 @@ def training(record: Record) -> Chart | None:
     if not lines:
         return None
     marks = [*lines, *_weights_taken(record)]
-    caption = f"{_what(record)}. Accuracy after each epoch; the attack is PGD-20 on the validation split."
+    caption = f"{what(record)}. Accuracy after each epoch; the attack is PGD-20 on the validation split."
     return _chart("training", "Accuracy by epoch", caption, [Panel(x=EPOCH, y=ACCURACY, marks=marks)])
 
 
@@ -106,7 +111,7 @@ def security(record: Record) -> Chart | None:
     rule = Rule(name=f"ε of the threat, {record.threat.eps}", x=float(Fraction(record.threat.eps)))
     panel = Panel(x=Axis(label=f"ε ({norm}, pixels in [0, 1])"), y=ACCURACY, marks=[line, rule])
     caption = (
-        f"{_what(record)}. Share of test images that PGD-20 leaves right; the band is the 95 % interval. "
+        f"{what(record)}. Share of test images that PGD-20 leaves right; the band is the 95 % interval. "
         f"A curve that does not reach zero at a large ε tells of an attack that fails, not of a safe network."
     )
     return _chart("security", "Robust accuracy against ε", caption, [panel], "P1, figure 3")
@@ -133,7 +138,7 @@ def attacks(record: Record, arrays: ArraysByMetric) -> Chart | None:
         x=Axis(label="attack step", log=True), y=Axis(label="still right (%)", low=0, high=101), marks=marks
     )
     caption = (
-        f"{_what(record)}. Share of {n} test images that no step so far has broken. A line that still falls at its "
+        f"{what(record)}. Share of {n} test images that no step so far has broken. A line that still falls at its "
         f"end belongs to an attack that was stopped too early."
     )
     return _chart("attacks", "Attacks by step", caption, [panel])
@@ -159,7 +164,7 @@ def detection_roc(record: Record, arrays: ArraysByMetric) -> Chart | None:
         square=True,
         marks=[Line(name=f"larger curvature means perturbed{auc}", x=false, y=true), chance],
     )
-    caption = f"{_what(record)}. ROC curve over {len(clean)} pairs of a clean image and its perturbed one."
+    caption = f"{what(record)}. ROC curve over {len(clean)} pairs of a clean image and its perturbed one."
     title = "Curvature detector"
     source = "classification-regions paper, figure 8"
     return _chart("curvature-detection-roc", title, caption, [panel], source)
@@ -213,7 +218,7 @@ def courses(record: Record) -> Iterator[Chart]:
                 drawn.append(Panel(title=heading, x=EPOCH, y=axis, marks=marks))
         # With a part missing it would answer another figure than the one it names.
         if len(drawn) == len(panels):
-            yield _chart(name, title, f"{_what(record)}. {how}", drawn, source)
+            yield _chart(name, title, f"{what(record)}. {how}", drawn, source)
 
 
 def _course(record: Record, name: str, key: str, scale: float) -> Line | None:
@@ -235,7 +240,8 @@ def _weights_taken(record: Record) -> list[Rule]:
     return [Rule(name="weights of this result", x=record.training.epoch_of_weights)]
 
 
-def _what(record: Record) -> str:
+def what(record: Record) -> str:
+    """The network that a figure is of, in the words its caption begins with."""
     return f"{record.defense.name} on {record.model}, {record.dataset.name}, seed {record.seed}"
 
 

@@ -97,12 +97,16 @@ class Bars(_Part):
 
 
 class Histogram(_Part):
-    """Counts or shares in the bins between `edges` [n + 1]."""
+    """Counts or shares in the bins between `edges` [n + 1].
+
+    `sample` may hold what was counted, for other bins later; it is not saved.
+    """
 
     kind: Literal["histogram"] = "histogram"
     name: str = ""
     edges: list[float]
     values: list[float]
+    sample: list[float] = Field(default=[], exclude=True, repr=False)
 
     @model_validator(mode="after")
     def _bins(self) -> "Histogram":
@@ -117,6 +121,8 @@ class Heatmap(_Part):
     Attributes:
         unit: what the colours mean.
         scale: "diverging" is centred on zero; "categorical" gives equal integers equal colours.
+        low, high: ends of the colours, both or neither; None leaves them to the values. A diverging scale stays
+            centred on zero and reaches as far as the farther end.
         contour: draw the line where z has this value.
         names: what the integers 0, 1, … of a categorical map mean.
     """
@@ -128,6 +134,8 @@ class Heatmap(_Part):
     z: list[Numbers]
     unit: str = ""
     scale: Scale = "sequential"
+    low: float | None = None
+    high: float | None = None
     contour: float | None = None
     names: list[str] = []
 
@@ -135,21 +143,25 @@ class Heatmap(_Part):
     def _grid(self) -> "Heatmap":
         if len(self.z) != len(self.y) or any(len(row) != len(self.x) for row in self.z):
             raise ValueError(f"expected z of {len(self.y)} rows of {len(self.x)} values")
-        return self
+        return _with_ends(self)
 
 
 class Tiles(_Part):
     """Small pictures in a row or a grid, one caption each.
 
     Attributes:
-        values: pictures [n][h][w], grey or signed, each drawn over its own range; or [n][h][w][3], RGB in [0, 1].
+        values: pictures [n][h][w], grey or signed; or [n][h][w][3], RGB in [0, 1].
         scale: for grey pictures; "diverging" is centred on zero.
+        low, high: ends of the colours of grey pictures, as of a heat map; without them each picture is drawn over
+            its own range.
     """
 
     kind: Literal["tiles"] = "tiles"
     captions: list[str]
     values: list[list[list[float]]] | list[list[list[list[float]]]]
     scale: Scale = "sequential"
+    low: float | None = None
+    high: float | None = None
 
     @model_validator(mode="after")
     def _equal(self) -> "Tiles":
@@ -161,7 +173,9 @@ class Tiles(_Part):
                 raise ValueError(
                     "expected pictures of equally long rows, each pixel a number or red, green, blue"
                 )
-        return _equally_long(self, "captions", "values")
+            if self.low is not None and colours == {3}:
+                raise ValueError("low and high are for grey pictures, these are red, green, blue")
+        return _with_ends(_equally_long(self, "captions", "values"))
 
 
 class Rule(_Part):
@@ -194,6 +208,7 @@ class Chart(_Part):
         title: what it shows.
         source: the paper's figure it answers to, such as "P1, figure 5"; empty for our own.
         caption: how to read it, and what it was measured on.
+        rows: how many panels in turn belong together and stand in a row of their own; by default all of them flow.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=80)]
@@ -201,6 +216,13 @@ class Chart(_Part):
     source: str = ""
     caption: str = ""
     panels: Annotated[list[Panel], Field(min_length=1)]
+    rows: list[Annotated[int, Field(ge=1)]] = []
+
+    @model_validator(mode="after")
+    def _all_placed(self) -> "Chart":
+        if self.rows and sum(self.rows) != len(self.panels):
+            raise ValueError(f"expected rows of {len(self.panels)} panels in all, got {self.rows}")
+        return self
 
     def save(self, path: Path) -> None:
         """Write the chart as JSON, whole or not at all."""
@@ -223,4 +245,15 @@ def _equally_long(part: Any, *names: str) -> Any:
     lengths = {name: len(getattr(part, name)) for name in names if getattr(part, name)}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"expected equally long lists, got {lengths}")
+    return part
+
+
+def _with_ends(part: Any) -> Any:
+    ends = (part.low, part.high)
+    if ends == (None, None):
+        return part
+    if part.scale == "categorical":
+        raise ValueError("low and high are for continuous colours, not for categories")
+    if None in ends or part.low >= part.high:
+        raise ValueError(f"expected low below high, or neither, got {part.low} and {part.high}")
     return part

@@ -24,6 +24,7 @@ def histograms(groups: Mapping[str, np.ndarray], bins: int = 30) -> list[Histogr
             name=name,
             edges=edges.tolist(),
             values=(np.histogram(values, edges)[0] / len(values)).tolist(),
+            sample=values.tolist(),
         )
         for name, values in finite.items()
     ]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bench.charts.chart import Bars, Chart, Histogram, Line, Points
+from bench.charts.chart import Bars, Chart, Heatmap, Histogram, Line, Points, Tiles
 
 #: Okabe and Ito's colours without yellow, which white paper swallows.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -85,6 +85,20 @@ def style_numbers(chart: Chart) -> dict[str, int]:
     kinds = Line | Points | Bars | Histogram
     names = (mark.name for panel in chart.panels for mark in panel.marks if isinstance(mark, kinds))
     return {name: number for number, name in enumerate(dict.fromkeys(names))}
+
+
+def colour_ends(mark: Heatmap | Tiles, low: float, high: float) -> tuple[float, float]:
+    """What the first and the last color stand for; a diverging scale has zero in the middle.
+
+    Args:
+        low, high: ends of the mark's values, which stand where it names none.
+    """
+    if mark.low is not None and mark.high is not None:
+        low, high = mark.low, mark.high
+    if mark.scale == "diverging":
+        end = max(abs(low), abs(high)) or 1.0
+        return -end, end
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
 def category_colours() -> list[str]:

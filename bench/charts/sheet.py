@@ -27,7 +27,24 @@ class _Picture:
         return self.width > _WIDE
 
 
-def write_sheet(folder: Path, charts: Sequence[Chart], title: str, facts: Mapping[str, str]) -> Path:
+@dataclass(frozen=True)
+class Network:
+    """One of the networks whose figures stand beside each other: its name, what it is, and the path of its page."""
+
+    name: str
+    what: str
+    page: str
+
+
+def write_sheet(
+    folder: Path,
+    charts: Sequence[Chart],
+    title: str,
+    facts: Mapping[str, str],
+    *,
+    networks: Sequence[Network] = (),
+    notes: Sequence[str] = (),
+) -> Path:
     """Write `index.html`, and beside the NAME.png and NAME.json of each chart its NAME.html and NAME.csv.
 
     Args:
@@ -35,6 +52,8 @@ def write_sheet(folder: Path, charts: Sequence[Chart], title: str, facts: Mappin
         charts: in any order; they stand under the headings of their topics.
         title: heading of the sheet.
         facts: word → what the figures were made from.
+        networks: what stands beside each other, each with a page of its own.
+        notes: sentences about what is not shown.
     """
     write_assets(folder)
     pictures = {}
@@ -46,5 +65,6 @@ def write_sheet(folder: Path, charts: Sequence[Chart], title: str, facts: Mappin
         pictures[chart.name] = _Picture(chart, *(png_size(folder / f"{chart.name}.png") or (0, 0)))
     sections = {heading: [pictures[name] for name in names] for heading, names in by_topic(pictures).items()}
     template = templates().get_template("sheet.html.j2")
-    write_text(folder / INDEX, template.render(title=title, facts=facts, sections=sections))
+    text = template.render(title=title, facts=facts, sections=sections, networks=networks, notes=notes)
+    write_text(folder / INDEX, text)
     return folder / INDEX

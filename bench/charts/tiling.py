@@ -1,15 +1,46 @@
 """How panels and small pictures are put side by side; the same for paper and for the screen."""
 
 import math
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from bench.charts.chart import Bars, Heatmap, Panel, Tiles
+from bench.charts.chart import Bars, Chart, Heatmap, Panel, Tiles
 
-#: More panels than these start a new row.
-ABREAST = 3
+#: More panels than these start a new row; so do more that belong together.
+ABREAST, TOGETHER = 3, 4
 #: Beyond these, labels beside points only hide each other.
 NAMED_POINTS = 12
+
+
+@dataclass(frozen=True)
+class Row:
+    """Panels side by side.
+
+    Attributes:
+        panels: from left to right.
+        places: how many would fit; those on the right may stay empty.
+        together: they belong together.
+    """
+
+    panels: list[Panel]
+    places: int
+    together: bool
+
+
+def panel_rows(chart: Chart) -> list[Row]:
+    """The panels row by row; what belongs together starts a row of its own, or several equally long ones."""
+    rows, start = [], 0
+    for size in chart.rows or [len(chart.panels)]:
+        together = chart.panels[start : start + size]
+        places = _fitting(size) if chart.rows else panel_columns(together)
+        rows += [Row(together[at : at + places], places, bool(chart.rows)) for at in range(0, size, places)]
+        start += size
+    return rows
+
+
+def _fitting(panels: int) -> int:
+    return math.ceil(panels / math.ceil(panels / TOGETHER))
 
 
 def panel_columns(panels: list[Panel]) -> int:

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
+from bench.core.record import NORM_SIGNS
+
 ATTACKS = {"fgsm": "FGSM", "bim": "BIM", "pgd20": "PGD-20", "pgd100": "PGD-100", "cw": "C&W"}
-NORMS = {"linf": "ℓ∞", "l2": "ℓ2"}
 
 
 def attack_title(name: str) -> str:
@@ -13,7 +14,7 @@ def attack_title(name: str) -> str:
 
 def norm_sign(norm: str) -> str:
     """ℓ∞ or ℓ2 for a threat's norm; any other name as it is."""
-    return NORMS.get(norm, norm)
+    return NORM_SIGNS.get(norm, norm)
 
 
 def class_titles(labels: Iterable[int], names: Sequence[str]) -> list[str]:

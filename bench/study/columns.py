@@ -189,6 +189,15 @@ def battery_of(
     )
 
 
+def metrics_of(names: tuple[str, ...], battery: str) -> tuple[Metric, ...]:
+    """The named metrics, in the sizes of a battery and after those they need.
+
+    Raises:
+        UserError: for an unknown metric or battery.
+    """
+    return _select(make_battery(battery), list(names))
+
+
 def _select(battery: Battery, names: list[str]) -> tuple[Metric, ...]:
     """The named metrics and those they need; what the battery has comes first, in its order."""
     found: dict[str, Metric] = {}

@@ -152,6 +152,8 @@ class TableStudy(_Study):
         battery: gives the sizes of the metrics, and how many test images are attacked.
         images: test images attacked; None is the battery's number.
         charts: metrics whose figures the page shows for every row.
+        side_by_side: metrics whose figures the page shows with the rows beside each other, on one scale; they are
+            measured for the first seed alone.
         claims: what to judge.
     """
 
@@ -161,6 +163,7 @@ class TableStudy(_Study):
     battery: Literal["quick", "standard", "full", "geometry"] = "standard"
     images: Count | None = None
     charts: tuple[str, ...] = ()
+    side_by_side: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
 
 

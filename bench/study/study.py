@@ -5,6 +5,7 @@ from typing import Any
 
 from bench.core.progress import Progress
 from bench.run import Tracker
+from bench.study.beside import draw_beside, metrics_beside
 from bench.study.correlation import run_correlation
 from bench.study.page import write_correlation, write_table
 from bench.study.spec import CorrelationStudy, load_study
@@ -36,4 +37,7 @@ def run_study(path: Path, *, out: Path, data_dir: Path | None, tracker: Tracker,
     if isinstance(study, CorrelationStudy):
         found = run_correlation(study, places, command, tracker, progress)
         return write_correlation(folder, study, found, command)
-    return write_table(folder, study, run_table(study, places, command, tracker, progress), command)
+    metrics_beside(study)  # an unknown name is told before any training
+    table = run_table(study, places, command, tracker, progress)
+    draw_beside(study, table, data_dir, folder / "measured", progress)
+    return write_table(folder, study, table, command)

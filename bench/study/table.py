@@ -1,13 +1,13 @@
 """A table study: rows are trainings, columns measurements, the paper's numbers beside ours."""
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.battery import Battery
 from bench.charts import Chart
 from bench.core.progress import Progress
 from bench.core.record import Record, load_record
@@ -49,6 +49,7 @@ class Row:
     """A row's trainings and cells."""
 
     name: str
+    paths: list[Path] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     arrays: list[Mapping[str, np.ndarray]] = field(default_factory=list)
     cells: dict[str, Cell] = field(default_factory=dict)
@@ -60,12 +61,14 @@ class TableResult:
     """What a table study found.
 
     Attributes:
-        charts: of the metrics the study asks for, row by row.
+        charts: of the metrics the study asks for, row by row, then with the rows beside each other.
+        notes: in sentences, which of the latter there are not.
     """
 
     rows: list[Row] = field(default_factory=list)
     rulings: list[Ruling] = field(default_factory=list)
     charts: list[Chart] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def run_table(
@@ -94,6 +97,7 @@ def run_table(
         for row, seed in trainings:
             try:
                 (path,) = run_job(job(row.name, seed), tracker, progress)
+                row.paths.append(path)
                 row.records.append(load_record(path))
                 row.arrays.append(read_arrays(path, row.records[-1]))
             except TrainingFailed as error:
@@ -107,7 +111,7 @@ def run_table(
             row.cells[column.name] = make_cell(row, column, paper.get(column.name))
     result.rulings = [rule(claim, measured) for claim in study.claims]
     for row in result.rows:
-        for metric in _of_charts(study, battery):
+        for metric in named_metrics(study.charts, battery.metrics):
             # Without arrays the metric could not be measured, and its column says why.
             if row.records and (arrays := unflatten(row.arrays[0]).get(metric.name)):
                 charts = metric.charts(arrays, row.records[0])
@@ -115,12 +119,12 @@ def run_table(
     return result
 
 
-def _of_charts(study: TableStudy, battery: Battery) -> list[Metric]:
-    """The metrics whose figures the study asks for; some call themselves after their main score."""
+def named_metrics(names: Sequence[str], metrics: Sequence[Metric]) -> list[Metric]:
+    """The metrics whose figures a study names; some call themselves after their main score."""
     return [
         metric
-        for name in study.charts
-        for metric in battery.metrics
+        for name in names
+        for metric in metrics
         if metric.name == name or metric.name.startswith(f"{name}/")
     ]
 

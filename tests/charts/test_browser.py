@@ -6,24 +6,13 @@ from typing import Any
 
 import pytest
 
+from bench.charts.beside import side_by_side
 from bench.charts.png import draw
 from bench.charts.sheet import write_sheet
+from tests.browser import NEEDS_CHROMIUM, PHONE, Visit, contrast
 from tests.charts.examples import MARKS, chart, everything, hostile, panel
-from tests.leaderboards.test_browser import ARGUMENTS, CHROMIUM, PHONE, Visit, contrast
 
-playwright = pytest.importorskip("playwright.sync_api")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"needs Chromium at {CHROMIUM}"),
-]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
-        yield browser
-        browser.close()
+pytestmark = NEEDS_CHROMIUM
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +21,18 @@ def sheet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = chart(
         panel(MARKS["band"], MARKS["rule"], title="one"), panel(MARKS["bars"], title="two"), name="lines"
     )
-    charts = [everything(), hostile(), lines]
+    own = chart(
+        panel(
+            MARKS["heat map"],
+            title="a title that is far too long to stand in one line on any phone",
+            square=True,
+        ),
+        panel(MARKS["signed tiles"], title="pictures"),
+        name="beside",
+    )
+    together = side_by_side(dict.fromkeys(("natural", "robust", "third", "fourth"), own))
+    assert together is not None
+    charts = [everything(), hostile(), lines, together]
     for one in charts:
         draw(one, folder / f"{one.name}.png")
         one.save(folder / f"{one.name}.json")
@@ -53,7 +53,7 @@ def visit(chromium: Any, sheet: Path) -> Iterator[Any]:
         one.context.close()
 
 
-PAGES = ["index", "everything", "hostile", "lines"]
+PAGES = ["index", "everything", "hostile", "lines", "beside"]
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -86,6 +86,21 @@ def test_panels_stand_below_each_other_on_a_phone(visit: Any) -> None:
     wide, narrow = tops(visit("lines")), tops(visit("lines", viewport=PHONE))
     assert wide[0] == wide[1]
     assert narrow[1] > narrow[0] + 200
+
+
+@pytest.mark.parametrize(("width", "abreast"), [(1400, 4), (1000, 2), (390, 1)])
+def test_networks_stand_in_even_rows_that_start_anew_for_every_panel(
+    visit: Any, width: int, abreast: int
+) -> None:
+    opened = visit("beside", viewport={"width": width, "height": 900})
+    titles = opened.page.locator(".plot .annotation-text", has_text="phone").all()
+    assert len(titles) == 4
+    boxes = [title.bounding_box() for title in titles]
+    ends = [box["y"] + box["height"] for box in boxes]
+    assert [sum(abs(end - other) < 3 for other in ends) for end in ends] == [abreast] * 4
+    for box in boxes:
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
 
 
 def test_hostile_text_is_shown_and_makes_no_element(visit: Any) -> None:

@@ -171,6 +171,7 @@ def test_a_contour_is_drawn_where_its_value_occurs_and_the_map_is_held_once() ->
     kinds = [trace["type"] for trace in traces(MARKS["heat map"])]
     assert kinds == ["heatmap", "contour", "contour"]
     assert all("z" not in trace for trace in traces(MARKS["heat map"])[1:])
+    assert not any(trace["showlegend"] for trace in traces(MARKS["heat map"])[1:])
     assert [trace["type"] for trace in traces(MARKS["flat heat map"])] == ["heatmap"]
 
 

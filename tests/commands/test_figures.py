@@ -1,6 +1,7 @@
 """`bench figures`: everything on one page, measured once, and mistakes told in one line."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,80 @@ def test_a_checkpoint_is_evaluated_first_and_once(run: Run, record: Path, tmp_pa
     run(record / "weights.safetensors", *words, "--out", tmp_path / "out")
     assert made.stat().st_mtime_ns == before
     assert (tmp_path / "out" / "index.html").is_file()
+
+
+@pytest.fixture(scope="module")
+def other(record: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same network, called robust."""
+    folder = tmp_path_factory.mktemp("other")
+    shutil.copytree(record, folder, dirs_exist_ok=True)
+    content = json.loads((folder / "record.json").read_text())
+    content["defense"]["name"] = "robust"
+    content["id"] += "-robust"
+    (folder / "record.json").write_text(json.dumps(content))
+    return folder
+
+
+def test_results_are_drawn_alone_and_beside_each_other(run: Run, record: Path, other: Path) -> None:
+    alone = Path(run(record, "--no-measure").output.strip())
+    before = {path.name: path.read_bytes() for path in alone.parent.iterdir()}
+    page = Path(run(record, other, "--no-measure").output.strip())
+    assert {path.name: path.read_bytes() for path in alone.parent.iterdir()} == before
+    assert page.parts[0] == "figures"
+    text = page.read_text()
+    for name in ("security.html", "security.csv", "security.json", "security.png"):
+        assert f'"{name}"' in text
+        assert (page.parent / name).is_file()
+    for own in (load_record(record).id, load_record(other).id):
+        assert f'"../{own}/index.html"' in text
+        assert (page.parent / ".." / own / "index.html").is_file()
+    chart = load_chart(page.parent / "security.json")
+    assert [panel.title for panel in chart.panels] == ["cnn6", "robust"]
+    assert len({(panel.x.low, panel.x.high, panel.y.low, panel.y.high) for panel in chart.panels}) == 1
+
+
+def test_results_beside_each_other_go_below_the_folder_that_is_named(
+    run: Run, record: Path, other: Path, tmp_path: Path
+) -> None:
+    page = Path(run(record, other, "--no-measure", "--out", tmp_path / "out").output.strip())
+    assert page.parent.parent == tmp_path / "out"
+    assert len(list((tmp_path / "out").iterdir())) == 3
+    assert {path.parent.parent for path in (tmp_path / "out").rglob("index.html")} == {tmp_path / "out"}
+
+
+def test_a_record_and_a_checkpoint_stand_beside_each_other(run: Run, record: Path, tmp_path: Path) -> None:
+    words = ("--model", "cnn6", "--train-size", 60, "--test-size", 20, "--threat", "linf:0.2")
+    page = Path(run(record, record / "weights.safetensors", *words, "--out", tmp_path / "out").output.strip())
+    titles = [panel.title for path in page.parent.glob("*.json") for panel in load_chart(path).panels]
+    assert titles == ["cnn6", "weights"]
+
+
+def test_what_is_not_beside_each_other_is_told_on_the_page(
+    run: Run, record: Path, other: Path, tmp_path: Path
+) -> None:
+    content = json.loads((record / "record.json").read_text())
+    content["history"] = [{"epoch": 1, "train_accuracy": 0.5}]
+    shutil.copytree(record, tmp_path / "trained")
+    (tmp_path / "trained" / "record.json").write_text(json.dumps(content))
+    page = Path(run(tmp_path / "trained", other, "--no-measure", "--out", tmp_path / "out").output.strip())
+    assert "Accuracy by epoch." in page.read_text()
+    assert "Not beside each other" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("RECORD", "RECORD"), "is given twice"),
+        (("RECORD", "OTHER", "--checkpoint", "RECORD/weights.safetensors"), "weights of one record"),
+        (("RECORD", "OTHER", "--model", "cnn6"), "--model is for a checkpoint"),
+        (("RECORD", "nowhere"), "no such record or checkpoint: nowhere"),
+    ],
+)
+def test_mistakes_with_several_results_are_told(
+    run: Run, record: Path, other: Path, words: tuple[str, ...], said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        run(*(word.replace("RECORD", str(record)).replace("OTHER", str(other)) for word in words))
 
 
 @pytest.mark.parametrize(

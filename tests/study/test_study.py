@@ -11,12 +11,15 @@ import yaml
 from click.testing import CliRunner
 from scipy import stats
 
+from bench.charts import load_chart
 from bench.commands.study import study as study_command
 from bench.core.errors import UserError
 from bench.core.progress import Progress
 from bench.run import TrainingFailed
-from bench.study import correlation, run_study, table
+from bench.study import beside, correlation, run_study, table
 from bench.tracking import NullTracker
+from metrics import DecisionSurface, InputJacobian
+from metrics.base import Metric
 
 CORRELATION: dict[str, Any] = {
     "study": "correlation",
@@ -245,3 +248,60 @@ def test_the_command_checks_a_file_or_runs_it(tmp_path: Path) -> None:
     path.write_text("study: nothing\n")
     failed = CliRunner().invoke(study_command, words)
     assert isinstance(failed.exception, UserError)
+
+
+BESIDE: dict[str, Any] = {
+    **TABLE,
+    "rows": {
+        "natural": {"defense": "standard", "seeds": [0, 1]},
+        "robust": {"defense": "jacobian", "seeds": [0, 1]},
+    },
+    "attacks": {},
+    "columns": ["clean_accuracy"],
+    "side_by_side": ["decision_surface", "input_jacobian"],
+    "claims": [],
+}
+
+
+def test_rows_stand_beside_each_other_around_images_that_all_of_them_classify(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = {
+        DecisionSurface: {"half": 1, "line_images": 3, "parameter_images": 0},
+        InputJacobian: {"images": 5},
+    }
+    measured: list[tuple[str, list[int]]] = []
+
+    def named(names: Any, battery: str) -> tuple[Metric, ...]:
+        return tuple(kind(**settings) for kind, settings in small.items())  # type: ignore[arg-type]
+
+    for kind in small:
+
+        def measure(self: Any, evaluation: Any, measure: Any = kind.measure) -> Any:
+            measured.append((self.name, evaluation.test_index.tolist()))
+            return measure(self, evaluation)
+
+        monkeypatch.setattr(kind, "measure", measure)
+    monkeypatch.setattr(beside, "metrics_of", named)
+    monkeypatch.setattr(
+        beside, "right_images", lambda path, **_: [1, 4, 7] if "jacobian" in str(path) else [4, 7, 9]
+    )
+    page = study(tmp_path, BESIDE)
+    assert [index[:2] for _, index in measured] == [[4, 7]] * 4  # two metrics of two rows, for one seed
+    assert all(sorted(index) == list(range(10)) for _, index in measured)
+    chart = load_chart(page.parent / "charts" / "beside-surface-jacobian-statistics.json")
+    assert {panel.title.partition(":")[0] for panel in chart.panels} == {"natural", "robust"}
+    assert chart.caption.endswith("Seed 0.")
+    text = page.read_text()
+    for ending in ("png", "html", "csv", "json"):
+        assert f"charts/beside-surface-jacobian-statistics.{ending}" in text
+        assert (page.parent / "charts" / f"beside-surface-jacobian-statistics.{ending}").is_file()
+    assert study(tmp_path, BESIDE) == page
+    assert len(measured) == 4
+    assert page.read_text() == text
+
+
+def test_an_unknown_metric_beside_each_other_is_told_before_any_training(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="did you mean decision_surface"):
+        study(tmp_path, {**BESIDE, "side_by_side": ["decision_surfac"]})
+    assert not (tmp_path / "runs").exists()

@@ -3,41 +3,78 @@
 
 (() => {
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  const ABOVE = 30; // pixels above it, for its title
+  const ABOVE = 30; // pixels above it, for one line of its title
+  const LINE = 18; // pixels of every further line
+  const LETTER = 7.2; // pixels of a title's average letter
   const BAR = 92; // pixels of a colour bar with its title
 
-  // Panels side by side as far as each keeps a readable width; gives the height of the whole.
-  const place = (layout, chart, width) => {
-    const columns = Math.max(1, Math.min(chart.columns, Math.floor(width / 330)));
-    const across = width / columns;
-    const room = (panel) => across - panel.left - (panel.coloraxis ? BAR : 14);
-    const tall = (panel) => {
-      if (panel.ratio !== null) return panel.ratio * across;
-      return panel.square ? Math.min(430, room(panel)) : Math.min(400, Math.max(280, 0.66 * across));
-    };
-    const [rows, below] = [[], []];
-    chart.panels.forEach((panel, at) => {
-      const row = Math.floor(at / columns);
-      rows[row] = Math.max(rows[row] ?? 0, tall(panel));
-      below[row] = Math.max(below[row] ?? 0, panel.below);
-    });
-    const until = (row) => rows.slice(0, row).reduce((sum, one, at) => sum + one + ABOVE + below[at], 0);
-    const height = until(rows.length);
-    chart.panels.forEach((panel, at) => {
-      const row = Math.floor(at / columns);
-      const top = until(row) + ABOVE;
-      const left = (at % columns) * across + panel.left;
-      const x = [left / width, (left + room(panel)) / width];
-      const y = [1 - (top + rows[row]) / height, 1 - top / height].map((share) => Math.min(1, Math.max(0, share)));
-      layout[`xaxis${panel.axes}`].domain = x;
-      layout[`yaxis${panel.axes}`].domain = y;
-      if (panel.coloraxis) {
-        Object.assign(layout[panel.coloraxis].colorbar, { x: x[1], xanchor: "left", y: (y[0] + y[1]) / 2, len: y[1] - y[0] });
+  // Panels side by side as far as each keeps a readable width; what belongs together starts a row of its own.
+  const inRows = (chart, width) => {
+    const fitting = Math.max(1, Math.min(chart.columns, Math.floor(width / (chart.rows.length ? 310 : 330))));
+    const rows = [];
+    let start = 0;
+    for (const size of chart.rows.length ? chart.rows : [chart.panels.length]) {
+      const columns = chart.rows.length ? Math.ceil(size / Math.ceil(size / fitting)) : fitting;
+      for (let at = 0; at < size; at += columns) {
+        rows.push({ panels: chart.panels.slice(start + at, start + Math.min(at + columns, size)), across: width / columns });
       }
-    });
+      start += size;
+    }
+    return rows;
+  };
+
+  // Breaks a panel's title at its spaces into lines that fit; returns their number.
+  const wrapTitle = (layout, panel, width) => {
+    const title = layout.annotations.find((note) => note.name === "title" && note.xref === `x${panel.axes} domain`);
+    if (!title) return 1;
+    const lines = [""];
+    for (const word of title.text.split(" ")) {
+      if (lines.at(-1) && (lines.at(-1).length + 1 + word.length) * LETTER > width) lines.push("");
+      lines[lines.length - 1] += (lines.at(-1) ? " " : "") + word;
+    }
+    title.text = lines.join("<br>");
+    return lines.length;
+  };
+
+  // Gives every panel its place; returns the height of the whole.
+  const place = (layout, chart, width) => {
+    const rows = inRows(chart, width);
+    // Pictures keep one size, whether or not theirs is the panel with a colour bar.
+    const barred = chart.panels.some((panel) => panel.ratio !== null && panel.coloraxis);
+    const bar = (panel) => panel.coloraxis || (barred && panel.ratio !== null);
+    const room = (panel, across) => across - panel.left - (bar(panel) ? BAR : 14);
+    const tall = (panel, across) => {
+      if (panel.ratio !== null) return panel.ratio * (bar(panel) ? room(panel, across) : across);
+      return panel.square ? Math.min(430, room(panel, across)) : Math.min(400, Math.max(280, 0.66 * across));
+    };
+    let height = 0;
+    for (const row of rows) {
+      row.tall = Math.max(...row.panels.map((panel) => tall(panel, row.across)));
+      row.top = height + ABOVE + LINE * (Math.max(...row.panels.map((panel) => wrapTitle(layout, panel, room(panel, row.across)))) - 1);
+      height = row.top + row.tall + Math.max(...row.panels.map((panel) => panel.below));
+    }
+    for (const row of rows) {
+      row.panels.forEach((panel, at) => {
+        panel.width = row.across;
+        const free = room(panel, row.across);
+        // A square is as wide as it is high, so that its colour bar stands beside it.
+        const wide = panel.square ? Math.min(free, row.tall) : free;
+        const left = at * row.across + panel.left + (free - wide) / 2;
+        const x = [left / width, (left + wide) / width];
+        const y = [1 - (row.top + row.tall) / height, 1 - row.top / height].map((share) => Math.min(1, Math.max(0, share)));
+        layout[`xaxis${panel.axes}`].domain = x;
+        layout[`yaxis${panel.axes}`].domain = y;
+        if (panel.coloraxis) {
+          const { cmin, cmax, colorbar } = layout[panel.coloraxis];
+          Object.assign(colorbar, { x: x[1], xanchor: "left", y: (y[0] + y[1]) / 2, len: y[1] - y[0] });
+          // In a short one there is only room for its ends.
+          if (row.tall < 90) Object.assign(colorbar, { tickvals: [cmin, cmax], tickformat: ".2~g", tickfont: { size: 9 }, ypad: 4 });
+        }
+      });
+    }
     for (const panel of chart.panels.filter((one) => one.across !== null)) {
       // Captions shrink with their pictures rather than run into each other; pointing at a picture tells its own.
-      const size = Math.min(11, (1.6 * across) / panel.across / panel.letters);
+      const size = Math.min(11, (1.6 * panel.width) / panel.across / panel.letters);
       for (const note of layout.annotations) {
         if (note.xref === `x${panel.axes}`) Object.assign(note, { visible: size >= 7, font: { size } });
       }

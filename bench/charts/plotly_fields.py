@@ -1,0 +1,147 @@
+"""What fills a panel of a page: heat maps and small pictures."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from bench.charts.chart import Heatmap, Tiles
+from bench.charts.palette import DIVERGING_STOPS, SEQUENTIAL, category_colours, colour_ends
+from bench.charts.plotly_text import in_template, safe
+from bench.charts.table import category_name
+from bench.charts.tiling import tile_columns, tile_ratio
+
+if TYPE_CHECKING:
+    from bench.charts.plotly_panel import Json, PlotlyPanel
+
+_DIVERGING = [(at / (len(DIVERGING_STOPS) - 1), colour) for at, colour in enumerate(DIVERGING_STOPS)]
+_GREY = [(0, "black"), (1, "white")]
+
+
+def add_heatmap(panel: PlotlyPanel, mark: Heatmap) -> None:
+    """A map with its color bar and its contour; pointing at a cell tells its place and value."""
+    labels = [in_template(panel.panel.x.label) or "x", in_template(panel.panel.y.label) or "y"]
+    where = f"{labels[0]}: %{{x:.4g}}<br>{labels[1]}: %{{y:.4g}}<br>"
+    name = f"coloraxis{panel.suffix}"
+    shared = {"type": "heatmap", "x": mark.x, "y": mark.y, "coloraxis": name, "hoverongaps": False}
+    values = [value for row in mark.z for value in row if value is not None]
+    if mark.scale == "categorical":
+        _categories(panel, mark, shared, where)
+    else:
+        low, high = colour_ends(mark, min(values, default=0.0), max(values, default=1.0))
+        panel.layout[name] = {
+            "cmin": low,
+            "cmax": high,
+            "colorscale": _DIVERGING if mark.scale == "diverging" else SEQUENTIAL.capitalize(),
+            "colorbar": _colour_bar(mark.unit),
+        }
+        unit = in_template(mark.unit) or "value"
+        panel.add(mark, **shared, z=mark.z, hovertemplate=f"{where}{unit}: %{{z:.4g}}<extra></extra>")
+        panel.colour_axis = name
+    if mark.contour is not None and values and min(values) < mark.contour < max(values):
+        _contour(panel, mark)
+
+
+def _categories(panel: PlotlyPanel, mark: Heatmap, shared: Json, where: str) -> None:
+    colours = category_colours()
+    places = [[None if z is None else round(z) % len(colours) for z in row] for row in mark.z]
+    texts = [[safe(category_name(mark, z)) or ("" if z is None else f"{z:g}") for z in row] for row in mark.z]
+    name = str(shared["coloraxis"])
+    panel.layout[name] = {
+        "cmin": -0.5,
+        "cmax": len(colours) - 0.5,
+        "colorscale": _steps(colours),
+        "showscale": False,
+    }
+    if mark.names and len(mark.names) <= len(colours):
+        panel.layout[name] |= {
+            "cmax": len(mark.names) - 0.5,
+            "colorscale": _steps(colours[: len(mark.names)]),
+            "showscale": True,
+            "colorbar": {
+                **_colour_bar(mark.unit),
+                "tickvals": list(range(len(mark.names))),
+                "ticktext": [safe(name) for name in mark.names],
+            },
+        }
+        panel.colour_axis = name
+    unit = in_template(mark.unit) or "here"
+    template = f"{where}{unit}: %{{text}}<extra></extra>"
+    panel.add(mark, **shared, z=places, text=texts, hovertemplate=template)
+
+
+def _contour(panel: PlotlyPanel, mark: Heatmap) -> None:
+    map_at = len(panel.data) - 1
+    for colour, width in (("white", 4), ("black", 1.6)):
+        panel.add(
+            mark,
+            type="contour",
+            x=mark.x,
+            y=mark.y,
+            # The script takes the values from the map below, so that the page holds them once.
+            meta={"values_of": map_at},
+            contours={"start": mark.contour, "end": mark.contour, "size": 1, "coloring": "none"},
+            line={"color": colour, "width": width},
+            showscale=False,
+            showlegend=False,
+            hoverinfo="skip",
+        )
+
+
+def add_tiles(panel: PlotlyPanel, mark: Tiles) -> None:
+    """Pictures in a grid with their captions, and a color bar where they share their colors."""
+    across = tile_columns(len(mark.captions)) or 1
+    down = tile_ratio(mark) + 0.25 if mark.captions else 1.0
+    ends = math.ceil(len(mark.captions) / across) * down
+    hidden = {"visible": False, "fixedrange": False}
+    panel.layout[f"xaxis{panel.suffix}"] = {
+        **hidden,
+        "range": [-0.02, across - 0.06],
+        "constrain": "domain",
+    }
+    panel.layout[f"yaxis{panel.suffix}"] = {
+        **hidden,
+        "range": [ends, 0],
+        "scaleanchor": panel.axes["xaxis"],
+        "constrain": "domain",
+    }
+    pictures: list[list[list[Any]]] = [*mark.values]
+    for at, (caption, picture) in enumerate(zip(mark.captions, pictures, strict=True)):
+        left, top = at % across, at // across * down + 0.2
+        size = 0.92 / len(picture[0])
+        place = {"x0": left + size / 2, "dx": size, "y0": top + size / 2, "dy": size}
+        title = f"{in_template(caption)}<br>"
+        if isinstance(picture[0][0], list):
+            colours = [[[_byte(c) for c in pixel] for pixel in row] for row in picture]
+            template = f"{title}red, green, blue: %{{z}}<extra></extra>"
+            panel.add(mark, type="image", z=colours, hovertemplate=template, **place)
+        else:
+            _picture(panel, mark, picture, place, title)
+        panel.write(safe(caption), left + 0.46, top - 0.02, size=11)
+
+
+def _picture(panel: PlotlyPanel, mark: Tiles, picture: list[list[float]], place: Json, title: str) -> None:
+    values = [value for row in picture for value in row]
+    colours = _DIVERGING if mark.scale == "diverging" else _GREY
+    low, high = colour_ends(mark, min(values), max(values))
+    scale: Json = {"zmin": low, "zmax": high, "colorscale": colours, "showscale": False}
+    if mark.low is not None:
+        name = panel.colour_axis = f"coloraxis{panel.suffix}"
+        panel.layout[name] = {"cmin": low, "cmax": high, "colorscale": colours, "colorbar": _colour_bar("")}
+        scale = {"coloraxis": name}
+    panel.add(
+        mark, type="heatmap", z=picture, hovertemplate=f"{title}%{{z:.4g}}<extra></extra>", **scale, **place
+    )
+
+
+def _steps(colours: list[str]) -> list[tuple[float, str]]:
+    n = len(colours)
+    return [stop for at, colour in enumerate(colours) for stop in ((at / n, colour), ((at + 1) / n, colour))]
+
+
+def _colour_bar(unit: str) -> Json:
+    return {"title": {"text": safe(unit), "side": "right"}, "thickness": 12, "outlinewidth": 0}
+
+
+def _byte(share: float) -> int:
+    return round(255 * min(max(share, 0.0), 1.0))

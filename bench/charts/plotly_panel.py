@@ -1,0 +1,285 @@
+"""One panel of a chart in plotly's words."""
+
+import math
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import Any, Literal
+
+from bench.charts.chart import Axis, Bars, Heatmap, Histogram, Line, Mark, Numbers, Panel, Points, Rule, Tiles
+from bench.charts.palette import style
+from bench.charts.plotly_fields import add_heatmap, add_tiles
+from bench.charts.plotly_text import in_template, safe
+from bench.charts.tiling import NAMED_POINTS, is_log, tile_columns, tile_ratio, tiles_of
+
+_DASHES = ("dot", "dash", "dashdot")
+
+Json = dict[str, Any]
+
+
+class PlotlyPanel:
+    """One panel on its way into plotly's lists.
+
+    Attributes:
+        suffix: of its axes' names in the layout, empty for the first panel.
+        colour_axis: the name of its color bar's axis, None without one.
+    """
+
+    def __init__(
+        self, panel: Panel, at: int, numbers: dict[str, int], data: list[Json], layout: Json
+    ) -> None:
+        self.panel, self.numbers, self.data, self.layout = panel, numbers, data, layout
+        self.suffix = "" if at == 0 else str(at + 1)
+        self.axes = {"xaxis": f"x{self.suffix}", "yaxis": f"y{self.suffix}"}
+        bars = [mark for mark in panel.marks if isinstance(mark, Bars)]
+        self.categories = list(dict.fromkeys(name for mark in bars for name in mark.categories))
+        self.colour_axis: str | None = None
+        self.rules = 0
+
+    def draw(self) -> Json:
+        """Add every mark, the axes and the title; gives what the script needs to know of the panel."""
+        layout, tiles = self.layout, tiles_of(self.panel)
+        layout[f"xaxis{self.suffix}"] = self._axis(self.panel.x, "x")
+        layout[f"yaxis{self.suffix}"] = self._axis(self.panel.y, "y")
+        if self.panel.square:
+            layout[f"yaxis{self.suffix}"] |= {"scaleanchor": self.axes["xaxis"], "constrain": "domain"}
+            layout[f"xaxis{self.suffix}"]["constrain"] = "domain"
+        if self.panel.title:
+            self.write(safe(self.panel.title), 0.5, 1.0, shift=6, size=14, within=True)
+        for mark in self.panel.marks:
+            self._mark(mark)
+        height = None
+        if tiles:
+            across = tile_columns(len(tiles.captions))
+            height = math.ceil(len(tiles.captions) / across) * (tile_ratio(tiles) + 0.25) / across
+        across, up = (
+            min(max(map(len, labels), default=0), 32)
+            for labels in (self.categories or self.panel.x.tick_labels, self.panel.y.tick_labels)
+        )
+        return {
+            "axes": self.suffix,
+            "coloraxis": self.colour_axis,
+            "ratio": height,
+            "across": tile_columns(len(tiles.captions)) if tiles else None,
+            "letters": max(map(len, tiles.captions)) if tiles else None,
+            "square": self.panel.square,
+            # Pixels for the labels of the axes.
+            "left": 0 if tiles else 62 + 6 * max(0, up - 4),
+            "below": 16 if tiles else 66 + 5 * max(0, across - 6),
+        }
+
+    def _mark(self, mark: Mark) -> None:
+        match mark:
+            case Line():
+                self._line(mark)
+            case Points():
+                self._points(mark)
+            case Bars():
+                self._bars(mark)
+            case Histogram():
+                self._histogram(mark)
+            case Heatmap():
+                add_heatmap(self, mark)
+            case Tiles():
+                add_tiles(self, mark)
+            case Rule():
+                self._rule(mark)
+
+    def add(self, mark: Mark, **trace: Any) -> None:
+        """Put a trace on this panel's axes."""
+        legend = (
+            {} if isinstance(mark, Heatmap | Tiles) or not mark.name else {"legendgroup": safe(mark.name)}
+        )
+        self.data.append({"name": safe(getattr(mark, "name", "")), **legend, **self.axes, **trace})
+
+    def _line(self, mark: Line) -> None:
+        look = style(self.numbers[mark.name])
+        y = self._above(mark.y, "y")
+        ends = list(zip_longest(mark.low, mark.high)) if mark.low and mark.high else []
+        if ends:
+            low, high = (self._above(values, "y") for values in (mark.low, mark.high))
+            xs, ys = _band(mark.x, low, high, mark.step)
+            self.add(
+                mark,
+                type="scatter",
+                mode="none",
+                x=xs,
+                y=ys,
+                fill="toself",
+                hoverinfo="skip",
+                showlegend=False,
+                meta={"colour": look.colour, "alpha": 0.2},
+            )
+        seen = [value is not None for value in y]
+        lonely = any(
+            here and not before and not after
+            for before, here, after in zip([False, *seen], seen, [*seen[1:], False], strict=False)
+        )
+        self.add(
+            mark,
+            type="scatter",
+            mode="lines+markers" if mark.markers or lonely else "lines",
+            x=self._above(mark.x, "x"),
+            y=y,
+            line={"dash": look.dash, "width": 2, "shape": "hv" if mark.step else "linear"},
+            marker={"symbol": look.symbol, "size": 7},
+            meta={"colour": look.colour},
+            **self._hover(mark.name, interval=ends),
+        )
+
+    def _points(self, mark: Points) -> None:
+        look, many = style(self.numbers[mark.name]), len(mark.x) > 200
+        over = any(isinstance(other, Heatmap) for other in self.panel.marks)
+        self.add(
+            mark,
+            type="scatter",
+            mode="markers+text" if 0 < len(mark.labels) <= NAMED_POINTS else "markers",
+            textposition="top right",
+            textfont={"shadow": "0 0 3px white, 0 0 3px white", "color": "black"} if over else {},
+            x=mark.x,
+            y=mark.y,
+            marker={
+                "symbol": look.symbol,
+                "size": 11 if over else 5 if many else 8,
+                "line": {"width": 1.5 if over else 0.4, "color": "white"},
+            },
+            meta={"colour": look.colour},
+            **self._hover(mark.name, labels=mark.labels),
+        )
+
+    def _bars(self, mark: Bars) -> None:
+        look = style(self.numbers[mark.name])
+        ends = list(zip_longest(mark.low, mark.high)) if mark.low and mark.high else []
+        errors = (
+            [
+                (None, None) if value is None or low is None or high is None else (value - low, high - value)
+                for value, (low, high) in zip(mark.values, ends, strict=True)
+            ]
+            if ends
+            else []
+        )
+        bars = {
+            "type": "data",
+            "symmetric": False,
+            "arrayminus": [down for down, _ in errors],
+            "array": [up for _, up in errors],
+        }
+        self.add(
+            mark,
+            type="bar",
+            x=[self.categories.index(name) for name in mark.categories],
+            y=mark.values,
+            marker={"pattern": {"shape": look.pattern, "fillmode": "overlay", "fgcolor": "white", "size": 7}},
+            textposition="none",
+            meta={"colour": look.colour},
+            **({"error_y": bars} if ends else {}),
+            **self._hover(mark.name, labels=mark.categories, interval=ends, x=False),
+        )
+
+    def _histogram(self, mark: Histogram) -> None:
+        look = style(self.numbers[mark.name])
+        middles = [(left + right) / 2 for left, right in zip(mark.edges, mark.edges[1:], strict=False)]
+        between = [
+            f"{left:.4g} to {right:.4g}" for left, right in zip(mark.edges, mark.edges[1:], strict=False)
+        ]
+        self.add(
+            mark,
+            type="scatter",
+            mode="lines",
+            x=[edge for edge in mark.edges for _ in (0, 1)],
+            y=[0.0, *(value for value in mark.values for _ in (0, 1)), 0.0],
+            line={"dash": look.dash, "width": 1.5},
+            fill="toself",
+            hoverinfo="skip",
+            meta={"colour": look.colour, "alpha": 0.3},
+        )
+        self.add(
+            mark,
+            type="scatter",
+            mode="markers",
+            x=middles,
+            y=mark.values,
+            marker={"opacity": 0, "size": 12},
+            showlegend=False,
+            meta={"colour": look.colour},
+            **self._hover(mark.name, labels=between, x=False),
+        )
+
+    def _rule(self, mark: Rule) -> None:
+        x, y = self.axes["xaxis"], self.axes["yaxis"]
+        line = {"dash": _DASHES[self.rules % len(_DASHES)], "width": 1.5}
+        self.rules += 1
+        group: Json = {"type": "line", "line": line, "name": safe(mark.name)}
+        if mark.name:
+            group["legendgroup"] = safe(mark.name)
+        if mark.x is not None:
+            place = {"xref": x, "x0": mark.x, "x1": mark.x, "yref": f"{y} domain", "y0": 0, "y1": 1}
+            self.layout["shapes"].append({**group, **place})
+        if mark.y is not None:
+            place = {"yref": y, "y0": mark.y, "y1": mark.y, "xref": f"{x} domain", "x0": 0, "x1": 1}
+            self.layout["shapes"].append({**group, **place})
+
+    def _hover(
+        self, name: str, *, labels: Sequence[str] = (), interval: Sequence[Any] = (), x: bool = True
+    ) -> Json:
+        """What appears at a point: its name and label, then the axes with their units, then the interval."""
+        lines = [f"<b>{in_template(name)}</b>"] if name else []
+        lines += ["%{text}"] if labels else []
+        lines += [f"{in_template(self.panel.x.label) or 'x'}: %{{x:.4g}}"] if x else []
+        lines += [f"{in_template(self.panel.y.label) or 'y'}: %{{y:.4g}}"]
+        lines += ["from %{customdata[0]:.4g} to %{customdata[1]:.4g}"] if interval else []
+        hover: Json = {"hovertemplate": "<br>".join(lines) + "<extra></extra>"}
+        if labels:
+            hover["text"] = [safe(label) for label in labels]
+        if interval:
+            hover["customdata"] = [list(ends) for ends in interval]
+        return hover
+
+    def _above(self, values: Sequence[float | None], letter: Literal["x", "y"]) -> Numbers:
+        log = is_log(self.panel, letter)
+        return [None if value is None or (log and value <= 0) else value for value in values]
+
+    def _axis(self, axis: Axis, letter: Literal["x", "y"]) -> Json:
+        log = is_log(self.panel, letter)
+        other = {"x": "y", "y": "x"}[letter]
+        drawn: Json = {"anchor": self.axes[f"{other}axis"], "title": {"text": safe(axis.label)}}
+        drawn |= {"type": "log" if log else "linear", "zeroline": False}
+        if axis.low is not None or axis.high is not None:
+            ends = (axis.low, axis.high)
+            drawn["range"] = [end if end is None or not log else math.log10(end) for end in ends]
+        ticks, labels = axis.ticks, axis.tick_labels
+        if self.categories and letter == "x":
+            ticks, labels = [float(at) for at in range(len(self.categories))], self.categories
+        if ticks:
+            drawn["tickvals"] = ticks
+            if labels:
+                drawn["ticktext"] = [
+                    safe(label if len(label) <= 32 else label[:31] + "…") for label in labels
+                ]
+        return drawn
+
+    def write(
+        self, text: str, x: float, y: float, *, size: int, shift: int = 0, within: bool = False
+    ) -> None:
+        """Put text above a point; `within` counts in shares of the panel."""
+        of = " domain" if within else ""
+        note = {"text": text, "x": x, "y": y, "showarrow": False, "xanchor": "center", "yanchor": "bottom"}
+        refs = {"xref": f"{self.axes['xaxis']}{of}", "yref": f"{self.axes['yaxis']}{of}"}
+        name = {"name": "title"} if within else {}
+        self.layout["annotations"].append({**note, **name, **refs, "font": {"size": size}, "yshift": shift})
+
+
+def _band(x: list[float], low: Numbers, high: Numbers, step: bool) -> tuple[Numbers, Numbers]:
+    """Closed outlines around every run of points that has both ends, one after the other with gaps between."""
+    xs: Numbers = []
+    ys: Numbers = []
+    run: list[tuple[float, float, float]] = []
+    for place, bottom, top in [*zip(x, low, high, strict=True), (math.nan, None, None)]:
+        if bottom is not None and top is not None:
+            if step and run:
+                run.append((place, run[-1][1], run[-1][2]))
+            run.append((place, bottom, top))
+        elif run:
+            xs += [point[0] for point in run] + [point[0] for point in reversed(run)] + [None]
+            ys += [point[2] for point in run] + [point[1] for point in reversed(run)] + [None]
+            run = []
+    return xs[:-1], ys[:-1]

@@ -1,0 +1,14 @@
+"""Text for plotly, which reads some markup in every string."""
+
+import html
+
+
+def safe(text: str) -> str:
+    """Text that plotly shows as it is; it reads a small part of HTML in all strings."""
+    # Between dollar signs it would look for a typesetter of formulas.
+    return html.escape(text, quote=False).replace("$", "&#36;")
+
+
+def in_template(text: str) -> str:
+    """The same inside a hover template, where %{…} stands for a value."""
+    return safe(text).replace("%{", "%\u200b{")
