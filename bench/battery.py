@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from bench.config import identity
+from bench.core.classifier import AnyClassifier
+from bench.core.data import Dataset
 from bench.core.errors import UserError, unknown_name
 from metrics import (
     AttackCurves,
@@ -63,6 +65,16 @@ class Battery:
     metrics: tuple[Metric, ...]
     summary: str
     version: str = BATTERY_VERSION
+
+    def check(self, classifier: AnyClassifier, dataset: Dataset) -> None:
+        """Refuse a metric's settings that the network, trained or not, cannot meet.
+
+        Raises:
+            UserError: saying what there is instead.
+        """
+        image = (dataset.train if len(dataset.train) else dataset.test).batch(slice(0, 1))[0]
+        for metric in self.metrics:
+            metric.check(classifier, image)
 
 
 def _quick() -> Battery:
@@ -153,15 +165,16 @@ def select(battery: Battery, names: Sequence[str]) -> Battery:
 
     def add(name: str) -> None:
         metric = known.get(name) or others.get(name) or get_metric(name)
-        metric = known.get(metric.name, metric)
+        if "(" not in name:  # the battery's sizes, unless they were given
+            metric = known.get(metric.name, metric)
+        if metric.name in chosen:
+            raise UserError(f"--metrics names {name} twice, or after another that brings it along")
         for needed in metric.needs:
             if needed not in chosen:
                 add(needed)
         chosen[metric.name] = metric
 
     for name in names:
-        if name in chosen:
-            raise UserError(f"--metrics names {name} twice, or after another that brings it along")
         add(name)
     metrics = tuple(chosen.values())
     digits = identity({metric.name: metric.settings() for metric in metrics})

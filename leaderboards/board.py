@@ -7,11 +7,12 @@ from functools import cached_property
 from itertools import groupby
 from typing import Any
 
+from bench.core.record import NORM_SIGNS
 from leaderboards.columns import COLUMNS, PARTS, Column
 from leaderboards.entry import Entry, board_identity, group
 from leaderboards.rank import Rank, order, rank
 from leaderboards.result import WORST_CASE, Result
-from leaderboards.text import NORMS, dataset_label, plain, short_hash, slug
+from leaderboards.text import dataset_label, plain, short_hash, slug
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Board:
     @property
     def threat(self) -> str:
         """Norm and ε for reading."""
-        return f"{NORMS[self.norm]}, ε = {self.eps}"
+        return f"{NORM_SIGNS[self.norm]}, ε = {self.eps}"
 
     @property
     def battery(self) -> str:

@@ -32,8 +32,6 @@ TITLES = {
     "time_per_epoch_ratio": "Time per epoch, relative to standard training",
 }
 
-NORMS = {"linf": "ℓ∞", "l2": "ℓ₂"}
-
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 

@@ -1,10 +1,14 @@
 """The metrics: one file each, one visible line each."""
 
 import ast
+from dataclasses import fields, is_dataclass
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from bench.core.errors import UserError
 from bench.core.plugins import Registry
+from bench.core.record import describe
 from metrics.attack_curves import AttackCurves
 from metrics.autoattack import AutoAttack
 from metrics.base import Evaluation, Metric, NotMeasurable
@@ -92,12 +96,29 @@ def get(name: str) -> Metric:
     name, values = _parse(name)
     found = METRICS.get(name)
     try:
-        metric = found(**values) if callable(found) else found
+        metric = found(**_typed(name, found, values)) if callable(found) else found
     except TypeError as error:
-        raise UserError(f"metric {name} does not take these arguments: {error}") from None
+        reason = str(error).rpartition("() ")[2]
+        raise UserError(f"metric {name} does not take these arguments: {reason}") from None
     if not isinstance(metric, Metric):
         raise UserError(f"{name!r} is no metric: expected a subclass of metrics.base.Metric, got {metric!r}")
     return metric
+
+
+def _typed(name: str, found: object, values: dict[str, Any]) -> dict[str, Any]:
+    """The values as the fields of a dataclass want them; others as they are."""
+    types: dict[str, Any] = {each.name: each.type for each in fields(found)} if is_dataclass(found) else {}
+    typed = dict(values)
+    for key, value in values.items():
+        if key in types and not isinstance(types[key], str):
+            try:
+                typed[key] = TypeAdapter(types[key]).validate_python(value)
+            except ValidationError as error:
+                problem = describe(error).removeprefix("value: ")
+                several = error.errors()[0]["type"] == "tuple_type"
+                hint = f"; several values stand in brackets, such as {key}=({value!r},)" if several else ""
+                raise UserError(f"metric {name}, {key}: {problem}{hint}") from None
+    return typed
 
 
 def _parse(text: str) -> tuple[str, dict[str, Any]]:

@@ -174,6 +174,17 @@ class Metric(ABC):
             NotMeasurable: when the quantity is not defined here.
         """
 
+    def check(self, classifier: AnyClassifier, image: Tensor) -> None:
+        """Refuse settings that this network cannot meet, such as a layer it has not, before hours are spent.
+
+        Args:
+            classifier: trained or not.
+            image: one of the data's [1, C, H, W].
+
+        Raises:
+            UserError: saying what there is instead.
+        """
+
     def settings(self) -> dict[str, Value]:
         """What the battery's protocol card says about this metric: every choice that changes the number."""
         return {}

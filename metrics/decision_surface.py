@@ -11,9 +11,9 @@ from torch import Tensor
 from bench.charts import Axis, Chart, Heatmap, Line, Panel, Points, Rule
 from bench.charts.words import class_titles
 from bench.core.errors import UserError
-from bench.core.intervals import mean_interval
 from bench.core.predictor import Predictor
 from bench.core.record import Record, Score, Value, finite
+from bench.core.statistics import mean_interval
 from bench.core.summaries import median_score
 from bench.core.surface import (
     BETAS,
@@ -26,6 +26,7 @@ from bench.core.surface import (
     pixel_step,
     profiles,
     random_direction,
+    steepest,
 )
 from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
 
@@ -48,8 +49,9 @@ class DecisionSurface(Metric):
     gradient: `decision_surface` is for the C&W margin, `/untargeted` and `/least_likely` for cross-entropies,
     `/random` for random signs. Every β is turned so that L falls along it. Distances are along a straight line
     from correctly classified images, at most `half` steps of 1/255 (0.05 on grey images), and may leave the pixel
-    box: the nearest point across the boundary can lie closer, in another direction. Around the weights, α and
-    β are random and filter-normalised, and F is a mean over images.
+    box: the nearest point across the boundary can lie closer, in another direction. Around the weights F is a mean
+    over images and α is random; β is random as in the paper's figures, and in a second pair of surfaces −∇L, the
+    adversarial direction, which the paper has around images alone. All are filter-normalised.
 
     Args:
         images: whose surfaces are drawn.
@@ -94,7 +96,7 @@ class DecisionSurface(Metric):
             "parameter_images": self.parameter_images,
             "parameter_half": self.parameter_half,
             "step": "1/255 on colour, 0.05 on grey images",
-            "parameter_directions": "random, filter-normalised",
+            "parameter_directions": "random, and the gradient of L; filter-normalised",
         }
 
     def measure(self, evaluation: Evaluation) -> Arrays:
@@ -207,24 +209,24 @@ class DecisionSurface(Metric):
             filter_normalised(evaluation.classifier, evaluation.generator(f"{self.name}/weights/{axis}"))
             for axis in ("alpha", "beta")
         )
-        beta = downhill(evaluation.classifier, images, labels, beta, batch_size=evaluation.batch_size)
-        surface = parameter_surface(
-            evaluation.classifier,
-            images,
-            labels,
-            alpha,
-            beta,
-            offsets,
-            batch_size=evaluation.batch_size,
-        )
-        evaluation.forwards += len(images) * (1 + len(offsets) ** 2)
-        evaluation.backwards += len(images)
-        return {
+        size = evaluation.batch_size
+        betas = {
+            "parameter": downhill(evaluation.classifier, images, labels, beta, batch_size=size),
+            "parameter_gradient": steepest(evaluation.classifier, images, labels, batch_size=size),
+        }
+        arrays: Arrays = {
             "parameter_offset": offsets.double().numpy(),
-            "parameter_loss": surface.cross_entropy.numpy(),
-            "parameter_decision": surface.decision.numpy(),
             "parameter_images": np.array([len(images)]),
         }
+        for kind, beta in betas.items():
+            surface = parameter_surface(
+                evaluation.classifier, images, labels, alpha, beta, offsets, batch_size=size
+            )
+            evaluation.forwards += len(images) * (1 + len(offsets) ** 2)
+            evaluation.backwards += len(images)
+            arrays[f"{kind}_loss"] = surface.cross_entropy.numpy()
+            arrays[f"{kind}_decision"] = surface.decision.numpy()
+        return arrays
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
         """The median distance along each β."""
@@ -343,10 +345,14 @@ def _weights_chart(arrays: Mapping[str, np.ndarray]) -> Chart:
     offsets = arrays["parameter_offset"].tolist()
     panels = []
     for kind, title, unit in (
-        ("parameter_loss", "loss", "mean cross-entropy (nats)"),
-        ("parameter_decision", "decision function", "mean L (logits)"),
+        ("parameter_loss", "loss, random β", "mean cross-entropy (nats)"),
+        ("parameter_decision", "decision function, random β", "mean L (logits)"),
+        ("parameter_gradient_loss", "loss, β from the gradient of L", "mean cross-entropy (nats)"),
+        ("parameter_gradient_decision", "decision function, β from the gradient of L", "mean L (logits)"),
     ):
-        decision = kind == "parameter_decision"
+        if kind not in arrays:  # measured before there were surfaces along the gradient
+            continue
+        decision = kind.endswith("_decision")
         panels.append(
             Panel(
                 title=title,
@@ -370,9 +376,9 @@ def _weights_chart(arrays: Mapping[str, np.ndarray]) -> Chart:
         name="surface-parameters",
         title="Surfaces around the weights",
         source="decision-surface paper, figures 1a and 2",
-        caption=f"V = F(θ + iα + jβ), mean over {arrays['parameter_images'].item()} test images, for random "
-        "filter-normalised α and β; L falls along β at the weights. The paper finds no relation of this surface "
-        "with robustness.",
+        caption=f"V = F(θ + iα + jβ), mean over {arrays['parameter_images'].item()} test images; α is random, "
+        "and all directions are filter-normalised. L falls along β at the weights; the line is where its mean is 0."
+        " The paper, which shows random directions, finds no relation of this surface with robustness.",
         panels=panels,
     )
 

@@ -2,24 +2,27 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from bench.charts import Axis, Chart, Line, Panel
-from bench.core.attacks.deepfool import DeepFoolResult, deepfool
 from bench.core.attacks.evasion import evade
-from bench.core.curvature import Curvature, Estimator, Orientation, mean_curvature
-from bench.core.detection import FEWEST, auc, calibrated_side, paired_interval, roc, tpr_at_5fpr
+from bench.core.detection import FEWEST, auc, calibrated_side, roc
 from bench.core.errors import UserError
 from bench.core.predictor import Predictor
 from bench.core.progress import Task
 from bench.core.record import Record, Score, Value
-from bench.core.statistics import wilson
-from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
-from metrics.detection import detection_score
+from metrics.base import Arrays, Evaluation
+from metrics.detector import (
+    NAMES,
+    CurvatureDetector,
+    Perturbed,
+    auc_score,
+    found_score,
+    no_score,
+    recovery_score,
+)
 
 #: What DeepFool's perturbation is multiplied with (figure 8, right); the first is that of `detection_auc`.
 ALPHAS = (1, 2, 5)
@@ -27,7 +30,7 @@ AWARE = {1: "aware", -1: "aware_of_opposite"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectionAttackers(Metric):
+class DetectionAttackers(CurvatureDetector):
     """How well ρ tells images apart from those of an attacker who knows the detector, and from scaled DeepFool.
 
     The attacker-aware AUC (`detection_auc/attacker_aware`): the images start from DeepFool's and go on by
@@ -47,24 +50,20 @@ class DetectionAttackers(Metric):
         directions, estimator, orientation, h_scale: of the detector, as for `mean_curvature`.
 
     Raises:
-        UserError: for counts below 1.
+        UserError: for counts below 1, or settings that `mean_curvature` refuses.
 
     Source: Fawzi et al., Classification regions of deep neural networks, §V, figure 8; the aware attacker is ours.
     """
 
     name = "detection_auc/attacker_aware"
-    unit: ClassVar[str] = "AUC"
 
     images: int = 40
     steps: int = 20
     surrogate_directions: int = 10
-    directions: int = 100
-    estimator: Estimator = "second_difference"
-    orientation: Orientation = "algorithm2"
-    h_scale: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("images", "steps", "surrogate_directions"):
+        super().__post_init__()
+        for name in ("steps", "surrogate_directions"):
             if getattr(self, name) < 1:
                 raise UserError(f"expected {name} from 1, got {name}={getattr(self, name)}")
 
@@ -77,10 +76,7 @@ class DetectionAttackers(Metric):
             "images": self.images,
             "steps": self.steps,
             "surrogate_directions": self.surrogate_directions,
-            "directions": self.directions,
-            "estimator": self.estimator,
-            "orientation": self.orientation,
-            "h_scale": self.h_scale,
+            **super().settings(),
         }
 
     def measure(self, evaluation: Evaluation) -> Arrays:
@@ -89,35 +85,25 @@ class DetectionAttackers(Metric):
         Raises:
             NotMeasurable: when there is nothing to attack, or no attack succeeds.
         """
+        pairs = self.perturb(evaluation)
+        clean, found = pairs.clean, pairs.attack.found
         predict = Predictor(evaluation.classifier, evaluation.batch_size)
-        right = predict(evaluation.images) == evaluation.labels
-        index = torch.nonzero(right).flatten()[: self.images]
-        if len(index) == 0:
-            raise NotMeasurable("no test image is classified correctly, so there is none to perturb")
-        clean, labels = evaluation.images[index], evaluation.labels[index]
-        attack = deepfool(evaluation.classifier, clean, clip=True, batch_size=evaluation.batch_size)
-        evaluation.forwards += attack.forwards
-        evaluation.backwards += attack.backwards
-        found = attack.found
-        if not found.any():
-            raise NotMeasurable(f"DeepFool fooled the network on none of {len(index)} images")
-
         with evaluation.progress.task("detector and its attackers", 6 * len(clean)) as task:
-            on_clean = self._curvatures(evaluation, clean, task)
+            on_clean = self.curvatures(evaluation, clean, task)
             arrays: Arrays = {
-                "test_index": evaluation.test_index.cpu().numpy()[index.cpu().numpy()],
-                "label": labels.cpu().numpy(),
+                "test_index": evaluation.test_index.cpu().numpy()[pairs.index.cpu().numpy()],
+                "label": pairs.labels.cpu().numpy(),
                 "clean_score": on_clean.score.cpu().numpy(),
                 "h": np.array([on_clean.h]),
             }
             for alpha in ALPHAS:
-                scaled = clean.lerp(attack.perturbed, float(alpha)).clamp(0, 1)
-                fooled = found & (predict(scaled) != labels)
+                scaled = clean.lerp(pairs.attack.perturbed, float(alpha)).clamp(0, 1)
+                fooled = found & (predict(scaled) != pairs.labels)
                 arrays |= self._attacker(f"alpha{alpha}", evaluation, clean, scaled, fooled, task)
             side = self._side(arrays)
             for wanted in sorted({1, side}):
-                perturbed = self._evade(evaluation, clean, labels, attack, wanted, task)
-                fooled = found & (predict(perturbed) != labels)
+                perturbed = self._evade(evaluation, pairs, wanted, task)
+                fooled = found & (predict(perturbed) != pairs.labels)
                 arrays |= self._attacker(AWARE[wanted], evaluation, clean, perturbed, fooled, task)
         evaluation.forwards += predict.forwards
         return arrays
@@ -135,7 +121,7 @@ class DetectionAttackers(Metric):
         recovered = np.full(len(clean), -1)
         rows = fooled.cpu().numpy()
         if rows.any():
-            result = self._curvatures(evaluation, perturbed[fooled], task)
+            result = self.curvatures(evaluation, perturbed[fooled], task)
             scores[rows], recovered[rows] = result.score.cpu().numpy(), result.recovered.cpu().numpy()
         return {
             f"{attacker}/fooled": rows,
@@ -144,22 +130,15 @@ class DetectionAttackers(Metric):
             f"{attacker}/distance": (perturbed - clean).flatten(1).norm(dim=1).cpu().numpy(),
         }
 
-    def _evade(
-        self,
-        evaluation: Evaluation,
-        clean: Tensor,
-        labels: Tensor,
-        attack: DeepFoolResult,
-        side: int,
-        task: Task,
-    ) -> Tensor:
+    def _evade(self, evaluation: Evaluation, pairs: Perturbed, side: int, task: Task) -> Tensor:
         """Images of the aware attacker; where DeepFool found nothing, the clean ones."""
+        clean, attack = pairs.clean, pairs.attack
         found, perturbed = attack.found, clean.clone()
         sign = 1.0 if self.orientation == "algorithm2" else -1.0
         result = evade(
             evaluation.classifier,
             clean[found],
-            labels[found],
+            pairs.labels[found],
             attack.perturbed[found],
             max(ALPHAS) * (attack.perturbed - clean)[found].flatten(1).norm(dim=1),
             evaluation.generator(f"{self.name}/attacker"),
@@ -174,23 +153,6 @@ class DetectionAttackers(Metric):
         evaluation.backwards += result.backwards
         perturbed[found] = result.adversarial
         return perturbed
-
-    def _curvatures(self, evaluation: Evaluation, images: Tensor, task: Task) -> Curvature:
-        result = mean_curvature(
-            evaluation.classifier,
-            images,
-            # The same generator each time: every image is looked at along the same directions.
-            evaluation.generator("detection_auc"),
-            directions=self.directions,
-            estimator=self.estimator,
-            orientation=self.orientation,
-            h_scale=self.h_scale,
-            batch_size=evaluation.batch_size,
-            task=task,
-        )
-        evaluation.forwards += result.forwards
-        evaluation.backwards += result.backwards
-        return result
 
     @staticmethod
     def _side(arrays: Mapping[str, np.ndarray]) -> int:
@@ -224,38 +186,18 @@ class DetectionAttackers(Metric):
         )
         if len(longer):
             reason += f"; perturbations {np.median(longer):.1f} times DeepFool's (median)"
-        names = ("detection_auc", "detection_auc_calibrated", "detection/tpr_at_5fpr", "detection/recovery")
         if n < FEWEST:
             missing = f"at least {FEWEST} pairs are needed; {reason}"
-            return {f"{name}/{title}": detection_score(name, None, n=n, reason=missing) for name in names}
+            return {f"{name}/{title}": no_score(name, n, missing) for name in NAMES}
 
         named = (arrays[f"{attacker}/recovered"] == arrays["label"])[_rows(arrays, attacker)]
-        recovered = int(np.count_nonzero(named & (perturbed >= 0)))
-        scores = {
-            "detection_auc": detection_score(
-                "detection_auc",
-                float(auc(clean, perturbed)),
-                *paired_interval(auc, clean, perturbed),
-                n=n,
-                reason=reason,
-            ),
-            "detection_auc_calibrated": self._calibrated(arrays, calibrated, side, who),
-            "detection/tpr_at_5fpr": detection_score(
-                "detection/tpr_at_5fpr",
-                float(tpr_at_5fpr(clean, perturbed)),
-                *paired_interval(tpr_at_5fpr, clean, perturbed),
-                n=n,
-                reason=reason,
-            ),
-            "detection/recovery": detection_score(
-                "detection/recovery",
-                recovered / n,
-                *wilson(recovered, n),
-                n=n,
-                reason=f"flagged at t = 0 and labelled correctly; without a threshold {named.mean():.1%}; {reason}",
-            ),
-        }
-        return {f"{name}/{title}": score for name, score in scores.items()}
+        scores = (
+            auc_score(clean, perturbed, reason),
+            self._calibrated(arrays, calibrated, side, who),
+            found_score(clean, perturbed, reason),
+            recovery_score(perturbed, named, reason),
+        )
+        return {f"{name}/{title}": score for name, score in zip(NAMES, scores, strict=True)}
 
     @staticmethod
     def _calibrated(arrays: Mapping[str, np.ndarray], attacker: str, side: int, who: str) -> Score:
@@ -265,16 +207,8 @@ class DetectionAttackers(Metric):
             "chosen by DeepFool's images on the other half"
         )
         if len(clean) < FEWEST // 2:
-            return detection_score(
-                "detection_auc_calibrated", None, n=len(clean), reason=f"too few pairs in this half; {reason}"
-            )
-        return detection_score(
-            "detection_auc_calibrated",
-            float(auc(clean, perturbed)),
-            *paired_interval(auc, clean, perturbed),
-            n=len(clean),
-            reason=reason,
-        )
+            return no_score("detection_auc_calibrated", len(clean), f"too few pairs in this half; {reason}")
+        return auc_score(clean, perturbed, reason)
 
     def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
         """Figure 8: true against false positives, by α and attacker."""

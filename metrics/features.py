@@ -166,20 +166,24 @@ def _maps_chart(arrays: Mapping[str, np.ndarray]) -> Chart:
     panels = [Panel(title="input", marks=[picture])]
     for number, name in enumerate(arrays["map_layer"]):
         maps = arrays[f"map_{number}"]
-        zeros = float((maps == 0).mean())
+        zeros, dead = float((maps == 0).mean()), sum(not channel.any() for channel in maps)
+        count = f", {dead} of {len(maps)} maps dead" if dead else ""
         tiles = Tiles(
             captions=[
                 f"channel {k}" if channel.any() else f"channel {k}: dead" for k, channel in enumerate(maps)
             ],
             values=[channel.astype(float).tolist() for channel in thumbnails(maps)],
+            # From zero on, so that a dead map is as dark as it is empty.
+            low=min(0.0, float(maps.min())),
+            high=float(maps.max()) if maps.max() > 0 else 1.0,
         )
-        panels.append(Panel(title=f"{name}: {zeros:.0%} exact zeros", marks=[tiles]))
+        panels.append(Panel(title=f"{name}: {zeros:.0%} exact zeros{count}", marks=[tiles]))
     return Chart(
         name="regions-feature-maps",
         title="Feature maps",
         source="P2, figure 11",
-        caption="The first test image and what the first layers make of it, each map over its own range; "
-        "dead ones are zero everywhere. The paper finds sparser maps where the PRS ratio is low.",
+        caption="The first test image and what the first layers make of it; the maps of a layer share a scale, "
+        "and dead ones are zero everywhere. The paper finds sparser maps where the PRS ratio is low.",
         panels=panels,
     )
 

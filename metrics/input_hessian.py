@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import ClassVar, get_args
 
 import numpy as np
+from torch import Tensor
 
 from bench.charts import Axis, Chart, Heatmap, Line, Panel, Points
 from bench.charts.histograms import histograms
 from bench.charts.words import norm_sign
 from bench.core.errors import UserError, unknown_name
 from bench.core.record import Record, Score, Value, finite
-from bench.core.second_order import EXPANDED, LARGEST, NEAR_ZERO, HessianKind, expand
+from bench.core.second_order import EXPANDED, LARGEST, NEAR_ZERO, Expansion, HessianKind, expand
 from bench.core.statistics import wilson
 from bench.core.summaries import mean_score
 from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
@@ -98,20 +99,7 @@ class InputHessian(Metric):
         spectra, picture = [], np.empty((0, 0))
         with evaluation.progress.task("input Hessian", len(images)) as task:
             for number, (image, label) in enumerate(zip(images, labels, strict=True)):
-                try:
-                    expansion = expand(
-                        evaluation.classifier,
-                        image,
-                        label,
-                        hessian=self.hessian,
-                        step=self.step,
-                        beta=self.beta,
-                        batch_size=evaluation.batch_size,
-                    )
-                except UserError as error:
-                    if self.hessian != "softplus":
-                        raise
-                    raise NotMeasurable(str(error)) from error
+                expansion = self._expand(evaluation, image, label)
                 delta = expansion.steepest(evaluation.threat)
                 first, second = expansion.bound(delta)
                 moved = image + delta.view_as(image).to(image)
@@ -143,6 +131,22 @@ class InputHessian(Metric):
             "label": labels.cpu().numpy(),
             "test_index": evaluation.test_index.cpu().numpy()[: self.images],
         }
+
+    def _expand(self, evaluation: Evaluation, image: Tensor, label: Tensor) -> Expansion:
+        try:
+            return expand(
+                evaluation.classifier,
+                image,
+                label,
+                hessian=self.hessian,
+                step=self.step,
+                beta=self.beta,
+                batch_size=evaluation.batch_size,
+            )
+        except UserError as error:
+            if self.hessian != "softplus":
+                raise
+            raise NotMeasurable(str(error)) from error
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
         """Means, and the share of images within the bound."""

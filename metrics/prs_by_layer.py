@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from bench.charts import Axis, Bars, Chart, Panel
+from bench.core.classifier import AnyClassifier
 from bench.core.errors import UserError
 from bench.core.groups import batches, draw
 from bench.core.layers import Layer, find_layers, observe, pick_layers, shorten
@@ -40,12 +41,21 @@ class PRSByLayer(Metric):
     train_images: int | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.layers, str):
+            raise UserError(
+                f"expected several names of layers, such as layers=('{self.layers}',), got one text"
+            )
         if self.train_images is not None and self.train_images < 1:
             raise UserError(f"expected at least 1 training image, got train_images={self.train_images}")
 
     def settings(self) -> dict[str, Value]:
         """Layers and images."""
         return {"layers": ", ".join(self.layers) or "all", "train_images": self.train_images}
+
+    def check(self, classifier: AnyClassifier, image: Tensor) -> None:
+        """Refuse names of layers that the network has not."""
+        if self.layers:
+            pick_layers(find_layers(classifier, image), self.layers)
 
     def measure(self, evaluation: Evaluation) -> Arrays:
         """By layer [L], in the order they run: its name, its units, its regions; and the number of images.

@@ -7,15 +7,15 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-from scipy.stats import bootstrap, spearmanr
+from scipy.stats import spearmanr
 from torch import Tensor
 
 from bench.charts import Axis, Bars, Chart, Panel, Points
 from bench.charts.histograms import histograms
 from bench.charts.words import attack_title
 from bench.core.attacks.grid import find_attacks
-from bench.core.detection import auc
-from bench.core.errors import UserError
+from bench.core.detection import auc, unpaired_interval
+from bench.core.errors import UserError, unknown_name
 from bench.core.groups import draw
 from bench.core.record import Record, Score, Value
 from bench.core.regions import major_region_vectors
@@ -47,7 +47,7 @@ class RegionDistance(Metric):
         min_count: as for `major_region_vectors`.
 
     Raises:
-        UserError: for an unknown attack, fewer than 1 image, or a negative count.
+        UserError: for an unknown attack or split, fewer than 1 image, or a negative count.
     """
 
     name = "region_distance"
@@ -61,6 +61,8 @@ class RegionDistance(Metric):
 
     def __post_init__(self) -> None:
         find_attacks([self.attack])
+        if self.split not in _SETS:
+            raise unknown_name("split", self.split, _SETS)
         if self.images < 1 or self.min_count < 0:
             raise UserError(
                 f"expected images from 1 and min_count from 0 on, got images={self.images}, "
@@ -141,7 +143,8 @@ class RegionDistance(Metric):
         main = self.score(None, n=len(broken) + len(survived), reason=f"both are needed: {notes[0]}")
         if len(broken) and len(survived):
             value = float(auc(survived, broken))
-            low, high = _interval(survived, broken)
+            enough = min(len(survived), len(broken)) >= 2
+            low, high = unpaired_interval(auc, survived, broken) if enough else (None, None)
             main = self.score(value, low, high, n=len(broken) + len(survived), reason="; ".join(notes))
         return {
             self.name: main,
@@ -221,29 +224,16 @@ def _by_class(arrays: Mapping[str, np.ndarray], outcome: int) -> list[float | No
     return [float(own.mean()) if len(own) else None for own in distances]
 
 
-def _interval(survived: np.ndarray, broken: np.ndarray) -> tuple[float, float] | tuple[None, None]:
-    """95 % percentile bootstrap over the images of each outcome; none with fewer than two of either."""
-    if min(len(survived), len(broken)) < 2:
-        return None, None
-    result = bootstrap(
-        (survived, broken),
-        auc,
-        vectorized=True,
-        n_resamples=1000,
-        batch=100,
-        method="percentile",
-        random_state=np.random.default_rng(0),
-    )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
-
-
 def _mean(values: np.ndarray, missing: str) -> Score:
     reason = "" if len(values) else missing
     return mean_score(values, unit="feature units", reason=reason, bounds=(0.0, math.inf))
 
 
 def _correlation(arrays: Mapping[str, np.ndarray]) -> Score:
-    """Spearman's r, with the interval tanh(atanh r ± 1.96·√(1.06/(n − 3))) of Fieller, Hartley & Pearson 1957."""
+    """Spearman's r, with the interval tanh(atanh r ± 1.96·√(1.06/(n − 3))) of Fieller, Hartley & Pearson 1957.
+
+    At r = ±1 it would have no width, whatever n: there is none then, and the reason says so.
+    """
     chosen = (arrays["outcome"] != WRONG) & np.isfinite(arrays["distance"])
     distance, logit = arrays["distance"][chosen], arrays["target_logit"][chosen]
     n = len(distance)
@@ -251,11 +241,16 @@ def _correlation(arrays: Mapping[str, np.ndarray]) -> Score:
         reason = f"needs 4 correctly classified images that differ in distance and logit, there are {n}"
         return Score(value=None, n=n, unit="correlation", reason=reason)
     r = float(spearmanr(distance, logit).statistic)
-    centre, reach = math.atanh(max(-1 + 1e-15, min(1 - 1e-15, r))), 1.96 * math.sqrt(1.06 / (n - 3))
+    if 1 - abs(r) < 1e-12:
+        reason = (
+            f"distances and logits of {n} images are in the same order or in the opposite one: no interval"
+        )
+        return Score(value=r, n=n, unit="correlation", reason=reason)
+    centre, reach = math.atanh(r), 1.96 * math.sqrt(1.06 / (n - 3))
     return Score(
         value=r,
-        low=min(r, math.tanh(centre - reach)),
-        high=max(r, math.tanh(centre + reach)),
+        low=math.tanh(centre - reach),
+        high=math.tanh(centre + reach),
         n=n,
         unit="correlation",
     )

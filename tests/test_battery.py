@@ -1,10 +1,13 @@
 """Batteries: the fixed ones, and those of chosen metrics."""
 
 import pytest
+from torch import nn
 
+import bench
 from bench.battery import BATTERIES, make_battery
 from bench.config import RunConfig
 from bench.core.errors import UserError
+from metrics import CleanAccuracy
 
 
 def names(metrics: list[str], battery: str = "quick") -> list[str]:
@@ -43,6 +46,9 @@ def test_a_metric_takes_arguments() -> None:
     battery = make_battery("quick", ["prs_by_layer(layers=('backbone.0.0',), train_images=50)", "prs_ratio"])
     settings = battery.metrics[0].settings()
     assert (settings["layers"], settings["train_images"]) == ("backbone.0.0", 50)
+    # Arguments win over the battery's own sizes.
+    (detection,) = make_battery("quick", ["detection_auc(images=7)"]).metrics
+    assert detection.settings()["images"] == 7
     words = RunConfig.make(
         {"defense": "at", "metrics": "prs_ratio, region_plane(planes=1, resolution=8) ,paths"}
     )
@@ -56,7 +62,13 @@ def test_a_metric_takes_arguments() -> None:
         (["prs_by_layer(layers=__import__('os'))"], r"expected a metric as NAME"),
         (["prs_by_layer(images=1)"], r"prs_by_layer does not take these arguments.*'images'"),
         (["prs_ration"], r"unknown metric 'prs_ration'; did you mean prs_ratio"),
+        (["prs_by_layer(layers='conv1')"], r"layers: expected a valid tuple.*such as layers=\('conv1',\)"),
+        (["region_distance(split='val')"], r"split: expected 'train' or 'test' \(got 'val'\)"),
+        (["detection_auc(images=2.5)"], r"images: expected a valid integer"),
+        (["robust_accuracy/fgsm(images=2)"], r"these arguments: got an unexpected keyword argument 'images'"),
         (["prs_ratio", "prs_ratio"], r"names prs_ratio twice"),
+        (["detection_auc", "detection_auc(images=7)"], r"names detection_auc\(images=7\) twice"),
+        (["region_health", "region_health"], r"names region_health twice"),
         (["nowhere:Nothing"], r"no module named 'nowhere'"),
         (["pathlib:Path"], r"is no metric"),
     ],
@@ -64,3 +76,13 @@ def test_a_metric_takes_arguments() -> None:
 def test_a_metric_that_cannot_be_is_refused(chosen: list[str], reason: str) -> None:
     with pytest.raises(UserError, match=reason):
         names(chosen)
+
+
+def test_a_layer_that_the_network_has_not_is_refused_before_anything_is_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(CleanAccuracy, "measure", lambda *args: pytest.fail("measured all the same"))
+    battery = make_battery("quick", ["clean_accuracy", "prs_by_layer(layers=('nowhere',))"])
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    with pytest.raises(UserError, match="unknown layer 'nowhere'"):
+        bench.evaluate(network, "digits", "linf:0.1", battery)

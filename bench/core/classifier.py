@@ -122,9 +122,12 @@ class WrappedClassifier(nn.Module):
         hooks = [layer.register_forward_hook(remember) for layer in layers]
         try:
             logits = self.module(images)
-        except (RuntimeError, TypeError, ValueError) as error:
+        except Exception as error:
+            reason = (str(error).splitlines() or [""])[0]
+            if not isinstance(error, RuntimeError | TypeError | ValueError):
+                reason = f"{type(error).__name__}: {reason}"
             raise UserError(
-                f"the network does not take images of shape {self.input_shape}: {str(error).splitlines()[0]}"
+                f"the network does not take images of shape {self.input_shape}: {reason}"
             ) from error
         finally:
             for hook in hooks:

@@ -192,7 +192,7 @@ def mean_curvature(
 
     Source: Fawzi et al., Classification regions of deep neural networks, §IV eq. 1, §V algorithm 2.
     """
-    _check(estimator, orientation, directions, h_scale, beta, batch_size)
+    check_settings(estimator, orientation, directions, h_scale, beta, batch_size)
     shape = images.shape[1:]
     if len(images) == 0 or shape.numel() < 2:
         raise UserError(f"expected images of at least 2 pixels, one or more, got shape {tuple(images.shape)}")
@@ -235,9 +235,19 @@ def principal_curvatures(function: Callable[[Tensor], Tensor], point: Tensor) ->
     return torch.linalg.eigvalsh(tangent.T @ hessian @ tangent) / length
 
 
-def _check(
-    estimator: str, orientation: str, directions: int, h_scale: float, beta: float, batch_size: int
+def check_settings(
+    estimator: str,
+    orientation: str,
+    directions: int,
+    h_scale: float,
+    beta: float = 10.0,
+    batch_size: int = 500,
 ) -> None:
+    """Refuse what `mean_curvature` cannot work with.
+
+    Raises:
+        UserError: for an unknown estimator or orientation, fewer than 2 directions, or another setting not above 0.
+    """
     if estimator not in _RULES:
         raise unknown_name("curvature estimator", estimator, _RULES)
     if orientation not in get_args(Orientation):
@@ -247,6 +257,29 @@ def _check(
     for name, value in (("h_scale", h_scale), ("beta", beta), ("batch_size", batch_size)):
         if not value > 0:
             raise UserError(f"expected {name} above 0, got {value}")
+
+
+@dataclass(frozen=True)
+class _Margins:
+    """From logits to F_i = f_i − f_k̂ for i ≠ k̂.
+
+    Attributes:
+        predicted: k̂, int64 [B].
+        others: the other classes, int64 [B, L − 1].
+    """
+
+    predicted: Tensor
+    others: Tensor
+
+    @classmethod
+    def of(cls, predicted: Tensor, classes: int) -> "_Margins":
+        every = torch.arange(classes, device=predicted.device).expand(len(predicted), -1)
+        return cls(predicted, every[every != predicted[:, None]].view(len(predicted), -1))
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """Values of every logit [..., B, L] to those of F_i [..., B, L − 1]."""
+        other = values.gather(-1, self.others.expand(*values.shape[:-1], -1))
+        return other - values.gather(-1, self.predicted[:, None].expand(*values.shape[:-1], 1))
 
 
 def _curvature(
@@ -263,29 +296,13 @@ def _curvature(
     points = images.detach().requires_grad_()
     with torch.enable_grad():
         logits = network(points)
-    if logits.shape[1] < 2:
+    classes = logits.shape[1]
+    if classes < 2:
         raise UserError(f"a boundary needs at least 2 classes, got logits of shape {tuple(logits.shape)}")
     with torch.no_grad():
         predicted = (logits if network is classifier else classifier(images)).argmax(dim=1)
-    classes = torch.arange(logits.shape[1], device=images.device)
-    others = classes.expand(count, -1)[classes != predicted[:, None]].view(count, -1)
-
-    def margins(values: Tensor) -> Tensor:
-        """Values of every logit [..., B, L] to those of F_i = f_i − f_k̂ for i ≠ k̂ [..., B, L − 1]."""
-        other = values.gather(-1, others.expand(*values.shape[:-1], -1))
-        return other - values.gather(-1, predicted[:, None].expand(*values.shape[:-1], 1))
-
-    lengths, along = [], []
-    with torch.enable_grad():
-        for column, gradient in enumerate(input_gradients(margins(logits), points)):
-            # Doubled, because squares of a saturated network's gradient underflow in float32.
-            gradient = gradient.double()
-            lengths.append(gradient.flatten(1).norm(dim=1))
-            nonzero = lengths[-1].where(lengths[-1] > 0, 1.0).view(-1, *[1] * (images.dim() - 1))
-            with torch.no_grad():
-                forms = rule.form(network, images, logits, (gradient / nonzero).to(images), h)
-                along.append(margins(forms)[:, column])
-    length, normal_form = torch.stack(lengths, dim=1), torch.stack(along, dim=1)
+    margins = _Margins.of(predicted, classes)
+    length, normal_form = _normals(network, points, logits, margins, rule, h)
 
     total = torch.zeros_like(normal_form)
     scores = []
@@ -308,8 +325,8 @@ def _curvature(
     resolution = torch.finfo(logits.dtype).eps * logits.detach().abs().amax(dim=1, keepdim=True)
     skipped = ~(length * h > resolution).all(dim=1)
     nan = torch.full((), math.nan, dtype=torch.double, device=images.device)
-    per_class = nan.expand(count, len(classes)).scatter(1, others, total / len(unit))
-    images_seen = count * (len(unit) + len(classes) - 1)
+    per_class = nan.expand(count, classes).scatter(1, margins.others, total / len(unit))
+    images_seen = count * (len(unit) + classes - 1)
     return Curvature(
         score=torch.where(skipped, nan, score.mean(dim=0)),
         standard_error=torch.where(skipped, nan, score.std(dim=0) / math.sqrt(len(unit))),
@@ -319,8 +336,26 @@ def _curvature(
         skipped=skipped,
         h=h,
         forwards=rule.forwards * images_seen + count * (1 if network is classifier else 2),
-        backwards=rule.backwards * images_seen + count * (len(classes) - 1),
+        backwards=rule.backwards * images_seen + count * (classes - 1),
     )
+
+
+def _normals(
+    network: Network, points: Tensor, logits: Tensor, margins: _Margins, rule: _Rule, h: float
+) -> tuple[Tensor, Tensor]:
+    """‖∇F_i‖ and nᵀH_i n of every other class, float64 [B, L − 1]."""
+    images = points.detach()
+    lengths, along = [], []
+    with torch.enable_grad():
+        for column, gradient in enumerate(input_gradients(margins(logits), points)):
+            # Doubled, because squares of a saturated network's gradient underflow in float32.
+            gradient = gradient.double()
+            lengths.append(gradient.flatten(1).norm(dim=1))
+            nonzero = lengths[-1].where(lengths[-1] > 0, 1.0).view(-1, *[1] * (images.dim() - 1))
+            with torch.no_grad():
+                forms = rule.form(network, images, logits, (gradient / nonzero).to(images), h)
+                along.append(margins(forms)[:, column])
+    return torch.stack(lengths, dim=1), torch.stack(along, dim=1)
 
 
 def _oriented(parts: Sequence[Curvature], sign: float) -> Curvature:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy.stats import bootstrap, mannwhitneyu
 
+from bench.core.statistics import wilson
+
 #: Fewer pairs say nothing about a detector.
 FEWEST = 10
 
@@ -40,14 +42,55 @@ def roc(clean: np.ndarray, perturbed: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def paired_interval(
     statistic: Callable[..., np.ndarray], clean: np.ndarray, perturbed: np.ndarray
 ) -> tuple[float, float]:
-    """95 % percentile bootstrap over images: a clean one and its perturbed one are drawn together."""
+    """95 % percentile bootstrap over images: a clean one and its perturbed one are drawn together.
+
+    Widened by Wilson's interval where resampling cannot tell how sure the statistic is; see `_widened`.
+    """
+    return _interval(statistic, clean, perturbed, paired=True)
+
+
+def unpaired_interval(
+    statistic: Callable[..., np.ndarray], clean: np.ndarray, perturbed: np.ndarray
+) -> tuple[float, float]:
+    """As `paired_interval`, for two groups of at least 2 images [m] and [n], each drawn on its own."""
+    return _interval(statistic, clean, perturbed, paired=False, batch=100)
+
+
+def _interval(
+    statistic: Callable[..., np.ndarray],
+    clean: np.ndarray,
+    perturbed: np.ndarray,
+    *,
+    paired: bool,
+    batch: int | None = None,
+) -> tuple[float, float]:
     result = bootstrap(
         (clean, perturbed),
         statistic,
-        paired=True,
+        paired=paired,
         vectorized=True,
         n_resamples=1000,
+        batch=batch,
         method="percentile",
         random_state=np.random.default_rng(0),
     )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+    low, high = (float(end) for end in result.confidence_interval)
+    return _widened(low, high, float(statistic(clean, perturbed)), min(len(clean), len(perturbed)))
+
+
+def _widened(low: float, high: float, value: float, n: int) -> tuple[float, float]:
+    """The hull of a bootstrap interval and Wilson's at n, where the value is 0 or 1 or the interval has no width.
+
+    There (a share of 0 of n, an AUC of 1, one of 0.5 because all scores are equal) every resample says the same,
+    as if no further image could differ. An AUC's variance is at most that of a share of n images, the smaller
+    group's, so that Wilson's interval serves for both. Elsewhere the bootstrap stands alone.
+
+    Source: Birnbaum & Klose 1957, Bounds for the variance of the Mann-Whitney statistic (independent groups).
+    """
+    if 0 < value < 1 and low < high:
+        return low, high
+    successes = round(value * n, 9)
+    return (
+        min(low, wilson(math.floor(successes), n)[0]),
+        max(high, wilson(math.ceil(successes), n)[1], value),
+    )

@@ -46,9 +46,21 @@ class Paths:
 
 @dataclass(frozen=True)
 class _Segment:
+    """A piece of a pair's path, from `low` to `high` of its way, which are binary fractions."""
+
     pair: int
     start: Tensor
     end: Tensor
+    low: float = 0.0
+    high: float = 1.0
+
+    def halves(self, point: Tensor) -> tuple["_Segment", "_Segment"]:
+        """The two pieces that a point in place of the middle makes."""
+        between = (self.low + self.high) / 2
+        return (
+            _Segment(self.pair, self.start, point, self.low, between),
+            _Segment(self.pair, point, self.end, between, self.high),
+        )
 
 
 def find_paths(
@@ -99,18 +111,14 @@ def find_paths(
         kept: list[dict[float, Tensor]] = [
             {0.0: start, 1.0: end} for start, end in zip(starts, ends, strict=True)
         ]
-        open_segments = [(_Segment(pair, starts[pair], ends[pair]), 0.0, 1.0) for pair in range(len(starts))]
+        segments = [_Segment(pair, starts[pair], ends[pair]) for pair in range(len(starts))]
         lost: set[int] = set()
-        for depth in range(max_depth + 1):
-            inside = _accepted(predict, [segment for segment, _, _ in open_segments], labels, samples)
-            bent = [part for part, fine in zip(open_segments, inside, strict=True) if not fine]
-            if depth == max_depth:
-                lost.update(segment.pair for segment, _, _ in bent)
-                break
+        for _ in range(max_depth):
+            bent = _rejected(predict, segments, labels, samples)
             if not bent:
                 break
-            pairs = torch.tensor([segment.pair for segment, _, _ in bent], device=labels.device)
-            middles = torch.stack([(segment.start + segment.end) / 2 for segment, _, _ in bent])
+            pairs = torch.tensor([segment.pair for segment in bent], device=labels.device)
+            middles = torch.stack([(segment.start + segment.end) / 2 for segment in bent])
             projected = deepfool(
                 classifier, middles, targets=labels[pairs], max_iter=max_iter, batch_size=batch_size
             )
@@ -120,14 +128,9 @@ def find_paths(
             lost.update(pairs[~arrived].tolist())
             bends = pairs.bincount(minlength=len(kept)).tolist()
             lost.update(pair for pair, more in enumerate(bends) if len(kept[pair]) + more > max_anchors)
-            open_segments = []
-            for (segment, low, high), point in zip(bent, projected.perturbed, strict=True):
-                if segment.pair in lost:
-                    continue
-                between = (low + high) / 2  # exact: a binary fraction
-                kept[segment.pair][between] = point
-                open_segments.append((_Segment(segment.pair, segment.start, point), low, between))
-                open_segments.append((_Segment(segment.pair, point, segment.end), between, high))
+            segments = _bend(bent, projected.perturbed, kept, lost)
+        else:
+            lost.update(segment.pair for segment in _rejected(predict, segments, labels, samples))
     paths = [
         _path(torch.stack([anchors[place] for place in sorted(anchors)]), pair not in lost)
         for pair, anchors in enumerate(kept)
@@ -135,9 +138,24 @@ def find_paths(
     return Paths(paths, forwards + predict.forwards, backwards)
 
 
-def _accepted(predict: Predictor, segments: Sequence[_Segment], labels: Tensor, samples: int) -> list[bool]:
-    """Whether all samples of each segment have its pair's label."""
-    accepted: list[bool] = []
+def _bend(
+    segments: Sequence[_Segment], points: Tensor, kept: Sequence[dict[float, Tensor]], lost: set[int]
+) -> list[_Segment]:
+    """The halves of every segment whose pair is not lost; the point between them becomes an anchor."""
+    halves: list[_Segment] = []
+    for segment, point in zip(segments, points, strict=True):
+        if segment.pair not in lost:
+            first, second = segment.halves(point)
+            kept[segment.pair][first.high] = point
+            halves += [first, second]
+    return halves
+
+
+def _rejected(
+    predict: Predictor, segments: Sequence[_Segment], labels: Tensor, samples: int
+) -> list[_Segment]:
+    """Segments with a sample that has not their pair's label."""
+    rejected: list[_Segment] = []
     at_once = max(1, predict.batch_size // samples)
     for first in range(0, len(segments), at_once):
         some = segments[first : first + at_once]
@@ -147,8 +165,9 @@ def _accepted(predict: Predictor, segments: Sequence[_Segment], labels: Tensor, 
         points = starts.lerp(ends, share.view(1, -1, 1, 1, 1))
         found = predict(points.flatten(0, 1)).view(len(some), samples)
         own = labels[[segment.pair for segment in some]].unsqueeze(1)
-        accepted.extend((found == own).all(dim=1).tolist())
-    return accepted
+        inside = (found == own).all(dim=1).tolist()
+        rejected += [segment for segment, fine in zip(some, inside, strict=True) if not fine]
+    return rejected
 
 
 def _path(anchors: Tensor, found: bool) -> Path:

@@ -113,6 +113,10 @@ class Dataset(_Part):
     evaluated_fingerprint: str = Field(description="SHA-256 over those images and labels, in order")
 
 
+#: What readers see for a norm.
+NORM_SIGNS = {"linf": "ℓ∞", "l2": "ℓ2"}
+
+
 class Threat(_Part):
     """Norm and ε, the latter exactly as written ("8/255")."""
 

@@ -5,8 +5,8 @@ import math
 import numpy as np
 from scipy import stats
 
-from bench.core.intervals import mean_interval
 from bench.core.record import Score
+from bench.core.statistics import mean_interval
 
 _NOTHING = "no example to measure on"
 
@@ -15,6 +15,9 @@ def mean_score(
     values: np.ndarray, *, unit: str, reason: str = "", bounds: tuple[float, float] = (-math.inf, math.inf)
 ) -> Score:
     """The mean of independent values [n] with its t interval, cut to the bounds; none for a single value.
+
+    The spread is that of the values alone, so equal ones have an interval without width. How often something
+    happens is a share, with Wilson's interval, and not a mean of zeros and ones.
 
     Args:
         values: float [n]; those that are not finite are left out.
@@ -33,7 +36,8 @@ def mean_score(
 def median_score(values: np.ndarray, *, unit: str, reason: str = "", infinite: str) -> Score:
     """The median of independent values [n] with the exact interval between two order statistics.
 
-    Fewer than 6 values have no such interval, and an end that is infinite is left out.
+    Fewer than 6 values have no such interval, and an end that is infinite is left out. Equal values have one
+    without width, which holds: all n values lie on one side of another median with probability 2^(1 − n).
 
     Args:
         values: float [n] without NaN; infinite ones are large (or small) values like others.

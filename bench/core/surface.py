@@ -183,17 +183,40 @@ def filter_normalised(classifier: nn.Module, generator: torch.Generator) -> Weig
 
     Source: Li et al. 2017, Visualizing the Loss Landscape of Neural Nets, §4 (as Yu et al., figure 2).
     """
-    direction: Weights = {}
-    for name, parameter in classifier.named_parameters():
-        if parameter.dim() < 2:
-            continue
-        weights = parameter.detach()
-        draws = torch.randn(weights.shape, generator=generator, device=generator.device).to(weights)
-        lengths = weights.flatten(1).norm(dim=1) / draws.flatten(1).norm(dim=1)
-        direction[name] = draws * lengths.view(-1, *[1] * (weights.dim() - 1))
-    if not direction:
-        raise UserError("expected a network with weights of two dimensions or more, found none to move")
-    return direction
+    return {
+        name: _as_long_as(
+            weights, torch.randn(weights.shape, generator=generator, device=generator.device).to(weights)
+        )
+        for name, weights in _filters(classifier).items()
+    }
+
+
+def steepest(classifier: nn.Module, images: Tensor, labels: Tensor, *, batch_size: int = 500) -> Weights:
+    """The adversarial direction in parameter space: −∇L of the mean of L over the images, filter-normalised.
+
+    Each filter of the gradient is made as long as the network's own, as in `filter_normalised`, so that L still
+    falls along it; a filter without gradient stays put.
+
+    Args:
+        classifier: used in eval mode and left as it was.
+        images, labels: [B, C, H, W] and int64 [B].
+        batch_size: images per pass.
+
+    Raises:
+        UserError: when the network has no parameter of two dimensions or more.
+    """
+    weights = _weights(classifier)
+    filters = {name: part.clone().requires_grad_() for name, part in _filters(classifier).items()}
+    gradient = {name: torch.zeros_like(part) for name, part in weights.items() if name in filters}
+    with evaluating(classifier), random_state_kept(0), torch.enable_grad():
+        for some, own in _batches(images, labels, batch_size):
+            logits = functional_call(classifier, weights | filters, (some,))
+            total = decision_function(logits, own).sum()
+            if total.requires_grad:
+                parts = torch.autograd.grad(total, list(filters.values()), materialize_grads=True)
+                for name, part in zip(filters, parts, strict=True):
+                    gradient[name] += part
+    return {name: -_as_long_as(weights[name], part) for name, part in gradient.items()}
 
 
 def downhill(
@@ -299,6 +322,21 @@ def _others_over_own(logits: Tensor, labels: Tensor) -> Tensor:
     own = logits.gather(1, labels[:, None])
     others = logits.scatter(1, labels[:, None], -math.inf)
     return (others.logsumexp(dim=1, keepdim=True) - own).squeeze(1)
+
+
+def _filters(classifier: nn.Module) -> Weights:
+    """The parameters that have filters, in the order of `named_parameters`."""
+    filters = {name: part for name, part in _weights(classifier).items() if part.dim() >= 2}
+    if not filters:
+        raise UserError("expected a network with weights of two dimensions or more, found none to move")
+    return filters
+
+
+def _as_long_as(weights: Tensor, direction: Tensor) -> Tensor:
+    """d_f · ‖θ_f‖ / ‖d_f‖ for every filter f; zero where d_f is."""
+    lengths = direction.flatten(1).norm(dim=1)
+    ratio = weights.flatten(1).norm(dim=1) / lengths.where(lengths > 0, 1.0)
+    return direction * ratio.view(-1, *[1] * (weights.dim() - 1))
 
 
 def _weights(classifier: nn.Module) -> Weights:

@@ -8,7 +8,7 @@ import torch
 from pyautoattack.square import SquareAttack
 from torch import nn
 
-from bench.core.attacks.autoattack import _suite, autoattack, estimate
+from bench.core.attacks.autoattack import _suite, autoattack
 from bench.core.attacks.probabilities import NOTE, ProbabilitiesWarning
 from bench.core.attacks.resume import fingerprint_of
 from bench.core.attacks.state import evaluating
@@ -141,20 +141,6 @@ def test_other_versions_are_the_packages_too(shorter, version):
 @pytest.mark.parametrize("threat", [Threat("linf", "0.02"), Threat("l2", "0.15")], ids=str)
 def test_full_runs_are_bit_for_bit_the_packages(threat, classes):
     same_as_the_package(threat, classes, seed=7, count=8, batch_size=3)
-
-
-@pytest.mark.slow
-def test_a_full_run_costs_what_the_estimate_says():
-    classifier = small_cnn()
-    images, labels = data(classifier, 4)
-    result = autoattack(classifier, images[1:], labels[1:], Threat("linf", "1/1000"), seed=0)
-    assert not result.broken.any()
-    assert (result.forwards, result.backwards) == estimate(3, 1.0, 1.0)
-
-
-def test_estimate_follows_the_formula():
-    assert estimate(1000, 0.0, 0.0) == (1000, 0)
-    assert estimate(1000, 0.9, 0.5) == (1000 + 92700 + 3876500, 90900 + 904500)
 
 
 def test_the_seed_matters_and_the_same_seed_gives_the_same(shorter):

@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.core.statistics import mcnemar, mean_difference, paired_difference, unpaired_difference, wilson
+from bench.core.statistics import (
+    mcnemar,
+    mean_difference,
+    mean_interval,
+    paired_difference,
+    unpaired_difference,
+    wilson,
+)
 
 Counts = tuple[int, int, int, int]
 
@@ -116,3 +123,15 @@ def test_wilson_solves_its_own_equation(n: int, data: st.DataObject) -> None:
     share, z = successes / n, stats.norm.ppf(0.975)
     for bound in wilson(successes, n):
         assert (share - bound) ** 2 == pytest.approx(z**2 * bound * (1 - bound) / n, abs=1e-9)
+
+
+def test_the_interval_of_a_mean_is_students():
+    values = np.random.default_rng(0).normal(3, 2, 12)
+    expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert mean_interval(values) == pytest.approx((expected.low, expected.high))
+
+
+def test_one_value_is_its_own_interval_and_none_has_no_mean():
+    assert mean_interval(np.array([2.5])) == (2.5, 2.5)
+    with pytest.raises(ValueError, match="at least 1"):
+        mean_interval(np.array([]))

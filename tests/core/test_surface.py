@@ -22,6 +22,7 @@ from bench.core.surface import (
     pixel_step,
     profiles,
     random_direction,
+    steepest,
 )
 
 SHAPE = (1, 3, 4)
@@ -266,8 +267,53 @@ def test_filters_of_a_direction_are_as_long_as_the_networks():
 
 
 def test_a_network_without_weights_has_no_direction():
+    bare = WrappedClassifier(Constant(1.0, 0.0), SHAPE, 2)
     with pytest.raises(UserError, match="weights"):
-        filter_normalised(WrappedClassifier(Constant(1.0, 0.0), SHAPE, 2), generator())
+        filter_normalised(bare, generator())
+    with pytest.raises(UserError, match="weights"):
+        steepest(bare, *draws(2, 2))
+
+
+def test_the_adversarial_direction_of_a_linear_network_is_its_mean_image():
+    classifier = linear(2)
+    images, _ = draws(5, 2)
+    labels = torch.zeros(5, dtype=torch.long)
+    (weight,) = steepest(classifier, images, labels, batch_size=2).values()
+    # L = (w_0 − w_1)·x + b_0 − b_1: its gradient is the mean image for w_0, and its opposite for w_1.
+    mean, own = images.mean(dim=0).flatten(), classifier.module[-1].weight.detach()
+    expected = torch.stack([-mean, mean]) / mean.norm() * own.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(weight, expected)
+
+
+def test_no_direction_of_the_same_filter_lengths_is_steeper_than_the_adversarial_one():
+    classifier = convolutional().eval()
+    images, labels = draws(7, 3)
+
+    def slope(direction):
+        zero = {name: torch.zeros_like(part) for name, part in direction.items()}
+        values = parameter_surface(
+            classifier, images, labels, zero, direction, torch.tensor([-1e-3, 0, 1e-3])
+        ).decision[1]
+        return (values[2] - values[0]).item()
+
+    found = steepest(classifier, images, labels, batch_size=3)
+    for name, part in found.items():
+        lengths = part.flatten(1).norm(dim=1)
+        own = dict(classifier.named_parameters())[name].detach().flatten(1).norm(dim=1)
+        torch.testing.assert_close(lengths, own.where(lengths > 0, 0.0))
+    others = [
+        slope(downhill(classifier, images, labels, filter_normalised(classifier, generator(seed))))
+        for seed in range(8)
+    ]
+    assert slope(found) < 2 * min(others) < 0
+
+
+def test_filters_without_gradient_stay_put():
+    classifier = convolutional()
+    with torch.no_grad():
+        classifier.head.weight.zero_()
+    found = steepest(classifier, *draws(4, 3))
+    assert not any(part.any() for name, part in found.items() if "head" not in name)
 
 
 @pytest.mark.parametrize("make", [convolutional, lambda: linear(3)])
@@ -318,6 +364,7 @@ def test_weights_modes_and_random_state_are_as_they_were_even_when_a_pass_fails(
     failing.passes, failing.last = 0, last
     with pytest.raises(RuntimeError, match="out of luck") if last < math.inf else nullcontext():
         downhill(classifier, images, labels, direction)
+        steepest(classifier, images, labels)
         parameter_surface(classifier, images, labels, direction, direction, torch.arange(3.0))
     assert all(torch.equal(value, before[name]) for name, value in classifier.state_dict().items())
     assert places == {name: value.data_ptr() for name, value in classifier.named_parameters()}

@@ -158,6 +158,18 @@ def test_auc_and_true_positive_rate_are_those_of_the_roc_curve(pairs):
     assert result["detection/tpr_at_5fpr"].value == pytest.approx(at_5_percent)
 
 
+def test_scores_that_tell_all_apart_or_none_have_intervals_of_some_width():
+    clean, n = np.arange(20.0), 20
+    for perturbed, value in ((clean + 100, 1), (clean - 100, 0)):
+        result = Detection().reduce(arrays(clean, perturbed))
+        for name in ("detection_auc", "detection/tpr_at_5fpr"):
+            assert result[name].value == value
+            assert (result[name].low, result[name].high) == pytest.approx(wilson(value * n, n))
+        assert result["detection_auc_calibrated"].low == pytest.approx(wilson(10, 10)[0])
+    equal = Detection().reduce(arrays(np.zeros(n), np.zeros(n)))["detection_auc"]
+    assert (equal.value, equal.low, equal.high) == pytest.approx((0.5, *wilson(10, 20)))
+
+
 def test_the_sign_is_chosen_on_other_images_than_it_is_scored_on():
     clean = np.zeros(20)
     perturbed = np.where(np.arange(20) % 2 == 0, 1.0, -1.0)
@@ -193,6 +205,10 @@ def test_skipped_images_are_left_out_and_counted():
 def test_mistakes_are_told():
     with pytest.raises(UserError, match="images=0"):
         Detection(images=0)
+    with pytest.raises(UserError, match="unknown curvature estimator"):
+        Detection(estimator="second")
+    with pytest.raises(UserError, match="at least 2 directions"):
+        Detection(directions=1)
 
 
 def test_settings_name_every_choice():

@@ -71,6 +71,24 @@ def test_feature_maps_are_the_first_channels_of_the_first_activations():
     assert np.allclose(maps.panels[1].marks[0].values, arrays["map_0"])
 
 
+@pytest.mark.parametrize("dead", [1, 3])
+def test_a_dead_map_says_so_and_is_drawn_at_the_zero_end_of_its_layers_scale(dead):
+    classifier = build("cnn6", input_shape=(1, 8, 8), num_classes=3, seed=0).eval()
+    with torch.no_grad():
+        classifier.backbone[0][0].weight[:dead] = 0
+        classifier.backbone[0][0].bias[:dead] = -1
+        classifier.backbone[0][0].bias[dead:] = 1
+    _, metric, arrays = small(classifier, layers=1, channels=3)
+    maps, _ = metric.charts(arrays, RECORD)
+    panel = maps.panels[1]
+    (tiles,) = panel.marks
+    assert f"{dead} of 3 maps dead" in panel.title
+    assert [caption.endswith("dead") for caption in tiles.captions] == [k < dead for k in range(3)]
+    assert not np.any(tiles.values[0])
+    assert tiles.low == 0 < tiles.high
+    assert tiles.high == pytest.approx(max(np.max(tiles.values), 0) or 1)
+
+
 def test_a_network_without_convolutions_has_a_space_but_no_maps():
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 5), nn.ReLU(), nn.Linear(5, 3))
     _, metric, arrays = small(WrappedClassifier(network, (1, 8, 8), 3).eval())

@@ -106,7 +106,13 @@ def test_correlation_is_spearmans_and_lies_in_its_interval():
     assert score.n == 30
     perfect = RegionDistance().reduce(arrays([1, 2, 3], [4, 5]))["region_distance/logit_correlation"]
     assert perfect.value == pytest.approx(-1)
-    assert perfect.low <= perfect.value <= perfect.high
+    assert (perfect.low, perfect.high) == (None, None)
+    assert "no interval" in perfect.reason
+
+
+def test_an_unknown_split_is_refused():
+    with pytest.raises(UserError, match="unknown split 'val'"):
+        RegionDistance(split="val")
 
 
 def test_equal_distances_have_no_correlation_but_a_reason():

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -340,9 +341,10 @@ def test_the_maps_stand_upright_and_decision_surfaces_mark_the_boundary():
             # z[row][column] at (α = x[column], β = y[row]).
             assert heatmap.z[1][5] == pytest.approx(float(arrays[kind][0, at, 5, 1]))
             assert "β" in panel.y.label
-    loss, decision = (panel.marks[0] for panel in by_name["surface-parameters"].panels)
-    assert decision.contour == 0
-    assert loss.z[0][3] == pytest.approx(float(arrays["parameter_loss"][3, 0]))
+    weights = [panel.marks[0] for panel in by_name["surface-parameters"].panels]
+    assert [heatmap.contour for heatmap in weights] == [None, 0, None, 0]
+    assert weights[0].z[0][3] == pytest.approx(float(arrays["parameter_loss"][3, 0]))
+    assert weights[2].z[0][3] == pytest.approx(float(arrays["parameter_gradient_loss"][3, 0]))
 
 
 def test_the_middle_of_every_surface_is_the_function_itself():
@@ -351,7 +353,11 @@ def test_the_middle_of_every_surface_is_the_function_itself():
     margins = decision_function(evaluation.classifier(evaluation.images), evaluation.labels).detach().numpy()
     for number, index in enumerate(arrays["test_index"]):
         assert arrays["decision"][number, :, 3, 3] == pytest.approx([margins[index]] * 4, abs=1e-6)
-    assert arrays["parameter_decision"][2, 2] == pytest.approx(margins[:4].mean(), abs=1e-6)
+    for kind in ("parameter", "parameter_gradient"):
+        assert arrays[f"{kind}_decision"][2, 2] == pytest.approx(margins[:4].mean(), abs=1e-6)
+    # Along α alone both surfaces are the same line; along the gradient L falls faster than along random β.
+    assert np.array_equal(arrays["parameter_decision"][:, 2], arrays["parameter_gradient_decision"][:, 2])
+    assert arrays["parameter_gradient_decision"][2, 3] < arrays["parameter_decision"][2, 3]
     assert arrays["line"][:, :, 0] == pytest.approx(np.repeat(margins[:5, None], 4, axis=1), abs=1e-6)
 
 
@@ -380,6 +386,9 @@ def test_regions_of_an_identity_network_are_the_quadrants_of_its_plane():
     arrays, scores, (chart,) = run(RegionPlane(planes=1, resolution=10), evaluation)
     assert scores["region_plane"].value == 4
     assert scores["region_plane"].n == 1
+    # One training image a class.
+    assert scores["region_plane/training"].value is None
+    assert "among 3" in scores["region_plane/training"].reason
     assert sorted(arrays["label"][0].tolist()) == [0, 1, 2]
     assert len(set(arrays["corner_region"][0].tolist())) == 3
     regions, own, classes = (panel.marks[0] for panel in chart.panels)
@@ -399,6 +408,52 @@ def test_the_images_of_a_plane_are_of_three_classes_where_there_are_three():
     arrays = RegionPlane(planes=6, resolution=2).measure(few)
     assert all(len(set(labels)) == 2 for labels in arrays["label"].tolist())
     assert all(len(set(index)) == 3 for index in arrays["test_index"].tolist())
+
+
+def test_planes_through_training_images_are_of_one_class_and_charts_say_which_images_they_are():
+    train = data(classes=4, count=20, seed=1)
+    evaluation = wrapped(network((1, 4, 5), 4), data(classes=4, count=9), 4)
+    alone = RegionPlane(planes=3, resolution=5).measure(evaluation)
+    evaluation.dataset = replace(evaluation.dataset, train=train)
+    arrays, scores, charts = run(RegionPlane(planes=3, resolution=5), evaluation)
+    test_planes = [name for name in alone if not name.startswith("training/")]
+    assert all(np.array_equal(arrays[name], alone[name]) for name in test_planes)
+    index, labels = arrays["training/index"], arrays["training/label"]
+    assert index.shape == (3, 3)
+    assert np.array_equal(labels, train.labels.numpy()[index])
+    assert all(len(set(own)) == 1 for own in labels.tolist())
+    assert all(len(set(own)) == 3 for own in index.tolist())
+    assert scores["region_plane/training"].value == arrays["training/count"].mean()
+    assert scores["region_plane/training"].n == 3
+    assert len({chart.name for chart in charts}) == 6
+    shown = charts[3]
+    assert "three training images of one class" in shown.title
+    expected = f"Training images {', '.join(map(str, index[0].tolist()))}, all of class class {labels[0, 0]}"
+    assert expected in shown.caption
+    assert shown.panels[0].marks[1].labels == [f"image {at}" for at in index[0]]
+    # The corners of the plane are the images themselves.
+    images, _ = train.batch(torch.from_numpy(index[0]))
+    distance = (images[1] - images[0]).norm().item()
+    assert np.linalg.norm(np.diff(arrays["training/corner"][0, :2], axis=0)) == pytest.approx(distance)
+
+
+def test_images_that_share_a_region_share_its_name():
+    evaluation = wrapped(Constant(3), data(), 3)
+    arrays, _, charts = run(RegionPlane(planes=1, resolution=4), evaluation)
+    index = arrays["training/index"][0]
+    heatmap = charts[1].panels[1].marks[0]
+    assert heatmap.names[1] == "of " + " and ".join(f"image {at}" for at in index)
+    assert np.all(np.array(heatmap.z) == 1)
+
+
+def test_without_training_images_the_planes_of_test_images_are_measured_alone():
+    evaluation = wrapped(network((1, 4, 5), 3), data(), 3)
+    evaluation.dataset = replace(evaluation.dataset, train=evaluation.dataset.train.take(0))
+    _, scores, charts = run(RegionPlane(planes=2, resolution=5), evaluation)
+    assert scores["region_plane"].value is not None
+    assert scores["region_plane/training"].value is None
+    assert scores["region_plane/training"].reason == "there are no training images"
+    assert len(charts) == 2
 
 
 def test_images_on_a_line_or_too_few_span_no_plane():

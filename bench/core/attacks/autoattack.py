@@ -75,20 +75,6 @@ class AutoAttackResult:
     backwards: int
 
 
-def estimate(images: int, clean_accuracy: float, robust_accuracy: float) -> tuple[int, int]:
-    """About how many forward and backward passes a standard run takes, in images.
-
-    n·(1 + 103c + 7753r) forwards and n·(101c + 1809r) backwards; with fewer than 10 classes it takes less.
-
-    Args:
-        images: n, how many there are.
-        clean_accuracy, robust_accuracy: c and r, as fractions.
-    """
-    forwards = 1 + 103 * clean_accuracy + 7753 * robust_accuracy
-    backwards = 101 * clean_accuracy + 1809 * robust_accuracy
-    return round(images * forwards), round(images * backwards)
-
-
 def autoattack(
     classifier: AnyClassifier,
     images: Tensor,

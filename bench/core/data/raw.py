@@ -50,6 +50,10 @@ def _check(part: str, images: Tensor | Images, labels: Tensor, num_classes: int)
         raise UserError(
             f"{part} images must be uint8 of shape [N, C, H, W], got {images.dtype} of {list(images.shape)}"
         )
+    if not isinstance(labels, Tensor):
+        raise UserError(
+            f"{part} labels must be a torch.Tensor, got {type(labels).__name__}; torch.as_tensor makes one"
+        )
     if labels.dtype != torch.int64 or labels.dim() != 1:
         raise UserError(
             f"{part} labels must be int64 of shape [N], got {labels.dtype} of {list(labels.shape)}"

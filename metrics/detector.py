@@ -1,0 +1,158 @@
+"""What metrics of the curvature detector share (classification regions, §V)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.core.attacks.deepfool import DeepFoolResult, deepfool
+from bench.core.curvature import Curvature, Estimator, Orientation, check_settings, mean_curvature
+from bench.core.detection import auc, paired_interval, tpr_at_5fpr
+from bench.core.errors import UserError
+from bench.core.predictor import Predictor
+from bench.core.progress import Task
+from bench.core.record import Score, Value
+from bench.core.statistics import wilson
+from metrics.base import Evaluation, Metric, NotMeasurable
+
+#: The scores of a detector, in the order in which they are reported.
+NAMES = ("detection_auc", "detection_auc_calibrated", "detection/tpr_at_5fpr", "detection/recovery")
+
+
+@dataclass(frozen=True)
+class Perturbed:
+    """Correctly classified test images and what DeepFool makes of them.
+
+    Attributes:
+        index: their positions among the attacked test images [m].
+        clean, labels: [m, C, H, W] and int64 [m].
+        attack: clipped to the pixel box; at least one image was fooled.
+    """
+
+    index: Tensor
+    clean: Tensor
+    labels: Tensor
+    attack: DeepFoolResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvatureDetector(Metric):
+    """The detector that flags images by the mean curvature ρ of the boundaries around them.
+
+    Args:
+        images: how many correctly classified images to perturb, at most.
+        directions, estimator, orientation, h_scale: as for `mean_curvature`.
+
+    Raises:
+        UserError: for fewer than 1 image, or settings that `mean_curvature` refuses.
+    """
+
+    unit: ClassVar[str] = "AUC"
+
+    images: int
+    directions: int = 100
+    estimator: Estimator = "second_difference"
+    orientation: Orientation = "algorithm2"
+    h_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.images < 1:
+            raise UserError(f"expected at least 1 image to perturb, got images={self.images}")
+        check_settings(self.estimator, self.orientation, self.directions, self.h_scale)
+
+    def settings(self) -> dict[str, Value]:
+        """How curvature is measured."""
+        return {
+            "directions": self.directions,
+            "estimator": self.estimator,
+            "orientation": self.orientation,
+            "h_scale": self.h_scale,
+        }
+
+    def perturb(self, evaluation: Evaluation) -> Perturbed:
+        """The first correctly classified test images, each with DeepFool's.
+
+        Raises:
+            NotMeasurable: when there is nothing to attack, or no attack succeeds.
+        """
+        predict = Predictor(evaluation.classifier, evaluation.batch_size)
+        right = predict(evaluation.images) == evaluation.labels
+        evaluation.forwards += predict.forwards
+        index = torch.nonzero(right).flatten()[: self.images]
+        if len(index) == 0:
+            raise NotMeasurable("no test image is classified correctly, so there is none to perturb")
+        clean = evaluation.images[index]
+        attack = deepfool(evaluation.classifier, clean, clip=True, batch_size=evaluation.batch_size)
+        evaluation.forwards += attack.forwards
+        evaluation.backwards += attack.backwards
+        if not attack.found.any():
+            raise NotMeasurable(f"DeepFool fooled the network on none of {len(index)} images")
+        return Perturbed(index, clean, evaluation.labels[index], attack)
+
+    def curvatures(self, evaluation: Evaluation, images: Tensor, task: Task) -> Curvature:
+        """ρ and the recovered label of every image [n, C, H, W]."""
+        result = mean_curvature(
+            evaluation.classifier,
+            images,
+            # The same generator each time: every image is looked at along the same directions.
+            evaluation.generator("detection_auc"),
+            directions=self.directions,
+            estimator=self.estimator,
+            orientation=self.orientation,
+            h_scale=self.h_scale,
+            batch_size=evaluation.batch_size,
+            task=task,
+        )
+        evaluation.forwards += result.forwards
+        evaluation.backwards += result.backwards
+        return result
+
+
+def auc_score(clean: np.ndarray, perturbed: np.ndarray, reason: str) -> Score:
+    """The AUC of pairs [n], with its bootstrap interval."""
+    return _bootstrapped(auc, clean, perturbed, "AUC", reason)
+
+
+def found_score(clean: np.ndarray, perturbed: np.ndarray, reason: str) -> Score:
+    """The share of perturbed images that are flagged where 5 % of the clean ones are, over pairs [n]."""
+    return _bootstrapped(tpr_at_5fpr, clean, perturbed, "fraction", reason)
+
+
+def recovery_score(perturbed: np.ndarray, named: np.ndarray, *notes: str) -> Score:
+    """The share of images with scores [n] that are flagged at t = 0 and were given their own label: bool [n]."""
+    n, recovered = len(perturbed), int(np.count_nonzero(named & (perturbed >= 0)))
+    low, high = wilson(recovered, n)
+    first = f"flagged at t = 0 and labelled correctly; without a threshold {named.mean():.1%}"
+    return Score(
+        value=recovered / n,
+        low=low,
+        high=high,
+        n=n,
+        unit="fraction",
+        higher_is_better=True,
+        reason="; ".join([first, *notes]),
+    )
+
+
+def no_score(name: str, n: int, reason: str) -> Score:
+    """The score called `name` when n pairs are too few."""
+    unit = "AUC" if "auc" in name else "fraction"
+    return Score(value=None, n=n, unit=unit, higher_is_better=True, reason=reason)
+
+
+def _bootstrapped(
+    statistic: Callable[..., np.ndarray], clean: np.ndarray, perturbed: np.ndarray, unit: str, reason: str
+) -> Score:
+    low, high = paired_interval(statistic, clean, perturbed)
+    return Score(
+        value=float(statistic(clean, perturbed)),
+        low=low,
+        high=high,
+        n=len(clean),
+        unit=unit,
+        higher_is_better=True,
+        reason=reason,
+    )
