@@ -2,7 +2,9 @@
 
 import errno
 import json
+import os
 import sys
+import traceback
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +21,9 @@ from bench.version import __version__
 
 if TYPE_CHECKING:
     from bench.core.progress import Progress
+
+#: The environment variable that shows a traceback above the line on an error of the operating system.
+TRACEBACK = "BENCH_TRACEBACK"
 
 
 def main() -> None:
@@ -40,22 +45,31 @@ def main() -> None:
     except click.ClickException as error:
         _fail(error.format_message())
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            _fail(
-                f"the disk is full: {error.filename or error}; free some space and give the same command again"
-            )
-        if error.filename is None:
-            raise
-        _fail(f"{error.filename}: {error.strerror}")
+        if os.environ.get(TRACEBACK):
+            traceback.print_exception(error)
+        _fail(*_refused(error))
+
+
+def _refused(error: OSError) -> tuple[str, int]:
+    """What the operating system refused, in words, and the exit code: 2 where the user can name another file."""
+    again = "and give the same command again"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full: {error.filename or error}; free some space {again}", 2
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return f"too many open files; raise the limit (`ulimit -n`) {again}", 1
+    if error.filename is not None:
+        return f"{error.filename}: {error.strerror}", 2
+    words = " ".join(str(error).split()) or type(error).__name__
+    return f"the system refused: {words}; {TRACEBACK}=1 shows where", 1
 
 
 def _warn(message: Warning | str, *_: object) -> None:
     click.echo(f"Warning: {message}", err=True)
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, code: int = 2) -> None:
     click.echo(f"Error: {message}", err=True)
-    sys.exit(2)
+    sys.exit(code)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -240,7 +254,7 @@ def leaderboard_check(file: Path) -> None:
     """Check a submission: schema, hashes of the files beside it, and numbers that contradict each other."""
     from leaderboards.check import check
 
-    problems = check(file)
+    problems = [problem.removeprefix(f"{file}: ") for problem in check(file)]
     if problems:
         raise UserError(f"{file}: {'; '.join(problems)}")
     click.echo(f"{file}: a valid record")

@@ -7,42 +7,51 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from bench import provenance
 from bench.alarms import read_alarms
-from bench.battery import Battery, make_battery
+from bench.battery import Battery
 from bench.checkpoint import save_weights
 from bench.config import identity
 from bench.core import record as schema
-from bench.core.attacks.state import check_finite, check_inputs, check_logits, evaluating, random_state_kept
-from bench.core.classifier import AnyClassifier, Classifier, WrappedClassifier
-from bench.core.data import Dataset, Split, fingerprint, load
-from bench.core.errors import UserError
-from bench.core.examples import KEPT
+from bench.core.attacks.state import evaluating
+from bench.core.classifier import AnyClassifier
+from bench.core.data import Dataset, fingerprint
 from bench.core.files import sha256
 from bench.core.progress import Progress
 from bench.core.record import Alarm, Curve, Record, Score
-from bench.core.threat import NORMS, Threat
+from bench.core.threat import Threat
 from bench.describe import Trained, describe_battery, describe_dataset, describe_provenance, describe_training
 from bench.figures import draw_all
-from bench.parts import Part, Parts, save_arrays
-from bench.suspicious import extra_checks, find_standard, verdict
+from bench.inputs import (
+    as_battery,
+    as_classifier,
+    as_dataset,
+    as_threat,
+    check_data,
+    check_module,
+    check_network,
+)
+from bench.parts import Part, Parts
+from bench.results import RECORD, WEIGHTS, unflatten, write_result
+from bench.suspicious import extra_checks, verdict
+from bench.undefended import find_standard
 from bench.version import __version__
 from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
 
-RECORD, ARRAYS, WEIGHTS = "record.json", "arrays.npz", "weights.safetensors"
-EXAMPLES = "examples.npz"
-
-#: Test images that a network is tried on before an evaluation begins.
-LOOKED_AT = 100
-
-#: Adversarial images that a result keeps, over all attacks.
-MOST_EXAMPLES = 50
-#: What an attack metric calls them among its arrays; they lie in a file of their own.
-EXAMPLE_ARRAYS = ("example_index", "examples")
+__all__ = [
+    "RECORD",
+    "Evaluation",
+    "Measured",
+    "answer_alarms",
+    "evaluate",
+    "evaluate_to_folder",
+    "full_precision",
+    "run_battery",
+    "unflatten",
+]
 
 
 @dataclass
@@ -95,20 +104,13 @@ def evaluate(
         UserError: when an argument is something else, the network does not fit the data, or the logits are not
             finite.
     """
-    if not isinstance(model, nn.Module):
-        raise UserError(
-            f"expected the network as a torch.nn.Module, got {_kind(model)}; wrap a function in one"
-        )
-    dataset = load(data) if isinstance(data, str) else data
-    if not isinstance(dataset, Dataset):
-        raise UserError(f"expected a bench.core.data.Dataset or the name of one, got {_kind(dataset)}")
-    threat = _threat(threat)
-    battery = make_battery(battery) if isinstance(battery, str) else battery
+    check_module(model)
+    dataset, threat, battery = as_dataset(data), as_threat(threat), as_battery(battery)
     out = Path(out) if isinstance(out, str) else out
     transfer_from = Path(transfer_from) if isinstance(transfer_from, str) else transfer_from
     parameter = next(model.parameters(), None)
     dataset = dataset.to(parameter.device if parameter is not None else "cpu")
-    classifier = _classifier(model, dataset)
+    classifier = as_classifier(model, dataset)
     with evaluating(classifier):
         return evaluate_to_folder(
             classifier,
@@ -126,72 +128,6 @@ def evaluate(
             suspicious=suspicious,
             transfer_from=transfer_from or out,
         )
-
-
-def _threat(threat: Threat | str) -> Threat:
-    if isinstance(threat, Threat):
-        return threat
-    if not isinstance(threat, str):
-        raise UserError(f"expected a threat such as 'linf:8/255', got {threat!r}; an ε needs its norm")
-    norm, _, eps = threat.rpartition(":")
-    # Only the command line refuses ε = 0, where it is a slip.
-    return Threat(norm, "0") if norm in NORMS and eps == "0" else Threat.parse(threat)  # type: ignore[arg-type]
-
-
-def _kind(value: object) -> str:
-    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
-
-
-def _check_data(dataset: Dataset) -> None:
-    """Refuse what `Split.batch` would turn into other pixels or other classes without a word.
-
-    Raises:
-        UserError: when a split is not uint8 images [N, C, H, W] with labels int64 [N] of the classes.
-    """
-    if len(dataset.test) == 0:
-        raise UserError(f"{dataset.name}: expected at least one test image, got none")
-    for name, split in (
-        ("training", dataset.train),
-        ("validation", dataset.validation),
-        ("test", dataset.test),
-    ):
-        problem = _problem(split, dataset.shape, dataset.num_classes)
-        if problem:
-            raise UserError(f"{dataset.name}, {name} split: {problem}")
-
-
-def _problem(split: Split, shape: tuple[int, int, int], classes: int) -> str:
-    images, labels = split.images, split.labels
-    if images.dtype != torch.uint8:
-        return (
-            f"expected images as uint8 from 0 to 255, which a network sees as [0, 1], got {images.dtype}; "
-            f"for pixels in [0, 1] give (255 * images).round().to(torch.uint8)"
-        )
-    if tuple(images.shape[1:]) != shape:
-        return f"expected images of shape (N, {', '.join(map(str, shape))}), got {tuple(images.shape)}"
-    if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
-        return f"expected labels int64 of shape ({len(images)},), got {labels.dtype} {tuple(labels.shape)}"
-    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
-        return f"expected labels from 0 to {classes - 1}, got {int(labels.min())} to {int(labels.max())}"
-    return ""
-
-
-@torch.no_grad()
-def _check_network(classifier: AnyClassifier, images: Tensor, labels: Tensor) -> None:
-    """Refuse a network on some of the images, before anything is written.
-
-    Raises:
-        UserError: when it does not fit them, or gives no finite logits.
-    """
-    check_inputs(classifier, images, labels)
-    with random_state_kept():
-        check_finite(check_logits(classifier(images), len(images), classifier.num_classes))
-
-
-def _classifier(model: nn.Module, dataset: Dataset) -> AnyClassifier:
-    if isinstance(model, Classifier | WrappedClassifier):
-        return model
-    return WrappedClassifier(model, dataset.shape, dataset.num_classes)
 
 
 def evaluate_to_folder(
@@ -221,20 +157,7 @@ def evaluate_to_folder(
     Raises:
         UserError: when images, labels or logits are unusable; nothing is written then.
     """
-    _check_data(dataset)
-    images, labels = dataset.test.batch(slice(0, battery.images))
-    _check_network(classifier, images[:LOOKED_AT], labels[:LOOKED_AT])
-    evaluation = Evaluation(
-        classifier=classifier,
-        dataset=dataset,
-        threat=threat,
-        images=images,
-        labels=labels,
-        test_index=torch.arange(len(labels)),
-        seed=seed,
-        progress=progress,
-        history=trained.history,
-    )
+    evaluation = _prepare(classifier, dataset, threat, battery, trained, seed, progress)
     if folder is not None:
         save_weights(folder / WEIGHTS, classifier)
     parts = Parts(folder / "parts", _identity(folder / WEIGHTS, evaluation, battery)) if folder else None
@@ -248,7 +171,7 @@ def evaluate_to_folder(
         model=model,
         parameters=sum(parameter.numel() for parameter in classifier.parameters()),
         feature_site=classifier.site,
-        dataset=describe_dataset(dataset, images, labels),
+        dataset=describe_dataset(dataset, evaluation.images, evaluation.labels),
         threat=schema.Threat(norm=threat.norm, eps=threat.eps),
         battery=describe_battery(battery),
         seed=seed,
@@ -257,26 +180,55 @@ def evaluate_to_folder(
         alarms=measured.alarms,
         curves=measured.curves,
         history=trained.history,
-        cost=schema.Cost(
-            train_seconds=sum(float(row["seconds"] or 0) for row in trained.history)
-            if trained.history
-            else None,
-            evaluate_seconds=sum(measured.seconds.values()),
-            peak_memory_bytes=provenance.peak_memory(evaluation.device),
-            forwards=measured.forwards,
-            backwards=measured.backwards,
-            seconds_by_metric=measured.seconds,
-        ),
+        cost=_cost(measured, trained, evaluation.device),
         provenance=describe_provenance(run, command, config, evaluation.device),
         files={},
     )
     if folder is not None:
-        arrays = flatten(measured.arrays, evaluation)
         draw_all(record, measured.arrays, battery.metrics, folder / "figures", progress)
-        record = _write(folder, record, arrays, gather_examples(measured.arrays, evaluation))
+        record = write_result(folder, record, measured.arrays, evaluation)
         assert parts is not None
         parts.remove()
     return record
+
+
+def _prepare(
+    classifier: AnyClassifier,
+    dataset: Dataset,
+    threat: Threat,
+    battery: Battery,
+    trained: Trained,
+    seed: int,
+    progress: Progress,
+) -> Evaluation:
+    """What every metric is given, once network and data are known to be usable."""
+    check_data(dataset)
+    images, labels = dataset.test.batch(slice(0, battery.images))
+    check_network(classifier, images, labels)
+    battery.check(classifier, dataset)
+    return Evaluation(
+        classifier=classifier,
+        dataset=dataset,
+        threat=threat,
+        images=images,
+        labels=labels,
+        test_index=torch.arange(len(labels)),
+        seed=seed,
+        progress=progress,
+        history=trained.history,
+    )
+
+
+def _cost(measured: Measured, trained: Trained, device: torch.device) -> schema.Cost:
+    seconds = sum(float(row["seconds"] or 0) for row in trained.history)
+    return schema.Cost(
+        train_seconds=seconds if trained.history else None,
+        evaluate_seconds=sum(measured.seconds.values()),
+        peak_memory_bytes=provenance.peak_memory(device),
+        forwards=measured.forwards,
+        backwards=measured.backwards,
+        seconds_by_metric=measured.seconds,
+    )
 
 
 def run_battery(evaluation: Evaluation, battery: Battery, parts: "Parts | None" = None) -> Measured:
@@ -306,7 +258,7 @@ def answer_alarms(
     if isinstance(transfer_from, Path):
         standard = find_standard(transfer_from, evaluation.dataset)
     else:
-        standard = _classifier(transfer_from, evaluation.dataset) if transfer_from is not None else None
+        standard = as_classifier(transfer_from, evaluation.dataset) if transfer_from is not None else None
     _run(extra_checks(measured.alarms, standard), evaluation, measured, parts)
     measured.alarms = [*measured.alarms, verdict(evaluation.measured, measured.alarms)]
 
@@ -356,60 +308,6 @@ def _measure(metric: Metric, evaluation: Evaluation, parts: "Parts | None") -> P
         evaluation.progress.say(f"{metric.name} left out: {reason}")
     seconds = time.perf_counter() - started
     return Part(arrays, reason, seconds, evaluation.forwards - before[0], evaluation.backwards - before[1])
-
-
-def flatten(arrays: Mapping[str, Arrays], evaluation: Evaluation) -> Arrays:
-    """All metrics' arrays under one roof: accuracy masks as METRIC, the rest as METRIC:ARRAY."""
-    flat: Arrays = {"test_index": evaluation.test_index.numpy(), "labels": evaluation.labels.cpu().numpy()}
-    for metric, parts in arrays.items():
-        for key, array in parts.items():
-            if key not in EXAMPLE_ARRAYS:
-                flat[metric if key == "right" and array.ndim == 1 else f"{metric}:{key}"] = array
-    return flat
-
-
-def unflatten(flat: Mapping[str, np.ndarray]) -> dict[str, Arrays]:
-    """The arrays beside a record by metric, as `flatten` found them but for the examples."""
-    arrays: dict[str, Arrays] = {}
-    for name, array in flat.items():
-        metric, colon, key = name.rpartition(":")
-        if colon:
-            arrays.setdefault(metric, {})[key] = array
-        elif name not in ("test_index", "labels"):
-            arrays.setdefault(name, {})["right"] = array
-    return arrays
-
-
-def gather_examples(arrays: Mapping[str, Arrays], evaluation: Evaluation) -> Arrays:
-    """Adversarial images of all attacks: `attack` [e], `test_index` int64 [e], `image` float32 [e, C, H, W].
-
-    At most 50, evenly over the attacks; empty arrays where no attack broke anything.
-    """
-    attacks = {name: parts for name, parts in arrays.items() if parts.keys() >= set(EXAMPLE_ARRAYS)}
-    share = min(KEPT, MOST_EXAMPLES // max(len(attacks), 1))
-    names: list[str] = []
-    index, images = [np.empty(0, np.int64)], [np.empty((0, *evaluation.images.shape[1:]), np.float32)]
-    for name, parts in attacks.items():
-        index.append(evaluation.test_index.numpy()[parts["example_index"][:share]])
-        images.append(parts["examples"][:share])
-        names += [name] * len(index[-1])
-    return {
-        "attack": np.array(names, dtype=np.str_),
-        "test_index": np.concatenate(index),
-        "image": np.concatenate(images),
-    }
-
-
-def _write(folder: Path, record: Record, arrays: Arrays, examples: Arrays) -> Record:
-    save_arrays(folder / ARRAYS, arrays)
-    written = {"weights": WEIGHTS, "arrays": ARRAYS}
-    if len(examples["attack"]):
-        save_arrays(folder / EXAMPLES, examples)
-        written["examples"] = EXAMPLES
-    files = {kind: schema.File(path=name, sha256=sha256(folder / name)) for kind, name in written.items()}
-    record = record.model_copy(update={"files": files})
-    record.save(folder / RECORD)
-    return record
 
 
 def _digest(classifier: AnyClassifier, evaluation: Evaluation, battery: Battery) -> str:

@@ -15,8 +15,9 @@ from bench.core.threat import Threat
 from bench.describe import Trained
 from bench.estimate import estimate
 from bench.evaluation import RECORD, evaluate_to_folder
+from bench.job import load_data, pick_device, result_name, safe_name
 from bench.loaders import make_network, robustbench_loader
-from bench.run import Tracker, build_pages, load_data, pick_device, result_name, safe_name, summary
+from bench.run import Tracker, build_pages, summary
 from bench.suspicious import unanswered
 from bench.version import __version__
 

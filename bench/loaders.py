@@ -30,6 +30,12 @@ ROBUSTBENCH_FOLDER = Path("models")
 
 INSTALL_TIMM = "pip install timm"
 INSTALL_ROBUSTBENCH = "pip install git+https://github.com/RobustBench/robustbench.git"
+#: Modules that these packages import and that pip knows by another name.
+INSTALL = {
+    "autoattack": "pip install git+https://github.com/fra31/auto-attack.git",
+    "bs4": "pip install beautifulsoup4",
+    "pkg_resources": "pip install 'setuptools<81'",
+}
 
 
 def names_code(word: object) -> bool:
@@ -218,11 +224,16 @@ def _package(name: str, asked: str, install: str) -> ModuleType:
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
-        if error.name and error.name.partition(".")[0] != name:
-            raise UserError(
-                f"{asked} needs {error.name}, which {name} imports: pip install {error.name}"
-            ) from error
+        missing = (error.name or name).partition(".")[0]
+        if missing != name:
+            how = INSTALL.get(missing, f"pip install {missing}")
+            raise UserError(f"{asked} needs {missing}, which {name} imports: {how}") from error
         raise UserError(f"{asked} needs the optional package {name}: {install}") from error
+    except Exception as error:
+        # An import that meets another release of something than it was written for fails in any way.
+        raise UserError(
+            f"{asked}: the package {name} cannot be imported: {type(error).__name__}: {_first_line(error)}"
+        ) from error
 
 
 def _timm_config(timm: ModuleType, name: str) -> dict[str, Any]:

@@ -9,11 +9,12 @@ from bench.core.classifier import AnyClassifier, WrappedClassifier
 from bench.core.data import Dataset, fingerprint
 from bench.core.errors import UserError
 from bench.core.files import sha256
+from bench.core.models import MODELS
 from bench.core.record import Record, load_record
 from bench.core.threat import Threat
 from bench.external import make_network
+from bench.job import load_data, pick_device
 from bench.loaders import names_code
-from bench.run import load_data, pick_device
 
 #: What of a record's settings says which data it was measured on.
 DATA_SETTINGS = ("dataset", "image_size", "train_size", "test_size")
@@ -67,7 +68,13 @@ def restore(
     if not trust:
         _refuse_code(record, loader)
     dataset = _dataset(record, data_dir).to(pick_device(device))
-    classifier = make_network(record.model, loader or config.get("loader"), dataset)
+    network = loader or config.get("loader")
+    if network is None and not names_code(record.model) and record.model not in MODELS.names():
+        raise UserError(
+            f"the network {record.model!r} of record {record.id} is none of ours; give --loader module:function, "
+            f"which makes it"
+        )
+    classifier = make_network(record.model, network, dataset)
     target = classifier.module if isinstance(classifier, WrappedClassifier) else classifier
     source = _weights(record, folder, weights)
     state = load_weights(source)

@@ -34,7 +34,8 @@ def show_record(record: Record, console: Console | None = None) -> None:
         mark = {True: "[red]raised[/red]", False: "quiet ", None: "not run"}[alarm.raised]
         console.print(f"  {mark}  {escape(alarm.name)}: {escape(alarm.message)}")
 
-    console.print("\n[bold]hyper-parameters[/bold]")
+    if record.defense.hyperparameters:
+        console.print("\n[bold]hyper-parameters[/bold]")
     for key, value in record.defense.hyperparameters.items():
         default = record.defense.defaults.get(key, value)
         console.print(
@@ -56,7 +57,8 @@ def show_record(record: Record, console: Console | None = None) -> None:
         f"({record.cost.forwards:,} forwards, {record.cost.backwards:,} backwards), "
         f"peak memory {record.cost.peak_memory_bytes / 2**30:.2f} GiB"
     )
-    console.print(f"again: {escape(record.provenance.command)}", soft_wrap=True)
+    again = record.provenance.command or "made from Python, no command repeats it"
+    console.print(f"again: {escape(again)}", soft_wrap=True)
 
 
 def _text(score: Score, value: float | None) -> str:

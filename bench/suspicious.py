@@ -8,22 +8,16 @@ Source: Carlini et al. 2019, On Evaluating Adversarial Robustness, section 4; At
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.checkpoint import fill, load_weights
 from bench.core.attacks import ATTACKS, Attack, maximise
-from bench.core.classifier import AnyClassifier, WrappedClassifier
-from bench.core.data import Dataset
-from bench.core.errors import UserError
-from bench.core.files import sha256
-from bench.core.record import Alarm, Record, Score, Value, find_records, load_record
+from bench.core.classifier import AnyClassifier
+from bench.core.record import Alarm, Record, Score, Value
 from bench.core.threat import Threat
-from bench.loaders import make_network, names_code
 from metrics.base import Arrays, Evaluation, Metric
 
 PREFIX = "suspicious/"
@@ -326,52 +320,6 @@ def still_standing(evaluation: Evaluation, images: int) -> np.ndarray:
         standing = (_predict(evaluation, evaluation.images) == evaluation.labels).cpu().numpy()
     places = np.flatnonzero(standing)
     return standing[: places[images]] if len(places) > images else standing
-
-
-def find_standard(folder: Path, dataset: Dataset) -> AnyClassifier | None:
-    """The newest network below a folder of results that was trained without defense on the same data.
-
-    Args:
-        folder: searched for records; None is found in one that does not exist.
-        dataset: what it must have been measured on; the network comes to its device.
-    """
-    if not folder.exists():
-        return None
-    found: list[tuple[str, Path, Record]] = []
-    for path in find_records(folder):
-        try:
-            record = load_record(path)
-        except UserError:
-            continue
-        same = record.dataset.fingerprint == dataset.fingerprint
-        if same and record.defense.name == "standard" and "weights" in record.files:
-            found.append((record.provenance.created, path, record))
-    for _, path, record in sorted(found, key=lambda item: item[:2], reverse=True):
-        network = _network_of(record, path.parent, dataset)
-        if network is not None:
-            return network.to(dataset.test.images.device).requires_grad_(False).eval()
-    return None
-
-
-def _network_of(record: Record, folder: Path, dataset: Dataset) -> AnyClassifier | None:
-    file = record.files["weights"]
-    source = folder / file.path
-    try:
-        if not source.is_file() or sha256(source) != file.sha256:
-            return None
-        loader = record.provenance.config.get("loader")
-        if names_code(loader or record.model):
-            return None
-        network = make_network(record.model, loader, dataset)
-        weights = load_weights(source)
-        if isinstance(network, WrappedClassifier):
-            inner = {name.removeprefix("module."): tensor for name, tensor in weights.items()}
-            fill(network.module, inner, source)
-        else:
-            fill(network, weights, source)
-    except UserError:
-        return None
-    return network
 
 
 def _attack(

@@ -10,8 +10,8 @@ bear one another, and reads everything else from the environment that runs this.
 and the peer, and takes turns between them; the figure is the median over rounds of the peer's time over ours. Times
 are CPU seconds of the process on one thread, which a busy machine disturbs less than the clock on the wall.
 
-Networks are trained here for a few epochs, one plainly, one on single-step adversarial images, all of them
-brought to CIFAR's 3x32x32. After so few they are often wrong, and an image that is wrong to begin with costs us
+Networks are trained here for a few epochs, one plainly and one from there on single-step adversarial images, which
+are brought to CIFAR's 3x32x32. After so few they are often wrong, and an image that is wrong to begin with costs us
 one pass and a peer twenty steps. So the attacked images are drawn to hold as many right ones as networks trained
 to the end have on CIFAR-10: 80 % for the robust one, 95 % for the undefended one. They are attacked in the data's
 own ℓ∞ ball with steps of 2.5·ε/20. "Default" peers get the images as a tutorial gives them; "tuned" ones frozen
@@ -60,11 +60,13 @@ ENVIRONMENTS = {
     "foolbox-art": ("foolbox", "adversarial-robustness-toolbox"),
     "torchattacks": ("torchattacks",),
 }
-#: Network → images attacked, images trained on, epochs.
-SIZES = {"cnn6": (192, 3000, 6), "resnet18": (64, 800, 4)}
+#: Network → images attacked, images trained on at most, epochs.
+SIZES = {"cnn6": (192, 20000, 8), "resnet18": (64, 4000, 5)}
 #: Training → the share of the attacked images that the network gets right.
 TRAININGS = {"robust": 0.8, "undefended": 0.95}
 BATCH_SIZES = (16, 32, 64, 128)
+#: Images of a training step.
+BATCH = 64
 
 #: Images [B, C, H, W] and labels [B] to adversarial images.
 Perturb = Callable[[Tensor, Tensor], Tensor]
@@ -190,7 +192,7 @@ def place_for(data: str, folder: Path) -> Place:
     if not (folder / "images.safetensors").exists():
         dataset = load(data)
         parts = {}
-        for part, split, count in (("train", dataset.train, 3000), ("test", dataset.test, 1000)):
+        for part, split, count in (("train", dataset.train, 20000), ("test", dataset.test, 1000)):
             draw = make_generator("attack benchmark", part)
             rows = torch.randperm(len(split), generator=draw)[:count]
             images, labels = split.batch(rows)
@@ -203,37 +205,38 @@ def place_for(data: str, folder: Path) -> Place:
 
 
 def trained(name: str, training: str, place: Place) -> Classifier:
-    """A network of `bench.core.models` for ten classes, trained once and then read from the folder."""
+    """A network of `bench.core.models` for ten classes, trained once and then read from the folder.
+
+    The robust one goes on from the undefended one, for half as many epochs.
+    """
     path = place.folder / f"{name}-{training}.safetensors"
     network = build(name, input_shape=SHAPE, num_classes=10, mean=[0.5] * 3, std=[0.25] * 3, seed=0)
     if path.exists():
         network.load_state_dict(load_weights(path))
         return network.eval()
+    robust = training == "robust"
+    if robust:
+        network.load_state_dict(trained(name, "undefended", place).state_dict())
     parts = load_file(place.folder / "images.safetensors")
     _, count, epochs = SIZES[name]
+    epochs = epochs // 2 if robust else epochs
     images, labels = parts["train images"][:count], parts["train labels"][:count]
     print(f"training {name}, {training}: {epochs} epochs of {len(images)} images", file=sys.stderr)
     generator = make_generator("attack benchmark", name, training)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * -(-len(images) // BATCH))
+    step = partial(maximise, threat=place.threat, generator=generator, steps=1)
     network.train()
     with channels_last(network):
-        for epoch in range(epochs):
-            eased = Threat("linf", str(place.threat.radius * min(1.0, (epoch + 1) / 3)))
-            for rows in torch.randperm(len(images), generator=generator).split(48):
-                points = images[rows]
-                if training == "robust":
-                    points = maximise(
-                        network,
-                        points,
-                        labels[rows],
-                        eased,
-                        generator,
-                        steps=1,
-                        step_size=1.25 * eased.radius,
-                    )
+        for _ in range(epochs):
+            for rows in torch.randperm(len(images), generator=generator).split(BATCH):
+                points, goals = images[rows], labels[rows]
+                if robust:
+                    points = step(network, points, goals, step_size=1.25 * place.threat.radius)
                 optimizer.zero_grad()
-                F.cross_entropy(network(points), labels[rows]).backward()
+                F.cross_entropy(network(points), goals).backward()
                 optimizer.step()
+                schedule.step()
         tensors = {key: value.clone() for key, value in network.state_dict().items()}
     network.load_state_dict(tensors)
     save_weights(path, network)

@@ -85,7 +85,9 @@ class Pages:
             battery_charts=battery_charts(entry),
             history_charts=history_charts(entry),
             searches=_searches(entry),
-            commands=list(dict.fromkeys(result.record.provenance.command for result in entry.results)),
+            commands=list(
+                dict.fromkeys(command for r in entry.results if (command := r.record.provenance.command))
+            ),
             links={
                 r.record.id: self._links[r.record.id] for r in entry.results if r.record.id in self._links
             },

@@ -51,8 +51,11 @@ class Result:
     figures: tuple[Figure, ...]
 
 
-def read_result(path: Path) -> Result:
+def read_result(path: Path, *, unattacked: bool = False) -> Result:
     """Read a record, its worst-case outcomes and its figures.
+
+    Args:
+        unattacked: take a record with ε = 0 too, which no board ranks.
 
     Raises:
         UserError: when the record is unreadable or invalid, or its arrays contradict it.
@@ -64,19 +67,22 @@ def read_result(path: Path) -> Result:
         record=record,
         path=path,
         digest=sha256(path),
-        eps=exact_eps(path, record),
+        eps=exact_eps(path, record, unattacked=unattacked),
         created=created_at(path, record),
         outcomes=_outcomes(path, record),
         figures=_figures(path.parent / "figures"),
     )
 
 
-def read_results(paths: Iterable[Path], *, strict: bool = True) -> tuple[list[Result], list[str]]:
+def read_results(
+    paths: Iterable[Path], *, strict: bool = True, unattacked: bool = False
+) -> tuple[list[Result], list[str]]:
     """Read many records in an order that does not depend on where they lie.
 
     Args:
         paths: `record.json` files, or the folders that hold them.
         strict: stop at the first unreadable record; otherwise leave it out and return a warning.
+        unattacked: as for `read_result`.
 
     Returns:
         The results without exact copies, sorted by digest, and the warnings.
@@ -88,7 +94,7 @@ def read_results(paths: Iterable[Path], *, strict: bool = True) -> tuple[list[Re
     warnings = []
     for path in sorted(set(paths)):
         try:
-            result = read_result(path)
+            result = read_result(path, unattacked=unattacked)
         except UserError as error:
             if strict:
                 raise
@@ -100,8 +106,11 @@ def read_results(paths: Iterable[Path], *, strict: bool = True) -> tuple[list[Re
     return [found[digest] for digest in sorted(found)], warnings
 
 
-def exact_eps(path: Path, record: Record) -> Fraction:
+def exact_eps(path: Path, record: Record, *, unattacked: bool = False) -> Fraction:
     """The record's ε as an exact fraction.
+
+    Args:
+        unattacked: 0 will do.
 
     Raises:
         UserError: when ε is no number above zero.
@@ -109,8 +118,12 @@ def exact_eps(path: Path, record: Record) -> Fraction:
     try:
         eps = Fraction(record.threat.eps.replace(" ", ""))
     except (ValueError, ZeroDivisionError):
-        eps = Fraction(0)
-    if eps <= 0:
+        eps = Fraction(-1)
+    if eps == 0 and not unattacked:
+        raise UserError(
+            f"{path}: threat.eps is 0, which is clean accuracy and no threat; `bench compare` compares such records"
+        )
+    if eps < 0:
         raise UserError(
             f"{path}: threat.eps must be a number above 0 such as 8/255, got {record.threat.eps!r}"
         )

@@ -1,12 +1,14 @@
 """Fixtures that several folders of tests share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.core.record import Record
 from tests import records
+from tests.browser import ARGUMENTS, CHROMIUM
 
 
 @pytest.fixture
@@ -19,3 +21,13 @@ def make_record() -> Callable[..., Record]:
 def write_record() -> Callable[..., Path]:
     """`records.write_record`: put a record and its arrays into a folder."""
     return records.write_record
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A browser without windows, for the tests of one module."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        yield browser
+        browser.close()

@@ -1,9 +1,11 @@
 """The command line: help at once, one line for a mistake, exit code 2."""
 
+import errno
 import importlib
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from click.testing import CliRunner
 
 from bench import cli
 from bench.core.models import build
+from bench.core.record import Record
 
 
 def bench(
@@ -97,6 +100,70 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     assert err.count("\n") == 1
     assert out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), 2, "the disk is full"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), 2, "the disk is full"),
+        (OSError(errno.EMFILE, "Too many open files"), 1, "too many open files; raise the limit"),
+        (OSError(errno.EMFILE, "Too many open files", "x"), 1, "too many open files; raise the limit"),
+        (OSError(errno.EACCES, "Permission denied", "a.json"), 2, "a.json: Permission denied"),
+        (OSError(errno.EIO, "Input/output error"), 1, "the system refused: [Errno 5] Input/output error"),
+        (TimeoutError("too\nlate"), 1, "the system refused: too late; BENCH_TRACEBACK=1 shows where"),
+        (OSError(), 1, "the system refused: OSError"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("traced", [False, True])
+def test_what_the_system_refuses_is_one_line_and_its_traceback_is_in_reach(
+    error: OSError,
+    code: int,
+    message: str,
+    traced: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli.list_parts, "callback", lambda kind: fail())
+    monkeypatch.setenv(cli.TRACEBACK, "1" if traced else "")
+    got, out, err = bench("list", "models", monkeypatch=monkeypatch, capsys=capsys)
+    assert (got, out) == (code, "")
+    assert ("Traceback" in err) is traced
+    assert err.splitlines()[-1].startswith(f"Error: {message}")
+    assert traced or err.count("\n") == 1
+
+
+def test_a_record_without_a_threat_is_no_submission_and_says_its_path_once(
+    tmp_path: Path,
+    make_record: Callable[..., Record],
+    write_record: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = write_record(tmp_path / "r", make_record(threat={"eps": "0"}))
+    code, _, err = bench("leaderboard", "check", str(path), monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 2
+    assert err.count(str(path)) == 1
+    assert "threat.eps is 0, which is clean accuracy" in err
+
+
+def test_show_says_that_nothing_repeats_a_record_made_from_python(
+    tmp_path: Path,
+    make_record: Callable[..., Record],
+    write_record: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bare = {"hyperparameters": {}, "defaults": {}}
+    path = write_record(tmp_path / "r", make_record(provenance={"command": ""}, defense=bare))
+    code, out, _ = bench("show", str(path), monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 0
+    assert out.splitlines()[-1] == "again: made from Python, no command repeats it"
+    assert "hyper-parameters" not in out
 
 
 @pytest.mark.parametrize(

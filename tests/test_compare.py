@@ -95,6 +95,36 @@ def test_the_same_epsilon_in_other_words_is_the_same_threat(tmp_path: Path) -> N
     assert one(a, b).rows
 
 
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_without_a_threat_clean_accuracy_is_compared_and_said(tmp_path: Path, norm: str) -> None:
+    a = write(tmp_path / "a", threat={"norm": "linf", "eps": "0"})
+    b = write(tmp_path / "b", rates={"clean_accuracy": 0.3}, threat={"norm": norm, "eps": "0/1"})
+    comparison = one(a, b)
+    (found,) = comparison.rows
+    assert (found.metric, found.better) == ("clean_accuracy", "A")
+    assert found.verdict.startswith("A is more accurate on clean images")
+    assert any("ε = 0" in note for note in comparison.notes)
+
+
+def test_without_a_threat_any_attack_gives_clean_accuracy(tmp_path: Path) -> None:
+    paths = []
+    for name in ("a", "b"):
+        path = write(tmp_path / name, threat={"eps": "0"}, defense={"name": name})
+        content = json.loads(path.read_text())
+        del content["metrics"]["clean_accuracy"]
+        path.write_text(json.dumps(content))
+        paths.append(path)
+    (found,) = one(*paths).rows
+    assert found.metric == "clean_accuracy"
+    assert found.verdict.startswith("not separable on clean images")
+
+
+def test_with_and_without_a_threat_are_two_tasks(tmp_path: Path) -> None:
+    a, b = write(tmp_path / "a", threat={"eps": "0"}), write(tmp_path / "b")
+    with pytest.raises(UserError, match="threat is"):
+        compare_paths(a, b)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

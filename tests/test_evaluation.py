@@ -24,6 +24,7 @@ from bench.core.threat import Threat
 from bench.estimate import estimate
 from metrics import CleanAccuracy, InclusionRatio, PRSRatio, RobustAccuracy, WorstCase
 from metrics import get as get_metric
+from metrics.autoattack import AutoAttack
 from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
 
 
@@ -192,6 +193,13 @@ def test_epsilon_zero_from_python_is_clean_accuracy(digits: Dataset) -> None:
     assert record.metrics["robust_accuracy/worst_case"].value == record.metrics["clean_accuracy"].value
 
 
+@pytest.mark.parametrize("written", ["linf:0", "LINF:0.0", "0/1", "l2:0"])
+def test_epsilon_zero_may_be_written_in_any_way(digits: Dataset, written: str) -> None:
+    both = battery(CleanAccuracy(), RobustAccuracy("fgsm"), images=None)
+    metrics = bench.evaluate(network(digits), digits, written, both).metrics
+    assert metrics["robust_accuracy/fgsm"].value == metrics["clean_accuracy"].value
+
+
 @pytest.mark.parametrize(
     ("module", "message"),
     [
@@ -222,12 +230,19 @@ def test_arguments_of_another_kind_are_refused(digits: Dataset) -> None:
     [
         (
             lambda images, labels: (images.float() / 255, labels),
-            "expected images as uint8 .* got torch.float32",
+            r"expected images as uint8 .* got torch.float32 from 0 to 1; give .255 \* images",
         ),
-        (lambda images, labels: (images.long(), labels), "expected images as uint8 .* got torch.int64"),
-        (lambda images, labels: (images.float() / 0, labels), "expected images as uint8"),
+        (lambda images, labels: (images.float() / 127 - 1, labels), "from -1 to 1.007.*; undo what"),
+        (
+            lambda images, labels: (images.long(), labels),
+            r"torch.int64 from 0 to 255; give images.to.torch.uint8",
+        ),
+        (lambda images, labels: (images.int() - 1, labels), "torch.int32 from -1 to 254$"),
+        (lambda images, labels: (images.float() / 0, labels), "torch.float32 with NaN or infinity"),
+        (lambda images, labels: (images.numpy(), labels), "images as a torch.Tensor, got ndarray"),
+        (lambda images, labels: (images, labels.tolist()), "labels as a torch.Tensor, got list"),
         (lambda images, labels: (images.repeat(1, 3, 1, 1), labels), "of shape .N, 1, 8, 8., got .* 3, 8, 8"),
-        (lambda images, labels: (images[:, 0], labels), "of shape .N, 1, 8, 8."),
+        (lambda images, labels: (images[:, 0], labels), "of shape .N, C, H, W., got .30, 8, 8."),
         (lambda images, labels: (images, labels + 1), "labels from 0 to 9, got 1 to 10"),
         (lambda images, labels: (images, labels - 1), "labels from 0 to 9, got -1 to 8"),
         (lambda images, labels: (images, labels.int()), "labels int64 of shape .* got torch.int32"),
@@ -242,6 +257,61 @@ def test_unusable_data_are_refused_by_every_battery(
     linear = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     with pytest.raises(UserError, match=message):
         bench.evaluate(linear, data, "linf:0.1", battery(CleanAccuracy()))
+
+
+def test_training_images_that_are_no_pictures_are_refused(digits: Dataset) -> None:
+    data = replace(digits, train=Split(digits.train.images[:, 0], digits.train.labels))
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    with pytest.raises(UserError, match=r"training split: expected images of shape .N, C, H, W."):
+        bench.evaluate(linear, data, "linf:0.1", battery(CleanAccuracy()))
+
+
+class Ending(nn.Module):
+    """A linear network with something behind it."""
+
+    def __init__(self, end: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.linear, self.end = nn.Linear(64, 10), end
+
+    def forward(self, images: Tensor) -> Any:
+        return self.end(self.linear(images.flatten(1)))
+
+
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [
+        (lambda logits: logits.half(), "expected float32 logits, the network gave torch.float16"),
+        (lambda logits: logits.long(), "expected float32 logits, the network gave torch.int64"),
+        (lambda logits: (logits, logits), "the network gave tuple"),
+        (lambda logits: {}["logits"], "does not take images of shape .1, 8, 8.: KeyError: 'logits'"),
+    ],
+)
+def test_a_network_that_gives_no_logits_is_refused(
+    digits: Dataset, end: Callable[[Tensor], Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        bench.evaluate(Ending(end), digits, "linf:0.1", battery(CleanAccuracy()))
+
+
+def test_a_network_of_another_precision_is_refused(digits: Dataset) -> None:
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).double()
+    with pytest.raises(UserError, match=r"in float32, its weights are torch.float64; give model.float"):
+        bench.evaluate(linear, digits, "linf:0.1", battery(CleanAccuracy()))
+
+
+@pytest.mark.parametrize("given", [3, ["clean_accuracy"]])
+def test_a_battery_of_another_kind_is_refused(digits: Dataset, given: Any) -> None:
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    with pytest.raises(UserError, match=r"Battery or the name of one, got .*make_battery"):
+        bench.evaluate(linear, digits, "linf:0.1", given)
+
+
+def test_random_outputs_turn_autoattack_to_rand_and_the_record_says_so(digits: Dataset) -> None:
+    noisy = Ending(lambda logits: logits + 0.1 * torch.randn_like(logits))
+    attacks = battery(CleanAccuracy(), AutoAttack(), images=4)
+    record = bench.evaluate(noisy, digits, "linf:0.1", attacks)
+    assert "version rand instead of standard" in record.metrics["robust_accuracy/autoattack"].reason
+    assert any(alarm.name == "randomised output" and alarm.raised for alarm in record.alarms)
 
 
 class Ruined(nn.Module):

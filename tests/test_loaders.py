@@ -196,6 +196,32 @@ def test_a_missing_package_is_named_with_its_installation(
         make_network("x", loader, digits)
 
 
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (
+            "import no_such_module_at_all",
+            "needs no_such_module_at_all, which robustbench imports: pip install no_such",
+        ),
+        ("raise ModuleNotFoundError(name='autoattack.state')", r"pip install git\+https://github.com/fra31"),
+        ("raise ModuleNotFoundError(name='pkg_resources')", "pip install 'setuptools"),
+        (
+            "from json import no_such_name",
+            "the package robustbench cannot be imported: ImportError: cannot import",
+        ),
+        ("raise AttributeError('of another release')", "AttributeError: of another release"),
+    ],
+)
+def test_a_package_that_fails_to_import_says_why(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, digits: Dataset, body: str, message: str
+) -> None:
+    (tmp_path / "robustbench.py").write_text(body + "\n")
+    monkeypatch.delitem(sys.modules, "robustbench", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match=message):
+        make_network("x", "robustbench:cifar10/Linf/X", digits)
+
+
 def test_a_robustbench_network_is_loaded_and_named_in_full(
     robustbench: list[dict[str, Any]], digits: Dataset, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -130,3 +130,12 @@ def test_a_strangers_code_is_run_for_those_who_trust_it_alone(
     with pytest.raises(UserError, match="unknown attribute of trap_"):
         restore(tmp_path, trust=True)
     assert (tmp_path / "sprung").exists()
+
+
+def test_a_strangers_network_needs_its_loader(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    linear = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    battery = make_battery("quick", ["clean_accuracy"])
+    bench.evaluate(linear, "digits", "linf:0", battery, out=tmp_path, name="mine")
+    with pytest.raises(UserError, match=r"network 'mine' of record .* is none of ours; give --loader"):
+        restore(tmp_path)

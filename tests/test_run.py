@@ -102,6 +102,10 @@ def test_the_best_trial_is_taken_over_not_trained_again(tmp_path: Path) -> None:
         ({"defense": "prs", "set": {"warmup": 2}}, "leaves none"),
         ({"dataset": "mnist", "data_dir": "nowhere"}, "train-images"),
         ({"train_size": 10_000}, "10"),
+        (
+            {"metrics": "prs_by_layer(layers=('conv9',))"},
+            "unknown layer 'conv9'.*this network has backbone.0",
+        ),
     ],
 )
 def test_mistakes_are_told_before_anything_is_written(

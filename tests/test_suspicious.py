@@ -20,11 +20,11 @@ from bench.suspicious import (
     LargerBall,
     Noise,
     extra_checks,
-    find_standard,
     still_standing,
     unanswered,
     verdict,
 )
+from bench.undefended import find_standard
 from leaderboards.check import check
 from metrics import CleanAccuracy, RobustAccuracy, SecurityCurve, WorstCase
 from tests.disguises import THREAT, Quantised, Randomised, train_honest

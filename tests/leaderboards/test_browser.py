@@ -1,6 +1,5 @@
 """The board in Chromium: what the script adds, and what must hold without it."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,47 +7,15 @@ from typing import Any
 import pytest
 
 from leaderboards.build import build
+from tests.browser import NEEDS_CHROMIUM, PHONE, Visit, contrast
 from tests.records import make_arrays, make_record, write_record
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-PHONE = {"width": 390, "height": 844}
-
 playwright = pytest.importorskip("playwright.sync_api")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"needs Chromium at {CHROMIUM}"),
-]
+pytestmark = NEEDS_CHROMIUM
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
-class Visit:
-    """A page that was opened, with everything it complained about or asked for."""
-
-    def __init__(self, chromium: Any, url: str, **options: Any) -> None:
-        self.context = chromium.new_context(**{"viewport": {"width": 1400, "height": 900}, **options})
-        self.page = self.context.new_page()
-        self.complaints: list[str] = []
-        self.requests: list[str] = []
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(url)
+class Board(Visit):
+    """A board that was opened."""
 
     def column(self, name: str) -> list[str]:
         """The text of a column's visible cells, from top to bottom."""
@@ -69,10 +36,10 @@ class Visit:
 @pytest.fixture
 def visit(chromium: Any, site: Path) -> Iterator[Any]:
     (board,) = (site / "boards").glob("*.html")
-    opened: list[Visit] = []
+    opened: list[Board] = []
 
-    def open_page(page: Path = board, query: str = "", **options: Any) -> Visit:
-        opened.append(Visit(chromium, page.as_uri() + query, **options))
+    def open_page(page: Path = board, query: str = "", **options: Any) -> Board:
+        opened.append(Board(chromium, page.as_uri() + query, **options))
         return opened[-1]
 
     yield open_page
@@ -297,18 +264,6 @@ def test_on_a_phone_the_table_scrolls_under_its_first_columns(visit: Any) -> Non
     before = name.bounding_box()["x"]
     box.evaluate("element => { element.scrollLeft = 300 }")
     assert name.bounding_box()["x"] == pytest.approx(before, abs=1)
-
-
-def contrast(colours: list[str]) -> float:
-    """The contrast ratio of WCAG 2 between two `rgb(…)` colours."""
-
-    def luminance(colour: str) -> float:
-        channels = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
-        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-    low, high = sorted(map(luminance, colours))
-    return (high + 0.05) / (low + 0.05)
 
 
 COLOURS = """selector => {
