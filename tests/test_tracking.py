@@ -256,6 +256,9 @@ class Server:
 
     def start(self) -> str:
         code = (
+            "import signal\n"
+            # A test run in the background hands down an ignored Ctrl-C.
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             "from bench.tracking import Settings, serve_ui\n"
             f"settings = Settings(uri='sqlite:///{self.folder}/mlflow.db', artifacts='{self.folder}/artifacts')\n"
             f"serve_ui(settings, '127.0.0.1', {self.port}, lambda line: print(line, flush=True))\n"
