@@ -32,7 +32,7 @@ def run_study(path: Path, *, out: Path, data_dir: Path | None, tracker: Tracker,
     """
     study = load_study(path)
     places: dict[str, Any] = {"out": out, "data_dir": data_dir}
-    command = f"bench study {path.name}"
+    command = f"bench study {path.name if path.is_absolute() else path.as_posix()}"
     folder = out / "studies" / slug(path.stem)
     if isinstance(study, CorrelationStudy):
         found = run_correlation(study, places, command, tracker, progress)
