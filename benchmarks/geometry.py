@@ -2,6 +2,10 @@
 
 python -m benchmarks.geometry          # seconds
 python -m benchmarks.geometry --full   # the sizes of a paper, and ten million rows; minutes
+
+At full size some ratios, and the memory of ten million rows, are promised: the command fails where one is missed.
+Of the ways to measure curvature that is the default one alone, second differences of logits; the other two buy
+accuracy with passes. Times are CPU seconds on one thread, which a busy machine disturbs less than the wall's clock.
 """
 
 import argparse
@@ -23,6 +27,10 @@ from bench.core.curvature import mean_curvature, unit_vectors
 from bench.core.regions import count_regions, membership, pack
 
 BATCH = 500
+#: At full size, at least so many times as fast as the obvious way.
+REGIONS, CURVATURE = 20.0, 8.0
+#: For ten million rows, at most.
+GIBIBYTES = 2.0
 
 
 def main() -> None:
@@ -34,19 +42,52 @@ def main() -> None:
     full = parser.parse_args().full
     torch.set_num_threads(1)
 
-    table = Table(title="one core; seconds, best of three", caption="each row: both gave the same result")
-    for heading in ("what", "ours", "the obvious way", "ratio"):
-        table.add_column(heading, justify="left" if heading == "what" else "right")
-    regions(table, rows=50_000 if full else 10_000)
-    curvature(table, side=32 if full else 12, directions=100 if full else 20)
+    results = Results(promises=full)
+    regions(results, rows=50_000 if full else 10_000)
+    curvature(results, side=32 if full else 12, directions=100 if full else 20)
     for images in (4, 50):
-        class_gradients(table, images)
-    Console().print(table)
+        class_gradients(results, images)
+    Console(width=150).print(results.table)
     if full:
-        many_rows(10_000_000)
+        many_rows(results, 10_000_000)
+    if results.missed:
+        sys.exit(f"missed: {'; '.join(results.missed)}")
 
 
-def regions(table: Table, rows: int, width: int = 512) -> None:
+class Results:
+    """Rows of a table, and which promises they miss."""
+
+    def __init__(self, promises: bool) -> None:
+        self.promises = promises
+        self.missed: list[str] = []
+        self.table = Table(
+            title="one thread; CPU seconds, best of three", caption="each row: both gave the same result"
+        )
+        for heading in ("what", "ours", "the obvious way", "ratio", "promised"):
+            self.table.add_column(heading, justify="left" if heading == "what" else "right")
+
+    def compare(
+        self,
+        what: str,
+        ours: Callable[[], Any],
+        naive: Callable[[], Any],
+        naive_seconds: float | None = None,
+        promised: float | None = None,
+    ) -> None:
+        """Check that both give the same, then add a row."""
+        got, our_seconds = timed(ours)
+        expected, seconds = timed(naive)
+        np.testing.assert_allclose(got, expected, rtol=1e-4, err_msg=what)
+        seconds = naive_seconds or seconds
+        ratio = seconds / our_seconds
+        promised = promised if self.promises else None
+        if promised is not None and ratio < promised:
+            self.missed.append(f"{what}: {ratio:.1f}x instead of {promised:g}x")
+        said = "" if promised is None else f"{promised:g}x"
+        self.table.add_row(what, f"{our_seconds:.4f}", f"{seconds:.4f}", f"{ratio:.1f}x", said)
+
+
+def regions(results: Results, rows: int, width: int = 512) -> None:
     """PRS ratio and inclusion ratio from float features against `numpy.unique` on boolean rows."""
     train = repeated_features(rows, width, seed=0)
     test = torch.cat([train[: rows // 10], repeated_features(rows // 10, width, seed=1)])
@@ -59,21 +100,21 @@ def regions(table: Table, rows: int, width: int = 512) -> None:
         _, ids = np.unique(both, axis=0, return_inverse=True)
         return np.isin(ids[len(train) :], ids[: len(train)])
 
-    compare(
-        table,
+    results.compare(
         f"PRS ratio, {rows:,} x {width}",
         lambda: count_regions(patterns(train)),
         lambda: len(np.unique(train.numpy() > 0, axis=0)),
+        promised=REGIONS,
     )
-    compare(
-        table,
+    results.compare(
         f"inclusion ratio, {len(test):,} in {rows:,} x {width}",
         lambda: membership(patterns(test), patterns(train)),
         naive_inclusion,
+        promised=REGIONS,
     )
 
 
-def curvature(table: Table, side: int, directions: int, images: int = 16, classes: int = 10) -> None:
+def curvature(results: Results, side: int, directions: int, images: int = 16, classes: int = 10) -> None:
     """Score ρ against one Hessian-vector product per class and direction, on a smooth network in float64."""
     torch.manual_seed(0)
     network = smooth_network(side, classes).double()
@@ -92,12 +133,12 @@ def curvature(table: Table, side: int, directions: int, images: int = 16, classe
     unit = unit_vectors(directions, points.shape[1:], generator())
     expected, seconds = timed(lambda: hessian_vector_products(network, points, unit), repeats=2)
     for estimator in ("second_difference", "gradient_difference", "softplus"):
-        compare(
-            table,
+        results.compare(
             f"curvature, {estimator}, {images} x 3x{side}x{side}, T = {directions}",
             partial(score, estimator),
             lambda: expected,
             naive_seconds=seconds,
+            promised=CURVATURE if estimator == "second_difference" else None,
         )
 
 
@@ -110,7 +151,7 @@ def smooth_network(side: int, classes: int) -> nn.Sequential:
     ).eval()
 
 
-def class_gradients(table: Table, images: int, side: int = 32, classes: int = 10) -> None:
+def class_gradients(results: Results, images: int, side: int = 32, classes: int = 10) -> None:
     """A DeepFool step's gradients from one forward pass, against a forward and a backward pass a class."""
     torch.manual_seed(0)
     network = smooth_network(side, classes).double().requires_grad_(False)
@@ -127,7 +168,7 @@ def class_gradients(table: Table, images: int, side: int = 32, classes: int = 10
             gradients.append(torch.autograd.grad(network(inputs)[:, label].sum(), inputs)[0])
         return torch.stack(gradients).numpy()
 
-    compare(table, f"gradients of {classes} classes, {images} x 3x{side}x{side}", shared, class_by_class)
+    results.compare(f"gradients of {classes} classes, {images} x 3x{side}x{side}", shared, class_by_class)
 
 
 def hessian_vector_products(network: nn.Sequential, images: Tensor, unit: Tensor) -> np.ndarray:
@@ -153,7 +194,7 @@ def hessian_vector_products(network: nn.Sequential, images: Tensor, unit: Tensor
     return (total / (logits.shape[1] - 1)).numpy()
 
 
-def many_rows(rows: int, words: int = 8) -> None:
+def many_rows(results: Results, rows: int, words: int = 8) -> None:
     """Count patterns whose number is known, and say what memory that took."""
     generator = np.random.default_rng(0)
     distinct = rows // 4
@@ -161,13 +202,15 @@ def many_rows(rows: int, words: int = 8) -> None:
     # Row k is a hash-like function of k that never repeats, and every k up to `distinct` occurs.
     patterns[:] = generator.permutation(np.arange(rows, dtype=np.uint64) % np.uint64(distinct))[:, None]
     patterns *= generator.integers(1, 2**63, words, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-    start = time.perf_counter()
+    start = time.process_time()
     found = count_regions(patterns)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     assert found == distinct
     unit = 1024 if sys.platform != "darwin" else 1
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
     print(f"{rows:,} x {64 * words} bits: {found:,} regions in {seconds:.1f} s, process peak {peak:.2f} GiB")
+    if peak > GIBIBYTES:
+        results.missed.append(f"{rows:,} rows took {peak:.2f} GiB instead of {GIBIBYTES:g}")
 
 
 def repeated_features(rows: int, width: int, seed: int) -> Tensor:
@@ -177,28 +220,13 @@ def repeated_features(rows: int, width: int, seed: int) -> Tensor:
     return features[torch.randint(rows // 2, (rows,), generator=generator)]
 
 
-def compare(
-    table: Table,
-    what: str,
-    ours: Callable[[], Any],
-    naive: Callable[[], Any],
-    naive_seconds: float | None = None,
-) -> None:
-    """Check that both give the same, then add a row."""
-    got, our_seconds = timed(ours)
-    expected, seconds = timed(naive)
-    np.testing.assert_allclose(got, expected, rtol=1e-4, err_msg=what)
-    seconds = naive_seconds or seconds
-    table.add_row(what, f"{our_seconds:.4f}", f"{seconds:.4f}", f"{seconds / our_seconds:.1f}x")
-
-
 def timed(function: Callable[[], Any], repeats: int = 3) -> tuple[Any, float]:
     """The result and the fewest seconds it took."""
     best, result = float("inf"), None
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = time.process_time()
         result = function()
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.process_time() - start)
     return result, best
 
 
