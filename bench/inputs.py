@@ -4,7 +4,13 @@ import torch
 from torch import Tensor, nn
 
 from bench.battery import Battery, make_battery
-from bench.core.attacks.state import check_finite, check_inputs, check_logits, random_state_kept
+from bench.core.attacks.state import (
+    check_differentiable,
+    check_finite,
+    check_inputs,
+    check_logits,
+    random_state_kept,
+)
 from bench.core.classifier import AnyClassifier, Classifier, WrappedClassifier
 from bench.core.data import Dataset, Split, load
 from bench.core.errors import UserError
@@ -73,11 +79,12 @@ def as_classifier(model: nn.Module, dataset: Dataset) -> AnyClassifier:
 
 
 def check_module(model: object) -> None:
-    """Refuse what is no network.
+    """Refuse what is no network, and a place where none can be attacked.
 
     Raises:
-        UserError: when it is no `torch.nn.Module`.
+        UserError: when it is no `torch.nn.Module`, or inside `torch.inference_mode()`.
     """
+    check_differentiable()
     if not isinstance(model, nn.Module):
         raise UserError(
             f"expected the network as a torch.nn.Module, got {_kind(model)}; wrap a function in one"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from bench.core.attacks.autoattack import Passes, autoattack
+from bench.core.attacks.autoattack import Passes, autoattack, check_settings
 from bench.core.examples import first_broken
 from bench.core.record import Score, Value
 from metrics.base import Arrays, Evaluation, Metric
@@ -24,6 +24,9 @@ class AutoAttack(Metric):
         seed: as the package's own `seed`.
         batch_size: as the package's own; with both equal the images are the package's, bit for bit.
         passes: "exact", "fast" or "bfloat16"; see `bench.core.attacks.autoattack.autoattack`.
+
+    Raises:
+        UserError: for settings that AutoAttack cannot work with.
     """
 
     name = "robust_accuracy/autoattack"
@@ -31,6 +34,7 @@ class AutoAttack(Metric):
     def __init__(
         self, version: str = "standard", seed: int = 0, batch_size: int = 250, passes: Passes = "exact"
     ) -> None:
+        check_settings(version, seed, batch_size, passes)
         self.version, self.seed, self.batch_size, self.passes = version, seed, batch_size, passes
 
     def settings(self) -> dict[str, Value]:

@@ -16,6 +16,7 @@ from bench.core.classifier import Classifier
 from bench.core.errors import UserError
 from bench.core.progress import Progress
 from bench.core.threat import Threat
+from metrics.autoattack import AutoAttack
 
 SHAPE = (1, 8, 8)
 NORMS = {"linf": "Linf", "l2": "L2"}
@@ -595,3 +596,21 @@ def test_mistakes_are_told():
         given = {"classifier": classifier, "images": images, "labels": labels, **more}
         with pytest.raises(UserError, match=match):
             autoattack(**given, threat=threat, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"version": "foo"}, "unknown AutoAttack version 'foo'"),
+        ({"passes": "bf16"}, "unknown kind of passes 'bf16'"),
+        ({"seed": "a"}, "expected a whole number as seed, got 'a'"),
+        ({"batch_size": 0}, "expected a batch size from 1 on, got 0"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_where_they_are_given(settings, message):
+    with pytest.raises(UserError, match=message):
+        AutoAttack(**settings)
+    classifier = small_cnn()
+    images, labels = data(classifier, 2)
+    with pytest.raises(UserError, match=message):
+        autoattack(classifier, images, labels, Threat("linf", "0.1"), **{"seed": 0, **settings})

@@ -696,6 +696,84 @@ def test_the_forecast_says_no_where_the_loss_has_no_gradient():
     assert forecast("ce", torch.zeros(1), torch.full((1,), 200.0), torch.zeros(1)).tolist() == [False]
 
 
+class Drawing(nn.Module):
+    """Adds noise to logits and remembers how often each image was looked at."""
+
+    def __init__(self, classifier):
+        super().__init__()
+        self.classifier, self.seen = classifier, []
+        self.num_classes, self.input_shape = classifier.num_classes, classifier.input_shape
+
+    def forward(self, images):
+        self.seen.append(len(images))
+        logits = self.classifier(images)
+        return logits + torch.randn_like(logits)
+
+
+def test_a_network_that_draws_is_not_asked_twice_at_one_iterate(monkeypatch):
+    monkeypatch.setattr(
+        pgd, "forecast", lambda name, losses, *rest: torch.ones_like(losses, dtype=torch.bool)
+    )
+    network = Drawing(linear(torch.tensor([[0.1], [0.0]]).expand(2, 16).clone(), torch.tensor([50.0, 0.0])))
+    attack = Attack("steps", 6, loss="margin", random_start=False)
+    result = attack(network, images_of(10), torch.zeros(10, dtype=torch.int64), LINF, generator())
+    assert not result.broken.any()
+    assert network.seen == [10] * 8, "seven iterates, and once more where it was found to draw"
+    assert result.forwards == 80
+
+
+def test_inference_mode_is_refused_for_there_every_network_looks_robust():
+    classifier, images = small_cnn(4), images_of()
+    labels = predicted(classifier, images)
+    with torch.inference_mode(), pytest.raises(UserError, match=r"use torch.no_grad\(\) there"):
+        ATTACKS["pgd20"](classifier, images, labels, LINF, generator())
+    with torch.inference_mode():
+        made = images.clone()
+    with pytest.raises(UserError, match=r"for images made in torch\.inference_mode"):
+        ATTACKS["pgd20"](classifier, made, labels, LINF, generator())
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 2.5, True])
+def test_a_batch_size_that_is_no_number_of_images_is_refused(batch_size):
+    classifier, images = small_cnn(4), images_of()
+    with pytest.raises(UserError, match="expected a batch size from 1 on"):
+        ATTACKS["bim"](
+            classifier, images, predicted(classifier, images), LINF, generator(), batch_size=batch_size
+        )
+
+
+class NoDouble(nn.Module):
+    """Flat logits, and something else than a RuntimeError in float64."""
+
+    num_classes, input_shape = 2, SHAPE
+
+    def forward(self, images):
+        assert images.dtype == torch.float32
+        return torch.tensor([3.0, 1.0]).expand(len(images), 2) + 0 * images.flatten(1).sum(
+            dim=1, keepdim=True
+        )
+
+
+def test_a_network_that_refuses_float64_does_not_end_the_attack():
+    images = images_of(5)
+    result = ATTACKS["pgd20"](NoDouble(), images, torch.zeros(5, dtype=torch.int64), LINF, generator())
+    assert result.zero_gradient.all()
+    assert not result.broken.any()
+
+
+def test_logits_of_another_type_are_refused():
+    classifier, images = small_cnn(4), images_of(3)
+
+    class Half(nn.Module):
+        num_classes, input_shape = classifier.num_classes, SHAPE
+
+        def forward(self, images):
+            return classifier(images).half()
+
+    with pytest.raises(UserError, match=r"expected logits in torch.float32, the network gave torch.float16"):
+        ATTACKS["bim"](Half(), images, torch.zeros(3, dtype=torch.int64), LINF, generator())
+
+
 def test_out_of_memory_halves_the_batch_and_goes_on():
     classifier = small_cnn(4).eval()
     images = images_of()

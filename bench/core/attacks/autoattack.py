@@ -24,6 +24,7 @@ from bench.core.attacks import probabilities
 from bench.core.attacks.resume import Standing, fingerprint_of
 from bench.core.attacks.state import (
     channels_last,
+    check_batch_size,
     check_finite,
     check_inputs,
     check_logits,
@@ -34,7 +35,7 @@ from bench.core.attacks.state import (
     random_state_kept,
 )
 from bench.core.classifier import AnyClassifier
-from bench.core.errors import unknown_name
+from bench.core.errors import UserError, unknown_name
 from bench.core.progress import Progress, Task
 from bench.core.record import Value
 from bench.core.threat import Threat
@@ -73,6 +74,21 @@ class AutoAttackResult:
     settings: dict[str, Value]
     forwards: int
     backwards: int
+
+
+def check_settings(version: str, seed: int, batch_size: int, passes: str) -> None:
+    """Refuse what `autoattack` cannot work with.
+
+    Raises:
+        UserError: for an unknown version or kind of passes, a seed that is no whole number, a batch size below 1.
+    """
+    if version not in VERSIONS:
+        raise unknown_name("AutoAttack version", version, VERSIONS)
+    if passes not in get_args(Passes):
+        raise unknown_name("kind of passes", passes, get_args(Passes))
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise UserError(f"expected a whole number as seed, got {seed!r}")
+    check_batch_size(batch_size)
 
 
 def autoattack(
@@ -114,10 +130,7 @@ def autoattack(
         ProbabilitiesWarning: for a network that gives probabilities; their logarithm is attacked.
     """
     check_inputs(classifier, images, labels)
-    if version not in VERSIONS:
-        raise unknown_name("AutoAttack version", version, VERSIONS)
-    if passes not in get_args(Passes):
-        raise unknown_name("kind of passes", passes, get_args(Passes))
+    check_settings(version, seed, batch_size, passes)
     progress = progress or Progress()
     log = _FirstWarnings("autoattack")
     settings: dict[str, Value] = {
@@ -337,16 +350,17 @@ class _Counted:
             self.low = False
 
     def _forward(self, images: Tensor) -> Tensor:
-        try:
-            with torch.autocast(images.device.type, torch.bfloat16, enabled=self.low):
-                if self.at_once is None or len(images) <= self.at_once:
-                    logits = self.classifier(images)
-                else:
-                    logits = torch.cat([self.classifier(some) for some in images.split(self.at_once)])
-        except (RuntimeError, MemoryError) as error:
-            self._recover(error, len(images))
-            return self._forward(images)
-        return logits.float() if self.low else logits
+        while True:
+            try:
+                with torch.autocast(images.device.type, torch.bfloat16, enabled=self.low):
+                    if self.at_once is None or len(images) <= self.at_once:
+                        logits = self.classifier(images)
+                    else:
+                        logits = torch.cat([self.classifier(some) for some in images.split(self.at_once)])
+            except (RuntimeError, MemoryError) as error:
+                self._recover(error, len(images))
+                continue  # out here the failed pass is no longer in memory
+            return logits.float() if self.low else logits
 
     def _recover(self, error: Exception, size: int) -> None:
         """Make the same pass possible: in pieces, or in the plain layout.

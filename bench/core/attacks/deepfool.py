@@ -11,7 +11,14 @@ from torch import Tensor
 
 from bench.core.attacks.gradients import input_gradients
 from bench.core.attacks.network import is_zero
-from bench.core.attacks.state import check_finite, check_inputs, check_logits, evaluating, random_state_kept
+from bench.core.attacks.state import (
+    check_batch_size,
+    check_finite,
+    check_inputs,
+    check_logits,
+    evaluating,
+    random_state_kept,
+)
 from bench.core.classifier import AnyClassifier
 from bench.core.errors import UserError
 
@@ -79,6 +86,7 @@ def deepfool(
             logits [B, K].
     """
     check_inputs(classifier, images, targets=targets, box=clip)
+    check_batch_size(batch_size)
     if candidates < 2:
         raise UserError(f"DeepFool needs at least 2 candidate classes, got {candidates}")
     images, size, num_classes = images.detach(), len(images), classifier.num_classes

@@ -18,6 +18,7 @@ from bench.core.attacks.losses import LOSSES, Objective, forecast, losses_of
 from bench.core.attacks.network import Network, input_gradient, is_zero
 from bench.core.attacks.state import (
     channels_last,
+    check_batch_size,
     check_inputs,
     evaluating,
     frozen,
@@ -165,13 +166,15 @@ class Attack:
     restarts: int = 1
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.restarts < 1:
+        counts = (self.steps, self.restarts)
+        if any(isinstance(count, bool) or not isinstance(count, int) or count < 1 for count in counts):
             raise UserError(
                 f"{self.name} needs at least 1 step and 1 restart, got {self.steps} and {self.restarts}"
             )
         if len(losses_of(self.loss)) > self.restarts:
             raise UserError(f"{self.name}: losses {self.loss} need a restart each, got {self.restarts}")
-        number = isinstance(self.step_size, int | float) and 0 < self.step_size < torch.inf
+        number = isinstance(self.step_size, int | float) and not isinstance(self.step_size, bool)
+        number = number and 0 < float(self.step_size) < torch.inf
         if not number and self.step_size not in ("auto", "paper"):
             raise UserError(f"{self.name}: step size must be auto, paper or above 0, got {self.step_size!r}")
         if self.restarts > 1 and not self.random_start:
@@ -215,6 +218,7 @@ class Attack:
             ProbabilitiesWarning: for a network that gives probabilities; their logarithm is attacked.
         """
         check_inputs(classifier, images, labels, targets)
+        check_batch_size(batch_size)
         losses = losses_of(self.loss)
         if "dlr" in losses and classifier.num_classes < 3:
             raise UserError("the DLR loss needs at least 3 classes; use margin")

@@ -123,6 +123,7 @@ def check_inputs(
     Raises:
         UserError: when they are something else.
     """
+    check_differentiable(images)
     shape = tuple(classifier.input_shape)
     if images.dtype != torch.float32:
         hint = "divide by 255" if not images.is_floating_point() else "call .float()"
@@ -146,6 +147,29 @@ def check_inputs(
         raise UserError("expected targets that differ from the labels; some are equal")
 
 
+def check_differentiable(images: Tensor | None = None) -> None:
+    """Refuse inference mode, in which every gradient would be zero and every network look robust.
+
+    Raises:
+        UserError: inside `torch.inference_mode()`, or for images that were made there.
+    """
+    if torch.is_inference_mode_enabled() or (images is not None and images.is_inference()):
+        where = "for images made" if not torch.is_inference_mode_enabled() else "a call"
+        raise UserError(
+            f"attacks need gradients, got {where} in torch.inference_mode(); use torch.no_grad() there instead"
+        )
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Refuse what is no number of images.
+
+    Raises:
+        UserError: when it is no whole number from 1 on.
+    """
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise UserError(f"expected a batch size from 1 on, got {batch_size!r}")
+
+
 def _check_classes(name: str, classes: Tensor, size: int, num_classes: int) -> None:
     if classes.dtype != torch.int64 or tuple(classes.shape) != (size,):
         raise UserError(
@@ -156,8 +180,8 @@ def _check_classes(name: str, classes: Tensor, size: int, num_classes: int) -> N
         raise UserError(f"expected {name} from 0 to {num_classes - 1}, got {low} to {high}")
 
 
-def check_logits(logits: Tensor, size: int, num_classes: int) -> Tensor:
-    """The logits themselves, when they are a tensor [size, num_classes].
+def check_logits(logits: Tensor, size: int, num_classes: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The logits themselves, when they are a tensor [size, num_classes] of that type.
 
     Raises:
         UserError: when the network gave something else.
@@ -165,6 +189,8 @@ def check_logits(logits: Tensor, size: int, num_classes: int) -> Tensor:
     if not isinstance(logits, Tensor) or tuple(logits.shape) != (size, num_classes):
         came = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise UserError(f"expected logits of shape ({size}, {num_classes}), the network gave {came}")
+    if logits.dtype != dtype:
+        raise UserError(f"expected logits in {dtype}, the network gave {logits.dtype}; give model.float()")
     return logits
 
 
