@@ -3,6 +3,7 @@
 Each threshold is the protocol's. A raised alarm never removes a row, and no alarm does not mean trustworthy.
 """
 
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -16,6 +17,8 @@ Measured = Mapping[str, Mapping[str, np.ndarray]]
 FGSM, PGD, PGD100 = "robust_accuracy/fgsm", "robust_accuracy/pgd20", "robust_accuracy/pgd100"
 #: Relative difference of logits that rounding alone can make.
 SAME_LOGITS = 1e-5
+#: How AutoAttack's metric says that the network draws random numbers.
+DRAWS = re.compile(r"output changes between passes by (\S+):")
 AUTOATTACK, WORST = "robust_accuracy/autoattack", "robust_accuracy/worst_case"
 #: Attacks whose losses have a gradient where cross-entropy has none left: the margin, scaled logits, DLR.
 OTHER_LOSSES = ("robust_accuracy/cw", "robust_accuracy/cw100x5", "robust_accuracy/adaptive", AUTOATTACK)
@@ -58,12 +61,30 @@ def one_step_beats_iterative(measured: Measured) -> Alarm:
 
 
 def more_steps_help(measured: Measured) -> Alarm:
-    """PGD-100 breaks more than one point beyond PGD-20: the attack has not converged."""
+    """PGD-100 breaks more than one point beyond PGD-20, and a paired test separates them at 95 %.
+
+    Without the test, two images of a hundred would raise it; where it is raised, the attack has not converged.
+    """
     name = "more steps still help"
     if not {PGD, PGD100} <= measured.keys():
         return _not_run(name, "PGD-20 and PGD-100")
-    few, many = measured[PGD]["right"].mean(), measured[PGD100]["right"].mean()
-    return _over(name, few - many, 0.01, "PGD-20 minus PGD-100", {"pgd20": few, "pgd100": many})
+    few, many = measured[PGD]["right"], measured[PGD100]["right"]
+    p_value, images = mcnemar(few, many), int(few.sum()) - int(many.sum())
+    alarm = _over(
+        name,
+        few.mean() - many.mean(),
+        0.01,
+        "PGD-20 minus PGD-100",
+        {"pgd20": few.mean(), "pgd100": many.mean(), "p_value": p_value},
+    )
+    words = f"{alarm.message}; {images} of {len(few)} images, paired test p = {p_value:.2g}"
+    within = bool(alarm.raised and p_value >= 0.05)
+    return alarm.model_copy(
+        update={
+            "raised": alarm.raised and not within,
+            "message": f"{words}: within sampling error" if within else words,
+        }
+    )
 
 
 def pgd_far_above_strongest(measured: Measured) -> Alarm:
@@ -76,10 +97,22 @@ def pgd_far_above_strongest(measured: Measured) -> Alarm:
 
 
 def black_box_beats_white_box(measured: Measured) -> Alarm:
-    """More than 0.2 points of the images fall to Square alone, which sees no gradient."""
+    """More than 0.2 points of the images fall to Square alone, which sees no gradient.
+
+    AutoAttack's version "plus" cannot tell: there Square comes before stages that do see one.
+    """
     name = "black box beats white box"
     if AUTOATTACK not in measured or not _ran_square(measured[AUTOATTACK]):
         return _not_run(name, "AutoAttack's Square")
+    if str(measured[AUTOATTACK].get("version")) == "plus":
+        return Alarm(
+            name=name,
+            raised=None,
+            message=(
+                'AutoAttack "plus" runs Square before apgd-t and fab-t, which might have broken the same '
+                'images; its version "standard" tells'
+            ),
+        )
     square = measured[AUTOATTACK]["stage"] == "square"
     for attack, arrays in measured.items():
         if attack.startswith("robust_accuracy/") and attack not in (AUTOATTACK, WORST):
@@ -91,7 +124,7 @@ def zero_gradients(measured: Measured) -> Alarm:
     """Some attacked image has an input gradient of exactly zero where PGD-20 starts.
 
     Float32 decides, since that is what the attack sees; the share that is zero in float64 as well tells a flat
-    network from a saturated loss, whose gradient merely underflows.
+    network from a saturated loss, whose gradient merely underflows, and the message says which it is.
     """
     name = "zero gradients"
     if PGD not in measured:
@@ -105,6 +138,14 @@ def zero_gradients(measured: Measured) -> Alarm:
     alarm = _over(name, shares["float32"], 0.0, "attacked images whose gradient is exactly zero", shares)
     if not alarm.raised:
         return alarm
+    where = "in float64 too"
+    if shares["float64"] == 0:
+        where = "in float32 alone (a saturated loss: a scaled loss would see a gradient)"
+    elif shares["float64"] < shares["float32"]:
+        where = (
+            f"{shares['float64']:.2%} in float64 too, the rest in float32 alone "
+            "(a saturated loss: a scaled loss would see a gradient)"
+        )
     unseen = arrays["zero_gradient_float32"] & arrays["right"]
     broken = {
         attack.rpartition("/")[2]: int((unseen & ~measured[attack]["right"]).sum())
@@ -116,14 +157,17 @@ def zero_gradients(measured: Measured) -> Alarm:
     )
     return alarm.model_copy(
         update={
-            "message": f"{alarm.message}; of the {int(unseen.sum())} that PGD-20 left right, {found}",
+            "message": f"{alarm.message}, {where}; of the {int(unseen.sum())} that PGD-20 left right, {found}",
             "numbers": {**alarm.numbers, **{f"broken_by_{attack}": float(n) for attack, n in broken.items()}},
         }
     )
 
 
 def curve_not_falling(measured: Measured, num_classes: int) -> Alarm:
-    """Accuracy rises with ε, stays above chance at ε = 1/2, or above zero with no bound (ℓ∞)."""
+    """Accuracy rises with ε, stays above chance at ε = 1/2 (ℓ∞ alone), or above zero with no bound.
+
+    Half of the pixels' range in ℓ∞ turns every image into gray; in ℓ2 it is a small step.
+    """
     name = "curve not falling"
     if "security_curve" not in measured:
         return _not_run(name, "the security curve")
@@ -136,7 +180,8 @@ def curve_not_falling(measured: Measured, num_classes: int) -> Alarm:
         for i, low in enumerate(lowest, start=1)
         if values[i] > values[low] and mcnemar(right[i], right[low]) < 0.05
     ]
-    half = [float(v) for e, v in zip(eps, values, strict=True) if e == 0.5]
+    linf = _is_linf(measured["security_curve"])
+    half = [float(v) for e, v in zip(eps, values, strict=True) if linf and e == 0.5]
     unbounded = float(values[-1])
     chance = 1 / num_classes
     above_chance = bool(half and half[0] > chance + 2 * np.sqrt(chance * (1 - chance) / n))
@@ -178,15 +223,11 @@ def randomised_output(measured: Measured) -> Alarm:
     """Two passes over the same images give different logits."""
     name = "randomised output"
     if "clean_accuracy" not in measured:
-        return _not_run(name, "clean accuracy")
+        return _randomized_under_autoattack(name, measured)
     moved = float(measured["clean_accuracy"]["between_passes"][0])
     if not np.isfinite(moved):
         raise NotFinite("expected finite logits, the network gave NaN or infinity; did its training diverge?")
-    raised = moved > SAME_LOGITS
-    message = (
-        f"logits differ by {moved:.1e} between two passes, relative to the largest; rounding ends at 1e-5"
-    )
-    return Alarm(name=name, raised=raised, message=message, numbers={"difference": moved})
+    return _moving(name, moved)
 
 
 def low_precision(measured: Measured) -> Alarm:
@@ -197,6 +238,34 @@ def low_precision(measured: Measured) -> Alarm:
     if not any(shares.values()):
         return Alarm(name=name, raised=False, message="every success was one in float32", numbers=shares)
     return _over(name, max(shares.values()), 0.0, "images broken in low precision alone", shares)
+
+
+def _randomized_under_autoattack(name: str, measured: Measured) -> Alarm:
+    """What AutoAttack noticed when it chose its version; with "rand" asked for, it does not look."""
+    arrays = measured.get(AUTOATTACK, {})
+    for warning in arrays.get("warnings", ()):
+        found = DRAWS.match(str(warning))
+        if found:
+            return _moving(name, float(found[1]))
+    if "version" not in arrays or str(arrays["version"]) == "rand":
+        return _not_run(name, "clean accuracy")
+    message = f"AutoAttack saw logits differ by no more than {SAME_LOGITS:.0e} between two passes"
+    return Alarm(name=name, raised=False, message=message)
+
+
+def _moving(name: str, moved: float) -> Alarm:
+    message = (
+        f"logits differ by {moved:.1e} between two passes, relative to the largest; rounding ends at 1e-5"
+    )
+    return Alarm(name=name, raised=moved > SAME_LOGITS, message=message, numbers={"difference": moved})
+
+
+def _is_linf(curve: Mapping[str, np.ndarray]) -> bool:
+    """Whether a security curve is one of the ℓ∞ norm; an older one tells it by its last ε.
+
+    That is 1 there, the width of the pixel box, and the length of the box's diagonal in ℓ2.
+    """
+    return str(curve["norm"]) == "linf" if "norm" in curve else float(curve["eps"][-1]) == 1
 
 
 def _ran_square(arrays: Mapping[str, np.ndarray]) -> bool:

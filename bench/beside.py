@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.charts import Chart, Heatmap, Tiles
+from bench.charts import Chart, Heatmap, Points, Tiles
 from bench.charts.beside import side_by_side
 from bench.charts.words import norm_sign
 from bench.core.record import Record
@@ -90,7 +90,8 @@ def _epochs(record: Record) -> str:
 def set_beside(results: Mapping[str, Figures]) -> Together:
     """Every figure that at least two networks have, as one.
 
-    Figures match by name and title. Those that show test images match only where the images are the same.
+    Figures match by name and title. Those that show images match only where the images are the same, and several
+    of one name, title and images in their order.
 
     Args:
         results: name of the network → its result, in the order they are to stand in.
@@ -101,7 +102,10 @@ def set_beside(results: Mapping[str, Figures]) -> Together:
             place = _images(result.record) if shows_images(chart) else ""
             caption = chart.caption.removeprefix(f"{what(result.record)}. ")
             plain_chart = chart.model_copy(update={"caption": caption})
-            groups.setdefault((*_key(chart), place), {})[network] = plain_chart
+            again = 0
+            while network in groups.get((key := (*_key(chart), again, place)), {}):
+                again += 1
+            groups.setdefault(key, {})[network] = plain_chart
     charts: list[Chart] = []
     alone: dict[str, list[str]] = {}
     apart: dict[str, list[str]] = {}
@@ -113,13 +117,13 @@ def set_beside(results: Mapping[str, Figures]) -> Together:
         if made is not None:
             charts.append(_named(made, charts))
             if lacking := [name for name in results if name not in elsewhere]:
-                notes.append(f"{first.title}: not for {listed(lacking)}.")
+                notes.append(f"{_called(first)}: not for {listed(lacking)}.")
         elif len(own) > 1:
-            notes.append(f"{first.title}: drawn around other images or on other axes for each network.")
+            notes.append(f"{_called(first)}: drawn around other images or on other axes for each network.")
         elif len(elsewhere) > 1:
-            apart.setdefault(first.title, []).extend(own)
+            apart.setdefault(_called(first), []).extend(own)
         else:
-            alone.setdefault(next(iter(own)), []).append(first.title)
+            alone.setdefault(next(iter(own)), []).append(_called(first))
     notes += [f"{title}: of other test images for {listed(names)}." for title, names in apart.items()]
     notes += [f"Only for {name}: {'; '.join(titles)}." for name, titles in alone.items()]
     return Together(charts, notes)
@@ -139,9 +143,22 @@ def _images(record: Record) -> tuple[Hashable, ...]:
     return (data.name, data.shape, data.evaluated_fingerprint if folder else "")
 
 
-def _key(chart: Chart) -> tuple[str, str]:
+def _key(chart: Chart) -> tuple[Hashable, ...]:
     """Numbered figures may come in another order; what follows a colon is a finding."""
-    return re.sub(r"-\d+$", "", chart.name), chart.title.partition(":")[0]
+    return re.sub(r"-\d+$", "", chart.name), chart.title.partition(":")[0], *_marked(chart)
+
+
+def _marked(chart: Chart) -> list[str]:
+    """What is marked on a chart's maps, such as the images that a plane goes through; each once."""
+    panels = [panel for panel in chart.panels if any(isinstance(mark, Heatmap) for mark in panel.marks)]
+    marks = [mark for panel in panels for mark in panel.marks if isinstance(mark, Points)]
+    return list(dict.fromkeys(label for mark in marks for label in mark.labels))
+
+
+def _called(chart: Chart) -> str:
+    """The title, with the images that are marked where it does not tell them."""
+    marked = [label for label in _marked(chart) if _OF_AN_IMAGE.search(label)]
+    return f"{chart.title} ({', '.join(marked)})" if marked else chart.title
 
 
 def _named(chart: Chart, others: Sequence[Chart]) -> Chart:

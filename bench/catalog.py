@@ -2,6 +2,8 @@
 
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
+from textwrap import fill
 from typing import Any
 
 from bench.battery import BATTERIES
@@ -15,6 +17,9 @@ from defenses import DEFENSES, WRAPPERS
 from defenses import get as get_defense
 from metrics import METRICS
 from metrics import get as get_metric
+
+#: Columns that a list of scores is broken to.
+WIDTH = 110
 
 
 def describe(kind: str) -> str:
@@ -78,15 +83,34 @@ def _defaults(name: str) -> str:
 
 
 def _metrics() -> str:
-    rows = []
+    rows, unusable = [], []
     for name in METRICS.names():
-        metric = get_metric(name)
+        try:
+            metric = get_metric(name)
+        except UserError as error:
+            # Somebody's broken plug-in must not hide everybody else's.
+            unusable.append(f"{name}  cannot be used: {error}")
+            continue
         better = {True: "higher is better", False: "lower is better", None: "neither way is better"}
         direction = better[metric.higher_is_better]
-        rows.append(
-            (name, f"{_first_line(type(metric))}  [{metric.unit}, {direction}]{_origin(METRICS, name)}")
-        )
-    return _rows(rows)
+        about = f"{_first_line(type(metric))}  [{metric.unit}, {direction}]{_origin(METRICS, name)}"
+        others = [score for score in metric.names() if score != name]
+        if others:
+            scores = fill(
+                f"also: {', '.join(_short(score, name) for score in others)}",
+                WIDTH,
+                initial_indent=" " * 4,
+                subsequent_indent=" " * 10,
+                break_on_hyphens=False,
+                break_long_words=False,
+            )
+            about += f"\n{scores}"
+        rows.append((name, about))
+    return "\n".join([_rows(rows), *unusable, "\n/SCORE stands for NAME/SCORE."])
+
+
+def _short(score: str, metric: str) -> str:
+    return score.removeprefix(metric) if score.startswith(f"{metric}/") else score
 
 
 def _attacks() -> str:
@@ -98,11 +122,21 @@ def _attacks() -> str:
 
 def _batteries() -> str:
     rows = []
+    registered = _registered()
     for name, make in BATTERIES.items():
         battery = make()
-        metrics = ", ".join(metric.name for metric in battery.metrics)
+        metrics = ", ".join(registered.get(metric.name, metric.name) for metric in battery.metrics)
         rows.append((f"{name} {battery.version}", f"{battery.summary}\n{' ' * 4}{metrics}"))
     return _rows(rows)
+
+
+def _registered() -> dict[str, str]:
+    """What a metric calls itself → the name it is asked for by; some call themselves after their main score."""
+    names = {}
+    for name in METRICS.names():
+        with suppress(UserError):
+            names[get_metric(name).name] = name
+    return names
 
 
 def _rows(rows: Any) -> str:

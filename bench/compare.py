@@ -50,6 +50,7 @@ class Row:
         method: "paired" on the same images, or "unpaired".
         p_value: of the paired test; None for unpaired intervals.
         better: "A", "B", or None where the test images do not separate them.
+        over: of a worst case that was taken anew, the attacks that both sides share.
     """
 
     metric: str
@@ -59,11 +60,12 @@ class Row:
     method: str
     p_value: float | None
     better: str | None
+    over: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
         """The row in words."""
-        where = LABELS.get(self.metric, self.metric.removeprefix(ROBUST))
+        where = f"the worst case of {_names(self.over)}" if self.over else _label(self.metric)
         word, place = ("accurate", "on") if self.metric == CLEAN else ("robust", "under")
         ahead = (
             f"{self.better} is more {word} {place} {where}"
@@ -146,6 +148,9 @@ def compare_paths(a: Path, b: Path, *, unpaired: bool = False) -> tuple[list[Com
 def compare(a: Contender, b: Contender, *, unpaired: bool = False) -> Comparison:
     """Compare two contenders on every accuracy that both have; with ε = 0, where all are the same, on clean images.
 
+    Two worst cases compare only when the attacks behind them and their settings agree. Where they do not, both are
+    taken anew over the attacks that agree, or left out; a note says so.
+
     Args:
         unpaired: as for `compare_paths`.
 
@@ -159,6 +164,10 @@ def compare(a: Contender, b: Contender, *, unpaired: bool = False) -> Comparison
         raise UserError(f"no paired test: {'; '.join(apart)}; --unpaired compares intervals instead")
     notes = [f"unpaired intervals throughout: {'; '.join(apart)}"] if apart else []
     unattacked = _unattacked(a)
+    over: tuple[str, ...] = ()
+    if not unattacked:
+        a, b, over, note = _same_worst_case(a, b)
+        notes += [note] if note else []
     common, rows, without = _common(a, b), [], []
     if unattacked:
         notes.append("ε = 0, so that nothing is attacked: clean accuracy alone is compared")
@@ -172,6 +181,8 @@ def compare(a: Contender, b: Contender, *, unpaired: bool = False) -> Comparison
             without.append(metric)
             continue
         row = _row(a, b, metric, arrays)
+        if metric == WORST_CASE:
+            row = replace(row, over=over)
         rows.append(replace(row, metric=CLEAN) if unattacked else row)
     if not rows:
         what = f"no per-image outcomes for {', '.join(without)}" if without else "no accuracy in common"
@@ -211,6 +222,62 @@ def _differences(a: Contender, b: Contender) -> list[str]:
 
 def _same_settings(a: Contender, b: Contender, metric: str) -> bool:
     return metric not in a.settings or metric not in b.settings or a.settings[metric] == b.settings[metric]
+
+
+def _same_worst_case(a: Contender, b: Contender) -> tuple[Contender, Contender, tuple[str, ...], str]:
+    """Both with worst cases over the same attacks, or without any.
+
+    Returns:
+        The two; the attacks, where the worst cases were taken anew; and a note, empty where nothing was changed.
+    """
+    if not all(side.scores.get(WORST_CASE) for side in (a, b)):
+        return a, b, (), ""
+    first, second = _attacks(a), _attacks(b)
+    shared = tuple(sorted(name for name in first & second if _same_settings(a, b, name)))
+    if set(shared) == first | second:
+        return a, b, (), ""
+    apart = f"the worst cases are of different attacks (A: {_names(first)}; B: {_names(second)})"
+    other = sorted(first & second - set(shared))
+    apart += f", {_names(other)} with other settings" if other else ""
+    if not shared:
+        return _without_worst_case(a), _without_worst_case(b), (), f"{apart} and are left out"
+    if not all(name in side.outcomes for side in (a, b) for name in shared):
+        why = f"for want of per-image outcomes of {_names(shared)} they are left out"
+        return _without_worst_case(a), _without_worst_case(b), (), f"{apart}; {why}"
+    anew = f"{apart}; taken anew over what both share: {_names(shared)}"
+    return _worst_case_over(a, shared), _worst_case_over(b, shared), shared, anew
+
+
+def _attacks(contender: Contender) -> set[str]:
+    return {
+        name
+        for name, score in contender.scores.items()
+        if name.startswith(ROBUST) and name != WORST_CASE and score.mean is not None
+    }
+
+
+def _without_worst_case(contender: Contender) -> Contender:
+    kept = {name: score for name, score in contender.scores.items() if name != WORST_CASE}
+    return replace(contender, scores=kept)
+
+
+def _worst_case_over(contender: Contender, attacks: Sequence[str]) -> Contender:
+    outcomes = np.logical_and.reduce([contender.outcomes[name] for name in attacks])
+    share, score = _share(outcomes), contender.scores[WORST_CASE]
+    anew = replace(score, mean=share.value, std=share.std, low=share.low, high=share.high, n=share.n)
+    return replace(
+        contender,
+        scores={**contender.scores, WORST_CASE: replace(anew, seeds=share.seeds)},
+        outcomes={**contender.outcomes, WORST_CASE: outcomes},
+    )
+
+
+def _label(metric: str) -> str:
+    return LABELS.get(metric, metric.removeprefix(ROBUST))
+
+
+def _names(attacks: Iterable[str]) -> str:
+    return ", ".join(map(_label, sorted(attacks))) or "none"
 
 
 def _common(a: Contender, b: Contender) -> list[str]:
@@ -281,7 +348,9 @@ def _cautions(rows: Sequence[Row]) -> Iterable[str]:
     else:
         yield "± is the standard deviation over training seeds; intervals are for the choice of test images"
     if len(rows) > 2:
-        yield "p-values are not corrected for looking at several attacks; the worst case is the one to quote"
+        worst = any(row.metric == WORST_CASE for row in rows)
+        quote = "; the worst case is the one to quote" if worst else ""
+        yield f"p-values are not corrected for looking at several attacks{quote}"
 
 
 def _percent(share: Share) -> str:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,6 +16,18 @@ Precision = Literal["auto", "fp32", "bf16"]
 Device = Literal["auto", "cpu", "cuda"]
 BatteryName = Literal["quick", "standard", "full", "geometry"]
 Count = Annotated[int, Field(ge=1)]
+
+
+def split_names(text: str) -> list[str]:
+    """The parts between commas; those within brackets belong to a metric's arguments."""
+    names, depth = [""], 0
+    for letter in text:
+        depth += (letter in "([{") - (letter in ")]}")
+        if letter == "," and depth <= 0:
+            names.append("")
+        else:
+            names[-1] += letter
+    return [name.strip() for name in names]
 
 
 class RunConfig(BaseModel):
@@ -62,8 +73,7 @@ class RunConfig(BaseModel):
     @field_validator("metrics", mode="before")
     @classmethod
     def _separate(cls, names: Any) -> Any:
-        # Commas within brackets belong to a metric's arguments.
-        return re.split(r"\s*,\s*(?![^()]*\))", names.strip()) if isinstance(names, str) else names or ()
+        return split_names(names) if isinstance(names, str) else names or ()
 
     @field_validator("seeds")
     @classmethod

@@ -26,6 +26,7 @@ from bench.evaluation import full_precision, run_battery, unflatten
 from bench.external import evaluate_checkpoint
 from bench.figures import draw_all, draw_charts, what
 from bench.parts import Parts
+from bench.probes import QUANTITIES
 from bench.restore import Restored, restore
 from bench.tracking import NullTracker
 from bench.version import __version__
@@ -90,7 +91,7 @@ def draw_record(
     charts = draw_all(record, stored, known.values(), out, progress)
     if not charts:
         raise UserError(f"{path} has nothing to draw: neither a history nor arrays lie beside it")
-    page = write_sheet(out, charts, _title(record), _facts(record, charts))
+    page = write_sheet(out, charts, _title(record), _facts(record, charts), notes=_not_drawn(record))
     return Drawn(page, Figures(record, charts))
 
 
@@ -259,6 +260,14 @@ def _measure(
             scores |= measured.scores
             curves |= measured.curves
     return record.model_copy(update={"metrics": scores, "curves": curves})
+
+
+def _not_drawn(record: Record) -> list[str]:
+    """What the record's training left nothing to draw of."""
+    probed = any(key in row for row in record.history for key in QUANTITIES)
+    if not record.history or probed:
+        return []
+    return ["Not drawn: figures of the course of training; train with --probe-every N."]
 
 
 def _title(record: Record) -> str:

@@ -16,11 +16,13 @@ from bench.battery import Battery
 from bench.checkpoint import save_weights
 from bench.config import identity
 from bench.core import record as schema
-from bench.core.attacks.state import evaluating
+from bench.core.attacks.resume import answers_of
+from bench.core.attacks.state import evaluating, random_state_kept
 from bench.core.classifier import AnyClassifier
 from bench.core.data import Dataset, fingerprint
 from bench.core.files import sha256
 from bench.core.progress import Progress
+from bench.core.randomness import derive_seed
 from bench.core.record import Alarm, Curve, Record, Score
 from bench.core.threat import Threat
 from bench.describe import Trained, describe_battery, describe_dataset, describe_provenance, describe_training
@@ -149,6 +151,8 @@ def evaluate_to_folder(
 ) -> Record:
     """Run a battery and write record, arrays and weights; a finished metric is never run twice in one folder.
 
+    Torch's global random state stays as it was found; a network that draws from it gets draws made from the seed.
+
     Args:
         classifier: in eval mode, on the data's device.
         folder: where the files go; `parts/` below it holds finished metrics until the record is there.
@@ -157,11 +161,11 @@ def evaluate_to_folder(
     Raises:
         UserError: when images, labels or logits are unusable; nothing is written then.
     """
-    evaluation = _prepare(classifier, dataset, threat, battery, trained, seed, progress)
-    if folder is not None:
-        save_weights(folder / WEIGHTS, classifier)
-    parts = Parts(folder / "parts", _identity(folder / WEIGHTS, evaluation, battery)) if folder else None
-    with full_precision():
+    with random_state_kept(derive_seed(seed, "evaluation")), full_precision():
+        evaluation = _prepare(classifier, dataset, threat, battery, trained, seed, progress)
+        if folder is not None:
+            save_weights(folder / WEIGHTS, classifier)
+        parts = Parts(folder / "parts", _identity(folder / WEIGHTS, evaluation, battery)) if folder else None
         measured = run_battery(evaluation, battery, parts)
         if suspicious:
             answer_alarms(evaluation, measured, parts, transfer_from)
@@ -276,12 +280,18 @@ def _run(
         measured.forwards += part.forwards
         measured.backwards += part.backwards
         if part.reason:
-            measured.scores[metric.name] = metric.score(None, reason=part.reason)
+            measured.scores |= _missing(metric, part.reason)
             continue
         evaluation.measured[metric.name] = part.arrays
         measured.scores |= metric.reduce(part.arrays)
         measured.curves |= metric.curves(part.arrays)
     measured.arrays = evaluation.measured
+
+
+def _missing(metric: Metric, reason: str) -> dict[str, Score]:
+    """Every score of a metric that cannot be measured, without a value; only the main one's unit is known."""
+    others = {name: Score(value=None, unit="", reason=reason) for name in metric.names()}
+    return others | {metric.name: metric.score(None, reason=reason)}
 
 
 @contextmanager
@@ -302,7 +312,9 @@ def _measure(metric: Metric, evaluation: Evaluation, parts: "Parts | None") -> P
     started = time.perf_counter()
     reason, arrays = "", {}
     try:
-        arrays = metric.measure(evaluation)
+        # From the metric's own seed, so that it draws the same whether or not others ran before it.
+        with random_state_kept(evaluation.generator(metric.name).initial_seed()):
+            arrays = metric.measure(evaluation)
     except NotMeasurable as missing:
         reason = str(missing)
         evaluation.progress.say(f"{metric.name} left out: {reason}")
@@ -318,11 +330,13 @@ def _digest(classifier: AnyClassifier, evaluation: Evaluation, battery: Battery)
 
 
 def _identity(weights: Path, evaluation: Evaluation, battery: Battery) -> str:
+    """All that the parts depend on; the last line is what the network answers, for its code may change too."""
     return "\n".join(
         [
             sha256(weights),
             fingerprint(evaluation.images, evaluation.labels),
             evaluation.dataset.fingerprint,
             f"{__version__} {evaluation.threat} {evaluation.seed} {describe_battery(battery).model_dump_json()}",
+            answers_of(evaluation.classifier, evaluation.images),
         ]
     )

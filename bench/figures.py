@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.charts import Axis, Chart, Line, Panel, Rule
-from bench.charts.words import attack_title, norm_sign
+from bench.charts import Axis, Chart, Heatmap, Line, Panel, Rule
+from bench.charts.words import attack_title, class_titles, norm_sign
 from bench.core.detection import roc
 from bench.core.progress import Progress
 from bench.core.record import Record
+from bench.cosines import COSINES, read_cosines
 from metrics.base import Metric
 
 #: Metric → array → its values.
@@ -22,6 +23,8 @@ ACCURACIES = {
     "validation images": "validation_accuracy",
     "validation images under attack": "validation_robust_accuracy",
 }
+#: Epochs whose cosines are shown, at most.
+MATRICES = 4
 EPOCH = Axis(label="epoch")
 ACCURACY = Axis(label="accuracy (%)", low=0, high=101)
 
@@ -118,30 +121,51 @@ def security(record: Record) -> Chart | None:
 
 
 def attacks(record: Record, arrays: ArraysByMetric) -> Chart | None:
-    """Share of images still right after each step of each attack."""
+    """Share of images still right after each step of each attack; step 0 is where it starts.
+
+    A random start breaks images too, so what is right without attack is not what step 0 leaves.
+    """
     marks: list[Line | Rule] = []
-    n = before = 0
+    n, right = 0, None
     for metric, own in arrays.items():
         step = own.get("step")
         if not metric.startswith(ATTACK) or step is None or len(step) == 0:
             continue
-        n, before = len(step), int(np.count_nonzero(step != 0))
+        n = len(step)
+        right = _right_without_attack(arrays, own) if right is None else right
         last = int(record.battery.settings.get(metric, {}).get("steps", step.max()))
-        steps = np.arange(1, max(last, 1) + 1)
+        steps = np.arange(max(last, 1) + 1)
         alive = [100 * float(np.mean((step < 0) | (step > now))) for now in steps]
         name = metric.removeprefix(ATTACK)
         marks.append(Line(name=attack_title(name), x=steps.tolist(), y=alive, step=True, markers=last < 2))
     if not marks:
         return None
-    marks.append(Rule(name="without attack", y=100 * before / n))
+    if right is not None:
+        marks.append(Rule(name="without attack", y=100 * float(right.mean())))
     panel = Panel(
-        x=Axis(label="attack step", log=True), y=Axis(label="still right (%)", low=0, high=101), marks=marks
+        x=Axis(label="attack step (0: where it starts)", low=0),
+        y=Axis(label="still right (%)", low=0, high=101),
+        marks=marks,
     )
     caption = (
-        f"{what(record)}. Share of {n} test images that no step so far has broken. A line that still falls at its "
-        f"end belongs to an attack that was stopped too early."
+        f"{what(record)}. Share of {n} test images that no step so far has broken. Step 0 is the start, a random "
+        "one or the image itself. A line that still falls at its end belongs to an attack that was stopped too "
+        "early."
     )
     return _chart("attacks", "Attacks by step", caption, [panel])
+
+
+def _right_without_attack(arrays: ArraysByMetric, attack: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    """Which of the attacked images are right without attack: bool [n], or None where nothing tells.
+
+    The attacked images are the first ones of the test set, all of which the clean accuracy looks at. Without it,
+    the attack's own: what no restart broke and no step, was wrong to begin with.
+    """
+    step, restart = attack["step"], attack.get("restart")
+    right = arrays.get("clean_accuracy", {}).get("right")
+    if right is not None and len(right) >= len(step):
+        return right[: len(step)]
+    return None if restart is None else ~((step == 0) & (restart < 0))
 
 
 def detection_roc(record: Record, arrays: ArraysByMetric) -> Chart | None:
@@ -180,6 +204,13 @@ def courses(record: Record) -> Iterator[Chart]:
             "PRS ratio: regions that training images populate, over their number. Inclusion ratio: test images in "
             "a populated region. A low PRS ratio at the same accuracy marks the network P1 calls B.",
             {
+                "accuracy": (
+                    ACCURACY,
+                    {
+                        "training images": ("train_accuracy", 100),
+                        "test images": ("probe_accuracy", 100),
+                    },
+                ),
                 "PRS ratio": (share, {"PRS ratio": ("prs_ratio", 1)}),
                 "inclusion ratio": (share, {"inclusion ratio": ("inclusion_ratio", 1)}),
             },
@@ -219,6 +250,37 @@ def courses(record: Record) -> Iterator[Chart]:
         # With a part missing it would answer another figure than the one it names.
         if len(drawn) == len(panels):
             yield _chart(name, title, f"{what(record)}. {how}", drawn, source)
+    matrices = _cosine_matrices(record)
+    if matrices:
+        caption = (
+            f"{what(record)}. Cosine between the final layer's rows of two classes, at {len(matrices)} of the "
+            "epochs that were looked at. The nearer to 1, the more all logits move together."
+        )
+        title = "Cosine similarity of the final layer's weights by epoch"
+        made = _chart("regions-course-cosines", title, caption, matrices, "P1, figure 6")
+        yield made.model_copy(update={"rows": [len(matrices)]})
+
+
+def _cosine_matrices(record: Record) -> list[Panel]:
+    """The matrices of a few probed epochs, evenly spread from the first to the last one."""
+    rows = [
+        (row.get("epoch"), matrix)
+        for row in record.history
+        if (matrix := read_cosines(row.get(COSINES))) is not None
+    ]
+    places = dict.fromkeys(
+        np.linspace(0, len(rows) - 1, min(MATRICES, len(rows))).round().astype(int).tolist()
+    )
+    panels = []
+    for epoch, matrix in (rows[place] for place in places):
+        classes = [float(number) for number in range(len(matrix))]
+        names = class_titles(range(len(matrix)), record.dataset.classes)
+        axis = Axis(label="class", ticks=classes, tick_labels=names)
+        heat = Heatmap(
+            x=classes, y=classes, z=matrix.tolist(), unit="cosine", scale="diverging", low=-1, high=1
+        )
+        panels.append(Panel(title=f"epoch {epoch}", x=axis, y=axis, square=True, marks=[heat]))
+    return panels
 
 
 def _course(record: Record, name: str, key: str, scale: float) -> Line | None:

@@ -8,6 +8,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from bench.core.attacks.resume import same_run
 from bench.core.files import replacing, write_text
 from metrics.base import Arrays, Metric
 
@@ -29,7 +30,7 @@ class Parts:
     def __init__(self, folder: Path, identity: str) -> None:
         self.folder = folder
         mark = folder / "identity"
-        if folder.exists() and (not mark.exists() or mark.read_text() != identity):
+        if folder.exists() and (not mark.exists() or not same_run(mark.read_text(), identity)):
             self.remove()
         if not mark.exists():
             write_text(mark, identity)

@@ -14,13 +14,15 @@ from bench.core.layers import Layer, find_layers, observe
 from bench.core.randomness import make_generator
 from bench.core.regions import Patterns, count_regions, membership, pack
 from bench.core.threat import Threat
+from bench.cosines import COSINES, MOST_CLASSES, write_cosines
 from bench.evaluation import full_precision
 from bench.train import Row
 
 #: A network as it stands after an epoch, and the number of the epoch, to what the history should say.
 Probe = Callable[[Classifier, int], Row]
 
-#: The keys of a probed epoch in the history; `probe_attacked` beside them is the n of the robust accuracy.
+#: The keys of a probed epoch in the history; `probe_attacked` beside them is the n of the robust accuracy, and
+#: `bench.cosines.COSINES` the final layer's matrix.
 QUANTITIES = (
     "probe_accuracy",
     "probe_robust_accuracy",
@@ -61,7 +63,8 @@ def look(classifier: Classifier, dataset: Dataset, threat: Threat, *, images: in
 
     Accuracy and inclusion ratio are over the whole test set, robust accuracy over its first `images` under PGD-20,
     PRS ratio and sparsity over the whole unaugmented training set. Sparsity is the mean over activation layers of
-    the share of exact zeros, and None for a network without such a layer.
+    the share of exact zeros, and None for a network without such a layer. Of up to 20 classes the final layer's
+    cosines are there one by one as well.
 
     Args:
         classifier: in eval mode; it stays as it is, and so does the global random state.
@@ -75,6 +78,7 @@ def look(classifier: Classifier, dataset: Dataset, threat: Threat, *, images: in
     """
     attacked, labels = dataset.test.batch(slice(0, images))
     generator = make_generator(seed, "probe", ATTACK)
+    cosines = cosine_matrix(classifier.head.weight)
     with full_precision():
         train, sparsity = _train_patterns(classifier, dataset.train)
         test, accuracy = _test_patterns(classifier, dataset.test)
@@ -85,8 +89,9 @@ def look(classifier: Classifier, dataset: Dataset, threat: Threat, *, images: in
         "probe_attacked": len(labels),
         "prs_ratio": count_regions(train) / len(train),
         "inclusion_ratio": float(membership(test, train).mean()),
-        "final_layer_cosine": mean_off_diagonal(cosine_matrix(classifier.head.weight)),
+        "final_layer_cosine": mean_off_diagonal(cosines),
         "sparsity": sparsity,
+        **({COSINES: write_cosines(cosines)} if len(cosines) <= MOST_CLASSES else {}),
     }
 
 

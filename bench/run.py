@@ -249,7 +249,14 @@ def summary(record: Record) -> str:
         if (score := record.metrics.get(name)) and score.value is not None
     ]
     raised = [alarm.name for alarm in record.alarms if alarm.raised]
-    alarms = f"; alarms: {', '.join(raised)}" if raised else "; no alarm raised"
+    checked = any(alarm.raised is not None for alarm in record.alarms)
+    none = "; no alarm raised" if checked else "; no alarm could be checked"
+    alarms = f"; alarms: {', '.join(raised)}" if raised else none
+    if not parts:
+        values = {name: score.value for name, score in record.metrics.items() if score.value is not None}
+        parts = [f"{name} {value:.3g}" for name, value in list(values.items())[:3]] or [
+            "no score has a value"
+        ]
     return f"{record.defense.name} seed {record.seed}: {', '.join(parts)}{alarms}"
 
 

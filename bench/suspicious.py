@@ -62,6 +62,11 @@ def extra_checks(
     )
 
 
+def check_called(name: str) -> Metric:
+    """The check whose arrays bear this name, fit to `reduce` them, which every check does alike."""
+    return WorstCase() if name == WORST else LargerBall(name.removeprefix(PREFIX))
+
+
 def verdict(measured: Mapping[str, Arrays], alarms: Sequence[Alarm]) -> Alarm:
     """What the extra checks found, in words and numbers: raised when they lower the worst case by over a point.
 

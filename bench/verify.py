@@ -1,5 +1,8 @@
 """Whether a record says what its weights do: hashes, clean accuracy, stored adversarial images, attacks again.
 
+Scores, alarms and curves are computed again from the stored arrays. Robust accuracies follow from
+those alone unless their attacks run again, and a record without them is no match.
+
 Other hardware and other batch sizes round differently. A class that hangs on rounding is no mismatch, and each
 check says how many images it forgives.
 """
@@ -7,7 +10,7 @@ check says how many images it forgives.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -15,35 +18,30 @@ import torch
 from torch import Tensor
 
 from bench.core.attacks import ATTACKS
+from bench.core.attacks.state import random_state_kept
 from bench.core.classifier import AnyClassifier
 from bench.core.errors import UserError, unknown_name
 from bench.core.files import sha256
 from bench.core.progress import Progress
+from bench.core.randomness import derive_seed
 from bench.core.record import Record, load_record
 from bench.evaluation import full_precision
 from bench.restore import Restored, restore
+from bench.stored import CLEAN, ROBUST, Check, Outcome, check_stored
 from leaderboards.result import is_beside
 from metrics import Metric, RobustAccuracy
 from metrics.autoattack import AutoAttack
 from metrics.base import Evaluation
 
-CLEAN, ROBUST, WORST = "clean_accuracy", "robust_accuracy/", "robust_accuracy/worst_case"
-RANDOMISED = "randomised output"
+WORST = "robust_accuracy/worst_case"
+RANDOMIZED = "randomised output"
+AGAIN = " again"
 
 #: An adversarial image that is right by less than this, relative to the largest logit, is on the boundary.
 ROUNDING = 1e-4
 BATCH = 500
 
-Outcome = Literal["match", "mismatch", "not checked"]
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was checked, its outcome, and what was found."""
-
-    name: str
-    outcome: Outcome
-    message: str
+NO_OUTCOMES = "its outcomes are not stored, so its score is not checked; --attacks runs it again"
 
 
 @dataclass(frozen=True)
@@ -55,14 +53,37 @@ class Verification:
 
     @property
     def matches(self) -> bool:
-        """Whether something was checked and nothing contradicts the record."""
+        """Whether nothing contradicts the record and every robust accuracy was checked."""
         outcomes = [check.outcome for check in self.checks]
-        return "mismatch" not in outcomes and "match" in outcomes
+        return "mismatch" not in outcomes and "match" in outcomes and not self.unchecked
+
+    @property
+    def unchecked(self) -> tuple[str, ...]:
+        """The robust accuracies that nothing was there to check by."""
+        return tuple(
+            check.name
+            for check in self.checks
+            if check.name.startswith(ROBUST)
+            and not check.name.endswith(AGAIN)
+            and check.outcome == "not checked"
+        )
+
+    @property
+    def verdict(self) -> str:
+        """All checks in a few words: "match", "MISMATCH", or what was not checked."""
+        if self.matches:
+            return "match"
+        outcomes = {check.name: check.outcome for check in self.checks}
+        if "mismatch" in outcomes.values() or not self.unchecked:
+            return "MISMATCH" if "mismatch" in outcomes.values() else "nothing was checked"
+        clean = "matches" if outcomes.get(CLEAN) == "match" else "not checked"
+        left = ", ".join(name.removeprefix(ROBUST) for name in self.unchecked)
+        return f"clean accuracy {clean}; robust accuracies not checked: {left}"
 
     def as_json(self) -> dict[str, Any]:
         """As plain JSON."""
         checks = [{"name": one.name, "outcome": one.outcome, "message": one.message} for one in self.checks]
-        return {"record": self.record, "matches": self.matches, "checks": checks}
+        return {"record": self.record, "matches": self.matches, "verdict": self.verdict, "checks": checks}
 
 
 def forgiven(n: int, *, attacked: bool = False) -> int:
@@ -111,17 +132,19 @@ def verify(
     data = Check(
         "data", "match", f"{restored.dataset.name}: fingerprints of all splits and of the attacked images"
     )
-    with full_precision(), torch.no_grad():
-        checks = [
-            *files,
-            data,
-            _clean(restored, arrays),
-            *_attacks(restored, arrays, examples),
-            *_worst_case(record, arrays),
-        ]
-    with full_precision():
-        checks += [_again(restored, metric, arrays, progress or Progress()) for metric in metrics]
-    return Verification(record.id, tuple(checks))
+    again, agreed = [], {}
+    with full_precision(), random_state_kept(derive_seed(record.seed, "verification")):
+        with torch.no_grad():
+            clean = _clean(restored, arrays)
+        for metric in metrics:
+            check, right = _again(restored, metric, arrays, progress or Progress())
+            again.append(check)
+            if check.outcome == "match":
+                agreed[metric.name] = right
+        with torch.no_grad():
+            attacks_of_it = list(_attacks(restored, arrays, examples, agreed))
+    checks = [*files, data, clean, *attacks_of_it, *_worst_case(record, arrays, agreed)]
+    return Verification(record.id, (*checks, *check_stored(record, arrays), *again))
 
 
 def _files(record: Record, folder: Path, weights: Path | None) -> Iterator[Check]:
@@ -184,10 +207,10 @@ def _clean(restored: Restored, arrays: Mapping[str, np.ndarray]) -> Check:
     )
     n, value = len(right), float(right.mean())
     found = f"{value:.2%} now, {score.value:.2%} in the record, on {n} images"
-    if _randomised(restored.record):
+    if _randomized(restored.record):
         low, high = score.low or 0.0, 1.0 if score.high is None else score.high
         inside = low <= value <= high
-        return Check(CLEAN, _outcome(inside), f"{found}; the network is randomised: within its interval?")
+        return Check(CLEAN, _outcome(inside), f"{found}; the network is randomized: within its interval?")
     before = arrays.get(CLEAN)
     if before is not None and len(before) == n:
         apart = int((before != right).sum())
@@ -200,9 +223,16 @@ def _clean(restored: Restored, arrays: Mapping[str, np.ndarray]) -> Check:
 
 
 def _attacks(
-    restored: Restored, arrays: Mapping[str, np.ndarray], examples: Mapping[str, np.ndarray]
+    restored: Restored,
+    arrays: Mapping[str, np.ndarray],
+    examples: Mapping[str, np.ndarray],
+    agreed: Mapping[str, np.ndarray],
 ) -> Iterator[Check]:
-    """Per attack: the score follows from its outcomes, and its stored images do break the network."""
+    """Per attack: the score follows from its outcomes, and its stored images do break the network.
+
+    Images alone bound a score and do not give it. Without outcomes it is checked by running the attack again
+    (`agreed`) or not at all.
+    """
     record = restored.record
     for name, score in record.metrics.items():
         if not name.startswith(ROBUST) or name == WORST or score.value is None:
@@ -218,10 +248,13 @@ def _attacks(
             wrong, words = _examples(restored, name, before, examples)
             problems += wrong
             found.append(words)
-        outcome: Outcome = "mismatch" if problems else "match" if found else "not checked"
-        yield Check(
-            name, outcome, "; ".join(problems or found or ["no outcomes and no images of it are stored"])
-        )
+            n, broken = record.dataset.evaluated_size, int((examples["attack"] == name).sum())
+            if score.value > 1 - (broken - 0.5) / n:
+                problems.append(f"{broken} of {n} images are broken, the record says {score.value:.2%}")
+        if before is None:
+            found.append("its outcomes are not stored; it ran again" if name in agreed else NO_OUTCOMES)
+        outcome: Outcome = "match" if before is not None or name in agreed else "not checked"
+        yield Check(name, "mismatch" if problems else outcome, "; ".join(problems or found))
 
 
 def _examples(
@@ -247,7 +280,7 @@ def _examples(
             f"{outside} of {n} stored images lie outside the pixel box or the {restored.threat} ball"
         )
     right = int((~fooled & ~undecided).sum())
-    if right and not _randomised(restored.record):
+    if right and not _randomized(restored.record):
         problems.append(f"{right} of {n} stored images are classified correctly")
     if before is not None and bool(before[index].any()):
         problems.append("the record counts an image as robust that its stored image breaks")
@@ -265,20 +298,44 @@ def _fooled(classifier: AnyClassifier, points: Tensor, labels: Tensor) -> tuple[
     return logits.argmax(dim=1) != labels, (own - other).abs() <= ROUNDING * scale
 
 
-def _worst_case(record: Record, arrays: Mapping[str, np.ndarray]) -> Iterator[Check]:
-    score, before = record.metrics.get(WORST), arrays.get(WORST)
-    attacks = [array for name, array in arrays.items() if _is_attack(name)]
-    if score is None or score.value is None or before is None or not attacks:
+def _worst_case(
+    record: Record, arrays: Mapping[str, np.ndarray], agreed: Mapping[str, np.ndarray]
+) -> Iterator[Check]:
+    """It follows from the outcomes of all attacks, stored or of now; none is above any attack's score."""
+    score, before, n = record.metrics.get(WORST), arrays.get(WORST), record.dataset.evaluated_size
+    others = {name: one.value for name, one in record.metrics.items() if _is_attack(name)}
+    values = {name: value for name, value in others.items() if value is not None}
+    if score is None or score.value is None:
+        if values or before is not None:
+            yield Check(WORST, "not checked", "the record has none")
         return
-    follows = bool((np.logical_and.reduce(attacks) == before).all())
-    agrees = follows and _near(before, score.value, record.dataset.evaluated_size)
+    outcomes = {**agreed, **{name: array for name, array in arrays.items() if _is_attack(name)}}
+    lowest = min(values, key=lambda name: values[name], default=None)
+    if lowest is not None and score.value > values[lowest] + 0.5 / n:
+        yield Check(WORST, "mismatch", f"{score.value:.2%}, above {lowest} with {values[lowest]:.2%}")
+        return
+    missing = sorted(values.keys() - outcomes.keys())
+    if missing or not outcomes:
+        near = _near(before, score.value, n)
+        words = f"no outcomes of {', '.join(missing) or 'any attack'} are there that it could follow from"
+        yield Check(WORST, "not checked" if near else "mismatch", words)
+        return
+    worst = np.logical_and.reduce(list(outcomes.values()))
+    if any(name not in arrays for name in outcomes):
+        allowed = forgiven(n, attacked=True)
+        apart = round(abs(float(worst.mean()) - score.value) * n)
+        agrees = apart <= allowed and _near(before, score.value, n)
+    else:
+        agrees = _near(worst, score.value, n) and (before is None or bool((worst == before).all()))
     words = "it follows from" if agrees else "it does not follow from"
-    yield Check(WORST, _outcome(agrees), f"{words} the outcomes of {len(attacks)} attacks")
+    yield Check(WORST, _outcome(agrees), f"{words} the outcomes of {len(outcomes)} attacks")
 
 
-def _again(restored: Restored, metric: Metric, arrays: Mapping[str, np.ndarray], progress: Progress) -> Check:
-    """The attack itself with the record's seed, image by image."""
-    record, name = restored.record, f"{metric.name} again"
+def _again(
+    restored: Restored, metric: Metric, arrays: Mapping[str, np.ndarray], progress: Progress
+) -> tuple[Check, np.ndarray]:
+    """The attack itself with the record's seed, image by image; gives bool [n], who is still right, too."""
+    record, name = restored.record, f"{metric.name}{AGAIN}"
     n = record.dataset.evaluated_size
     images, labels = restored.dataset.test.batch(slice(0, n))
     evaluation = Evaluation(
@@ -296,15 +353,16 @@ def _again(restored: Restored, metric: Metric, arrays: Mapping[str, np.ndarray],
     assert score is not None
     allowed = forgiven(n, attacked=True)
     found = f"{right.mean():.2%} now, {score:.2%} in the record"
-    if _randomised(record):
-        return Check(name, "not checked", f"{found}; the network is randomised, so its outcomes change")
+    if _randomized(record):
+        words = f"{found}; the network is randomized, so its outcomes change"
+        return Check(name, "not checked", words), right
     if before is not None and len(before) == n:
         apart = int((before != right).sum())
         found += f"; {apart} of {n} images differ"
     else:
         apart = round(abs(float(right.mean()) - score) * n)
         found += f"; {apart} of {n} more or fewer are right"
-    return Check(name, _outcome(apart <= allowed), f"{found}, up to {allowed} forgiven")
+    return Check(name, _outcome(apart <= allowed), f"{found}, up to {allowed} forgiven"), right
 
 
 def _metric(name: str, record: Record) -> Metric:
@@ -312,12 +370,12 @@ def _metric(name: str, record: Record) -> Metric:
     name = name.removeprefix(ROBUST)
     if name not in ATTACKS and name != "autoattack":
         raise unknown_name("attack", name, [*ATTACKS, "autoattack"])
-    metric: Metric = AutoAttack() if name == "autoattack" else RobustAccuracy(name)
+    settings = record.battery.settings.get(f"{ROBUST}{name}")
+    metric: Metric = _autoattack(settings) if name == "autoattack" else RobustAccuracy(name)
     score = record.metrics.get(metric.name)
     if score is None or score.value is None:
         known = ", ".join(one.removeprefix(ROBUST) for one in record.metrics if _is_attack(one))
         raise UserError(f"the record has no {metric.name} to compare with; it has {known or 'no attack'}")
-    settings = record.battery.settings.get(metric.name)
     if settings is not None and settings != metric.settings():
         raise UserError(
             f"{metric.name} ran with other settings in battery version {record.battery.version} than it would "
@@ -326,12 +384,24 @@ def _metric(name: str, record: Record) -> Metric:
     return metric
 
 
+def _autoattack(settings: Mapping[str, Any] | None) -> AutoAttack:
+    """With the record's version, seed, batch size and passes, on which its outcomes hang.
+
+    Raises:
+        UserError: when they are no settings of AutoAttack.
+    """
+    try:
+        return AutoAttack(**(settings or {}))
+    except TypeError:
+        raise UserError(f"the record names settings that AutoAttack does not have: {settings}") from None
+
+
 def _is_attack(name: str) -> bool:
     return name.startswith(ROBUST) and name != WORST and ":" not in name
 
 
-def _randomised(record: Record) -> bool:
-    return any(alarm.name == RANDOMISED and alarm.raised for alarm in record.alarms)
+def _randomized(record: Record) -> bool:
+    return any(alarm.name == RANDOMIZED and alarm.raised for alarm in record.alarms)
 
 
 def _near(outcomes: np.ndarray | None, value: float, n: int) -> bool:

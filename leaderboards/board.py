@@ -105,7 +105,7 @@ class Board:
 
     @property
     def spanners(self) -> list[tuple[str, str, list[Column]]]:
-        """Neighbouring columns under one heading: heading, part and columns."""
+        """Neighboring columns under one heading: heading, part and columns."""
         return [
             (*key, list(found)) for key, found in groupby(self.columns, key=lambda c: (c.spanner, c.part))
         ]

@@ -1,6 +1,6 @@
 """Line and scatter charts as plain geometry; `templates/_chart.html.j2` turns it into SVG.
 
-Nothing here depends on time, chance or fonts, so the same numbers give the same drawing. Colours are
+Nothing here depends on time, chance or fonts, so the same numbers give the same drawing. Colors are
 classes (`s0` …) that the style sheet gives a value for either theme; shape and dash differ as well.
 """
 
@@ -154,7 +154,7 @@ def scatter_chart(
     front: bool = False,
     trend: bool = False,
 ) -> Chart:
-    """Points in the plane, coloured by group.
+    """Points in the plane, colored by group.
 
     Args:
         title, description, x_label, y_label: as for `line_chart`.
@@ -233,9 +233,11 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 def least_squares(points: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
     """Slope and intercept of y on x; None for fewer than three points or a single x."""
     x, y = np.array(points, float).reshape(-1, 2).T
-    if len(x) < 3 or np.ptp(x) == 0:
+    spread = float(((x - x.mean()) ** 2).sum()) if len(x) >= 3 else 0.0
+    # Zero for equal places, and for those whose squared distances are too small for a number.
+    if spread == 0:
         return None
-    slope = float(((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum())
+    slope = float(((x - x.mean()) * (y - y.mean())).sum()) / spread
     return slope, float(y.mean() - slope * x.mean())
 
 

@@ -12,7 +12,7 @@ class Column:
     Attributes:
         metric: its name in the record.
         title: the words over the column.
-        spanner: the words over it and its neighbours; "" for none.
+        spanner: the words over it and its neighbors; "" for none.
         part: which columns are shown and hidden together.
         better: "higher" or "lower"; "" where neither is better.
         meaning: one sentence for readers.

@@ -49,8 +49,11 @@ def history_charts(entry: Entry) -> list[Chart]:
 
 
 def battery_charts(entry: Entry) -> list[Chart]:
-    """Every curve of the records, the security curve first; one line a seed."""
-    names = {name for result in entry.results for name in result.record.curves}
+    """Every metric's curve, the security curve first; one line a seed.
+
+    Curves of a metric's parts, METRIC/PART, stand together among the figures.
+    """
+    names = {name for result in entry.results for name in result.record.curves if "/" not in name}
     charts = []
     for name in sorted(names, key=lambda name: (name != "security", name)):
         curves = {r.record.seed: r.record.curves[name] for r in entry.results if name in r.record.curves}

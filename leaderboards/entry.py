@@ -125,7 +125,7 @@ class Entry:
         """Every metric that any seed has, by name."""
         names = sorted({name for result in self.results for name in result.record.metrics})
         return {
-            name: summarise([(r.record.seed, r.record.metrics.get(name)) for r in self.results])
+            name: summarize([(r.record.seed, r.record.metrics.get(name)) for r in self.results])
             for name in names
         }
 
@@ -226,7 +226,7 @@ def group(results: Iterable[Result]) -> list[Entry]:
     return entries
 
 
-def summarise(scores: Sequence[tuple[int, Score | None]]) -> Summary:
+def summarize(scores: Sequence[tuple[int, Score | None]]) -> Summary:
     """Mean and standard deviation over seeds, beside the mean of the seeds' intervals.
 
     Args:

@@ -1,6 +1,7 @@
 """The metrics: one file each, one visible line each."""
 
 import ast
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -54,6 +55,7 @@ METRICS = Registry(
         "robust_accuracy/pgd20": lambda: lambda: RobustAccuracy("pgd20"),
         "robust_accuracy/pgd100": lambda: lambda: RobustAccuracy("pgd100"),
         "robust_accuracy/cw": lambda: lambda: RobustAccuracy("cw"),
+        "robust_accuracy/cw100x5": lambda: lambda: RobustAccuracy("cw100x5"),
         "robust_accuracy/adaptive": lambda: lambda: RobustAccuracy("adaptive"),
         "robust_accuracy/autoattack": lambda: AutoAttack,
         "robust_accuracy/worst_case": lambda: WorstCase,
@@ -94,6 +96,8 @@ def get(name: str) -> Metric:
         UserError: when there is none, what was found makes no `Metric`, or does not take the arguments.
     """
     name, values = _parse(name)
+    if name not in METRICS.names() and ":" not in name and (owner := owner_of(name)):
+        raise UserError(f"{name} is a score of the metric {owner}: --metrics {owner}")
     found = METRICS.get(name)
     try:
         metric = found(**_typed(name, found, values)) if callable(found) else found
@@ -103,6 +107,16 @@ def get(name: str) -> Metric:
     if not isinstance(metric, Metric):
         raise UserError(f"{name!r} is no metric: expected a subclass of metrics.base.Metric, got {metric!r}")
     return metric
+
+
+def owner_of(score: str) -> str | None:
+    """The registered name of the metric that writes a score; None where there is none."""
+    for name in METRICS.names():
+        # Somebody's broken plug-in writes no score.
+        with suppress(UserError):
+            if score in get(name).names():
+                return name
+    return None
 
 
 def _typed(name: str, found: object, values: dict[str, Any]) -> dict[str, Any]:

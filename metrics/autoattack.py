@@ -10,7 +10,7 @@ from bench.core.examples import first_broken
 from bench.core.record import Score, Value
 from metrics.base import Arrays, Evaluation, Metric
 
-#: As far as logits may differ between two passes before a network counts as randomised; relative.
+#: As far as logits may differ between two passes before a network counts as randomized; relative.
 MOVES = 1e-5
 
 

@@ -185,6 +185,10 @@ class Metric(ABC):
             UserError: saying what there is instead.
         """
 
+    def names(self) -> tuple[str, ...]:
+        """Every score it writes, the main one first, but for those of single layers, named by the network."""
+        return (self.name,)
+
     def settings(self) -> dict[str, Value]:
         """What the battery's protocol card says about this metric: every choice that changes the number."""
         return {}

@@ -14,7 +14,7 @@ class CleanAccuracy(Metric):
     """Share of the whole test set that is classified correctly, with a Wilson interval.
 
     A second pass over the attacked images notes how far the logits move between two passes, which the alarm for
-    randomised outputs reads.
+    randomized outputs reads.
     """
 
     name = "clean_accuracy"

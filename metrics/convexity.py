@@ -62,6 +62,10 @@ class Convexity(Metric):
     def _sizes(self) -> range:
         return range(2, self.largest + 1)
 
+    def names(self) -> tuple[str, ...]:
+        """Every score it writes, the main one first."""
+        return self.name, *(f"{self.name}/k{k}" for k in self._sizes if k > 2)
+
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
         """The share that stayed, for each k."""
         return {

@@ -35,8 +35,10 @@ class CurvatureProfile(Metric):
     Args:
         images: correctly classified test images, at most.
         extremes: principal curvatures at each end, where Lanczos finds them.
-        full_up_to: pixels up to which all principal curvatures are computed.
-        directions: random directions of the mean, with Lanczos and for perturbed images.
+        full_up_to: pixels up to which the mean is over all principal directions, and over random ones above.
+        spectrum_up_to: pixels up to which all principal curvatures are computed for the figure, and the extremes
+            alone above; no score depends on it. Never below `full_up_to`.
+        directions: random directions of the mean, above `full_up_to` and for perturbed images.
         h_scale: multiplies h.
 
     Raises:
@@ -53,6 +55,7 @@ class CurvatureProfile(Metric):
     images: int = 20
     extremes: int = 20
     full_up_to: int = 400
+    spectrum_up_to: int = 1024
     directions: int = 100
     h_scale: float = 1.0
 
@@ -75,6 +78,10 @@ class CurvatureProfile(Metric):
             "h_scale": self.h_scale,
             "attack": "deepfool, not clipped, brought onto the boundary",
         }
+
+    @property
+    def _complete_up_to(self) -> int:
+        return max(self.full_up_to, self.spectrum_up_to)
 
     def measure(self, evaluation: Evaluation) -> Arrays:
         """Curvatures [m, p] and means [m] near clean images, means near perturbed ones; NaN where ∇F vanishes.
@@ -108,7 +115,7 @@ class CurvatureProfile(Metric):
                 means.append(self._mean(evaluation, point, own, other) if back else np.nan)
                 task.advance()
         dimension = clean[0].numel()
-        full = dimension <= self.full_up_to
+        full = dimension <= self._complete_up_to
         # Where Lanczos found fewer, the ranks of those it has are not known.
         width = dimension - 1 if full else 2 * min(self.extremes, dimension // 4)
         curvatures = np.full((len(rows), width), np.nan)
@@ -141,8 +148,9 @@ class CurvatureProfile(Metric):
             boundary,
             evaluation.generator(self.name),
             extremes=self.extremes,
-            full_up_to=self.full_up_to,
+            full_up_to=self._complete_up_to,
             mean_directions=self.directions,
+            mean_up_to=self.full_up_to,
         )
         evaluation.forwards += boundary.forwards
         evaluation.backwards += boundary.backwards
@@ -156,6 +164,10 @@ class CurvatureProfile(Metric):
         evaluation.forwards += boundary.forwards
         evaluation.backwards += boundary.backwards
         return mean
+
+    def names(self) -> tuple[str, ...]:
+        """Every score it writes, the main one first."""
+        return self.name, "curvature_sign/clean", "curvature_sign/perturbed"
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
         """The mean curvature near clean images, and how often it is positive near clean and perturbed ones."""
@@ -198,6 +210,7 @@ class CurvatureProfile(Metric):
             rank = np.where(rank > width // 2, rank + dimension - 1 - width, rank)
         shown = np.unique(np.linspace(0, width - 1, min(width, _DRAWN)).round().astype(int))
         halves = [shown[rank[shown] == shown + 1], shown[rank[shown] != shown + 1]]
+        titles = ("principal curvatures", "") if width == dimension - 1 else ("the lowest", "the highest")
         quartiles = np.quantile(known, (0.25, 0.75), axis=0)
         lines = [
             Line(
@@ -207,7 +220,7 @@ class CurvatureProfile(Metric):
                 low=quartiles[0][part].tolist(),
                 high=quartiles[1][part].tolist(),
             )
-            for name, part in zip(("principal curvatures", "the highest"), halves, strict=True)
+            for name, part in zip(titles, halves, strict=True)
             if len(part)
         ]
         between = "" if width == dimension - 1 else f" Only the {width} at the two ends were computed."

@@ -73,6 +73,10 @@ class DecisionFunction(Metric):
             "test_index": evaluation.test_index.cpu().numpy()[: self.images],
         }
 
+    def names(self) -> tuple[str, ...]:
+        """Every score it writes, the main one first."""
+        return self.name, *(f"{self.name}/{part}" for part in ("positive", "attacked", "attacked_positive"))
+
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
         """Means, and shares above zero."""
         scores = {}

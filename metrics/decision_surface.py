@@ -48,10 +48,10 @@ class DecisionSurface(Metric):
     V[i, j] = F(o + iα + jβ) for F cross-entropy and L. Around an image α has random signs, and β the signs of a
     gradient: `decision_surface` is for the C&W margin, `/untargeted` and `/least_likely` for cross-entropies,
     `/random` for random signs. Every β is turned so that L falls along it. Distances are along a straight line
-    from correctly classified images, at most `half` steps of 1/255 (0.05 on grey images), and may leave the pixel
+    from correctly classified images, at most `half` steps of 1/255 (0.05 on gray images), and may leave the pixel
     box: the nearest point across the boundary can lie closer, in another direction. Around the weights F is a mean
     over images and α is random; β is random as in the paper's figures, and in a second pair of surfaces −∇L, the
-    adversarial direction, which the paper has around images alone. All are filter-normalised.
+    adversarial direction, which the paper has around images alone. All are filter-normalized.
 
     Args:
         images: whose surfaces are drawn.
@@ -228,6 +228,10 @@ class DecisionSurface(Metric):
             arrays[f"{kind}_decision"] = surface.decision.numpy()
         return arrays
 
+    def names(self) -> tuple[str, ...]:
+        """Every score it writes, the main one first."""
+        return self.name, *(f"{self.name}/{beta}" for beta in BETAS if beta != "cw")
+
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
         """The median distance along each β."""
         distances = self._distances(arrays)
@@ -304,7 +308,7 @@ def _around_image(arrays: Mapping[str, np.ndarray], record: Record, place: int, 
         if kind == "decision"
         else "decision-surface paper, figures 1b, 3, 4, 11 and 12",
         caption=f"V = F(x + iα + jβ) on {len(offsets)} x {len(offsets)} points, not cut to the pixel box; α and β "
-        f"have entries ±1, and L falls along β at the image.{line} Colours run over each panel's own range.",
+        f"have entries ±1, and L falls along β at the image.{line} Colors run over each panel's own range.",
         panels=panels,
     )
 
@@ -377,7 +381,7 @@ def _weights_chart(arrays: Mapping[str, np.ndarray]) -> Chart:
         title="Surfaces around the weights",
         source="decision-surface paper, figures 1a and 2",
         caption=f"V = F(θ + iα + jβ), mean over {arrays['parameter_images'].item()} test images; α is random, "
-        "and all directions are filter-normalised. L falls along β at the weights; the line is where its mean is 0."
+        "and all directions are filter-normalized. L falls along β at the weights; the line is where its mean is 0."
         " The paper, which shows random directions, finds no relation of this surface with robustness.",
         panels=panels,
     )

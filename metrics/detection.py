@@ -26,6 +26,7 @@ class Detection(CurvatureDetector):
     Args:
         images: how many correctly classified images to perturb, at most.
         directions, estimator, orientation, h_scale: as for `mean_curvature`.
+        clip: as for `CurvatureDetector`.
 
     Raises:
         UserError: for fewer than 1 image, or settings that `mean_curvature` refuses.
@@ -38,7 +39,7 @@ class Detection(CurvatureDetector):
     def settings(self) -> dict[str, Value]:
         """The attack and how curvature is measured."""
         return {
-            "attack": "deepfool, clipped to the pixel box",
+            "attack": f"deepfool, {self.box}",
             "images": self.images,
             "alpha": 1,
             **super().settings(),
@@ -68,6 +69,10 @@ class Detection(CurvatureDetector):
             "h": np.array([on_clean.h]),
         }
 
+    def names(self) -> tuple[str, ...]:
+        """Every score it writes, the main one first."""
+        return NAMES
+
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
         """The four scores, all without a value when fewer than ten pairs are left."""
         clean, perturbed = arrays["clean_score"], arrays["perturbed_score"]
@@ -92,6 +97,6 @@ class Detection(CurvatureDetector):
             auc_score(clean, perturbed, f"{attacker}; {counts}; {scale}"),
             auc_score(sign * clean[1::2], sign * perturbed[1::2], f"{attacker}; {side}"),
             found_score(clean, perturbed, attacker),
-            recovery_score(perturbed, named),
+            recovery_score(self.algorithm2(perturbed), named),
         )
         return dict(zip(NAMES, found, strict=True))

@@ -41,13 +41,15 @@ class DetectionAttackers(CurvatureDetector):
     calibrated AUC is against an attacker who knows the calibrated side. `…/alpha2` and `…/alpha5` are DeepFool's
     perturbation scaled, for an attacker who does not know the detector; where that no longer fools the classifier,
     it is no positive. Each comes with `detection_auc_calibrated/…`, `detection/tpr_at_5fpr/…` and
-    `detection/recovery/…`, as `detection_auc` defines them. Everything stays in the pixel box.
+    `detection/recovery/…`, as `detection_auc` defines them. Everything stays in the pixel box, where α times
+    DeepFool's perturbation is cut to less than α times its length; without `clip` nothing is cut, as in the paper.
 
     Args:
         images: how many correctly classified images to perturb, at most.
         steps: of the aware attacker.
         surrogate_directions: random directions of the attacker's surrogate.
         directions, estimator, orientation, h_scale: of the detector, as for `mean_curvature`.
+        clip: as for `CurvatureDetector`; the aware attacker's steps are not clipped without it either.
 
     Raises:
         UserError: for counts below 1, or settings that `mean_curvature` refuses.
@@ -70,7 +72,7 @@ class DetectionAttackers(CurvatureDetector):
     def settings(self) -> dict[str, Value]:
         """The attackers, and how curvature is measured."""
         return {
-            "attack": "deepfool, clipped to the pixel box, times 1, 2 and 5",
+            "attack": f"deepfool, {self.box}, times 1, 2 and 5",
             "aware_attack": "orthogonal PGD on the margin and a second-difference surrogate of the score, "
             "best fooling iterate, l2 ball of 5 times deepfool's distance",
             "images": self.images,
@@ -97,7 +99,8 @@ class DetectionAttackers(CurvatureDetector):
                 "h": np.array([on_clean.h]),
             }
             for alpha in ALPHAS:
-                scaled = clean.lerp(pairs.attack.perturbed, float(alpha)).clamp(0, 1)
+                scaled = clean.lerp(pairs.attack.perturbed, float(alpha))
+                scaled = scaled.clamp(0, 1) if self.clip else scaled
                 fooled = found & (predict(scaled) != pairs.labels)
                 arrays |= self._attacker(f"alpha{alpha}", evaluation, clean, scaled, fooled, task)
             side = self._side(arrays)
@@ -146,6 +149,7 @@ class DetectionAttackers(CurvatureDetector):
             steps=self.steps,
             directions=self.surrogate_directions,
             h_scale=self.h_scale,
+            clip=self.clip,
             batch_size=evaluation.batch_size,
             task=task,
         )
@@ -159,6 +163,11 @@ class DetectionAttackers(CurvatureDetector):
         """Which side of ρ means perturbed, by DeepFool's own images on every other image."""
         clean, perturbed = _usable(arrays, "alpha1", slice(None, None, 2))
         return int(calibrated_side(clean, perturbed)) if len(clean) else 1
+
+    def names(self) -> tuple[str, ...]:
+        """Every score it writes, the main one first."""
+        scores = [f"{kind}/{title}" for title in ("alpha2", "alpha5", "attacker_aware") for kind in NAMES]
+        return self.name, *(score for score in scores if score != self.name)
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
         """The four scores against each attacker, without a value when fewer than ten pairs are left."""
@@ -177,7 +186,7 @@ class DetectionAttackers(CurvatureDetector):
     ) -> dict[str, Score]:
         clean, perturbed = _usable(arrays, attacker)
         n, fooled = len(clean), arrays[f"{attacker}/fooled"]
-        longer = arrays[f"{attacker}/distance"][fooled] / arrays["alpha1/distance"][fooled]
+        longer = _longer(arrays, attacker, fooled)
         who = "knows the detector" if title == "attacker_aware" else "does not know the detector"
         scale = "on the smoothed network" if self.estimator == "softplus" else f"h = {arrays['h'].item():.3f}"
         reason = (
@@ -195,7 +204,7 @@ class DetectionAttackers(CurvatureDetector):
             auc_score(clean, perturbed, reason),
             self._calibrated(arrays, calibrated, side, who),
             found_score(clean, perturbed, reason),
-            recovery_score(perturbed, named, reason),
+            recovery_score(self.algorithm2(perturbed), named, reason),
         )
         return {f"{name}/{title}": score for name, score in zip(NAMES, scores, strict=True)}
 
@@ -212,7 +221,7 @@ class DetectionAttackers(CurvatureDetector):
 
     def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
         """Figure 8: true against false positives, by α and attacker."""
-        titles = {f"alpha{alpha}": f"DeepFool, α = {alpha}" for alpha in ALPHAS}
+        titles = {f"alpha{alpha}": _strength(arrays, alpha) for alpha in ALPHAS}
         titles["aware"] = "knows the detector"
         lines = []
         for attacker, title in titles.items():
@@ -229,13 +238,19 @@ class DetectionAttackers(CurvatureDetector):
             )
         if not lines:
             return []
+        box = (
+            "; in brackets, how much the pixel box leaves of it (median)"
+            if self.clip
+            else ", clipped nowhere"
+        )
         chance = Line(name="chance", x=[0.0, 100.0], y=[0.0, 100.0])
         return [
             Chart(
                 name="curvature-detection-roc",
                 title="The curvature detector by size of the perturbation and by attacker",
                 source="classification-regions paper, figure 8",
-                caption="Each point is a threshold on ρ; above it an image is flagged. The paper draws clean "
+                caption="Each point is a threshold on ρ; above it an image is flagged. α multiplies DeepFool's "
+                f"perturbation{box}. The paper draws clean "
                 "images kept against perturbed ones missed, the same curve turned. An attacker who knows "
                 "the detector lowers ρ while the classifier stays fooled; below the diagonal its images"
                 " look cleaner than "
@@ -250,6 +265,18 @@ class DetectionAttackers(CurvatureDetector):
                 ],
             )
         ]
+
+
+def _longer(arrays: Mapping[str, np.ndarray], attacker: str, rows: np.ndarray) -> np.ndarray:
+    """How many times as long as DeepFool's own an attacker's perturbations are, for some rows: float."""
+    return arrays[f"{attacker}/distance"][rows] / arrays["alpha1/distance"][rows]
+
+
+def _strength(arrays: Mapping[str, np.ndarray], alpha: int) -> str:
+    """α, with the factor the pixel box leaves of it (median of the images drawn) where that is less."""
+    longer = _longer(arrays, f"alpha{alpha}", _rows(arrays, f"alpha{alpha}"))
+    factor = f"{np.median(longer):.1f}" if len(longer) else f"{alpha:.1f}"
+    return f"α = {alpha}" + (f" ({factor} in the box)" if factor != f"{alpha:.1f}" else "")
 
 
 def _rows(arrays: Mapping[str, np.ndarray], attacker: str) -> np.ndarray:

@@ -29,7 +29,7 @@ class Perturbed:
     Attributes:
         index: their positions among the attacked test images [m].
         clean, labels: [m, C, H, W] and int64 [m].
-        attack: clipped to the pixel box; at least one image was fooled.
+        attack: at least one image was fooled.
     """
 
     index: Tensor
@@ -45,6 +45,7 @@ class CurvatureDetector(Metric):
     Args:
         images: how many correctly classified images to perturb, at most.
         directions, estimator, orientation, h_scale: as for `mean_curvature`.
+        clip: keep the perturbed images in the pixel box; without it DeepFool may leave it, as in the paper.
 
     Raises:
         UserError: for fewer than 1 image, or settings that `mean_curvature` refuses.
@@ -57,6 +58,7 @@ class CurvatureDetector(Metric):
     estimator: Estimator = "second_difference"
     orientation: Orientation = "algorithm2"
     h_scale: float = 1.0
+    clip: bool = True
 
     def __post_init__(self) -> None:
         if self.images < 1:
@@ -70,7 +72,17 @@ class CurvatureDetector(Metric):
             "estimator": self.estimator,
             "orientation": self.orientation,
             "h_scale": self.h_scale,
+            **({} if self.clip else {"clip": False}),
         }
+
+    @property
+    def box(self) -> str:
+        """Where DeepFool's images may lie, in the words of `settings`."""
+        return "clipped to the pixel box" if self.clip else "not clipped to the pixel box"
+
+    def algorithm2(self, score: np.ndarray) -> np.ndarray:
+        """Scores ρ in the orientation of algorithm 2, whatever the detector's own is."""
+        return score if self.orientation == "algorithm2" else -score
 
     def perturb(self, evaluation: Evaluation) -> Perturbed:
         """The first correctly classified test images, each with DeepFool's.
@@ -85,7 +97,7 @@ class CurvatureDetector(Metric):
         if len(index) == 0:
             raise NotMeasurable("no test image is classified correctly, so there is none to perturb")
         clean = evaluation.images[index]
-        attack = deepfool(evaluation.classifier, clean, clip=True, batch_size=evaluation.batch_size)
+        attack = deepfool(evaluation.classifier, clean, clip=self.clip, batch_size=evaluation.batch_size)
         evaluation.forwards += attack.forwards
         evaluation.backwards += attack.backwards
         if not attack.found.any():
@@ -122,10 +134,16 @@ def found_score(clean: np.ndarray, perturbed: np.ndarray, reason: str) -> Score:
 
 
 def recovery_score(perturbed: np.ndarray, named: np.ndarray, *notes: str) -> Score:
-    """The share of images with scores [n] that are flagged at t = 0 and were given their own label: bool [n]."""
+    """The share of images that algorithm 2 flags at t = 0 and gives their own label: bool [n].
+
+    Args:
+        perturbed: scores [n], in the orientation of algorithm 2.
+        named: bool [n], whether the label with the largest curvature is the image's own.
+        notes: what else the reason says.
+    """
     n, recovered = len(perturbed), int(np.count_nonzero(named & (perturbed >= 0)))
     low, high = wilson(recovered, n)
-    first = f"flagged at t = 0 and labelled correctly; without a threshold {named.mean():.1%}"
+    first = f"flagged at t = 0 and labeled correctly; without a threshold {named.mean():.1%}"
     return Score(
         value=recovered / n,
         low=low,

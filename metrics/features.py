@@ -131,7 +131,7 @@ class Features(Metric):
         return {self.name: mean_score(values, unit=self.unit, reason=reason, bounds=self.bounds)}
 
     def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
-        """The feature maps, and the t-SNE map coloured by class."""
+        """The feature maps, and the t-SNE map colored by class."""
         charts = []
         if "map_layer" in arrays:
             charts.append(_maps_chart(arrays))
@@ -148,8 +148,8 @@ def embed(features: np.ndarray, seed: int) -> np.ndarray:
     Source: van der Maaten & Hinton 2008; perplexity 30, or a third of the images where that is less.
     """
     n = len(features)
-    centred = features - features.mean(axis=0)
-    directions = np.linalg.matrix_rank(centred)
+    centered = features - features.mean(axis=0)
+    directions = np.linalg.matrix_rank(centered)
     if directions == 0:
         return np.zeros((n, 2))
     start = "pca" if directions >= 2 else "random"
@@ -208,7 +208,7 @@ def _space_chart(arrays: Mapping[str, np.ndarray], record: Record) -> Chart:
         name="regions-feature-space",
         title="Penultimate features by class",
         source="P2, figure 13",
-        caption=f"t-SNE of {len(arrays['label'])} training images: neighbours stay neighbours, distances between "
+        caption=f"t-SNE of {len(arrays['label'])} training images: neighbors stay neighbors, distances between "
         f"clusters mean nothing.{mean}",
         panels=[
             Panel(x=Axis(label="t-SNE 1 (no unit)"), y=Axis(label="t-SNE 2 (no unit)"), marks=list(points))

@@ -32,6 +32,10 @@ class InclusionRatio(Metric):
             "included_pred_label": membership(within_class(test.patterns, test.predicted), of_class),
         }
 
+    def names(self) -> tuple[str, ...]:
+        """Every score it writes, the main one first."""
+        return self.name, *(f"{self.name}/{part}" for part in ("true_label", "pred_label"))
+
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
         """The three shares."""
         return {

@@ -31,7 +31,7 @@ class InputHessian(Metric):
     cross-entropy, exactly ("ce_exact"); that of L over a step ("finite_difference"); that of L with softplus in
     place of ReLU ("softplus"). `/near_zero_eigenvalues` is the mean share of |λ_i| < 1e-10,
     `/largest_eigenvalue` the mean of max|λ_i|. `/bound` is the mean of Σ|J_i||δ_i| + ½Σ|λ_i|y_i² at the δ that
-    maximises J·δ within ε, `/bound_first_order` its first sum, `/change` the mean of |F(x + δ) − F(x)|, and
+    maximizes J·δ within ε, `/bound_first_order` its first sum, `/change` the mean of |F(x + δ) − F(x)|, and
     `/bound_holds` the share of images where the change stays below: a Taylor expansion of second order promises
     no more.
 
@@ -148,9 +148,21 @@ class InputHessian(Metric):
                 raise
             raise NotMeasurable(str(error)) from error
 
+    def names(self) -> tuple[str, ...]:
+        """Every score it writes, the main one first."""
+        zeros, bound = ("near_zero_eigenvalues", "largest_eigenvalue"), ("bound", "bound_first_order")
+        parts = (*zeros, *bound, "change", "bound_holds")
+        return self.name, *(f"{self.name}/{part}" for part in parts)
+
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
         """Means, and the share of images within the bound."""
         what = f"{self._named()}; pixels in [0, 1]"
+        zeros = f"|λ| < {NEAR_ZERO:g}"
+        if self.hessian == "ce_exact":
+            d = int(arrays["dimension"].item())
+            zeros += (
+                f"; with K classes H has rank K − 1 at most, so of d = {d} at least (d − K + 1)/d are zero"
+            )
         bound, n = arrays["first_order"] + arrays["second_order"], len(arrays["change"])
         slack = _ROUNDING * (np.abs(arrays["value"]) + bound)
         held = int(np.count_nonzero(arrays["change"] <= bound + slack))
@@ -160,7 +172,7 @@ class InputHessian(Metric):
         return {
             self.name: mean_score(arrays["l1"], unit=per_pixel, reason=what, bounds=self.bounds),
             f"{self.name}/near_zero_eigenvalues": mean_score(
-                arrays["near_zero"], unit="fraction", reason=f"|λ| < {NEAR_ZERO:g}; {what}", bounds=(0, 1)
+                arrays["near_zero"], unit="fraction", reason=f"{zeros}; {what}", bounds=(0, 1)
             ),
             f"{self.name}/largest_eigenvalue": mean_score(
                 arrays["largest"], unit=per_pixel, reason=what, bounds=self.bounds
@@ -186,7 +198,7 @@ class InputHessian(Metric):
     def _statistics(self, arrays: Mapping[str, np.ndarray]) -> Chart:
         n, dimension, picture = len(arrays["l1"]), int(arrays["dimension"].item()), arrays["picture"]
         whole = dimension == len(picture)
-        centres = ((np.arange(len(picture)) + 0.5) * dimension / len(picture) - 0.5).tolist()
+        centers = ((np.arange(len(picture)) + 0.5) * dimension / len(picture) - 0.5).tolist()
         spectra = arrays["eigenvalues"]
         ranks = [float(rank) for rank in range(1, spectra.shape[1] + 1)]
         panels = [
@@ -197,8 +209,8 @@ class InputHessian(Metric):
                 square=True,
                 marks=[
                     Heatmap(
-                        x=centres,
-                        y=centres,
+                        x=centers,
+                        y=centers,
                         z=picture.tolist(),
                         unit=self._unit(),
                         scale="diverging" if whole else "sequential",
@@ -247,7 +259,7 @@ class InputHessian(Metric):
             name="surface-second-order-bound",
             title="Second-order bound and actual change",
             source="decision-surface paper, equation 9",
-            caption=f"Each point is one of {len(bound)} test images at the δ that maximises J·δ within "
+            caption=f"Each point is one of {len(bound)} test images at the δ that maximizes J·δ within "
             f"{norm_sign(record.threat.norm)} ε = {record.threat.eps}; {self._named()}. The bound holds "
             "above the line, and is no promise: what the expansion leaves out can take a change beyond it.",
             panels=[

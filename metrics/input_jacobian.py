@@ -109,6 +109,12 @@ class InputJacobian(Metric):
             "image": images[: self.shown].cpu().numpy(),
         }
 
+    def names(self) -> tuple[str, ...]:
+        """Every score it writes, the main one first."""
+        return self.name, *(
+            f"{self.name}/{part}" for part in ("l2", "near_zero", "first_order_margin", "first_order_robust")
+        )
+
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
         """Means, the median margin, and the share of images with a margin above 1."""
         ratio = arrays["first_order_margin"]
@@ -179,14 +185,14 @@ class InputJacobian(Metric):
             source="decision-surface paper, figure 8",
             caption=f"J = ∂L/∂x at {n} test images, pixels in [0, 1]. {zeros / entries:.1%} of the entries are "
             f"exactly zero and are not drawn. Right of L = ε‖J‖ ({norm_sign(record.threat.norm)} "
-            f"ε = {record.threat.eps}) the linearised network withstands every perturbation.",
+            f"ε = {record.threat.eps}) the linearized network withstands every perturbation.",
             panels=panels,
         )
 
 
 def _pictures(arrays: Mapping[str, np.ndarray], record: Record) -> Chart:
     captions = class_titles(arrays["label"][: len(arrays["jacobian"])].tolist(), record.dataset.classes)
-    # Colour by colour a Jacobian is no picture: the channels are summed.
+    # Color by color a Jacobian is no picture: the channels are summed.
     jacobians = thumbnails(arrays["jacobian"].astype(np.float64)).sum(axis=1)
     images = thumbnails(arrays["image"].astype(np.float64))
     shown = images.transpose(0, 2, 3, 1) if images.shape[1] == 3 else images.mean(axis=1)
@@ -195,8 +201,8 @@ def _pictures(arrays: Mapping[str, np.ndarray], record: Record) -> Chart:
         name="surface-jacobian-images",
         title="Jacobians of test images",
         source="decision-surface paper, figures 10 and 15",
-        caption=f"The first {len(captions)} test images and J = ∂L/∂x below, summed over colours, each over its "
-        "own range and centred on zero: where brightening a pixel speaks for the class, and where against it. The "
+        caption=f"The first {len(captions)} test images and J = ∂L/∂x below, summed over colors, each over its "
+        "own range and centered on zero: where brightening a pixel speaks for the class, and where against it. The "
         "paper finds the object's own shape in the Jacobians of robust networks.",
         panels=[
             Panel(title="test images", marks=[Tiles(captions=captions, values=shown.tolist())]),

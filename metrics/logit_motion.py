@@ -1,6 +1,6 @@
 """Why attacks fail: no gradient to follow, or logits that move together."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.charts import Axis, Bars, Chart, Panel
+from bench.charts import Axis, Bars, Chart, Panel, Tiles
 from bench.charts.histograms import histograms
+from bench.charts.thumbnails import thumbnails
 from bench.charts.words import attack_title, class_titles
 from bench.core.attacks.grid import find_attacks
 from bench.core.attacks.losses import losses_of
@@ -63,6 +64,9 @@ class LogitMotion(Metric):
     def measure(self, evaluation: Evaluation) -> Arrays:
         """Logits before and after [n, K]; per image [n] its label, was it right, broken, without gradient.
 
+        Of the examples that charts show, their positions [e], and small pictures without and under attack
+        [e, C, h, w].
+
         Raises:
             NotMeasurable: when there is no image.
         """
@@ -80,15 +84,29 @@ class LogitMotion(Metric):
         )
         evaluation.forwards += gradients.forwards
         evaluation.backwards += gradients.backwards
+        right, broken = gradients.right.cpu().numpy(), result.broken.cpu().numpy()
+        shown = np.array([index for index, _ in _chosen(right, broken)], dtype=np.int64)
+        places = torch.from_numpy(shown).to(images.device)
         return {
             "label": labels.cpu().numpy(),
             "before": _logits(evaluation, images),
             "after": _logits(evaluation, result.adversarial),
-            "right": gradients.right.cpu().numpy(),
-            "broken": result.broken.cpu().numpy(),
+            "right": right,
+            "broken": broken,
             "zero_gradient": gradients.float32.cpu().numpy(),
             "zero_gradient_float64": gradients.float64.cpu().numpy(),
+            "shown_index": shown,
+            "shown_clean": thumbnails(images[places].cpu().numpy()),
+            "shown_attacked": thumbnails(result.adversarial[places].float().cpu().numpy()),
         }
+
+    def names(self) -> tuple[str, ...]:
+        """Every score it writes, the main one first."""
+        parts = (
+            *(f"{what}_{outcome}" for what in ("cosine", "change") for outcome in ("succeeded", "failed")),
+            *("succeeded", "failed_gradient", "failed_zero_gradient", "failed_zero_gradient_float64"),
+        )
+        return self.name, *(f"{self.name}/{part}" for part in parts)
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
         """Cosines, changes and shares of outcomes."""
@@ -153,19 +171,18 @@ class LogitMotion(Metric):
         )
 
     def _examples(self, arrays: Mapping[str, np.ndarray], record: Record) -> Chart:
-        right, broken, names = arrays["right"], arrays["broken"], record.dataset.classes
-        chosen = [
-            *((index, "succeeded") for index in np.flatnonzero(right & broken)[:_EXAMPLES]),
-            *((index, "failed") for index in np.flatnonzero(right & ~broken)[:_EXAMPLES]),
-        ] or [(np.int64(0), "wrong without attack")]
-        cosine = cosines(arrays["before"], arrays["after"])
-        panels = []
-        for index, outcome in chosen:
+        names, cosine = record.dataset.classes, cosines(arrays["before"], arrays["after"])
+        panels: list[Panel] = []
+        rows = []
+        for index, outcome in _chosen(arrays["right"], arrays["broken"]):
             before, after = arrays["before"][index], arrays["after"][index]
             classes = np.sort(np.argsort(-np.maximum(before, after), kind="stable")[:_CLASSES])
             labels = class_titles(classes.tolist(), names)
             (own,) = class_titles([int(arrays["label"][index])], names)
             angle = f", cosine {cosine[index]:.2f}" if np.isfinite(cosine[index]) else ""
+            pictures = _pictures(arrays, index, names)
+            panels += pictures
+            rows.append(len(pictures) + 1)
             panels.append(
                 Panel(
                     title=f"image {index} ({own}): attack {outcome}{angle}",
@@ -184,6 +201,7 @@ class LogitMotion(Metric):
             caption=f"The first {_EXAMPLES} test images of each outcome, the {_CLASSES} largest logits of each. "
             "Where the logits move in parallel, the label stays.",
             panels=panels,
+            rows=rows if max(rows) > 1 else [],
         )
 
     def _cosines(self, arrays: Mapping[str, np.ndarray]) -> list[Chart]:
@@ -212,6 +230,32 @@ def cosines(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     lengths = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
     products = (before * after).sum(axis=1)
     return np.divide(products, lengths, out=np.full(len(before), np.nan), where=lengths > 0).clip(-1, 1)
+
+
+def _chosen(right: np.ndarray, broken: np.ndarray) -> list[tuple[int, str]]:
+    """Positions of the examples, and what the attack did to each."""
+    return [
+        *((int(index), "succeeded") for index in np.flatnonzero(right & broken)[:_EXAMPLES]),
+        *((int(index), "failed") for index in np.flatnonzero(right & ~broken)[:_EXAMPLES]),
+    ] or [(0, "wrong without attack")]
+
+
+def _pictures(arrays: Mapping[str, np.ndarray], index: int, names: Sequence[str]) -> list[Panel]:
+    """An example without and under attack; nothing where the arrays are older than the pictures."""
+    (place,) = np.nonzero(arrays.get("shown_index", np.empty(0)) == index)
+    if len(place) == 0:
+        return []
+    pair = np.stack([arrays[kind][place[0]] for kind in ("shown_clean", "shown_attacked")])
+    pair = pair.astype(np.float64).clip(0, 1)
+    colored = pair.shape[1] == 3
+    shown = pair.transpose(0, 2, 3, 1) if colored else pair.mean(axis=1)
+    predicted = [int(np.argmax(arrays[when][index])) for when in ("before", "after")]
+    captions = [
+        f"{when}: {name}"
+        for when, name in zip(("before", "after"), class_titles(predicted, names), strict=True)
+    ]
+    ends = {} if colored else {"low": 0.0, "high": 1.0}
+    return [Panel(title=f"image {index}", marks=[Tiles(captions=captions, values=shown.tolist(), **ends)])]
 
 
 def _outcomes(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

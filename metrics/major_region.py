@@ -46,6 +46,11 @@ class MajorRegion(Metric):
             "region_size": spread.sizes,
         }
 
+    def names(self) -> tuple[str, ...]:
+        """Every score it writes, the main one first."""
+        parts = ("smallest_class", "largest_class", "regions", "major_regions", "extra_regions")
+        return self.name, *(f"major_region/{part}" for part in parts)
+
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
         """Shares and counts."""
         sizes, major = arrays["class_size"], arrays["major_size"]
@@ -83,7 +88,6 @@ class MajorRegion(Metric):
                         name=name,
                         x=ranks.astype(float).tolist(),
                         y=own[ranks - 1].astype(float).tolist(),
-                        markers=True,
                     )
                 )
         panels = [
@@ -92,10 +96,8 @@ class MajorRegion(Metric):
                 x=Axis(label="class"),
                 y=Axis(label="training images", low=0),
                 marks=[
-                    Bars(name="major region", categories=names, values=major.astype(float).tolist()),
-                    Bars(
-                        name="extra regions", categories=names, values=(sizes - major).astype(float).tolist()
-                    ),
+                    Bars(name=name, categories=names, values=counts.astype(float).tolist(), stacked=True)
+                    for name, counts in (("major region", major), ("extra regions", sizes - major))
                 ],
             )
         ]
@@ -114,7 +116,8 @@ class MajorRegion(Metric):
                 title="Training images by region",
                 source="P1, figures 8 (a) and 10",
                 caption=f"{arrays['regions'].item()} regions hold {arrays['class_size'].sum()} training images. "
-                f"The leftmost point of each line is the class's major region.{first}",
+                "Bars add up to the images of a class. The left end of each line is the class's major region."
+                f"{first}",
                 panels=panels,
             )
         ]

@@ -23,6 +23,8 @@ SCENARIOS = {
     "adversarial": "an image of another region, pushed into this one",
     "random": "a random point of an image's typical norm, pushed into this one",
 }
+#: Deviation, over the length of the straight line, that a drawn path shows to the eye.
+_VISIBLE = 0.005
 #: Pairs looked at together.
 _AT_ONCE = 25
 
@@ -76,7 +78,7 @@ class Connectivity(Metric):
         images, labels = evaluation.images, predict(evaluation.images)
         generator = evaluation.generator(self.name)
         arrays: Arrays = {}
-        example: tuple[Tensor, Path] | None = None
+        example: tuple[str, Path] | None = None
         with evaluation.progress.task("paths", len(SCENARIOS) * self.pairs) as task:
             for scenario in SCENARIOS:
                 starts, ends, failed = self._pairs(scenario, evaluation, predict, images, labels, generator)
@@ -105,8 +107,8 @@ class Connectivity(Metric):
                     f"{scenario}/failed": np.array([failed]),
                 }
                 for path in paths:
-                    if path.found and (example is None or _telling(path) < _telling(example[1])):
-                        example = path.anchors[[0, -1]], path
+                    if path.found and (example is None or _telling(scenario, path) > _telling(*example)):
+                        example = scenario, path
         if example is not None:
             arrays |= self._sections(evaluation, predict, *example)
         evaluation.forwards += predict.forwards
@@ -159,8 +161,9 @@ class Connectivity(Metric):
         arrived = pushed.found & (predict(pushed.perturbed) == labels[first])
         return starts[arrived], pushed.perturbed[arrived], int((~arrived).sum())
 
-    def _sections(self, evaluation: Evaluation, predict: Predictor, ends: Tensor, path: Path) -> Arrays:
+    def _sections(self, evaluation: Evaluation, predict: Predictor, scenario: str, path: Path) -> Arrays:
         """The strips along the straight line and along the path found, for the figure."""
+        ends = path.anchors[[0, -1]]
         push = deepfool(evaluation.classifier, ends[:1], batch_size=1)
         evaluation.forwards += push.forwards
         evaluation.backwards += push.backwards
@@ -168,7 +171,10 @@ class Connectivity(Metric):
         if not aside.any():
             aside = torch.randn(aside.shape, generator=evaluation.generator("paths/aside")).to(aside)
         reach = 0.35 * (ends[1] - ends[0]).norm().item()
-        arrays: Arrays = {}
+        arrays: Arrays = {
+            "section/scenario": np.array([list(SCENARIOS).index(scenario)]),
+            "section/deviation": np.array([path.deviation]),
+        }
         for side, anchors in (("straight", ends), ("path", path.anchors)):
             section = cross_section(predict, anchors, aside, reach=reach)
             arrays |= {
@@ -176,6 +182,11 @@ class Connectivity(Metric):
                 for part in ("along", "across", "labels", "corners")
             }
         return arrays
+
+    def names(self) -> tuple[str, ...]:
+        """Every score it writes, the main one first."""
+        tails = ["" if scenario == "images" else f"/{scenario}" for scenario in SCENARIOS]
+        return tuple(f"{self.name}{kind}{tail}" for tail in tails for kind in ("", "/straight", "/length"))
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
         """Found, straight and length of each scenario."""
@@ -228,14 +239,28 @@ class Connectivity(Metric):
                 name="curvature-path-cross-section",
                 title="A path within one classification region",
                 source="classification-regions paper, figure 2",
-                caption="Colours are predicted classes. Each plane is spanned by a segment and by the direction in "
+                caption="Colors are predicted classes. Each plane is spanned by a segment and by the direction in "
                 f"which DeepFool leaves the region at x₁. The pair is one of {total}, of which {found} were "
-                "joined: a bent one with the fewest anchors where there is any.",
+                f"joined{_about_the_pair(arrays)}.",
                 panels=panels,
             )
         ]
 
 
-def _telling(path: Path) -> float:
-    """Smaller for a better example: bent, and with few anchors."""
-    return math.inf if path.straight else len(path.anchors)
+def _telling(scenario: str, path: Path) -> tuple[bool, float]:
+    """Larger for a better example: the most bent, and two test images where their path is bent visibly."""
+    return scenario == "images" and path.deviation >= _VISIBLE, path.deviation
+
+
+def _about_the_pair(arrays: Mapping[str, np.ndarray]) -> str:
+    """Which pair is drawn, to go on a sentence with; nothing where the arrays do not say."""
+    if "section/scenario" not in arrays:
+        return ""
+    second = list(SCENARIOS.values())[arrays["section/scenario"].item()]
+    deviation = arrays["section/deviation"].item()
+    if deviation == 0:
+        return f", all of them by the straight line. Here x₂ is {second}"
+    return (
+        f". Here x₂ is {second}, and the path leaves the straight line by {deviation:.2g} of its length, the most "
+        "in its scenario"
+    )

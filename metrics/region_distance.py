@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bench.charts import Axis, Bars, Chart, Panel, Points
 from bench.charts.histograms import histograms
-from bench.charts.words import attack_title
+from bench.charts.words import attack_title, class_titles
 from bench.core.attacks.grid import find_attacks
 from bench.core.detection import auc, unpaired_interval
 from bench.core.errors import UserError, unknown_name
@@ -133,6 +133,10 @@ class RegionDistance(Metric):
         fell_back[index[list(found.fell_back)]] = True
         return means, counts, fell_back
 
+    def names(self) -> tuple[str, ...]:
+        """Every score it writes, the main one first."""
+        return self.name, *(f"{self.name}/{part}" for part in ("broken", "survived", "logit_correlation"))
+
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
         """The probability, the mean distances, the correlation."""
         broken, survived = (_distances(arrays, outcome) for outcome in (BROKEN, SURVIVED))
@@ -163,7 +167,7 @@ class RegionDistance(Metric):
         marks = histograms({names[outcome]: distances for outcome, distances in found.items()})
         if not marks:
             return []
-        distance = Axis(label="distance to MRV (ℓ2, feature units)", low=0)
+        distance = Axis(label="distance to the mean (ℓ2, feature units)", low=0)
         panels = [Panel(x=distance, y=Axis(label="share of images", low=0), marks=list(marks))]
         known = np.isfinite(arrays["distance"])
         points = [
@@ -178,25 +182,38 @@ class RegionDistance(Metric):
         panels.append(Panel(x=distance, y=Axis(label="logit of the label"), marks=list(points)))
         classes = len(arrays["major_size"])
         labels = record.dataset.classes
+        caption = (
+            f"Clean, correctly classified {_SETS[self.split]} images by what {attack_title(self.attack)} does to "
+            "them. The paper finds training images far from the mean vulnerable, and those near it confident."
+        )
+        whole = np.flatnonzero(arrays["fell_back"]).tolist()
         if classes <= _SHOWN and len(labels) == classes:
-            bars = [
-                Bars(name=name, categories=labels, values=_by_class(arrays, outcome))
-                for outcome, name in names.items()
-            ]
-            panels.append(
-                Panel(x=Axis(label="class"), y=Axis(label="mean distance to MRV", low=0), marks=list(bars))
+            panels.append(_class_panel(arrays, names, labels, whole))
+            caption += (
+                " By class: mean distance and 95 % t interval, none for a single image; "
+                f"n {_counts(arrays, labels)}."
             )
         return [
             Chart(
                 name="regions-distance",
-                title="Distance to the mean of the major region",
+                title=f"Distance to the mean of {_mean_of(len(whole), int((arrays['major_size'] > 0).sum()))}",
                 source="P1, figure 9",
-                caption=f"Clean, correctly classified {_SETS[self.split]} images by what "
-                f"{attack_title(self.attack)} does to them. The paper finds training images far from the mean "
-                "vulnerable, and those near it confident.",
+                caption=caption + self._fallback(whole, arrays, labels),
                 panels=panels,
             )
         ]
+
+    def _fallback(self, whole: list[int], arrays: Mapping[str, np.ndarray], labels: list[str]) -> str:
+        """Which classes are measured to the mean of the whole class, for the caption."""
+        if not whole:
+            return ""
+        classes = int((arrays["major_size"] > 0).sum())
+        which = ", ".join(class_titles(whole[:_SHOWN], labels))
+        which = "" if len(whole) == classes else f": {which}{', …' if len(whole) > _SHOWN else ''}"
+        return (
+            f" {len(whole)} of {classes} classes have a major region of fewer than {self.min_count} images and "
+            f"take the mean of the whole class{which}."
+        )
 
 
 def _look(evaluation: Evaluation, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -215,13 +232,55 @@ def _distances(arrays: Mapping[str, np.ndarray], outcome: int) -> np.ndarray:
     return distance[np.isfinite(distance)]
 
 
-def _by_class(arrays: Mapping[str, np.ndarray], outcome: int) -> list[float | None]:
+def _mean_of(fallen: int, classes: int) -> str:
+    """What distances are taken to, in words, when so many of the classes fell back."""
+    if not fallen:
+        return "the major region"
+    return "the class" if fallen == classes else "the major region or of the class"
+
+
+def _by_class(arrays: Mapping[str, np.ndarray], outcome: int) -> list[np.ndarray]:
     chosen = (arrays["outcome"] == outcome) & np.isfinite(arrays["distance"])
-    distances = [
+    return [
         arrays["distance"][chosen & (arrays["label"] == number)]
         for number in range(len(arrays["major_size"]))
     ]
-    return [float(own.mean()) if len(own) else None for own in distances]
+
+
+def _class_panel(
+    arrays: Mapping[str, np.ndarray], names: Mapping[int, str], labels: list[str], whole: list[int]
+) -> Panel:
+    """Mean distances by class and outcome, with intervals; dots above the classes measured to their own mean."""
+    marks: list[Bars | Points] = []
+    for outcome, name in names.items():
+        scores = [_mean(own, "none") for own in _by_class(arrays, outcome)]
+        marks.append(
+            Bars(
+                name=name,
+                categories=labels,
+                values=[score.value for score in scores],
+                low=[score.low for score in scores],
+                high=[score.high for score in scores],
+            )
+        )
+    if whole and len(whole) < np.count_nonzero(arrays["major_size"]):
+        ends = [end for mark in marks if isinstance(mark, Bars) for end in (*mark.values, *mark.high)]
+        top = 1.05 * max(end for end in ends if end is not None)
+        marks.append(
+            Points(
+                name="to the mean of the whole class",
+                x=[float(number) for number in whole],
+                y=[top] * len(whole),
+            )
+        )
+    return Panel(x=Axis(label="class"), y=Axis(label="mean distance", low=0), marks=list(marks))
+
+
+def _counts(arrays: Mapping[str, np.ndarray], labels: list[str]) -> str:
+    """How many images stand behind each pair of bars, in words."""
+    pairs = zip(labels, _by_class(arrays, BROKEN), _by_class(arrays, SURVIVED), strict=True)
+    counts = ", ".join(f"{name} {len(broken)}/{len(survived)}" for name, broken, survived in pairs)
+    return f"(succeeded/failed): {counts}"
 
 
 def _mean(values: np.ndarray, missing: str) -> Score:
@@ -237,8 +296,11 @@ def _correlation(arrays: Mapping[str, np.ndarray]) -> Score:
     chosen = (arrays["outcome"] != WRONG) & np.isfinite(arrays["distance"])
     distance, logit = arrays["distance"][chosen], arrays["target_logit"][chosen]
     n = len(distance)
-    if n < 4 or np.ptp(distance) == 0 or np.ptp(logit) == 0:
-        reason = f"needs 4 correctly classified images that differ in distance and logit, there are {n}"
+    same = [what for what, values in (("distance", distance), ("logit", logit)) if n and np.ptp(values) == 0]
+    if n < 4 or same:
+        reason = f"needs 4 correctly classified images, there are {n}"
+        if n >= 4:
+            reason = f"the {n} correctly classified images do not differ in {' or '.join(same)}"
         return Score(value=None, n=n, unit="correlation", reason=reason)
     r = float(spearmanr(distance, logit).statistic)
     if 1 - abs(r) < 1e-12:
@@ -246,11 +308,11 @@ def _correlation(arrays: Mapping[str, np.ndarray]) -> Score:
             f"distances and logits of {n} images are in the same order or in the opposite one: no interval"
         )
         return Score(value=r, n=n, unit="correlation", reason=reason)
-    centre, reach = math.atanh(r), 1.96 * math.sqrt(1.06 / (n - 3))
+    center, reach = math.atanh(r), 1.96 * math.sqrt(1.06 / (n - 3))
     return Score(
         value=r,
-        low=math.tanh(centre - reach),
-        high=math.tanh(centre + reach),
+        low=math.tanh(center - reach),
+        high=math.tanh(center + reach),
         n=n,
         unit="correlation",
     )

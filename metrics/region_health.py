@@ -37,6 +37,10 @@ class RegionHealth(Metric):
             "in_majority": in_majority(region, train.labels),
         }
 
+    def names(self) -> tuple[str, ...]:
+        """Every score it writes, the main one first."""
+        return self.name, "region_health/entropy", "region_health/purity"
+
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
         """Live-unit share, entropy in nats, purity."""
         live, region, majority = arrays["live"], arrays["region"], arrays["in_majority"]

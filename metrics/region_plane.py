@@ -28,7 +28,7 @@ class RegionPlane(Metric):
     `region_plane` is for test images, of three classes where there are as many; `region_plane/training` for three
     training images of one class, drawn by chance, as in the paper's figure. The window is a square around the
     images with a quarter of their extent on every side, and the region and class of each cell are those at its
-    centre. The count depends on `resolution`, and neither more nor fewer is better.
+    center. The count depends on `resolution`, and neither more nor fewer is better.
 
     Args:
         planes: how many of each kind.
@@ -109,6 +109,10 @@ class RegionPlane(Metric):
                     columns.setdefault(name, []).append(values)
                 task.advance()
         return {name: np.stack(values) for name, values in columns.items()}
+
+    def names(self) -> tuple[str, ...]:
+        """Every score it writes, the main one first."""
+        return self.name, f"{self.name}/training"
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
         """The mean count over planes of either kind."""
@@ -209,19 +213,28 @@ def _chart(arrays: Mapping[str, np.ndarray], record: Record, place: int, kind: s
             y=Axis(label="across it (ℓ2, pixels in [0, 1])"),
             square=True,
             marks=[
-                Heatmap(x=a, y=b, z=z.tolist(), unit=unit, scale="categorical", names=list(meaning)),
+                Heatmap(
+                    x=a,
+                    y=b,
+                    z=z.tolist(),
+                    unit=unit,
+                    scale="categorical",
+                    names=list(meaning),
+                    neutral=neutral,
+                ),
                 points,
             ],
         )
-        for title, z, unit, meaning in (
-            ("decision regions", region, "region", ()),
+        for title, z, unit, meaning, neutral in (
+            ("decision regions", region, "region", (), None),
             (
                 "regions of the three images",
                 own,
                 "region",
                 ("another region", *(f"of {images}" for images in sharing)),
+                0,
             ),
-            ("predicted classes", arrays["predicted"][place], "class", names),
+            ("predicted classes", arrays["predicted"][place], "class", names, None),
         )
     ]
     count = int(arrays["count"][place])
@@ -231,8 +244,8 @@ def _chart(arrays: Mapping[str, np.ndarray], record: Record, place: int, kind: s
         name=f"regions-plane-{place + 1}" if kind == "test" else f"regions-plane-training-{place + 1}",
         title=f"Decision regions in the plane through three {images_of}: {count}",
         source="P1, figure 1",
-        caption=f"{count} regions (sign patterns of the penultimate layer) at the centres of {len(b)} x {len(a)} "
-        f"cells; colours repeat. The regions of the three images fill {shares} of the window. {which}; cells may "
+        caption=f"{count} regions (sign patterns of the penultimate layer) at the centers of {len(b)} x {len(a)} "
+        f"cells; colors repeat. The regions of the three images fill {shares} of the window. {which}; cells may "
         "lie outside the pixel box.",
         panels=panels,
     )

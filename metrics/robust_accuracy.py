@@ -28,7 +28,7 @@ class RobustAccuracy(Metric):
         return self.attack.settings()
 
     def measure(self, evaluation: Evaluation) -> Arrays:
-        """Per image: still right [n], the step that broke it [n], zero input gradient [n]; the loss by step.
+        """Per image: still right [n], step and restart that broke it [n], zero input gradient [n]; loss by step.
 
         With a few adversarial images and their places among those attacked.
         """
@@ -36,6 +36,7 @@ class RobustAccuracy(Metric):
         return {
             "right": (~result.broken).cpu().numpy(),
             "step": result.step.cpu().numpy(),
+            "restart": result.restart.cpu().numpy(),
             "zero_gradient": result.zero_gradient.cpu().numpy(),
             "zero_gradient_float32": result.zero_gradient_float32.cpu().numpy(),
             "loss": np.asarray(result.loss, dtype=np.float64),

@@ -35,7 +35,7 @@ class SecurityCurve(Metric):
         return {"attack": "pgd20", "factors": ", ".join(self.factors), "images": self.images}
 
     def measure(self, evaluation: Evaluation) -> Arrays:
-        """ε by point [P], whether each image is right there [P, n]; the first point is ε = 0."""
+        """The norm; ε by point [P]; whether each image is right there [P, n]. The first point is ε = 0."""
         images, labels = evaluation.images[: self.images], evaluation.labels[: self.images]
         threats = self._threats(evaluation.threat, images[0].numel())
         right = []
@@ -47,7 +47,11 @@ class SecurityCurve(Metric):
             evaluation.forwards += result.forwards
             evaluation.backwards += result.backwards
             right.append((~result.broken).cpu().numpy())
-        return {"eps": np.array([threat.radius for threat in threats]), "right": np.stack(right)}
+        return {
+            "norm": np.array(evaluation.threat.norm, dtype=np.str_),
+            "eps": np.array([threat.radius for threat in threats]),
+            "right": np.stack(right),
+        }
 
     def _threats(self, threat: Threat, pixels: int) -> list[Threat]:
         radii = {Fraction(0), *(threat.scaled(factor).exact for factor in self.factors)}
@@ -56,6 +60,10 @@ class SecurityCurve(Metric):
             {Fraction(1, 2), Fraction(1)} if threat.norm == "linf" else {Fraction(int(np.ceil(pixels**0.5)))}
         )
         return [Threat(threat.norm, str(radius)) for radius in sorted(radii)]
+
+    def names(self) -> tuple[str, ...]:
+        """None: the result is a curve."""
+        return ()
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
         """Nothing: the result is a curve."""

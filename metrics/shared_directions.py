@@ -213,6 +213,13 @@ class SharedDirections(Metric):
         unit = draw(basis, len(images), generator).view(images.shape).to(images)
         return np.stack([(predict(images + level * norm * unit) != labels).cpu().numpy() for level in NOISE])
 
+    def names(self) -> tuple[str, ...]:
+        """Every score it writes, the main one first."""
+        kinds = [kind for kind in PROJECTED if kind != "adversarial"]
+        return self.name, *(
+            f"{self.name}/{part}" for part in (*kinds, "curvature", "noise_inside", "noise_outside")
+        )
+
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
         """Projections, relative curvature, and class changes under noise in S and in its complement."""
         count, dimension = arrays["basis"].shape
@@ -355,7 +362,7 @@ class SharedDirections(Metric):
 
 
 def _slope(images: Tensor, axis: int) -> Tensor:
-    """Forward differences of neighbouring pixels along an axis, shaped like the images; zero at the end."""
+    """Forward differences of neighboring pixels along an axis, shaped like the images; zero at the end."""
     slope = torch.zeros_like(images)
     size = images.shape[axis] - 1
     slope.narrow(axis, 0, size).copy_(images.diff(dim=axis))
@@ -368,7 +375,7 @@ def _positive(values: np.ndarray) -> list[float | None]:
 
 
 def _picture(direction: np.ndarray) -> list:
-    """A direction [C, H, W] as a signed grey picture, or as colours around grey."""
+    """A direction [C, H, W] as a signed gray picture, or as colors around gray."""
     if len(direction) == 3:
         largest = np.abs(direction).max() or 1.0
         return (0.5 + 0.5 * direction / largest).transpose(1, 2, 0).tolist()

@@ -36,6 +36,10 @@ class TimePerEpoch(Metric):
             "standard_seconds": np.array([row["standard_seconds"] for row in rows], dtype=np.float64),
         }
 
+    def names(self) -> tuple[str, ...]:
+        """Every score it writes, the main one first."""
+        return self.name, "time_per_epoch_ratio"
+
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
         """Both medians, each with the quartiles of the epochs as its interval."""
         ratio = arrays["seconds"] / arrays["standard_seconds"]

@@ -12,10 +12,10 @@ import torch
 from bench.charts import Axis, Chart, Line, Panel, Rule
 from bench.charts.histograms import histograms
 from bench.charts.words import attack_title, norm_sign
-from bench.core.attacks.grid import attack_grid, find_attacks, scaled_threats
+from bench.core.attacks.grid import attack_grid, find_grid_attacks, scaled_threats
 from bench.core.data import Split
 from bench.core.errors import UserError
-from bench.core.record import Record, Score, Value
+from bench.core.record import Curve, Point, Record, Score, Value
 from bench.core.statistics import unpaired_difference, wilson
 from bench.core.summaries import mean_score
 from bench.core.threat import Threat
@@ -31,10 +31,10 @@ class TwoGroups(Metric):
 
     `NAME/GROUP/ATTACK` is a group's robust accuracy at the threat's ε; `NAME/GROUP/target_logit` and `/confidence`
     are the mean logit and softmax probability of its images' labels. `NAME` is the first group's accuracy under all
-    these attacks together minus the second's.
+    these attacks together minus the second's. The curves `NAME/GROUP/ATTACK` hold the accuracies at every ε.
 
     Args:
-        attacks: names of `bench.core.attacks.ATTACKS`.
+        attacks: names of `bench.core.attacks.ATTACKS`, or "autoattack".
         factors: multiples of the threat's ε to attack at, besides ε itself and 0.
         images: of each group, drawn by chance; a smaller group is taken whole, and n says so. None takes all.
 
@@ -52,7 +52,7 @@ class TwoGroups(Metric):
     images: int | None = 100
 
     def __post_init__(self) -> None:
-        find_attacks(self.attacks)
+        find_grid_attacks(self.attacks)
         scaled_threats(_ANY, self.factors)
         if self.images is not None and self.images < 1:
             raise UserError(f"expected at least 1 image in each group, got images={self.images}")
@@ -76,6 +76,8 @@ class TwoGroups(Metric):
     def measure(self, evaluation: Evaluation) -> Arrays:
         """ε [E] and attacks [A]; per group its images' positions [n], what stayed right [A, E, n], and confidence.
 
+        Where AutoAttack left something out, `GROUP_notes` says what, a line each.
+
         Raises:
             NotMeasurable: when the groups are not defined here.
         """
@@ -90,7 +92,7 @@ class TwoGroups(Metric):
                 evaluation.classifier,
                 split,
                 torch.from_numpy(index),
-                find_attacks(self.attacks),
+                find_grid_attacks(self.attacks),
                 threats,
                 evaluation.generator,
                 batch_size=evaluation.batch_size,
@@ -106,7 +108,15 @@ class TwoGroups(Metric):
                 f"{group}_target_logit": grid.logits.gather(1, labels).squeeze(1).numpy(),
                 f"{group}_confidence": grid.logits.softmax(dim=1).gather(1, labels).squeeze(1).numpy(),
             }
+            if grid.notes:
+                said = [f"{attack}\t{note}" for attack, notes in grid.notes.items() for note in notes]
+                arrays[f"{group}_notes"] = np.array(said, dtype=np.str_)
         return arrays
+
+    def names(self) -> tuple[str, ...]:
+        """Every score it writes, the main one first."""
+        parts = (*self.attacks, "target_logit", "confidence")
+        return self.name, *(f"{self.name}/{group}/{part}" for group in self.groups for part in parts)
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
         """The difference, and every group's accuracies and confidence."""
@@ -115,7 +125,8 @@ class TwoGroups(Metric):
         for group in self.groups:
             right, missing = arrays[f"{group}_right"], f"no {group} image to attack"
             for number, attack in enumerate(arrays["attack"]):
-                scores[f"{self.name}/{group}/{attack}"] = self._share(right[number, at], missing)
+                reason = missing if right.shape[2] == 0 else _notes(arrays, group, str(attack))
+                scores[f"{self.name}/{group}/{attack}"] = self._share(right[number, at], reason)
             for kind, unit, bounds in (
                 ("target_logit", "logits", (-math.inf, math.inf)),
                 ("confidence", "fraction", (0.0, 1.0)),
@@ -125,6 +136,20 @@ class TwoGroups(Metric):
                     values, unit=unit, reason="" if len(values) else missing, bounds=bounds
                 )
         return scores
+
+    def curves(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Curve]:
+        """Robust accuracy by ε with Wilson intervals, a curve for each group and attack that has images."""
+        return {
+            f"{self.name}/{group}/{attack}": Curve(
+                x_label="ε",
+                y_label=f"accuracy of {group} images under {attack_title(str(attack))}",
+                n=right.shape[1],
+                points=_points(arrays["eps"], right),
+            )
+            for group in self.groups
+            for attack, right in zip(arrays["attack"], arrays[f"{group}_right"], strict=True)
+            if right.shape[1]
+        }
 
     def _difference(self, arrays: Mapping[str, np.ndarray], at: int) -> Score:
         first, second = (np.all(arrays[f"{group}_right"][:, at], axis=0) for group in self.groups)
@@ -137,8 +162,8 @@ class TwoGroups(Metric):
         reason = f"{counts}, right under all of {under}"
         return self.score(found.value, found.low, found.high, n=n, reason=reason)
 
-    def _share(self, right: np.ndarray, missing: str) -> Score:
-        share = self.proportion(right, missing if len(right) == 0 else "")
+    def _share(self, right: np.ndarray, reason: str) -> Score:
+        share = self.proportion(right, reason)
         return share.model_copy(update={"higher_is_better": True})
 
     def by_eps(self, arrays: Mapping[str, np.ndarray], record: Record, **about: str) -> Chart:
@@ -191,15 +216,28 @@ class TwoGroups(Metric):
         return any(len(arrays[f"{group}_index"]) for group in self.groups)
 
 
+def _notes(arrays: Mapping[str, np.ndarray], group: str, attack: str) -> str:
+    """What to know about an attack on a group."""
+    said = (str(line).partition("\t") for line in arrays.get(f"{group}_notes", ()))
+    return "; ".join(note for name, _, note in said if name == attack)
+
+
+def _points(eps: np.ndarray, right: np.ndarray) -> list[Point]:
+    """One group under one attack by ε [E]: right [E, n]."""
+    points = []
+    for radius, row in zip(eps, right, strict=True):
+        low, high = wilson(int(np.count_nonzero(row)), len(row))
+        points.append(Point(x=float(radius), value=float(row.mean()), low=low, high=high))
+    return points
+
+
 def _line(name: str, eps: np.ndarray, right: np.ndarray) -> Line:
-    """One group under one attack: right [E, n]."""
-    n = right.shape[1]
-    intervals = [wilson(int(np.count_nonzero(row)), n) for row in right]
+    points = _points(eps, right)
     return Line(
         name=name,
-        x=eps.tolist(),
-        y=right.mean(axis=1).tolist(),
-        low=[low for low, _ in intervals],
-        high=[high for _, high in intervals],
+        x=[point.x for point in points],
+        y=[point.value for point in points],
+        low=[point.low for point in points],
+        high=[point.high for point in points],
         markers=True,
     )

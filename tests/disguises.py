@@ -13,7 +13,7 @@ from bench.core.threat import Threat
 THREAT = Threat("linf", "0.1")
 
 
-def train_honest(digits: Dataset) -> nn.Module:
+def train_honest(digits: Dataset, threat: Threat = THREAT) -> nn.Module:
     """A small network, adversarially trained and nothing else; takes seconds."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -23,7 +23,9 @@ def train_honest(digits: Dataset) -> nn.Module:
     images, labels = digits.train.batch(slice(None))
     generator = torch.Generator().manual_seed(0)
     for _ in range(150):
-        attacked = maximise(classifier, images, labels, THREAT, generator, steps=4, step_size=0.05)
+        attacked = maximise(
+            classifier, images, labels, threat, generator, steps=4, step_size=threat.radius / 2
+        )
         optimizer.zero_grad()
         nn.functional.cross_entropy(network(attacked), labels).backward()
         optimizer.step()
@@ -49,6 +51,28 @@ class Saturated(Disguised):
 
     def forward(self, images: Tensor) -> Tensor:
         return 1e4 * self.network(images)
+
+
+class Steep(Disguised):
+    """Logits ten times as large: the loss of a surviving image is still on its way after a hundred steps."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return 10 * self.network(images)
+
+
+class Jagged(Disguised):
+    """Pixels with a ripple that is finer than a step: most steps lead astray, and many find what few do not."""
+
+    def see(self, images: Tensor) -> Tensor:
+        return images + 0.1 * torch.sin(100 * images)
+
+
+class OtherInLowPrecision(Disguised):
+    """The opposite answer under autocast, so that low precision breaks what float32 does not."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network(images)
+        return -logits if torch.is_autocast_enabled("cpu") else logits
 
 
 class Quantised(Disguised):

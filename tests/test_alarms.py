@@ -1,6 +1,9 @@
 """Every alarm, on arrays and on networks made so that it must, or must not, be raised."""
 
+from typing import Any
+
 import numpy as np
+import pyautoattack as package
 import pytest
 from torch import nn
 
@@ -9,17 +12,22 @@ from bench.alarms import read_alarms
 from bench.battery import Battery
 from bench.core.data import Dataset, load
 from bench.core.errors import UserError
-from bench.core.record import Record
+from bench.core.record import Alarm, Record
+from bench.core.threat import Threat
 from metrics import CleanAccuracy, RobustAccuracy, SecurityCurve, WorstCase
 from metrics.autoattack import AutoAttack
+from metrics.base import Metric
 from tests.disguises import (
     THREAT,
     Disguised,
+    Jagged,
     Masked,
     OnlyAtCleanPixels,
+    OtherInLowPrecision,
     Quantised,
     Randomised,
     Saturated,
+    Steep,
     TinyGradient,
     train_honest,
 )
@@ -121,6 +129,52 @@ def test_a_curve_that_does_not_fall_says_how(shares: tuple[float, ...], message:
     assert message in alarms["curve not falling"].message
 
 
+@pytest.mark.parametrize(
+    ("change", "is_raised"),
+    [
+        ({}, True),
+        ({"norm": np.array("linf")}, True),
+        ({"norm": np.array("l2")}, False),
+        ({"eps": np.array([0, 0.25, 0.5, 1, 8])}, False),
+    ],
+)
+def test_half_counts_for_linf_alone_and_older_curves_tell_it_by_their_end(
+    change: dict[str, np.ndarray], is_raised: bool
+) -> None:
+    shares = (0.9, 0.7, 0.5, 0.4, 0.0)
+    curve = {"eps": np.array([0, 0.1, 0.2, 0.5, 1.0]), "right": np.stack([right(share) for share in shares])}
+    found = {alarm.name: alarm for alarm in read_alarms(measured(security_curve=curve | change), 10)}
+    assert found["curve not falling"].raised is is_raised
+
+
+def test_a_few_images_do_not_tell_more_steps_from_chance() -> None:
+    arrays = {
+        "robust_accuracy/pgd20": attack(0.5, n=100),
+        "robust_accuracy/pgd100": attack(0.48, loss=[2.0] * 101, n=100),
+    }
+    (alarm,) = [one for one in read_alarms(arrays, 10) if one.name == "more steps still help"]
+    assert alarm.raised is False
+    assert alarm.message.endswith(
+        "2.00%, above 1.0%; 2 of 100 images, paired test p = 0.5: within sampling error"
+    )
+    assert alarm.numbers["p_value"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("double", "words"),
+    [
+        (0.0, "in float32 alone"),
+        (0.1, "10.00% in float64 too, the rest in float32"),
+        (0.2, "in float64 too;"),
+    ],
+)
+def test_zero_gradients_say_in_which_precision(double: float, words: str) -> None:
+    arrays = measured(robust_accuracy__pgd20=attack(0.5, zero=0.2) | {"zero_gradient": right(double)})
+    (alarm,) = [one for one in read_alarms(arrays, num_classes=10) if one.name == "zero gradients"]
+    assert words in alarm.message
+    assert ("a saturated loss: a scaled loss would see a gradient" in alarm.message) is (double < 0.2)
+
+
 def test_zero_gradients_say_what_other_losses_did_to_the_images_cross_entropy_cannot_see() -> None:
     arrays = measured(robust_accuracy__pgd20=attack(0.5, zero=0.2), robust_accuracy__cw=attack(0.05))
     (alarm,) = [one for one in read_alarms(arrays, num_classes=10) if one.name == "zero gradients"]
@@ -157,6 +211,15 @@ def test_square_left_out_says_nothing_about_the_black_box(change: dict[str, np.n
     assert alarms["black box beats white box"].raised is None
 
 
+def test_autoattack_plus_runs_square_too_early_to_tell() -> None:
+    arrays = measured()
+    stage = np.array(["survived"] * 460 + ["square"] * 540)
+    arrays["robust_accuracy/autoattack"] |= {"stage": stage, "version": np.array("plus")}
+    (alarm,) = [one for one in read_alarms(arrays, 10) if one.name == "black box beats white box"]
+    assert alarm.raised is None
+    assert "before apgd-t and fab-t" in alarm.message
+
+
 def test_what_did_not_run_is_neither_raised_nor_quiet() -> None:
     alarms = read_alarms({}, num_classes=10)
     assert {alarm.raised for alarm in alarms if alarm.name != "precision"} == {None}
@@ -171,6 +234,11 @@ def digits() -> Dataset:
 @pytest.fixture(scope="module")
 def honest(digits: Dataset) -> nn.Module:
     return train_honest(digits)
+
+
+@pytest.fixture(scope="module")
+def l2_honest(digits: Dataset) -> nn.Module:
+    return train_honest(digits, Threat("l2", "1/2"))
 
 
 def measure(network: nn.Module, digits: Dataset, *, images: int = 200, square: bool = False) -> Record:
@@ -201,6 +269,8 @@ def test_an_honestly_robust_network_raises_none(honest: nn.Module, digits: Datas
         (TinyGradient, {"zero gradients", "curve not falling"}),
         (OnlyAtCleanPixels, {"one step beats iterative", "zero gradients", "curve not falling"}),
         (Masked, {"curve not falling"}),
+        (Steep, {"loss still moving"}),
+        (Jagged, {"more steps still help"}),
     ],
 )
 def test_a_disguised_network_raises_its_alarms(
@@ -216,6 +286,54 @@ def test_a_gradient_below_float32_is_told_from_none(honest: nn.Module, digits: D
         shares[disguise] = alarms["zero gradients"].numbers
     assert shares[TinyGradient].items() >= {"float32": 1.0, "float64": 0.0}.items()
     assert shares[Quantised].items() >= {"float32": 1.0, "float64": 1.0}.items()
+
+
+@pytest.fixture
+def shorter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """AutoAttack with fewer iterations."""
+    set_version = package.AutoAttack._set_version
+
+    def shorten(suite: Any, version: str = "standard") -> None:
+        set_version(suite, version)
+        suite.square.n_queries = 60
+        for attack in (suite.apgd, suite.apgd_targeted, suite.fab):
+            attack.n_iter = 8
+
+    monkeypatch.setattr(package.AutoAttack, "_set_version", shorten)
+
+
+def alarm_of(name: str, network: nn.Module, digits: Dataset, *metrics: Metric, images: int = 20) -> Alarm:
+    record = bench.evaluate(network, digits, THREAT, Battery("alarm", images, metrics, ""))
+    (found,) = (alarm for alarm in record.alarms if alarm.name == name)
+    return found
+
+
+@pytest.mark.usefixtures("shorter")
+def test_low_precision_that_breaks_what_float32_does_not(honest: nn.Module, digits: Dataset) -> None:
+    attack = AutoAttack(passes="bfloat16")
+    assert alarm_of("precision", OtherInLowPrecision(honest), digits, attack).raised
+    assert alarm_of("precision", honest, digits, attack).raised is False
+
+
+@pytest.mark.usefixtures("shorter")
+def test_autoattack_tells_random_outputs_where_clean_accuracy_was_not_measured(
+    honest: nn.Module, digits: Dataset
+) -> None:
+    name = "randomised output"
+    alarm = alarm_of(name, Randomised(honest), digits, AutoAttack(), images=4)
+    assert alarm.raised
+    assert (alarm.numbers["difference"] or 0) > 1e-3
+    assert alarm_of(name, honest, digits, AutoAttack(), images=4).raised is False
+    assert alarm_of(name, honest, digits, AutoAttack(version="rand"), images=4).raised is None
+
+
+@pytest.mark.parametrize("eps", ["1/4", "1/2", "1", "2"])
+def test_half_a_pixel_range_is_a_small_step_in_l2(digits: Dataset, l2_honest: nn.Module, eps: str) -> None:
+    metrics = (CleanAccuracy(), SecurityCurve(images=100))
+    record = bench.evaluate(l2_honest, digits, Threat("l2", eps), Battery("alarms", 100, metrics, ""))
+    assert raised_by(record) == set()
+    (curve,) = (alarm for alarm in record.alarms if alarm.name == "curve not falling")
+    assert curve.numbers["at_half"] is None
 
 
 @pytest.mark.slow

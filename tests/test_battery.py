@@ -5,7 +5,7 @@ from torch import nn
 
 import bench
 from bench.battery import BATTERIES, make_battery
-from bench.config import RunConfig
+from bench.config import RunConfig, split_names
 from bench.core.errors import UserError
 from metrics import CleanAccuracy
 
@@ -53,6 +53,10 @@ def test_a_metric_takes_arguments() -> None:
         {"defense": "at", "metrics": "prs_ratio, region_plane(planes=1, resolution=8) ,paths"}
     )
     assert words.metrics == ("prs_ratio", "region_plane(planes=1, resolution=8)", "paths")
+    nested = ["inclusion_groups(attacks=('fgsm','autoattack'), images=3)", "paths"]
+    assert split_names(" , ".join(nested)) == nested
+    (groups, _) = make_battery("quick", split_names(",".join(nested))).metrics
+    assert groups.settings()["attacks"] == "fgsm, autoattack"
 
 
 @pytest.mark.parametrize(

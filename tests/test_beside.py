@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bench.beside import Figures, network_names, set_beside
-from bench.charts import Chart, Heatmap, Line, Panel
+from bench.charts import Chart, Heatmap, Line, Panel, Points
 from bench.figures import what
 from tests.records import make_record
 
@@ -99,6 +99,51 @@ def test_a_numbered_figure_is_found_by_its_image_and_never_set_beside_another() 
         "Only for a: Surface around test image 0.",
         "Only for b: Surface around test image 4.",
     ]
+
+
+def plane(number: int, finding: int, *images: int, training: bool = False) -> Chart:
+    heatmap = Heatmap(x=[0, 1], y=[0, 1], z=[[0, finding], [1, 2]], scale="categorical")
+    points = Points(x=[0] * len(images), y=[1] * len(images), labels=[f"image {image}" for image in images])
+    return Chart(
+        name=f"plane{'-training' * training}-{number}",
+        title=f"Plane through three {'training' if training else 'test'} images: {finding}",
+        panels=[Panel(title="regions", marks=[heatmap, points])],
+    )
+
+
+def test_every_plane_of_the_same_images_stands_beside_its_twin_and_the_others_are_told() -> None:
+    together = set_beside(
+        {
+            "a": figures("a", plane(1, 5, 1, 2, 3), plane(2, 6, 4, 5, 6), plane(3, 7, 7, 8, 9)),
+            "b": figures("b", plane(1, 8, 4, 5, 6), plane(2, 9, 1, 2, 3), plane(3, 4, 7, 8, 10)),
+        }
+    )
+    assert [each.name for each in together.charts] == ["plane-1", "plane-2"]
+    shown = [
+        [(panel.title, panel.marks[1].labels[0], panel.marks[0].z[0][1]) for panel in each.panels]
+        for each in together.charts
+    ]
+    assert shown == [
+        [("a: regions", "image 1", 5), ("b: regions", "image 1", 9)],
+        [("a: regions", "image 4", 6), ("b: regions", "image 4", 8)],
+    ]
+    assert together.notes == [
+        "Only for a: Plane through three test images: 7 (image 7, image 8, image 9).",
+        "Only for b: Plane through three test images: 4 (image 7, image 8, image 10).",
+    ]
+
+
+def test_planes_of_training_images_and_figures_of_one_title_are_not_lost_either() -> None:
+    own = [plane(number, number, number, 2, 3, training=True) for number in (1, 2, 3)]
+    lines = [chart("odd-1", "Odd"), chart("odd-2", "Odd")]
+    together = set_beside({"a": figures("a", *own, *lines), "b": figures("b", *own, *lines[:1])})
+    assert [each.name for each in together.charts] == [
+        "plane-training-1",
+        "plane-training-2",
+        "plane-training-3",
+        "odd-1",
+    ]
+    assert together.notes == ["Only for a: Odd."]
 
 
 def test_maps_of_other_data_sets_are_told_and_lines_are_shared() -> None:

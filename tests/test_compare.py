@@ -17,6 +17,7 @@ from leaderboards.downloads import board_json
 from leaderboards.result import read_results
 from tests.records import make_arrays, make_record, write_record
 
+ROBUST = "robust_accuracy/"
 WORST, AUTOATTACK = "robust_accuracy/worst_case", "robust_accuracy/autoattack"
 WEAK = {"robust_accuracy/autoattack": 0.1, "robust_accuracy/cw": 0.15}
 
@@ -161,6 +162,56 @@ def test_an_attack_with_other_settings_is_left_out(tmp_path: Path) -> None:
     comparison = one(a, b)
     assert AUTOATTACK not in {found.metric for found in comparison.rows}
     assert any("other settings" in note for note in comparison.notes)
+
+
+def without_score(path: Path, *names: str) -> Path:
+    content = json.loads(path.read_text())
+    for name in names:
+        del content["metrics"][name]
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_worst_cases_of_different_attacks_are_taken_anew_over_those_both_have(tmp_path: Path) -> None:
+    a = without_score(write(tmp_path / "a"), AUTOATTACK, "robust_accuracy/cw")
+    b = write(tmp_path / "b", rates={"robust_accuracy/autoattack": 0.1})
+    comparison = one(a, b)
+    found = row(comparison, WORST)
+    assert (found.a.value, found.b.value) == (0.495, 0.495)
+    assert found.better is None
+    assert "under the worst case of BIM, FGSM, PGD-100, PGD-20: A 49.5%" in found.verdict
+    assert found.over == tuple(f"{ROBUST}{name}" for name in ("bim", "fgsm", "pgd100", "pgd20"))
+    (note,) = (note for note in comparison.notes if "worst cases" in note)
+    assert "B: AutoAttack, BIM, C&W" in note
+    assert note.endswith("taken anew over what both share: BIM, FGSM, PGD-100, PGD-20")
+
+
+def test_worst_cases_of_other_settings_are_taken_anew_without_that_attack(tmp_path: Path) -> None:
+    sides = [
+        write(tmp_path / name, rates=rates, battery={"settings": {AUTOATTACK: {"version": version}}})
+        for name, rates, version in (("a", None, "standard"), ("b", {AUTOATTACK: 0.1}, "rand"))
+    ]
+    found = row(one(*sides), WORST)
+    assert AUTOATTACK not in found.over
+    assert (found.a.value, found.b.value) == (0.48, 0.48)
+    assert any("AutoAttack with other settings" in note for note in one(*sides).notes)
+
+
+@pytest.mark.parametrize("unpaired", [False, True])
+def test_worst_cases_that_share_nothing_or_have_no_outcomes_are_left_out(
+    tmp_path: Path, unpaired: bool
+) -> None:
+    attacks = [f"{ROBUST}{name}" for name in ("fgsm", "bim", "pgd20", "pgd100", "cw", "autoattack")]
+    a, b = write(tmp_path / "a"), write(tmp_path / "b", rates=WEAK)
+    without_score(a, *attacks[1:])
+    without_score(b, attacks[0])
+    comparison = one(a, b, unpaired=unpaired)
+    assert {found.metric for found in comparison.rows} == {"clean_accuracy"}
+    assert any("worst cases" in note and note.endswith("are left out") for note in comparison.notes)
+    c = without_score(write_record(tmp_path / "c", make_record(make_arrays(WEAK))), attacks[0])
+    comparison = one(write(tmp_path / "d"), c, unpaired=True)
+    assert WORST not in {found.metric for found in comparison.rows}
+    assert any("for want of per-image outcomes of AutoAttack, BIM" in note for note in comparison.notes)
 
 
 def test_records_without_outcomes_need_the_word_unpaired(tmp_path: Path) -> None:

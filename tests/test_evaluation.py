@@ -102,6 +102,71 @@ def test_parts_of_another_evaluation_are_thrown_away(digits: Dataset, tmp_path: 
     assert done.calls == 2
 
 
+class Turned(nn.Module):
+    """Sees its images as they are or mirrored: the weights are the same, the code is not."""
+
+    def __init__(self, network: nn.Module, *, mirrored: bool, noise: float = 0.0) -> None:
+        super().__init__()
+        self.network, self.mirrored, self.noise = network, mirrored, noise
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network(images.flip(-1) if self.mirrored else images)
+        return logits + self.noise * torch.randn_like(logits)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "calls"),
+    [
+        ({"mirrored": True}, {"mirrored": False}, 2),
+        ({"mirrored": True}, {"mirrored": True}, 1),
+        ({"mirrored": False}, {"mirrored": False, "noise": 1e-7}, 1),
+        ({"mirrored": False, "noise": 1.0}, {"mirrored": False, "noise": 1.0}, 1),
+    ],
+)
+def test_a_network_is_known_again_by_what_it_answers(
+    digits: Dataset, tmp_path: Path, before: dict[str, Any], after: dict[str, Any], calls: int
+) -> None:
+    done, inner = Counting("done"), network(digits)
+    killed = battery(done, Counting("x", breaks=True))
+    with pytest.raises(KeyboardInterrupt):
+        bench.evaluate(Turned(inner, **before), digits, "linf:0.1", killed, out=tmp_path)
+    torch.rand(3)
+    bench.evaluate(Turned(inner, **after), digits, "linf:0.1", battery(done), out=tmp_path)
+    assert done.calls == calls
+
+
+class Drawing(Metric):
+    """What a network that draws numbers makes of zeros."""
+
+    def __init__(self, name: str, breaks: bool = False) -> None:
+        self.name, self.breaks = name, breaks
+
+    def measure(self, evaluation: Evaluation) -> Arrays:
+        if self.breaks:
+            raise KeyboardInterrupt
+        return {"drawn": evaluation.classifier(evaluation.images[:1]).detach().numpy()}
+
+    def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
+        return {self.name: self.score(float(np.abs(arrays["drawn"]).max()))}
+
+
+def test_draws_come_from_the_seed_and_leave_the_callers_alone(digits: Dataset, tmp_path: Path) -> None:
+    noisy = Ending(lambda logits: logits + torch.randn_like(logits))
+    one, other = Drawing("one"), Drawing("other", breaks=True)
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    with pytest.raises(KeyboardInterrupt):
+        bench.evaluate(noisy, digits, "linf:0.1", battery(one, other), out=tmp_path)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    other.breaks = False
+    resumed = bench.evaluate(noisy, digits, "linf:0.1", battery(one, other), out=tmp_path)
+    whole = bench.evaluate(noisy, digits, "linf:0.1", battery(one, other))
+    assert resumed.metrics == whole.metrics
+    assert whole.metrics["one"].value != whole.metrics["other"].value
+    assert whole.metrics != bench.evaluate(noisy, digits, "linf:0.1", battery(one, other), seed=1).metrics
+
+
 def test_a_part_that_was_cut_short_runs_again(digits: Dataset, tmp_path: Path) -> None:
     classifier, done = network(digits), Counting("done")
     with pytest.raises(KeyboardInterrupt):
@@ -280,8 +345,8 @@ class Ending(nn.Module):
 @pytest.mark.parametrize(
     ("end", "message"),
     [
-        (lambda logits: logits.half(), "expected float32 logits, the network gave torch.float16"),
-        (lambda logits: logits.long(), "expected float32 logits, the network gave torch.int64"),
+        (lambda logits: logits.half(), "float32.*, the network gave torch.float16"),
+        (lambda logits: logits.long(), "float32.*, the network gave torch.int64"),
         (lambda logits: (logits, logits), "the network gave tuple"),
         (lambda logits: {}["logits"], "does not take images of shape .1, 8, 8.: KeyError: 'logits'"),
     ],

@@ -10,11 +10,12 @@ import pytest
 import bench
 from bench import figures
 from bench.battery import Battery
-from bench.charts import Chart, Line, Panel, Rule, load_chart
+from bench.charts import Chart, Heatmap, Line, Panel, Rule, load_chart
 from bench.core.data import load
 from bench.core.models import build
 from bench.core.progress import Progress
 from bench.core.record import Record, Score
+from bench.cosines import COSINES, write_cosines
 from bench.evaluation import unflatten
 from metrics import RobustAccuracy, SecurityCurve
 from metrics.base import Arrays, Evaluation, Metric
@@ -102,9 +103,29 @@ def test_the_attack_curve_counts_the_images_that_are_still_right() -> None:
     record = make_record(battery={"settings": {"robust_accuracy/pgd20": {"steps": 4}}})
     made = figures.attacks(record, {"robust_accuracy/pgd20": {"step": step}, "clean_accuracy": {}})
     (line,) = lines(made)
-    assert (line.name, line.x, line.y) == ("PGD-20", [1, 2, 3, 4], [40, 40, 20, 20])
+    assert (line.name, line.x, line.y) == ("PGD-20", [0, 1, 2, 3, 4], [80, 40, 40, 20, 20])
+
+
+@pytest.mark.parametrize(
+    ("right", "restart", "expected"),
+    [
+        # The random start breaks image 1, which is right; the whole test set has one image more.
+        ([1, 1, 1, 1, 1, 0], None, 100),
+        ([1, 0, 1, 1, 1, 0], [-1, 0, 0, 0, 0], 80),
+        (None, [-1, 0, 0, 0, 0], 100),
+        (None, [-1, -1, 0, 0, 0], 80),
+        (None, None, None),
+    ],
+)
+def test_what_a_random_start_breaks_is_right_without_attack(
+    right: list[int] | None, restart: list[int] | None, expected: float | None
+) -> None:
+    attack = {"step": np.array([-1, 0, 1, 1, 3])} | ({"restart": np.array(restart)} if restart else {})
+    clean = {"right": np.array(right, bool)} if right else {}
+    made = figures.attacks(make_record(), {"robust_accuracy/pgd20": attack, "clean_accuracy": clean})
     assert made is not None
-    assert made.panels[0].marks[-1] == Rule(name="without attack", y=80)
+    rules = [mark for mark in made.panels[0].marks if isinstance(mark, Rule)]
+    assert rules == ([] if expected is None else [Rule(name="without attack", y=expected)])
 
 
 def test_the_roc_curve_is_that_of_the_scores() -> None:
@@ -137,17 +158,47 @@ def test_training_shows_the_epochs_that_were_looked_at() -> None:
 
 def test_courses_are_drawn_from_probes_and_only_when_whole() -> None:
     rows: list[dict[str, Any]] = [
-        {"epoch": epoch, "prs_ratio": 0.9 / epoch, "inclusion_ratio": 0.5, "probe_accuracy": 0.8}
+        {
+            "epoch": epoch,
+            "prs_ratio": 0.9 / epoch,
+            "inclusion_ratio": 0.5,
+            "probe_accuracy": 0.8,
+            "train_accuracy": 0.9,
+        }
         for epoch in (5, 10)
     ]
     (regions,) = figures.courses(make_record(history=[{"epoch": 1}, *rows]))
     assert (regions.name, regions.source) == ("regions-course", "P1, figure 2")
-    prs, inclusion = lines(regions)
+    train, test, prs, inclusion = lines(regions)
+    assert (train.y, test.y) == ([90, 90], [80, 80])
     assert (prs.x, prs.y, inclusion.y) == ([5, 10], [pytest.approx(0.18), pytest.approx(0.09)], [0.5, 0.5])
     full = [row | {"probe_robust_accuracy": 0.3, "final_layer_cosine": -0.1, "sparsity": 0.6} for row in rows]
     names = [made.name for made in figures.courses(make_record(history=full))]
     assert names == ["regions-course", "regions-course-robustness", "regions-course-final-layer"]
     assert list(figures.courses(make_record(history=[]))) == []
+
+
+def test_cosines_of_a_few_epochs_stand_in_a_row() -> None:
+    matrices = {epoch: np.eye(3) + (1 - np.eye(3)) * epoch / 20 for epoch in range(1, 11)}
+    rows: list[dict[str, Any]] = [
+        {"epoch": epoch, COSINES: write_cosines(m)} for epoch, m in matrices.items()
+    ]
+    record = make_record(history=[{"epoch": 0}, *rows], dataset={"classes": ["a", "b", "c"]})
+    (made,) = figures.courses(record)
+    assert made.source == "P1, figure 6"
+    assert [panel.title for panel in made.panels] == ["epoch 1", "epoch 4", "epoch 7", "epoch 10"]
+    for panel, epoch in zip(made.panels, (1, 4, 7, 10), strict=True):
+        (heat,) = panel.marks
+        assert isinstance(heat, Heatmap)
+        assert np.allclose(np.array(heat.z, dtype=float), matrices[epoch])
+        assert (heat.low, heat.high) == (-1, 1)
+    (one,) = figures.courses(make_record(history=rows[:1]))
+    assert len(one.panels) == 1
+
+
+@pytest.mark.parametrize("text", [None, "", "a b c", "0.1 0.2", "nan", 0.5])
+def test_a_history_without_readable_cosines_draws_none(text: Any) -> None:
+    assert list(figures.courses(make_record(history=[{"epoch": 1, COSINES: text}]))) == []
 
 
 @pytest.mark.parametrize("mistake", [KeyError("gone"), ZeroDivisionError("1 / 0"), ValueError("two\nlines")])

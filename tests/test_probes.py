@@ -7,15 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from bench.config import RunConfig
 from bench.core.classifier import Classifier
+from bench.core.cosines import cosine_matrix
 from bench.core.data import Dataset, Split, load
 from bench.core.models import build
 from bench.core.progress import Progress
 from bench.core.record import load_record
 from bench.core.threat import Threat
+from bench.cosines import COSINES, read_cosines
 from bench.probes import QUANTITIES, look, make_probe
 from bench.recipe import make_recipe
 from bench.run import resolve, run
@@ -63,7 +66,7 @@ def test_weights_and_history_are_the_same_with_and_without_probes(
     plain, rows = fit(digits, None, model=model, defense=defense)
     probed, more = fit(digits, 1, model=model, defense=defense)
     assert same_weights(plain, probed)
-    added = {*QUANTITIES, "probe_attacked"}
+    added = {*QUANTITIES, "probe_attacked", COSINES}
     assert untimed(rows) == [{k: v for k, v in row.items() if k not in added} for row in untimed(more)]
     assert all(added <= row.keys() for row in more)
 
@@ -141,6 +144,7 @@ def test_quantities_of_a_network_that_can_be_worked_out_by_hand() -> None:
     assert row["prs_ratio"] == 3 / 4
     assert row["inclusion_ratio"] == 1 / 2
     assert row["final_layer_cosine"] == pytest.approx(np.sqrt(0.5))
+    assert row[COSINES] == "0.707"
     # After the ReLU: (0,0), (0,0), (½,½), (½,0): five of eight are zero.
     assert row["sparsity"] == 5 / 8
     # (½,½): logits ½ and 1; (−½,½): logits 0 and ½, so the second is wrong; ε = 0.01 turns neither.
@@ -170,6 +174,12 @@ def test_a_run_keeps_probes_in_the_record_and_in_the_command(tmp_path: Path) -> 
     record = load_record(path)
     assert [set(QUANTITIES) <= row.keys() for row in record.history] == [True, True]
     assert record.history[0]["probe_attacked"] == 6
+    matrix = read_cosines(record.history[1][COSINES])
+    assert matrix is not None
+    assert matrix.shape == (10, 10)
+    weight = load_file(path.parent / "weights.safetensors")["head.weight"]
+    assert np.allclose(matrix, cosine_matrix(weight), atol=5.1e-4)
+    assert (path.parent / "figures" / "regions-course-cosines.png").is_file()
     assert "--probe-every 1 --probe-images 6" in record.provenance.command
 
 

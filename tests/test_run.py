@@ -11,14 +11,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bench.config import RunConfig
 from bench.core.errors import UserError
 from bench.core.progress import Progress
-from bench.core.record import load_record
-from bench.run import resolve, run
+from bench.core.record import Alarm, load_record
+from bench.run import resolve, run, summary
 from bench.tracking import NullTracker
+from tests.records import make_record
 
 SMALL: dict[str, Any] = {"train_size": 60, "test_size": 12, "epochs": 2, "tracking": "none"}
 
@@ -37,6 +39,24 @@ def times(folder: Path) -> dict[Path, int]:
         for path in folder.rglob("*")
         if path.is_file() and "site" not in path.parts and path.suffix != ".lock"
     }
+
+
+def test_the_summary_of_a_result_always_says_something() -> None:
+    assert summary(make_record()).startswith("prs seed 0: clean 80.0%, PGD-20 50.0%, AutoAttack 45.0%")
+    quiet: dict[str, Any] = {"name": "a", "raised": False, "message": "m"}
+    unknown = {**quiet, "raised": None}
+    number = {"value": 0.25, "unit": "fraction"}
+    chosen = {
+        "prs_ratio": number,
+        "b": {**number, "value": None, "reason": "r"},
+        "c": number,
+        "d": number,
+        "e": number,
+    }
+    record = make_record(arrays={"test_index": np.arange(5)}, metrics=chosen, alarms=[unknown])
+    assert summary(record) == "prs seed 0: prs_ratio 0.25, c 0.25, d 0.25; no alarm could be checked"
+    record = record.model_copy(update={"metrics": {}, "alarms": [Alarm(**quiet), Alarm(**unknown)]})
+    assert summary(record) == "prs seed 0: no score has a value; no alarm raised"
 
 
 def test_a_run_searches_trains_each_seed_and_draws_pages(tmp_path: Path) -> None:

@@ -22,7 +22,9 @@ from bench.core.record import File, Record, load_record
 from bench.external import evaluate_checkpoint
 from bench.parts import save_arrays
 from bench.tracking import NullTracker
+from bench.verify import _metric as metric_to_run
 from bench.verify import forgiven, verify
+from metrics.autoattack import AutoAttack
 
 METRICS = ("clean_accuracy", "robust_accuracy/fgsm", "robust_accuracy/pgd20", "robust_accuracy/worst_case")
 
@@ -91,10 +93,14 @@ def test_an_honest_record_matches_everywhere(measured: Path) -> None:
         "file weights",
         "file arrays",
         "file examples",
+        "scores",
+        "alarms",
+        "curves",
         "robust_accuracy/pgd20 again",
     } == names
     (again,) = (check for check in found.checks if check.name.endswith("again"))
     assert "0 of 60 images differ" in again.message
+    assert found.verdict == "match"
 
 
 def test_the_stored_images_are_those_of_broken_test_images(measured: Path) -> None:
@@ -137,6 +143,135 @@ def test_a_raised_score_is_seen(copied: Path) -> None:
 
     rewrite(copied, raised)
     assert outcomes(copied)[name] == "mismatch"
+
+
+def score_changed(record: Record, name: str, **change: object) -> dict[str, object]:
+    return {"metrics": {**record.metrics, name: record.metrics[name].model_copy(update=change)}}
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("robust_accuracy/pgd20", {"high": 0.99}),
+        ("robust_accuracy/worst_case", {"low": 0.9}),
+        ("clean_accuracy", {"n": 10_000}),
+    ],
+)
+def test_an_interval_or_a_size_that_does_not_follow_is_seen(
+    copied: Path, name: str, change: dict[str, object]
+) -> None:
+    rewrite(copied, lambda record: score_changed(record, name, **change))
+    (check,) = (one for one in verify(copied, device="cpu").checks if one.name == "scores")
+    assert check.outcome == "mismatch"
+    assert f"{name} ({next(iter(change))})" in check.message
+
+
+def test_a_hidden_alarm_is_seen(copied: Path) -> None:
+    with np.load(copied / "arrays.npz") as stored:
+        arrays = dict(stored)
+    n = len(arrays["robust_accuracy/pgd20"])
+    arrays["robust_accuracy/pgd20:step"] = np.full(n, -1)
+    arrays["robust_accuracy/pgd20:zero_gradient_float32"] = np.ones(n, bool)
+    save_arrays(copied / "arrays.npz", arrays)
+    rewrite(copied, lambda record: {})
+    (check,) = (one for one in verify(copied, device="cpu").checks if one.name == "alarms")
+    assert check.outcome == "mismatch"
+    assert "zero gradients is raised by the arrays, not in the record" in check.message
+
+
+def test_an_alarm_that_the_record_alone_raises_is_told_and_no_mismatch(copied: Path) -> None:
+    def louder(record: Record) -> dict[str, object]:
+        return {
+            "alarms": [alarm.model_copy(update={"raised": alarm.raised is False}) for alarm in record.alarms]
+        }
+
+    rewrite(copied, louder)
+    found = verify(copied, device="cpu")
+    (check,) = (one for one in found.checks if one.name == "alarms")
+    assert "raised in the record alone: " in check.message
+    assert found.verdict == "match"
+
+
+def without(folder: Path, *kinds: str) -> Callable[[Record], dict[str, object]]:
+    """What leaves files out of a record, and out of its folder."""
+
+    def leave_out(record: Record) -> dict[str, object]:
+        files = {
+            kind: File(path=file.path, sha256=sha256(folder / file.path))
+            for kind, file in record.files.items()
+        }
+        return {"files": {kind: file for kind, file in files.items() if kind not in kinds}}
+
+    return leave_out
+
+
+def raise_robust_scores(folder: Path, value: float) -> None:
+    def raised(record: Record) -> dict[str, object]:
+        robust = {
+            name: score.model_copy(update={"value": value}) if name.startswith("robust") else score
+            for name, score in record.metrics.items()
+        }
+        return {"metrics": robust}
+
+    record = load_record(folder)
+    record.model_copy(update=raised(record)).save(folder / "record.json")
+
+
+def test_raised_robust_scores_without_outcomes_are_no_match(copied: Path) -> None:
+    rewrite(copied, without(copied, "arrays", "examples"))
+    raise_robust_scores(copied, 0.99)
+    found = verify(copied, device="cpu")
+    assert not found.matches
+    assert found.verdict == ("clean accuracy matches; robust accuracies not checked: fgsm, pgd20, worst_case")
+    done = CliRunner().invoke(command, [str(copied), "--device", "cpu", "--quiet"])
+    assert done.exit_code == 1
+    assert done.output.endswith(f": {found.verdict}\n")
+    assert outcomes(copied, attacks=["pgd20"])["robust_accuracy/pgd20 again"] == "mismatch"
+
+
+def test_attacks_that_run_again_stand_in_for_outcomes(copied: Path) -> None:
+    rewrite(copied, without(copied, "arrays", "examples"))
+    assert verify(copied, attacks=["pgd20"], device="cpu").unchecked == (
+        "robust_accuracy/fgsm",
+        "robust_accuracy/worst_case",
+    )
+    found = verify(copied, attacks=["pgd20", "fgsm"], device="cpu")
+    assert found.verdict == "match"
+    assert {check.outcome for check in found.checks if check.name.startswith("robust")} == {"match"}
+
+
+def test_stored_images_bound_a_score_and_do_not_give_it(copied: Path) -> None:
+    rewrite(copied, without(copied, "arrays"))
+    found = outcomes(copied)
+    assert found["robust_accuracy/pgd20"] == "not checked"
+    raise_robust_scores(copied, 0.99)
+    found = outcomes(copied)
+    assert found["robust_accuracy/pgd20"] == "mismatch"
+
+
+def test_a_worst_case_above_an_attack_is_a_mismatch_whatever_is_stored(copied: Path) -> None:
+    rewrite(copied, without(copied, "arrays", "examples"))
+    rewrite(copied, lambda record: score_changed(record, "robust_accuracy/worst_case", value=0.99))
+    assert outcomes(copied)["robust_accuracy/worst_case"] == "mismatch"
+
+
+def test_autoattack_runs_again_with_the_records_own_settings(copied: Path) -> None:
+    name, settings = "robust_accuracy/autoattack", {"version": "rand", "seed": 3, "batch_size": 7}
+    record = load_record(copied)
+    record = record.model_copy(
+        update={
+            "metrics": {**record.metrics, name: record.metrics["robust_accuracy/pgd20"]},
+            "battery": record.battery.model_copy(
+                update={"settings": {**record.battery.settings, name: {**settings, "passes": "fast"}}}
+            ),
+        }
+    )
+    metric = metric_to_run("autoattack", record)
+    assert isinstance(metric, AutoAttack)
+    assert metric.settings() == {**settings, "passes": "fast"}
+    strange = record.battery.model_copy(update={"settings": {name: {"restarts": 3}}})
+    with pytest.raises(UserError, match="settings that AutoAttack does not have"):
+        metric_to_run("autoattack", record.model_copy(update={"battery": strange}))
 
 
 @pytest.mark.parametrize("way", ["outside the ball", "clean", "another image", "outcome"])

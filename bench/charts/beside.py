@@ -11,7 +11,7 @@ from bench.charts.extent import shared_axes
 from bench.charts.tiling import ABREAST, tile_columns
 
 #: What captions say of maps that stand alone.
-OWN_RANGE = "Colours run over each panel's own range."
+OWN_RANGE = "Colors run over each panel's own range."
 
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*%?")
 
@@ -74,7 +74,7 @@ def _together(panels: Panels) -> list[list[Panel]]:
     """Rows of what belongs together."""
     pictures = [mark for panel in panels.values() for mark in panel.marks if isinstance(mark, Tiles)]
     if not pictures:
-        own = shared_axes(_same_colours(_same_bins(_same_categories(list(panels.values())))))
+        own = shared_axes(_same_colors(_same_bins(_same_categories(list(panels.values())))))
         return [[_titled(panel, name) for name, panel in zip(panels, own, strict=True)]]
     first, *others = panels.values()
     if all(other.marks == first.marks for other in others):
@@ -83,7 +83,7 @@ def _together(panels: Panels) -> list[list[Panel]]:
     signed = all(tiles.scale == "diverging" and tiles.captions for tiles in pictures)
     versions = [[_titled(panel, name, "each over its own range" * signed) for name, panel in panels.items()]]
     if signed:
-        alike = _same_colours(list(panels.values()))
+        alike = _same_colors(list(panels.values()))
         versions.append(
             [_titled(panel, name, "on one scale") for name, panel in zip(panels, alike, strict=True)]
         )
@@ -132,9 +132,9 @@ def _same_bins(panels: list[Panel]) -> list[Panel]:
     return [_changed(panel, counted) for panel in panels]
 
 
-def _same_colours(panels: list[Panel]) -> list[Panel]:
+def _same_colors(panels: list[Panel]) -> list[Panel]:
     """Continuous maps and pictures, in their order, over the range of all panels' values."""
-    columns = [_coloured(panel) for panel in panels]
+    columns = [_colored(panel) for panel in panels]
     ends: dict[tuple[int, int], tuple[float, float]] = {}
     for place in range(min(map(len, columns))):
         marks = [column[place] for column in columns]
@@ -148,16 +148,16 @@ def _same_colours(panels: list[Panel]) -> list[Panel]:
             if low < high:
                 ends |= {(at, id(mark)): (low, high) for at, mark in enumerate(marks)}
 
-    def coloured(at: int, mark: Mark) -> Mark:
+    def colored(at: int, mark: Mark) -> Mark:
         if (at, id(mark)) not in ends:
             return mark
         low, high = ends[at, id(mark)]
         return mark.model_copy(update={"low": low, "high": high})
 
-    return [_changed(panel, lambda mark, at=at: coloured(at, mark)) for at, panel in enumerate(panels)]
+    return [_changed(panel, lambda mark, at=at: colored(at, mark)) for at, panel in enumerate(panels)]
 
 
-def _coloured(panel: Panel) -> list[Heatmap | Tiles]:
+def _colored(panel: Panel) -> list[Heatmap | Tiles]:
     return [mark for mark in panel.marks if isinstance(mark, Heatmap | Tiles) and mark.scale != "categorical"]
 
 

@@ -82,7 +82,10 @@ class Points(_Part):
 
 
 class Bars(_Part):
-    """One bar a category, with its interval where given; the bars of several marks stand side by side."""
+    """One bar a category, with its interval where given; the bars of several marks stand side by side.
+
+    `stacked` bars stand on those of the marks before them instead, and have no intervals.
+    """
 
     kind: Literal["bars"] = "bars"
     name: str = ""
@@ -90,9 +93,12 @@ class Bars(_Part):
     values: Numbers
     low: Numbers = []
     high: Numbers = []
+    stacked: bool = False
 
     @model_validator(mode="after")
     def _equal(self) -> "Bars":
+        if self.stacked and (self.low or self.high):
+            raise ValueError("stacked bars have no intervals")
         return _equally_long(self, "categories", "values", "low", "high")
 
 
@@ -119,12 +125,13 @@ class Heatmap(_Part):
     """Values over a grid, `z[row][column]` at `y[row]`, `x[column]`.
 
     Attributes:
-        unit: what the colours mean.
-        scale: "diverging" is centred on zero; "categorical" gives equal integers equal colours.
-        low, high: ends of the colours, both or neither; None leaves them to the values. A diverging scale stays
-            centred on zero and reaches as far as the farther end.
+        unit: what the colors mean.
+        scale: "diverging" is centered on zero; "categorical" gives equal integers equal colors.
+        low, high: ends of the colors, both or neither; None leaves them to the values. A diverging scale stays
+            centered on zero and reaches as far as the farther end.
         contour: draw the line where z has this value.
         names: what the integers 0, 1, … of a categorical map mean.
+        neutral: which of them is gray, for "none of the others".
     """
 
     kind: Literal["heatmap"] = "heatmap"
@@ -138,11 +145,14 @@ class Heatmap(_Part):
     high: float | None = None
     contour: float | None = None
     names: list[str] = []
+    neutral: int | None = None
 
     @model_validator(mode="after")
     def _grid(self) -> "Heatmap":
         if len(self.z) != len(self.y) or any(len(row) != len(self.x) for row in self.z):
             raise ValueError(f"expected z of {len(self.y)} rows of {len(self.x)} values")
+        if self.neutral is not None and not 0 <= self.neutral < len(self.names):
+            raise ValueError(f"neutral is one of the {len(self.names)} names, got {self.neutral}")
         return _with_ends(self)
 
 
@@ -150,9 +160,9 @@ class Tiles(_Part):
     """Small pictures in a row or a grid, one caption each.
 
     Attributes:
-        values: pictures [n][h][w], grey or signed; or [n][h][w][3], RGB in [0, 1].
-        scale: for grey pictures; "diverging" is centred on zero.
-        low, high: ends of the colours of grey pictures, as of a heat map; without them each picture is drawn over
+        values: pictures [n][h][w], gray or signed; or [n][h][w][3], RGB in [0, 1].
+        scale: for gray pictures; "diverging" is centered on zero.
+        low, high: ends of the colors of gray pictures, as of a heat map; without them each picture is drawn over
             its own range.
     """
 
@@ -168,13 +178,13 @@ class Tiles(_Part):
         for picture in self.values:
             rows: list[list[Any]] = [*picture]
             pixels = [pixel for row in rows for pixel in row]
-            colours = {len(pixel) if isinstance(pixel, list) else 1 for pixel in pixels}
-            if not pixels or len({len(row) for row in rows}) > 1 or colours not in ({1}, {3}):
+            colors = {len(pixel) if isinstance(pixel, list) else 1 for pixel in pixels}
+            if not pixels or len({len(row) for row in rows}) > 1 or colors not in ({1}, {3}):
                 raise ValueError(
                     "expected pictures of equally long rows, each pixel a number or red, green, blue"
                 )
-            if self.low is not None and colours == {3}:
-                raise ValueError("low and high are for grey pictures, these are red, green, blue")
+            if self.low is not None and colors == {3}:
+                raise ValueError("low and high are for gray pictures, these are red, green, blue")
         return _with_ends(_equally_long(self, "captions", "values"))
 
 
@@ -198,6 +208,12 @@ class Panel(_Part):
     y: Axis = Field(default_factory=Axis)
     square: bool = Field(default=False, description="equal units on both axes")
     marks: Annotated[list[Mark], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _bars(self) -> "Panel":
+        if len({mark.stacked for mark in self.marks if isinstance(mark, Bars)}) > 1:
+            raise ValueError("the bars of a panel are all stacked, or none is")
+        return self
 
 
 class Chart(_Part):
@@ -253,7 +269,7 @@ def _with_ends(part: Any) -> Any:
     if ends == (None, None):
         return part
     if part.scale == "categorical":
-        raise ValueError("low and high are for continuous colours, not for categories")
+        raise ValueError("low and high are for continuous colors, not for categories")
     if None in ends or part.low >= part.high:
         raise ValueError(f"expected low below high, or neither, got {part.low} and {part.high}")
     return part

@@ -1,7 +1,7 @@
 """How far the marks of panels reach, so that several panels can have the same axes."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from bench.charts.chart import Axis, Bars, Heatmap, Histogram, Line, Mark, Panel, Points, Rule, Tiles
@@ -10,6 +10,56 @@ from bench.charts.tiling import cell_edges, is_log
 Letter = Literal["x", "y"]
 #: Share of an axis that stays free at an end that only the marks decide.
 _MARGIN = 0.04
+#: Share of an axis that is added where marks may lie on its given end.
+_ROOM = 0.02
+
+
+def roomy_ends(panel: Panel, letter: Letter) -> tuple[float | None, float | None]:
+    """The ends that a panel's axis was given, with room for marks at 0 and at 1 or 100 %.
+
+    Bars stand on zero without any.
+    """
+    axis = _axis(panel, letter)
+    low, high = axis.low, axis.high
+    if low is None or is_log(panel, letter):
+        return low, high
+    if any(isinstance(mark, Heatmap | Tiles) for mark in panel.marks):
+        return low, high
+    farthest = high if high is not None else _ends([panel], letter)[1]
+    free = _ROOM * ((low if farthest is None else farthest) - low)
+    standing = any(isinstance(mark, Bars | Histogram) for mark in panel.marks)
+    return (
+        low - free if low == 0 and not standing else low,
+        high + free if high is not None and of_shares(axis) else high,
+    )
+
+
+def of_shares(axis: Axis) -> bool:
+    """Whether an axis runs from 0 to 1, or to 100 %."""
+    return axis.low == 0 and axis.high in (1, 100)
+
+
+def label_places(panel: Panel, mark: Points) -> list[tuple[int, int]]:
+    """Per point where its label stands: -1 left, 0 in the middle or 1 right of it, and 1 above or -1 below.
+
+    Labels turn away from the sides of the panel, and those of points at one height from each other.
+    """
+    places = []
+    for x, y in zip(_shares(panel, "x", mark.x), _shares(panel, "y", mark.y), strict=True):
+        across = 1 if x < 0.35 else -1 if x > 0.65 else 0
+        up = 1 if y < 0.1 else -1 if y > 0.9 or across < 0 else 1
+        places.append((across, up))
+    return places
+
+
+def _shares(panel: Panel, letter: Letter, values: Sequence[float]) -> list[float]:
+    """How far along an axis values lie, from 0 to 1."""
+    log = is_log(panel, letter)
+    low, high = _ends([panel], letter)
+    if low is None or high is None or low == high or (log and min(values, default=1) <= 0):
+        return [0.5] * len(values)
+    placed = [math.log(value) if log else value for value in (low, high, *values)]
+    return [(value - placed[0]) / (placed[1] - placed[0]) for value in placed[2:]]
 
 
 def shared_axes(panels: list[Panel]) -> list[Panel]:
@@ -41,7 +91,7 @@ def _ends(panels: list[Panel], letter: Letter) -> tuple[float | None, float | No
         value
         for panel in panels
         for mark in panel.marks
-        for value in _reach(mark, letter, log)
+        for value in [*_reach(mark, letter, log), *_stacked(panel, letter)]
         if math.isfinite(value) and (value > 0 or not log)
     ]
     given = {end: [getattr(axis, end) for axis in axes] for end in ("low", "high")}
@@ -60,6 +110,16 @@ def _ends(panels: list[Panel], letter: Letter) -> tuple[float | None, float | No
         lowest if None in given["low"] else min(given["low"]),
         highest if None in given["high"] else max(given["high"]),
     )
+
+
+def _stacked(panel: Panel, letter: Letter) -> list[float]:
+    """The heights of stacked bars."""
+    bars = [mark for mark in panel.marks if isinstance(mark, Bars) and mark.stacked]
+    heights: dict[str, float] = {}
+    for mark in bars if letter == "y" else []:
+        for name, value in zip(mark.categories, mark.values, strict=True):
+            heights[name] = heights.get(name, 0.0) + (value or 0.0)
+    return [*heights.values()]
 
 
 def _axis(panel: Panel, letter: Letter) -> Axis:

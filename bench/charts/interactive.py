@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from bench.charts.chart import Chart
-from bench.charts.palette import COLOURS, DARK_COLOURS, style_numbers
+from bench.charts.palette import COLORS, DARK_COLORS, style_numbers
 from bench.charts.plotly_panel import Json, PlotlyPanel
 from bench.charts.tiling import TOGETHER, panel_columns
 from bench.core.files import write_text
@@ -91,10 +91,10 @@ def division(chart: Chart) -> str:
 
 
 def describe(chart: Chart) -> Json:
-    """The chart in plotly's words: `data` and `layout` but for colours and places, which `charts.js` adds.
+    """The chart in plotly's words: `data` and `layout` but for colors and places, which `charts.js` adds.
 
-    Beside them stand the panels (axes, colour bar, height), how many fit side by side, which belong together, and
-    the colours.
+    Beside them stand the panels (axes, color bar, height), how many fit side by side, which belong together, and
+    the colors.
     """
     numbers = style_numbers(chart)
     data: list[Json] = []
@@ -115,5 +115,5 @@ def describe(chart: Chart) -> Json:
         "panels": panels,
         "columns": TOGETHER if chart.rows else panel_columns(chart.panels),
         "rows": chart.rows,
-        "colours": {"light": COLOURS, "dark": DARK_COLOURS},
+        "colors": {"light": COLORS, "dark": DARK_COLORS},
     }

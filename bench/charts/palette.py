@@ -1,18 +1,21 @@
-"""What tells marks apart: colours for every colour vision, and a dash, a marker and a hatch beside each."""
+"""What tells marks apart: colors for every color vision, and a dash, a marker and a hatch beside each."""
 
 from dataclasses import dataclass
 
 from bench.charts.chart import Bars, Chart, Heatmap, Histogram, Line, Points, Tiles
 
-#: Okabe and Ito's colours without yellow, which white paper swallows.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-#: Their neighbours that stand out on a dark ground.
-DARK_COLOURS = ("#62B0F0", "#F0A04B", "#3EC79A", "#E59CCB", "#E3D04C", "#AEB2F5", "#F0EEE8")
+#: Okabe and Ito's colors without yellow, which white paper swallows.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+#: Their neighbors that stand out on a dark ground.
+DARK_COLORS = ("#62B0F0", "#F0A04B", "#3EC79A", "#E59CCB", "#E3D04C", "#AEB2F5", "#F0EEE8")
 #: Of areas, where all eight are told apart; then the same lighter and darker.
 _AREAS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#4D4D4D")
 
+#: On white and on black paper, and unlike every area.
+_NEUTRAL = "#C9C9C9"
+
 SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
-#: Stops of the latter, which plotly knows by another name and in other colours.
+#: Stops of the latter, which plotly knows by another name and in other colors.
 DIVERGING_STOPS = (
     "#053061",
     "#2166AC",
@@ -33,13 +36,13 @@ class Style:
     """One look, in the words of matplotlib and of plotly.
 
     Attributes:
-        colour: place in `COLOURS`.
+        color: place in `COLORS`.
         line, dash: the pattern of a line.
         marker, symbol: the shape of a point.
         hatch, pattern: the texture of an area.
     """
 
-    colour: int
+    color: int
     line: str | tuple[int, tuple[float, ...]]
     dash: str
     marker: str
@@ -75,9 +78,9 @@ def style(number: int) -> Style:
     """The look of the mark with this number, from 0; two looks are equal only after a long way."""
     line, dash = _LINES[number % len(_LINES)]
     marker, symbol = _MARKERS[number % len(_MARKERS)]
-    # A full round of colours later, the hatches start at another place.
-    hatch, pattern = _HATCHES[(number + number // len(COLOURS)) % len(_HATCHES)]
-    return Style(number % len(COLOURS), line, dash, marker, symbol, hatch, pattern)
+    # A full round of colors later, the hatches start at another place.
+    hatch, pattern = _HATCHES[(number + number // len(COLORS)) % len(_HATCHES)]
+    return Style(number % len(COLORS), line, dash, marker, symbol, hatch, pattern)
 
 
 def style_numbers(chart: Chart) -> dict[str, int]:
@@ -87,7 +90,7 @@ def style_numbers(chart: Chart) -> dict[str, int]:
     return {name: number for number, name in enumerate(dict.fromkeys(names))}
 
 
-def colour_ends(mark: Heatmap | Tiles, low: float, high: float) -> tuple[float, float]:
+def color_ends(mark: Heatmap | Tiles, low: float, high: float) -> tuple[float, float]:
     """What the first and the last color stand for; a diverging scale has zero in the middle.
 
     Args:
@@ -101,14 +104,31 @@ def colour_ends(mark: Heatmap | Tiles, low: float, high: float) -> tuple[float, 
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def category_colours() -> list[str]:
-    """The colours of a categorical map; a larger integer starts again from the first."""
+def category_colors() -> list[str]:
+    """The colors of a categorical map; a larger integer starts again from the first."""
     shades = [*_AREAS]
-    shades += [_mixed(colour, 255, 0.5) for colour in _AREAS]
-    shades += [_mixed(colour, 0, 0.45) for colour in _AREAS]
+    shades += [_mixed(color, 255, 0.5) for color in _AREAS]
+    shades += [_mixed(color, 0, 0.45) for color in _AREAS]
     return shades
 
 
-def _mixed(colour: str, other: int, share: float) -> str:
-    channels = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+def map_colors(mark: Heatmap) -> list[str]:
+    """The same for one map, with gray for what is neutral in it."""
+    colors = category_colors()
+    if mark.neutral is not None:
+        colors[mark.neutral % len(colors)] = _NEUTRAL
+    return colors
+
+
+def named_categories(mark: Heatmap) -> dict[str, str]:
+    """Name → color of the categories that occur; none where there are more names than colors."""
+    colors = map_colors(mark)
+    if len(mark.names) > len(colors):
+        return {}
+    present = {round(z) for row in mark.z for z in row if z is not None}
+    return {name: colors[at] for at, name in enumerate(mark.names) if at in present}
+
+
+def _mixed(color: str, other: int, share: float) -> str:
+    channels = (int(color[at : at + 2], 16) for at in (1, 3, 5))
     return "#" + "".join(f"{round((1 - share) * channel + share * other):02X}" for channel in channels)

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from bench.charts.chart import Heatmap, Tiles
-from bench.charts.palette import DIVERGING_STOPS, SEQUENTIAL, category_colours, colour_ends
+from bench.charts.palette import DIVERGING_STOPS, SEQUENTIAL, color_ends, map_colors, named_categories
 from bench.charts.plotly_text import in_template, safe
 from bench.charts.table import category_name
 from bench.charts.tiling import tile_columns, tile_ratio
@@ -14,8 +14,8 @@ from bench.charts.tiling import tile_columns, tile_ratio
 if TYPE_CHECKING:
     from bench.charts.plotly_panel import Json, PlotlyPanel
 
-_DIVERGING = [(at / (len(DIVERGING_STOPS) - 1), colour) for at, colour in enumerate(DIVERGING_STOPS)]
-_GREY = [(0, "black"), (1, "white")]
+_DIVERGING = [(at / (len(DIVERGING_STOPS) - 1), color) for at, color in enumerate(DIVERGING_STOPS)]
+_GRAY = [(0, "black"), (1, "white")]
 
 
 def add_heatmap(panel: PlotlyPanel, mark: Heatmap) -> None:
@@ -28,43 +28,32 @@ def add_heatmap(panel: PlotlyPanel, mark: Heatmap) -> None:
     if mark.scale == "categorical":
         _categories(panel, mark, shared, where)
     else:
-        low, high = colour_ends(mark, min(values, default=0.0), max(values, default=1.0))
+        low, high = color_ends(mark, min(values, default=0.0), max(values, default=1.0))
         panel.layout[name] = {
             "cmin": low,
             "cmax": high,
             "colorscale": _DIVERGING if mark.scale == "diverging" else SEQUENTIAL.capitalize(),
-            "colorbar": _colour_bar(mark.unit),
+            "colorbar": _color_bar(mark.unit),
         }
         unit = in_template(mark.unit) or "value"
         panel.add(mark, **shared, z=mark.z, hovertemplate=f"{where}{unit}: %{{z:.4g}}<extra></extra>")
-        panel.colour_axis = name
+        panel.color_axis = name
     if mark.contour is not None and values and min(values) < mark.contour < max(values):
         _contour(panel, mark)
 
 
 def _categories(panel: PlotlyPanel, mark: Heatmap, shared: Json, where: str) -> None:
-    colours = category_colours()
-    places = [[None if z is None else round(z) % len(colours) for z in row] for row in mark.z]
+    colors = map_colors(mark)
+    places = [[None if z is None else round(z) % len(colors) for z in row] for row in mark.z]
     texts = [[safe(category_name(mark, z)) or ("" if z is None else f"{z:g}") for z in row] for row in mark.z]
     name = str(shared["coloraxis"])
     panel.layout[name] = {
         "cmin": -0.5,
-        "cmax": len(colours) - 0.5,
-        "colorscale": _steps(colours),
+        "cmax": len(colors) - 0.5,
+        "colorscale": _steps(colors),
         "showscale": False,
     }
-    if mark.names and len(mark.names) <= len(colours):
-        panel.layout[name] |= {
-            "cmax": len(mark.names) - 0.5,
-            "colorscale": _steps(colours[: len(mark.names)]),
-            "showscale": True,
-            "colorbar": {
-                **_colour_bar(mark.unit),
-                "tickvals": list(range(len(mark.names))),
-                "ticktext": [safe(name) for name in mark.names],
-            },
-        }
-        panel.colour_axis = name
+    panel.named = [(safe(name), color) for name, color in named_categories(mark).items()]
     unit = in_template(mark.unit) or "here"
     template = f"{where}{unit}: %{{text}}<extra></extra>"
     panel.add(mark, **shared, z=places, text=texts, hovertemplate=template)
@@ -72,7 +61,7 @@ def _categories(panel: PlotlyPanel, mark: Heatmap, shared: Json, where: str) -> 
 
 def _contour(panel: PlotlyPanel, mark: Heatmap) -> None:
     map_at = len(panel.data) - 1
-    for colour, width in (("white", 4), ("black", 1.6)):
+    for color, width in (("white", 4), ("black", 1.6)):
         panel.add(
             mark,
             type="contour",
@@ -81,7 +70,7 @@ def _contour(panel: PlotlyPanel, mark: Heatmap) -> None:
             # The script takes the values from the map below, so that the page holds them once.
             meta={"values_of": map_at},
             contours={"start": mark.contour, "end": mark.contour, "size": 1, "coloring": "none"},
-            line={"color": colour, "width": width},
+            line={"color": color, "width": width},
             showscale=False,
             showlegend=False,
             hoverinfo="skip",
@@ -112,9 +101,9 @@ def add_tiles(panel: PlotlyPanel, mark: Tiles) -> None:
         place = {"x0": left + size / 2, "dx": size, "y0": top + size / 2, "dy": size}
         title = f"{in_template(caption)}<br>"
         if isinstance(picture[0][0], list):
-            colours = [[[_byte(c) for c in pixel] for pixel in row] for row in picture]
+            colors = [[[_byte(c) for c in pixel] for pixel in row] for row in picture]
             template = f"{title}red, green, blue: %{{z}}<extra></extra>"
-            panel.add(mark, type="image", z=colours, hovertemplate=template, **place)
+            panel.add(mark, type="image", z=colors, hovertemplate=template, **place)
         else:
             _picture(panel, mark, picture, place, title)
         panel.write(safe(caption), left + 0.46, top - 0.02, size=11)
@@ -122,24 +111,24 @@ def add_tiles(panel: PlotlyPanel, mark: Tiles) -> None:
 
 def _picture(panel: PlotlyPanel, mark: Tiles, picture: list[list[float]], place: Json, title: str) -> None:
     values = [value for row in picture for value in row]
-    colours = _DIVERGING if mark.scale == "diverging" else _GREY
-    low, high = colour_ends(mark, min(values), max(values))
-    scale: Json = {"zmin": low, "zmax": high, "colorscale": colours, "showscale": False}
+    colors = _DIVERGING if mark.scale == "diverging" else _GRAY
+    low, high = color_ends(mark, min(values), max(values))
+    scale: Json = {"zmin": low, "zmax": high, "colorscale": colors, "showscale": False}
     if mark.low is not None:
-        name = panel.colour_axis = f"coloraxis{panel.suffix}"
-        panel.layout[name] = {"cmin": low, "cmax": high, "colorscale": colours, "colorbar": _colour_bar("")}
+        name = panel.color_axis = f"coloraxis{panel.suffix}"
+        panel.layout[name] = {"cmin": low, "cmax": high, "colorscale": colors, "colorbar": _color_bar("")}
         scale = {"coloraxis": name}
     panel.add(
         mark, type="heatmap", z=picture, hovertemplate=f"{title}%{{z:.4g}}<extra></extra>", **scale, **place
     )
 
 
-def _steps(colours: list[str]) -> list[tuple[float, str]]:
-    n = len(colours)
-    return [stop for at, colour in enumerate(colours) for stop in ((at / n, colour), ((at + 1) / n, colour))]
+def _steps(colors: list[str]) -> list[tuple[float, str]]:
+    n = len(colors)
+    return [stop for at, color in enumerate(colors) for stop in ((at / n, color), ((at + 1) / n, color))]
 
 
-def _colour_bar(unit: str) -> Json:
+def _color_bar(unit: str) -> Json:
     return {"title": {"text": safe(unit), "side": "right"}, "thickness": 12, "outlinewidth": 0}
 
 

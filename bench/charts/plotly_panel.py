@@ -6,12 +6,14 @@ from itertools import zip_longest
 from typing import Any, Literal
 
 from bench.charts.chart import Axis, Bars, Heatmap, Histogram, Line, Mark, Numbers, Panel, Points, Rule, Tiles
+from bench.charts.extent import label_places, roomy_ends
 from bench.charts.palette import style
 from bench.charts.plotly_fields import add_heatmap, add_tiles
 from bench.charts.plotly_text import in_template, safe
-from bench.charts.tiling import NAMED_POINTS, is_log, tile_columns, tile_ratio, tiles_of
+from bench.charts.tiling import NAMED_POINTS, is_log, many_lines, tile_columns, tile_ratio, tiles_of
 
 _DASHES = ("dot", "dash", "dashdot")
+_SIDES = {-1: "left", 0: "center", 1: "right"}
 
 Json = dict[str, Any]
 
@@ -21,7 +23,9 @@ class PlotlyPanel:
 
     Attributes:
         suffix: of its axes' names in the layout, empty for the first panel.
-        colour_axis: the name of its color bar's axis, None without one.
+        color_axis: the name of its color bar's axis, None without one.
+        named: name and color of the categories of its map.
+        heights: of the stacked bars so far, by category.
     """
 
     def __init__(
@@ -32,7 +36,9 @@ class PlotlyPanel:
         self.axes = {"xaxis": f"x{self.suffix}", "yaxis": f"y{self.suffix}"}
         bars = [mark for mark in panel.marks if isinstance(mark, Bars)]
         self.categories = list(dict.fromkeys(name for mark in bars for name in mark.categories))
-        self.colour_axis: str | None = None
+        self.color_axis: str | None = None
+        self.named: list[tuple[str, str]] = []
+        self.heights = dict.fromkeys(self.categories, 0.0)
         self.rules = 0
 
     def draw(self) -> Json:
@@ -57,11 +63,13 @@ class PlotlyPanel:
         )
         return {
             "axes": self.suffix,
-            "coloraxis": self.colour_axis,
+            "coloraxis": self.color_axis,
             "ratio": height,
             "across": tile_columns(len(tiles.captions)) if tiles else None,
             "letters": max(map(len, tiles.captions)) if tiles else None,
             "square": self.panel.square,
+            "categories": self.named,
+            "labels": [safe(axis.label) for axis in (self.panel.x, self.panel.y)],
             # Pixels for the labels of the axes.
             "left": 0 if tiles else 62 + 6 * max(0, up - 4),
             "below": 16 if tiles else 66 + 5 * max(0, across - 6),
@@ -107,7 +115,7 @@ class PlotlyPanel:
                 fill="toself",
                 hoverinfo="skip",
                 showlegend=False,
-                meta={"colour": look.colour, "alpha": 0.2},
+                meta={"color": look.color, "alpha": 0.2},
             )
         seen = [value is not None for value in y]
         lonely = any(
@@ -120,21 +128,29 @@ class PlotlyPanel:
             mode="lines+markers" if mark.markers or lonely else "lines",
             x=self._above(mark.x, "x"),
             y=y,
-            line={"dash": look.dash, "width": 2, "shape": "hv" if mark.step else "linear"},
+            line={
+                "dash": look.dash,
+                "width": 1.3 if many_lines(self.panel) else 2,
+                "shape": "hv" if mark.step else "linear",
+            },
             marker={"symbol": look.symbol, "size": 7},
-            meta={"colour": look.colour},
+            meta={"color": look.color},
             **self._hover(mark.name, interval=ends),
         )
 
     def _points(self, mark: Points) -> None:
         look, many = style(self.numbers[mark.name]), len(mark.x) > 200
+        named = 0 < len(mark.labels) <= NAMED_POINTS
+        sides = label_places(self.panel, mark) if named else []
         over = any(isinstance(other, Heatmap) for other in self.panel.marks)
         self.add(
             mark,
             type="scatter",
-            mode="markers+text" if 0 < len(mark.labels) <= NAMED_POINTS else "markers",
-            textposition="top right",
-            textfont={"shadow": "0 0 3px white, 0 0 3px white", "color": "black"} if over else {},
+            mode="markers+text" if named else "markers",
+            textposition=[f"{'top' if up > 0 else 'bottom'} {_SIDES[across]}" for across, up in sides]
+            or "top right",
+            cliponaxis=not named,
+            textfont={"shadow": ", ".join(["0 0 2px white"] * 5), "color": "black"} if over else {},
             x=mark.x,
             y=mark.y,
             marker={
@@ -142,7 +158,7 @@ class PlotlyPanel:
                 "size": 11 if over else 5 if many else 8,
                 "line": {"width": 1.5 if over else 0.4, "color": "white"},
             },
-            meta={"colour": look.colour},
+            meta={"color": look.color},
             **self._hover(mark.name, labels=mark.labels),
         )
 
@@ -170,10 +186,20 @@ class PlotlyPanel:
             y=mark.values,
             marker={"pattern": {"shape": look.pattern, "fillmode": "overlay", "fgcolor": "white", "size": 7}},
             textposition="none",
-            meta={"colour": look.colour},
+            meta={"color": look.color},
             **({"error_y": bars} if ends else {}),
-            **self._hover(mark.name, labels=mark.categories, interval=ends, x=False),
+            **(self._on_others(mark) if mark.stacked else {}),
+            **self._hover(
+                mark.name, labels=mark.categories, interval=ends, x=False, y="base" if mark.stacked else "y"
+            ),
         )
+
+    def _on_others(self, mark: Bars) -> Json:
+        """Where stacked bars begin, and the one place that they share."""
+        base = [self.heights[name] for name in mark.categories]
+        for name, value in zip(mark.categories, mark.values, strict=True):
+            self.heights[name] += value or 0.0
+        return {"base": base, "offsetgroup": "stack", "customdata": [[value] for value in mark.values]}
 
     def _histogram(self, mark: Histogram) -> None:
         look = style(self.numbers[mark.name])
@@ -190,7 +216,7 @@ class PlotlyPanel:
             line={"dash": look.dash, "width": 1.5},
             fill="toself",
             hoverinfo="skip",
-            meta={"colour": look.colour, "alpha": 0.3},
+            meta={"color": look.color, "alpha": 0.3},
         )
         self.add(
             mark,
@@ -200,7 +226,7 @@ class PlotlyPanel:
             y=mark.values,
             marker={"opacity": 0, "size": 12},
             showlegend=False,
-            meta={"colour": look.colour},
+            meta={"color": look.color},
             **self._hover(mark.name, labels=between, x=False),
         )
 
@@ -219,13 +245,21 @@ class PlotlyPanel:
             self.layout["shapes"].append({**group, **place})
 
     def _hover(
-        self, name: str, *, labels: Sequence[str] = (), interval: Sequence[Any] = (), x: bool = True
+        self,
+        name: str,
+        *,
+        labels: Sequence[str] = (),
+        interval: Sequence[Any] = (),
+        x: bool = True,
+        y: Literal["y", "base"] = "y",
     ) -> Json:
         """What appears at a point: its name and label, then the axes with their units, then the interval."""
         lines = [f"<b>{in_template(name)}</b>"] if name else []
         lines += ["%{text}"] if labels else []
         lines += [f"{in_template(self.panel.x.label) or 'x'}: %{{x:.4g}}"] if x else []
-        lines += [f"{in_template(self.panel.y.label) or 'y'}: %{{y:.4g}}"]
+        # At a bar that does not stand on zero, plotly's y is where it ends.
+        value = "customdata[0]" if y == "base" else "y"
+        lines += [f"{in_template(self.panel.y.label) or 'y'}: %{{{value}:.4g}}"]
         lines += ["from %{customdata[0]:.4g} to %{customdata[1]:.4g}"] if interval else []
         hover: Json = {"hovertemplate": "<br>".join(lines) + "<extra></extra>"}
         if labels:
@@ -243,8 +277,8 @@ class PlotlyPanel:
         other = {"x": "y", "y": "x"}[letter]
         drawn: Json = {"anchor": self.axes[f"{other}axis"], "title": {"text": safe(axis.label)}}
         drawn |= {"type": "log" if log else "linear", "zeroline": False}
-        if axis.low is not None or axis.high is not None:
-            ends = (axis.low, axis.high)
+        ends = roomy_ends(self.panel, letter)
+        if ends != (None, None):
             drawn["range"] = [end if end is None or not log else math.log10(end) for end in ends]
         ticks, labels = axis.ticks, axis.tick_labels
         if self.categories and letter == "x":

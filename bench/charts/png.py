@@ -3,6 +3,7 @@
 import math
 import textwrap
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,13 +13,20 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, MultipleLocator, NullFormatter
 
 from bench.charts.chart import Axis, Bars, Chart, Heatmap, Histogram, Line, Panel, Points, Rule, Tiles
+from bench.charts.extent import of_shares, roomy_ends
 from bench.charts.palette import style_numbers
-from bench.charts.png_fields import Handles, caption_lines, draw_heatmap, draw_tiles
+from bench.charts.png_fields import (
+    caption_lines,
+    category_lines,
+    draw_categories,
+    draw_heatmap,
+    draw_tiles,
+)
 from bench.charts.png_marks import draw_bars, draw_histogram, draw_line, draw_points, draw_rule
-from bench.charts.png_sizes import CAPTION, CHARACTER, HEIGHT, TILE, WIDTHS, shortened, wrapped
+from bench.charts.png_sizes import CAPTION, CHARACTER, HEIGHT, LEGEND, TILE, WIDTHS, shortened, wrapped
 from bench.charts.tiling import Row, is_log, panel_rows, tile_columns, tile_ratio, tiles_of
 from bench.core.files import replacing
 
@@ -60,7 +68,7 @@ def make_figure(chart: Chart) -> Figure:
     columns = math.lcm(*(row.places for row in rows))
     grid = figure.add_gridspec(len(rows), columns, height_ratios=heights)
     numbers = style_numbers(chart)
-    handles: Handles = {}
+    handles: dict[str, Artist] = {}
     for down, row in enumerate(rows):
         wide = columns // row.places
         for at, panel in enumerate(row.panels):
@@ -90,6 +98,9 @@ def _sizes(rows: list[Row]) -> tuple[float, list[float]]:
     heights = []
     for row in rows:
         heights.append(HEIGHT + (0.3 if row.places == 1 else 0))
+        inches = _width(row)
+        lines = [category_lines(mark, inches) for mark in _maps(row.panels)]
+        heights[-1] += LEGEND * max(lines, default=0)
         alone = tiles_of(row.panels[0]) if row.places == 1 else None
         if alone:
             across = tile_columns(len(alone.captions))
@@ -100,17 +111,23 @@ def _sizes(rows: list[Row]) -> tuple[float, list[float]]:
     return width, heights
 
 
+def _maps(panels: Sequence[Panel]) -> list[Heatmap]:
+    return [mark for panel in panels for mark in panel.marks if isinstance(mark, Heatmap)]
+
+
 def _width(row: Row) -> float:
     """Inches of a panel; squares that belong together stand as close as three do."""
     close = row.together and all(panel.square for panel in row.panels)
     return min(WIDTHS[row.places], WIDTHS[3]) if close else WIDTHS[row.places]
 
 
-def _draw_panel(axes: Axes, panel: Panel, numbers: dict[str, int], handles: Handles, width: float) -> None:
+def _draw_panel(
+    axes: Axes, panel: Panel, numbers: dict[str, int], handles: dict[str, Artist], width: float
+) -> None:
     bars = [mark for mark in panel.marks if isinstance(mark, Bars)]
     categories = list(dict.fromkeys(name for mark in bars for name in mark.categories))
     filled = any(isinstance(mark, Heatmap | Tiles) for mark in panel.marks)
-    rules = 0
+    rules, below = 0, dict.fromkeys(categories, 0.0)
     axes.set_title("\n".join(textwrap.wrap(panel.title, max(12, int(width / CHARACTER)))))
     if not filled:
         axes.grid(True)
@@ -126,15 +143,21 @@ def _draw_panel(axes: Axes, panel: Panel, numbers: dict[str, int], handles: Hand
             case Line():
                 handle = draw_line(axes, panel, mark, number)
             case Points():
-                handle = draw_points(axes, mark, number, filled)
+                handle = draw_points(axes, panel, mark, number, filled)
             case Bars():
-                handle = draw_bars(axes, mark, number, categories, bars.index(mark), len(bars))
+                # Stacked bars share one place.
+                place = (0, 1) if mark.stacked else (bars.index(mark), len(bars))
+                handle = draw_bars(axes, mark, number, categories, *place, below)
+                if mark.stacked:
+                    for category, value in zip(mark.categories, mark.values, strict=True):
+                        below[category] += value or 0.0
             case Histogram():
                 handle = draw_histogram(axes, mark, number)
             case Rule():
                 handle, rules = draw_rule(axes, mark, rules), rules + 1
             case Heatmap():
-                draw_heatmap(axes, panel, mark, handles)
+                draw_heatmap(axes, panel, mark)
+                draw_categories(axes, mark, width)
             case Tiles():
                 draw_tiles(axes, mark, width)
         if handle is not None and name:
@@ -156,14 +179,16 @@ def _label(axes: Axes, panel: Panel, categories: list[str], width: float) -> Non
             drawn.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 200 else (1,)))
             drawn.set_major_formatter(FuncFormatter(lambda value, _: _power(value)))
             drawn.set_minor_formatter(NullFormatter())
+        elif axis.high is not None and of_shares(axis):
+            drawn.set_major_locator(MultipleLocator(axis.high / 5))
         elif _whole(panel, name):
             drawn.set_major_locator(MaxNLocator(integer=True))
         ticks = [float(at) for at in range(len(categories))] if categories and name == "x" else axis.ticks
         labels = categories if categories and name == "x" else axis.tick_labels
         if ticks:
-            # A square panel is narrower than its place, and a colour bar takes its part.
+            # A square panel is narrower than its place, and a color bar takes its part.
             _set_ticks(axes, name, ticks, labels, width * (0.7 if panel.square else 1.0))
-        _set_ends(axes, name, axis)
+        _set_ends(axes, name, roomy_ends(panel, name))
     if panel.square:
         axes.set_aspect("equal", adjustable="box")
 
@@ -182,10 +207,10 @@ def _set_ticks(axes: Axes, name: str, ticks: list[float], labels: list[str], wid
     getattr(axes, f"set_{name}ticks")(ticks, labels=labels, **places)
 
 
-def _set_ends(axes: Axes, name: str, axis: Axis) -> None:
-    if axis.low is not None or axis.high is not None:
+def _set_ends(axes: Axes, name: str, given: tuple[float | None, float | None]) -> None:
+    if given != (None, None):
         low, high = getattr(axes, f"get_{name}lim")()
-        ends = (low if axis.low is None else axis.low, high if axis.high is None else axis.high)
+        ends = (low if given[0] is None else given[0], high if given[1] is None else given[1])
         if ends[0] != ends[1]:
             getattr(axes, f"set_{name}lim")(*ends)
 

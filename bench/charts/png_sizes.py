@@ -4,7 +4,7 @@ import textwrap
 
 #: Inches of a panel, by how many stand side by side.
 WIDTHS, HEIGHT = {1: 6.4, 2: 5.0, 3: 4.3, 4: 3.9}, 3.5
-TILE, CAPTION = 1.15, 0.16  # inches
+TILE, CAPTION, LEGEND = 1.15, 0.16, 0.19  # inches; of the latter two, a line
 CHARACTER = 0.072  # inches of an average letter at 9 points; only decides what is turned or wrapped
 
 

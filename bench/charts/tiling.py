@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from bench.charts.chart import Bars, Chart, Heatmap, Panel, Tiles
+from bench.charts.chart import Bars, Chart, Heatmap, Line, Panel, Tiles
 
 #: More panels than these start a new row; so do more that belong together.
 ABREAST, TOGETHER = 3, 4
@@ -60,19 +60,24 @@ def tiles_of(panel: Panel) -> Tiles | None:
     return next((mark for mark in panel.marks if isinstance(mark, Tiles) and mark.captions), None)
 
 
+def many_lines(panel: Panel) -> bool:
+    """Whether a panel's lines are so many that they are drawn thin."""
+    return sum(isinstance(mark, Line) for mark in panel.marks) > 6
+
+
 def is_log(panel: Panel, axis: Literal["x", "y"]) -> bool:
     """Whether an axis is logarithmic: never across bars, over pictures, or for cells at or below zero."""
     for mark in panel.marks:
         if isinstance(mark, Tiles) or (isinstance(mark, Bars) and axis == "x"):
             return False
-        if isinstance(mark, Heatmap) and any(centre <= 0 for centre in getattr(mark, axis)):
+        if isinstance(mark, Heatmap) and any(center <= 0 for center in getattr(mark, axis)):
             return False
     return bool(getattr(panel, axis).log)
 
 
-def cell_edges(centres: list[float], log: bool = False) -> list[float]:
-    """The ends of a heat map's cells [n + 1] around their centres [n]: half-way, on the axis' own scale."""
-    places = [math.log(centre) for centre in centres] if log else centres
+def cell_edges(centers: list[float], log: bool = False) -> list[float]:
+    """The ends of a heat map's cells [n + 1] around their centers [n]: half-way, on the axis' own scale."""
+    places = [math.log(center) for center in centers] if log else centers
     if len(places) == 1:
         edges = [places[0] - 0.5, places[0] + 0.5]
     else:

@@ -4,7 +4,14 @@ from collections.abc import Iterable, Sequence
 
 from bench.core.record import NORM_SIGNS
 
-ATTACKS = {"fgsm": "FGSM", "bim": "BIM", "pgd20": "PGD-20", "pgd100": "PGD-100", "cw": "C&W"}
+ATTACKS = {
+    "fgsm": "FGSM",
+    "bim": "BIM",
+    "pgd20": "PGD-20",
+    "pgd100": "PGD-100",
+    "cw": "C&W",
+    "autoattack": "AutoAttack",
+}
 
 
 def attack_title(name: str) -> str:

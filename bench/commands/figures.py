@@ -57,8 +57,10 @@ def figures(
     Of several results, say of a natural and of a robust network, the figures that they have in common are also
     drawn beside each other, on the same axes and colors, on a page of their own.
     """
+    from bench.config import split_names
+
     given = {name: value for name, value in given.items() if value is not None}
-    names = [name.strip() for name in (metrics or "").split(",") if name.strip()]
+    names = list(filter(None, split_names(metrics or "")))
     for result in results:
         _check(result)
     if names and no_measure:

@@ -28,9 +28,10 @@ def verify(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Check a record against its weights and data: hashes, clean accuracy, stored adversarial images.
+    """Check a record against its weights and data: hashes, clean accuracy, stored outcomes and adversarial images.
 
-    One line for each check. Exit code 0 when nothing contradicts the record, 1 when something does.
+    One line for each check. Exit code 0 when nothing contradicts the record and every robust accuracy was checked,
+    1 otherwise.
     """
     import json
 
@@ -52,6 +53,6 @@ def verify(
     else:
         for check in found.checks:
             click.echo(f"{check.outcome:<11}  {check.name}: {check.message}")
-        click.echo(f"{record}: {'match' if found.matches else 'MISMATCH'}")
+        click.echo(f"{record}: {found.verdict}")
     if not found.matches:
         raise SystemExit(1)

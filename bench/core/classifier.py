@@ -1,4 +1,4 @@
-"""The classifier every part works on: normalise → backbone → features (pre-activation) → head."""
+"""The classifier every part works on: normalize → backbone → features (pre-activation) → head."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.core.errors import UserError
+from bench.core.randomness import seeded
 
 Site = Literal["pre-activation", "pooled", "none"]
 
@@ -17,13 +18,13 @@ class Classifier(nn.Module):
     The decision region of an image is the sign pattern `features(images) > 0` (P1, definition 2).
 
     Args:
-        backbone: normalised images [B, C, H, W] to features Z [B, D].
+        backbone: normalized images [B, C, H, W] to features Z [B, D].
         head: the final linear layer, D to classes.
         activation: applied to Z before the head; `nn.Identity()` when Z is read after pooling.
         site: "pre-activation" when Z is the output of a linear map before its non-linearity,
             "pooled" when it is read after the last non-linearity.
         input_shape: (C, H, W) of the images.
-        mean, std: per-channel normalisation, kept inside so that attacks see plain pixels.
+        mean, std: per-channel normalization, kept inside so that attacks see plain pixels.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class WrappedClassifier(nn.Module):
     straight from a linear layer has `site == "none"` and `head is None`; region metrics leave it out.
 
     Args:
-        module: maps images [B, C, H, W] in [0, 1] to logits [B, K]; it normalises for itself.
+        module: maps images [B, C, H, W] in [0, 1] to logits [B, K]; it normalizes for itself.
         input_shape: (C, H, W).
         num_classes: K.
 
@@ -121,7 +122,9 @@ class WrappedClassifier(nn.Module):
         layers = [child for child in self.module.modules() if isinstance(child, nn.Linear)]
         hooks = [layer.register_forward_hook(remember) for layer in layers]
         try:
-            logits = self.module(images)
+            # A network may draw random numbers; the caller's are left alone.
+            with seeded("probe"):
+                logits = self.module(images)
         except Exception as error:
             reason = (str(error).splitlines() or [""])[0]
             if not isinstance(error, RuntimeError | TypeError | ValueError):

@@ -37,7 +37,8 @@ class Curvature:
         per_class: float64 [B, L], the mean curvature of the boundary with each class, of which ρ is the mean;
             NaN at the predicted class, where F = 0.
         predicted: int64 [B], k̂.
-        recovered: int64 [B], the class with the largest `per_class`: the label algorithm 2 proposes.
+        recovered: int64 [B], the label algorithm 2 proposes: the class with the largest `per_class` in its own
+            orientation, whatever that of `per_class` is.
         skipped: bool [B], images where some ‖∇F‖ vanishes, so that the boundary has no normal.
         h: length of the step, in pixel units.
         forwards, backwards: images through the network and gradients taken; a directional derivative counts
@@ -170,7 +171,7 @@ def mean_curvature(
 
     tr H_i = d·E[vᵀH_i v] is a mean over random directions v that all classes and images share, and
     n = ∇F_i/‖∇F_i‖ gets one more. With second differences that makes 2T + 2(L − 1) + 1 forwards an image and
-    L − 1 backwards. We depart from the paper's text where it errs: n is normalised, the mean over the unit
+    L − 1 backwards. We depart from the paper's text where it errs: n is normalized, the mean over the unit
     sphere is tr/d and not tr/(d − 1), ρ averages over L − 1 classes, and the predicted class is left out.
 
     Args:
@@ -180,7 +181,8 @@ def mean_curvature(
         directions: T, how many.
         estimator: how vᵀHv is measured: "second_difference" and "gradient_difference" over the finite step h,
             "softplus" exactly on the smoothed network.
-        orientation: "algorithm2" takes F_i = f_i − f_k̂, "section2" the opposite, which turns every sign.
+        orientation: "algorithm2" takes F_i = f_i − f_k̂, "section2" the opposite, which turns the sign of every
+            curvature, but not the recovered label.
         h_scale: multiplies h; see `step_length`.
         beta: of `smoothed`, for the estimator "softplus" alone.
         batch_size: most images in one forward pass; on the CPU no more than its caches hold.
@@ -359,17 +361,16 @@ def _normals(
 
 
 def _oriented(parts: Sequence[Curvature], sign: float) -> Curvature:
-    """The batches as one, every curvature times `sign`, and the label with the largest."""
+    """The batches as one, with the label of the largest curvature, and then every curvature times `sign`."""
     joined = {
         field.name: torch.cat([getattr(part, field.name) for part in parts])
         for field in fields(Curvature)
         if isinstance(getattr(parts[0], field.name), Tensor)
     }
-    per_class = sign * joined["per_class"]
-    recovered = per_class.nan_to_num(nan=-math.inf).argmax(dim=1)
+    recovered = joined["per_class"].nan_to_num(nan=-math.inf).argmax(dim=1)
     joined |= {
         "score": sign * joined["score"],
-        "per_class": per_class,
+        "per_class": sign * joined["per_class"],
         "recovered": recovered.masked_fill(joined["skipped"], -1),
     }
     forwards, backwards = sum(part.forwards for part in parts), sum(part.backwards for part in parts)

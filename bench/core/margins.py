@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 
 def strongest_other(logits: Tensor, labels: Tensor) -> Tensor:
-    """argmax_{i≠t} Z_i, the class with the largest logit besides the labelled one: int64 [B]."""
+    """argmax_{i≠t} Z_i, the class with the largest logit besides the labeled one: int64 [B]."""
     return logits.detach().scatter(1, labels.unsqueeze(1), -torch.inf).argmax(dim=1)
 
 

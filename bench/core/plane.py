@@ -38,7 +38,7 @@ class Plane:
     def window(
         self, resolution: int, margin: float = 0.25
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Centres of square cells along a and b [resolution]: a square around the three images.
+        """Centers of square cells along a and b [resolution]: a square around the three images.
 
         Args:
             resolution: cells along each side.
@@ -57,7 +57,7 @@ class PlaneRegions:
     """What a network makes of a window of a plane; row by b, column by a.
 
     Attributes:
-        region: int64 [rows, columns], the decision region of each cell's centre; 0 has most cells.
+        region: int64 [rows, columns], the decision region of each cell's center; 0 has most cells.
         predicted: int64 [rows, columns], its class.
         at_corners: int64 [3], the regions of the three images; those seen in no cell have numbers from `count` on.
         count: regions seen among the cells.
@@ -106,7 +106,7 @@ def read_plane(
     *,
     batch_size: int = 500,
 ) -> PlaneRegions:
-    """The decision region (sign pattern of the features) and the class at the centre of every cell.
+    """The decision region (sign pattern of the features) and the class at the center of every cell.
 
     Cells may lie outside the pixel box. Regions narrower than a cell can be missed, so the count depends on the
     resolution.
@@ -114,7 +114,7 @@ def read_plane(
     Args:
         classifier: with a feature layer; used in eval mode and left as it was.
         plane: see `plane_through`.
-        a, b: centres of the cells along the two axes.
+        a, b: centers of the cells along the two axes.
         batch_size: images per pass.
 
     Raises:

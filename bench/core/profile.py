@@ -109,7 +109,7 @@ class Profile:
     Attributes:
         curvatures: float64 [p]; all d − 1 of them, or the lowest and the highest.
         directions: float64 [p, d], unit principal directions in the tangent space, in the same order.
-        mean: of the form along random tangent directions: a whole orthonormal basis of them where all are known.
+        mean: of the form along random tangent directions; a whole orthonormal basis of them in few dimensions.
     """
 
     curvatures: Tensor
@@ -178,6 +178,7 @@ def principal_directions(
     extremes: int = 20,
     full_up_to: int = 1024,
     mean_directions: int = 100,
+    mean_up_to: int | None = None,
 ) -> Profile | None:
     """Principal curvatures κ_i and directions at z, or None where ∇F vanishes and there is no normal.
 
@@ -190,7 +191,9 @@ def principal_directions(
         generator: source of the basis, on the CPU.
         extremes: how many at each end, from Lanczos.
         full_up_to: the largest d whose eigenvalues are all computed.
-        mean_directions: random directions for the mean, from Lanczos.
+        mean_directions: random directions for the mean, where it is not over a whole basis.
+        mean_up_to: the largest d, of those whose eigenvalues are all computed, whose mean is over a whole basis;
+            None is all of them. Above, the mean is exactly the one that goes with the extremes from Lanczos.
 
     Raises:
         UserError: for fewer than 2 pixels, or counts below 1.
@@ -207,18 +210,33 @@ def principal_directions(
         normal, length = boundary.normal()
         if length == 0:
             return None
-        if dimension <= full_up_to:
-            return _full(boundary, normal, length, generator)
-        return _lanczos(boundary, normal, length, generator, min(extremes, dimension // 4), mean_directions)
+        if dimension > full_up_to:
+            return _lanczos(
+                boundary, normal, length, generator, min(extremes, dimension // 4), mean_directions
+            )
+        mean = None
+        if mean_up_to is not None and dimension > mean_up_to:
+            _start(normal, generator)
+            mean = _mean(boundary, normal, length, generator, mean_directions)
+        return _full(boundary, normal, length, generator, mean)
 
 
-def _full(boundary: Boundary, normal: Tensor, length: float, generator: torch.Generator) -> Profile:
+def _start(normal: Tensor, generator: torch.Generator) -> Tensor:
+    """Where Lanczos starts [1, d]; drawn before the directions of the mean."""
+    return torch.randn(1, len(normal), generator=generator, dtype=torch.double).to(normal)
+
+
+def _full(
+    boundary: Boundary, normal: Tensor, length: float, generator: torch.Generator, mean: float | None
+) -> Profile:
+    """All principal curvatures; their mean is over the basis where none is given."""
     dimension = len(normal)
     draws = torch.randn(dimension, dimension - 1, generator=generator, dtype=torch.double).to(normal)
     tangent = torch.linalg.qr(torch.cat([normal[:, None], draws], dim=1)).Q[:, 1:]
     products = boundary.products(tangent.T.contiguous()) @ tangent / length
     vectors = torch.linalg.eigh((products + products.T) / 2).eigenvectors
-    mean = boundary.forms(tangent.T.contiguous()).mean().item() / length
+    if mean is None:
+        mean = boundary.forms(tangent.T.contiguous()).mean().item() / length
     return _measured(boundary, (tangent @ vectors).T.contiguous(), length, mean)
 
 
@@ -248,7 +266,7 @@ def _lanczos(
             return np.zeros(dimension)
         return (project(boundary.products(tangent / size)) * size / length)[0].cpu().numpy()
 
-    start = project(torch.randn(1, dimension, generator=generator, dtype=torch.double).to(normal))
+    start = project(_start(normal, generator))
     operator = LinearOperator((dimension, dimension), matvec=multiply, dtype=np.float64)
     try:
         _, found = eigsh(operator, k=2 * extremes, which="BE", v0=start[0].cpu().numpy(), tol=1e-2, maxiter=5)

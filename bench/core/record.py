@@ -69,6 +69,7 @@ class Curve(_Part):
 
     x_label: str
     y_label: str
+    n: int | None = Field(default=None, ge=0, description="how many examples are behind each point")
     points: list[Point]
 
 

@@ -175,7 +175,7 @@ class Expansion:
         return (self.gradient.abs() @ flat.abs()).item(), self.hessian.absolute_form(flat) / 2
 
     def steepest(self, threat: Threat) -> Tensor:
-        """The δ within ε that maximises J·δ, float64 [d]: ε·sign(J), or ε·J/‖J‖₂ under ℓ2; zero where J is."""
+        """The δ within ε that maximizes J·δ, float64 [d]: ε·sign(J), or ε·J/‖J‖₂ under ℓ2; zero where J is."""
         if threat.norm == "linf":
             return threat.radius * self.gradient.sign()
         length = self.gradient.norm()

@@ -44,7 +44,7 @@ class Jacobian:
         return (self.gradient.flatten(1).abs() < threshold).double().mean(dim=1)
 
     def first_order_margin(self, threat: Threat) -> Tensor:
-        """L / (ε‖J‖₁), float64 [B]: above 1 no perturbation within ε crosses the boundary of the linearised L.
+        """L / (ε‖J‖₁), float64 [B]: above 1 no perturbation within ε crosses the boundary of the linearized L.
 
         Under ℓ2 the norm that bounds J·δ is ‖J‖₂ and stands in for ‖J‖₁. Where ε‖J‖ is zero the ratio is ∞ with
         the sign of L, and 0 on the boundary itself.

@@ -9,6 +9,8 @@ from bench.core.record import Score
 from bench.core.statistics import mean_interval
 
 _NOTHING = "no example to measure on"
+#: Spread of values, over the largest, that is rounding and no spread.
+_ALIKE = 1e-12
 
 
 def mean_score(
@@ -16,8 +18,8 @@ def mean_score(
 ) -> Score:
     """The mean of independent values [n] with its t interval, cut to the bounds; none for a single value.
 
-    The spread is that of the values alone, so equal ones have an interval without width. How often something
-    happens is a share, with Wilson's interval, and not a mean of zeros and ones.
+    The spread is that of the values alone, so equal ones tell of none: there is no interval then, and the reason
+    says so. How often something happens is a share, with Wilson's interval, and not a mean of zeros and ones.
 
     Args:
         values: float [n]; those that are not finite are left out.
@@ -27,7 +29,11 @@ def mean_score(
     finite = np.asarray(values, np.float64)[np.isfinite(values)]
     if len(finite) == 0:
         return Score(value=None, n=0, unit=unit, reason=reason or _NOTHING)
-    low, high = mean_interval(finite) if len(finite) > 1 else (None, None)
+    alike = len(finite) > 1 and np.ptp(finite) <= _ALIKE * np.abs(finite).max()
+    low, high = mean_interval(finite) if len(finite) > 1 and not alike else (None, None)
+    if alike:
+        equal = f"all {len(finite)} values are equal: no interval"
+        reason = f"{reason}; {equal}" if reason else equal
     if low is not None and high is not None:
         low, high = max(low, bounds[0]), min(high, bounds[1])
     return Score(value=float(finite.mean()), low=low, high=high, n=len(finite), unit=unit, reason=reason)

@@ -36,7 +36,7 @@ class Surface:
 
 
 def pixel_step(channels: int) -> float:
-    """The paper's step of a surface: 1/255 on colour (CIFAR), 0.05 on grey images (MNIST)."""
+    """The paper's step of a surface: 1/255 on color (CIFAR), 0.05 on gray images (MNIST)."""
     return 0.05 if channels == 1 else 1 / 255
 
 
@@ -192,7 +192,7 @@ def filter_normalised(classifier: nn.Module, generator: torch.Generator) -> Weig
 
 
 def steepest(classifier: nn.Module, images: Tensor, labels: Tensor, *, batch_size: int = 500) -> Weights:
-    """The adversarial direction in parameter space: −∇L of the mean of L over the images, filter-normalised.
+    """The adversarial direction in parameter space: −∇L of the mean of L over the images, filter-normalized.
 
     Each filter of the gradient is made as long as the network's own, as in `filter_normalised`, so that L still
     falls along it; a filter without gradient stays put.

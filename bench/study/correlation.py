@@ -56,6 +56,7 @@ class Regression:
         sign: what is claimed: that slope's sign, else the paper's words; None where nothing is.
         verdict: by the p-value that takes candidates for independent, as the paper does.
         run_verdict: by the p-value that does not.
+        elsewhere: the paper has numbers, but none of this data set for any quantity.
     """
 
     quantity: str
@@ -66,6 +67,7 @@ class Regression:
     sign: Sign | None
     verdict: Verdict
     run_verdict: Verdict
+    elsewhere: bool
 
 
 @dataclass
@@ -185,6 +187,7 @@ def read_candidates(record: Record, item: Planned, least_accuracy: float) -> lis
 def regressions(study: CorrelationStudy, candidates: Sequence[Candidate]) -> list[Regression]:
     """Every quantity on the PRS ratio, over the kept candidates of each network and data set."""
     found = []
+    used = {name for networks in study.published.values() for data in networks.values() for name in data}
     for quantity in QUANTITIES:
         for network in study.models:
             for name in study.datasets:
@@ -204,7 +207,10 @@ def regressions(study: CorrelationStudy, candidates: Sequence[Candidate]) -> lis
                 sign = sign_of(published.slope) if published else study.claims.get(quantity)  # type: ignore[call-overload]
                 verdict: Verdict = judge(sign, fit.slope, fit.p_value) if sign else "undecided"
                 run_verdict: Verdict = judge(sign, fit.slope, fit.run_p_value) if sign else "undecided"
-                found.append(Regression(quantity, network, name, fit, published, sign, verdict, run_verdict))
+                elsewhere = bool(used) and name not in used
+                found.append(
+                    Regression(quantity, network, name, fit, published, sign, verdict, run_verdict, elsewhere)
+                )
     return found
 
 

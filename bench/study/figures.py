@@ -189,7 +189,7 @@ def _security(study: TableStudy, result: TableResult) -> Chart | None:
         name="study-robust-accuracy",
         title="Accuracy under attack against ε",
         source=study.source,
-        caption="Lines: ours, with 95 % intervals over test images; points: the paper's numbers, in the colour of "
+        caption="Lines: ours, with 95 % intervals over test images; points: the paper's numbers, in the color of "
         "their row.",
         panels=panels,
     )

@@ -88,10 +88,10 @@ def _over_runs(
     n, runs = len(x), int(groups.max()) + 1
     if runs < FEWEST:
         return None, None, f"{runs} of the {FEWEST} trainings that a test over runs needs"
-    centred = x - x.mean()
-    scores = np.bincount(groups, centred * residual)
+    centered = x - x.mean()
+    scores = np.bincount(groups, centered * residual)
     correction = runs / (runs - 1) * (n - 1) / (n - 2)
-    error = math.sqrt(correction * float(np.square(scores).sum())) / float(np.square(centred).sum())
+    error = math.sqrt(correction * float(np.square(scores).sum())) / float(np.square(centered).sum())
     p_value = float(2 * stats.t.sf(abs(slope) / error, runs - 1)) if error > 0 else 0.0
     return error, p_value, ""
 

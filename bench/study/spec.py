@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bench.config import RunConfig, load_yaml
+from bench.core.attacks import Attack
 from bench.core.errors import UserError, unknown_name
 from bench.core.record import describe
 from bench.study.claims import Claim, parse_claim
@@ -154,6 +155,7 @@ class TableStudy(_Study):
         charts: metrics whose figures the page shows for every row.
         side_by_side: metrics whose figures the page shows with the rows beside each other, on one scale; they are
             measured for the first seed alone.
+        bars: scores that the page also shows as bars, a chart each with one bar a row; written as columns are.
         claims: what to judge.
     """
 
@@ -164,6 +166,7 @@ class TableStudy(_Study):
     images: Count | None = None
     charts: tuple[str, ...] = ()
     side_by_side: tuple[str, ...] = ()
+    bars: tuple[Column, ...] = ()
     claims: tuple[Claim, ...] = ()
 
 
@@ -210,14 +213,10 @@ def _table(values: dict[str, Any]) -> TableStudy:
         str(name): _at(f"attacks.{name}", lambda name=name, entry=entry: AttackSettings.make(name, entry))
         for name, entry in _mapping(values, "attacks").items()
     }
-    columns = tuple(
-        _at("columns", lambda entry=entry: parse_column(entry, attacks)) for entry in _list(values, "columns")
-    )
+    columns, bars = _columns(values, "columns", attacks), _columns(values, "bars", attacks)
     if not columns:
         raise UserError("columns: expected at least one, such as clean_accuracy or pgd20@8/255")
     names = [column.name for column in columns]
-    if doubled := sorted({name for name in names if names.count(name) > 1}):
-        raise UserError(f"columns: {doubled[0]} is named twice")
     shared = _mapping(values, "train")
     rows = {
         str(name): _row(str(name), entry, shared, names) for name, entry in _mapping(values, "rows").items()
@@ -231,10 +230,21 @@ def _table(values: dict[str, Any]) -> TableStudy:
     rest = {key: value for key, value in values.items() if key not in ("train", "attacks")}
     return _make(
         TableStudy,
-        {**rest, "rows": rows, "columns": columns, "claims": claims},
+        {**rest, "rows": rows, "columns": columns, "bars": bars, "claims": claims},
         "",
         list(TableStudy.model_fields),
     )
+
+
+def _columns(values: Mapping[str, Any], key: str, attacks: Mapping[str, Attack]) -> tuple[Column, ...]:
+    """The columns under a key, no two of one name."""
+    columns = tuple(
+        _at(key, lambda entry=entry: parse_column(entry, attacks)) for entry in _list(values, key)
+    )
+    names = [column.name for column in columns]
+    if doubled := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"{key}: {doubled[0]} is named twice")
+    return columns
 
 
 def _row(name: str, entry: Any, shared: Mapping[str, Any], columns: list[str]) -> TableRow:

@@ -7,6 +7,7 @@ from bench.core.progress import Progress
 from bench.run import Tracker
 from bench.study.beside import draw_beside, metrics_beside
 from bench.study.correlation import run_correlation
+from bench.study.methods import bar_charts
 from bench.study.page import write_correlation, write_table
 from bench.study.spec import CorrelationStudy, load_study
 from bench.study.table import run_table
@@ -39,5 +40,6 @@ def run_study(path: Path, *, out: Path, data_dir: Path | None, tracker: Tracker,
         return write_correlation(folder, study, found, command)
     metrics_beside(study)  # an unknown name is told before any training
     table = run_table(study, places, command, tracker, progress)
+    table.charts = [*bar_charts(study.bars, table.rows, study.source, progress), *table.charts]
     draw_beside(study, table, data_dir, folder / "measured", progress)
     return write_table(folder, study, table, command)

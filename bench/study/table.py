@@ -83,7 +83,8 @@ def run_table(
     Raises:
         UserError: for a setting that cannot work, before any training.
     """
-    battery = battery_of(study.columns, study.charts, study.battery, study.images)
+    measured_columns = {column.name: column for column in (*study.columns, *study.bars)}
+    battery = battery_of(tuple(measured_columns.values()), study.charts, study.battery, study.images)
 
     def job(name: str, seed: int) -> Job:
         config = study.rows[name].config.model_copy(update={"seeds": (seed,), **places})

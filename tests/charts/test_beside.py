@@ -86,7 +86,7 @@ def test_ends_of_colors_that_cannot_be_drawn_are_refused(ends: dict[str, Any], s
 
 
 def test_colored_pictures_have_no_ends() -> None:
-    with pytest.raises(ValidationError, match="grey pictures"):
+    with pytest.raises(ValidationError, match="gray pictures"):
         Tiles(captions=["a"], values=[[[[0.1, 0.2, 0.3]]]], low=0, high=1)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bench.charts import Chart, Heatmap, Points
 from bench.charts.beside import side_by_side
 from bench.charts.png import draw
 from bench.charts.sheet import write_sheet
@@ -32,12 +33,33 @@ def sheet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     together = side_by_side(dict.fromkeys(("natural", "robust", "third", "fourth"), own))
     assert together is not None
-    charts = [everything(), hostile(), lines, together]
+    charts = [everything(), hostile(), lines, together, _maps()]
     for one in charts:
         draw(one, folder / f"{one.name}.png")
         one.save(folder / f"{one.name}.json")
     write_sheet(folder, charts, "Figures </title><b>", {"Threat": "<i>"})
     return folder
+
+
+def _maps() -> Chart:
+    """Categorical maps of which one has no names, around labeled points."""
+    places = [0.0, 5.0, 10.0]
+    points = Points(name="images", x=[0.0, 10.0], y=[0.0, 0.0], labels=["image 1 (a cat)", "image 2 (a dog)"])
+    meant = ([], ["another region", "of image 1 (a cat)", "of image 2 (a dog)"], ["cat", "dog", "bird"])
+    return chart(
+        *(
+            panel(
+                Heatmap(x=places, y=places, z=[[0, 1, 2]] * 3, scale="categorical", names=names),
+                points,
+                title=f"map {at}",
+                square=True,
+                x={"label": "along the plane (ℓ2, pixels in [0, 1])"},
+                y={"label": "across it (ℓ2, pixels in [0, 1])"},
+            )
+            for at, names in enumerate(meant)
+        ),
+        name="maps",
+    )
 
 
 @pytest.fixture
@@ -53,7 +75,7 @@ def visit(chromium: Any, sheet: Path) -> Iterator[Any]:
         one.context.close()
 
 
-PAGES = ["index", "everything", "hostile", "lines", "beside"]
+PAGES = ["index", "everything", "hostile", "lines", "beside", "maps"]
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -88,6 +110,25 @@ def test_panels_stand_below_each_other_on_a_phone(visit: Any) -> None:
     assert narrow[1] > narrow[0] + 200
 
 
+@pytest.mark.parametrize("width", [1200, 400])
+def test_maps_are_equally_large_and_no_text_leaves_the_page_or_covers_another(visit: Any, width: int) -> None:
+    opened = visit("maps", viewport={"width": width, "height": 900})
+    sizes = [box.bounding_box() for box in opened.page.locator(".plot .heatmaplayer image").all()]
+    assert len(sizes) == 3
+    assert all(abs(size["width"] - sizes[0]["width"]) < 2 for size in sizes)
+    shown = (".annotation-text", ".textpoint text", 'text[class$="title"]')
+    texts = opened.page.locator(", ".join(f".plot {each}" for each in shown))
+    boxes = [text.bounding_box() for text in texts.all()]
+    # Titles, legends of two maps, axes, and two labels in each map.
+    assert len(boxes) == 3 + 2 + 6 + 6
+    assert all(box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)
+    for at, box in enumerate(boxes):
+        for other in boxes[:at]:
+            across = min(box["x"] + box["width"], other["x"] + other["width"]) - max(box["x"], other["x"])
+            down = min(box["y"] + box["height"], other["y"] + other["height"]) - max(box["y"], other["y"])
+            assert min(across, down) < 2, (box, other)
+
+
 @pytest.mark.parametrize(("width", "abreast"), [(1400, 4), (1000, 2), (390, 1)])
 def test_networks_stand_in_even_rows_that_start_anew_for_every_panel(
     visit: Any, width: int, abreast: int
@@ -113,11 +154,11 @@ def test_hostile_text_is_shown_and_makes_no_element(visit: Any) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_of_a_chart_has_the_contrast_of_wcag_aa(visit: Any, scheme: str) -> None:
     opened = visit("lines", color_scheme=scheme)
-    colours = opened.page.evaluate(
+    colors = opened.page.evaluate(
         "[getComputedStyle(document.querySelector('.plot .xtitle')).fill,"
         " getComputedStyle(document.body).backgroundColor]"
     )
-    assert contrast(colours) >= 4.5
+    assert contrast(colors) >= 4.5
 
 
 def test_a_chart_follows_a_change_of_theme(visit: Any) -> None:

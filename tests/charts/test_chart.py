@@ -28,7 +28,7 @@ def test_a_chart_comes_back_as_it_was_saved(tmp_path: Path) -> None:
         [[[1.0]], [[2.0]], [[3.0]]],
     ],
 )
-def test_pictures_that_are_no_grid_of_numbers_or_colours_are_refused(values: Any) -> None:
+def test_pictures_that_are_no_grid_of_numbers_or_colors_are_refused(values: Any) -> None:
     with pytest.raises(ValidationError):
         Tiles(captions=["a", "b"][: len(values)], values=values)
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.charts import Axis, Chart, Heatmap, Histogram, Line, Panel, Points, Rule
+from bench.charts import Axis, Bars, Chart, Heatmap, Histogram, Line, Panel, Points, Rule
 from bench.charts.interactive import ASSETS, describe, division, page, write_assets
 from tests.charts.examples import MARKS, NASTY, chart, everything, hostile, panel
 
@@ -158,13 +158,63 @@ def test_one_name_stands_once_in_the_legend_and_unnamed_marks_never() -> None:
     assert describe(chart(panel(Line(x=[0], y=[1]))))["layout"]["showlegend"] is False
 
 
-def test_equal_integers_have_equal_colours_and_hover_tells_the_class() -> None:
+def test_equal_integers_have_equal_colors_and_hover_tells_the_class() -> None:
     told = describe(chart(panel(MARKS["classes"])))
     (drawn,) = told["data"]
     assert drawn["z"][0] == [0, 0, 1, 1, 2, 2, None, 2]
     assert drawn["text"][0] == ["a", "a", "b", "b", "c", "c", "", "c"]
     scale = told["layout"]["coloraxis"]
-    assert (scale["cmin"], scale["cmax"], len(scale["colorscale"])) == (-0.5, 2.5, 6)
+    assert (scale["cmin"], scale["cmax"], len(scale["colorscale"])) == (-0.5, 23.5, 48)
+    stops = [color for _, color in scale["colorscale"]]
+    assert told["panels"][0]["categories"] == [("a", stops[0]), ("b", stops[2]), ("c", stops[4])]
+    assert told["panels"][0]["coloraxis"] is None
+
+
+def test_a_neutral_category_is_gray_in_map_and_legend() -> None:
+    mark = Heatmap(x=[0, 1], y=[0], z=[[0, 1]], scale="categorical", names=["none", "b"], neutral=0)
+    told = describe(chart(panel(mark)))
+    (first, gray), (second, color) = told["panels"][0]["categories"]
+    assert (first, second) == ("none", "b")
+    channels = {gray[at : at + 2] for at in (1, 3, 5)}
+    assert len(channels) == 1
+    assert told["layout"]["coloraxis"]["colorscale"][0][1] == gray != color
+
+
+def test_stacked_bars_stand_on_each_other_in_one_place_and_hover_tells_their_own_value() -> None:
+    bars = [
+        Bars(name=name, categories=["x", "y"], values=values, stacked=True)
+        for name, values in (("low", [1, 2]), ("high", [3, None]), ("top", [5, 6]))
+    ]
+    drawn = traces(*bars)
+    assert [trace["base"] for trace in drawn] == [[0, 0], [1, 2], [4, 2]]
+    assert {trace["offsetgroup"] for trace in drawn} == {"stack"}
+    assert drawn[2]["customdata"] == [[5], [6]]
+    assert "customdata[0]" in drawn[2]["hovertemplate"]
+
+
+@pytest.mark.parametrize(
+    ("axis", "marks", "ends"),
+    [
+        ({"low": 0, "high": 1}, [Line(x=[0, 1], y=[0, 1])], (-0.02, 1.02)),
+        ({"low": 0, "high": 100}, [Line(x=[0, 1], y=[0, 1])], (-2, 102)),
+        ({"low": 0, "high": 1}, [Bars(categories=["a"], values=[1])], (0, 1.02)),
+        ({"low": 0, "high": 101}, [Line(x=[0, 1], y=[0, 1])], (-2.02, 101)),
+        ({"low": 3, "high": 7}, [Line(x=[0, 1], y=[3, 7])], (3, 7)),
+    ],
+)
+def test_marks_at_the_ends_of_shares_have_room(
+    axis: dict[str, float], marks: list[Any], ends: tuple[float, float]
+) -> None:
+    told = describe(chart(panel(*marks, y=axis)))
+    assert told["layout"]["yaxis"]["range"] == pytest.approx(ends)
+
+
+def test_labels_turn_away_from_the_sides() -> None:
+    heatmap = Heatmap(x=[0, 10], y=[0, 10], z=[[0, 1], [1, 2]])
+    points = Points(x=[0, 5, 10, 10], y=[5, 5, 5, -4.9], labels=["a", "b", "c", "d"])
+    drawn = traces(heatmap, points)[-1]
+    assert drawn["textposition"] == ["top right", "top center", "bottom left", "top left"]
+    assert drawn["cliponaxis"] is False
 
 
 def test_a_contour_is_drawn_where_its_value_occurs_and_the_map_is_held_once() -> None:

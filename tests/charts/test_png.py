@@ -4,11 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib import style
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from bench.charts import Axis, Bars, Chart, Heatmap, Histogram, Line, Panel, Points, Rule
-from bench.charts.palette import COLOURS
+from bench.charts.palette import COLORS
 from bench.charts.picture import png_size
 from bench.charts.png import draw, make_figure
 from bench.charts.tiling import cell_edges, panel_columns, tile_columns
@@ -16,7 +17,7 @@ from tests.charts.examples import MARKS, chart, everything, heatmap, hostile, pa
 
 
 def axes_of(figure: Figure) -> list:
-    """The axes of panels, without those of colour bars."""
+    """The axes of panels, without those of color bars."""
     return [axes for axes in figure.axes if axes.get_subplotspec() is not None]
 
 
@@ -83,7 +84,7 @@ def test_bars_of_several_marks_stand_side_by_side_at_their_own_categories() -> N
     assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b"]
 
 
-def test_a_diverging_map_is_centred_on_zero_and_carries_unit_and_contour() -> None:
+def test_a_diverging_map_is_centered_on_zero_and_carries_unit_and_contour() -> None:
     figure = make_figure(
         chart(panel(heatmap(z=[[-1.0] * 4 + [3.0] * 4] * 3, scale="diverging", contour=0.0)))
     )
@@ -95,20 +96,53 @@ def test_a_diverging_map_is_centred_on_zero_and_carries_unit_and_contour() -> No
     assert len(plain.collections) == 1  # no such value: no contour
 
 
-def test_equal_integers_have_equal_colours_in_every_panel() -> None:
-    def colours(values: list[float]) -> list[str]:
+def test_equal_integers_have_equal_colors_in_every_panel() -> None:
+    def colors(values: list[float]) -> list[str]:
         mark = Heatmap(x=[0, 1], y=[0], z=[values], scale="categorical")
         (axes,) = axes_of(make_figure(chart(panel(mark))))
         drawn = axes.collections[0]
-        return [to_hex(colour) for colour in drawn.to_rgba(drawn.get_array()).reshape(-1, 4)]
+        return [to_hex(color) for color in drawn.to_rgba(drawn.get_array()).reshape(-1, 4)]
 
-    assert colours([4, 7])[0] == colours([2, 4])[1]
-    assert len(set(colours([0, 1]))) == 2
+    assert colors([4, 7])[0] == colors([2, 4])[1]
+    assert len(set(colors([0, 1]))) == 2
 
 
 def test_named_categories_stand_in_the_legend() -> None:
     figure = make_figure(chart(panel(MARKS["classes"])))
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b", "c"]
+    assert not figure.legends
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["a", "b", "c"]
+
+
+def test_the_legends_of_maps_stand_under_their_own_panels_and_hide_nothing(tmp_path: Path) -> None:
+    def classes(*names: str) -> Panel:
+        mark = Heatmap(x=[0, 1, 2], y=[0, 1], z=[[0, 1, 2]] * 2, scale="categorical", names=list(names))
+        return panel(mark, x={"label": "x"}, square=True)
+
+    with style.context(["default"]):
+        figure = make_figure(chart(classes("a", "b", "c"), classes("d", "e", "f"), panel(MARKS["line"])))
+        figure.draw_without_rendering()
+    first, second, _ = axes_of(figure)
+    for axes, names in ((first, "abc"), (second, "def")):
+        legend = axes.get_legend()
+        assert [text.get_text() for text in legend.get_texts()] == list(names)
+        box, own = legend.get_window_extent(), axes.get_window_extent()
+        assert box.y1 < axes.xaxis.label.get_window_extent().y0
+        assert box.y0 >= 0
+        assert own.x0 <= (box.x0 + box.x1) / 2 <= own.x1
+    assert first.get_legend().get_window_extent().x1 < second.get_legend().get_window_extent().x0
+
+
+def test_stacked_bars_stand_on_each_other() -> None:
+    bars = [
+        Bars(name=name, categories=["x", "y"], values=values, stacked=True)
+        for name, values in (("low", [1, 2]), ("high", [3, None]), ("top", [5, 6]))
+    ]
+    (axes,) = axes_of(make_figure(chart(panel(*bars))))
+    drawn = [(bar.get_center()[0], bar.get_y(), bar.get_height()) for bar in axes.patches]
+    assert np.allclose(drawn, [(0, 0, 1), (1, 0, 2), (0, 1, 3), (0, 4, 5), (1, 2, 6)])
+    assert axes.get_ylim()[1] > 9
 
 
 def test_a_name_looks_the_same_in_every_panel_and_stands_once_in_the_legend() -> None:
@@ -116,7 +150,7 @@ def test_a_name_looks_the_same_in_every_panel_and_stands_once_in_the_legend() ->
     second = panel(Line(name="b", x=[0], y=[1]), Rule(name="_c", x=0))
     figure = make_figure(chart(first, second))
     left, right = axes_of(figure)
-    assert left.lines[1].get_color() == right.lines[0].get_color() == COLOURS[1]
+    assert left.lines[1].get_color() == right.lines[0].get_color() == COLORS[1]
     assert left.lines[0].get_linestyle() != left.lines[1].get_linestyle()
     assert [text.get_text().strip() for text in figure.legends[0].get_texts()] == ["a", "b", "_c"]
 

@@ -93,18 +93,18 @@ def test_a_grid_has_a_row_for_each_cell_and_names_its_class() -> None:
 
 
 def test_pictures_have_a_row_for_each_pixel_and_channel() -> None:
-    grey = Tiles(captions=["a"], values=[[[0.0, 1.0], [2.0, 3.0]]])
-    colour = Tiles(captions=["a"], values=[[[[0.1, 0.2, 0.3]]]])
+    gray = Tiles(captions=["a"], values=[[[0.0, 1.0], [2.0, 3.0]]])
+    color = Tiles(captions=["a"], values=[[[[0.1, 0.2, 0.3]]]])
     assert [
         (row["x"], row["y"], float(row["z"]))
-        for row in rows(Chart(name="a", title="t", panels=[panel(grey)]))
+        for row in rows(Chart(name="a", title="t", panels=[panel(gray)]))
     ] == [
         ("0", "0", 0),
         ("1", "0", 1),
         ("0", "1", 2),
         ("1", "1", 3),
     ]
-    read = rows(Chart(name="a", title="t", panels=[panel(colour)]))
+    read = rows(Chart(name="a", title="t", panels=[panel(color)]))
     assert [(row["channel"], float(row["z"])) for row in read] == [("0", 0.1), ("1", 0.2), ("2", 0.3)]
 
 

@@ -76,6 +76,35 @@ def test_only_what_is_stored_is_drawn_when_nothing_may_be_measured(
     assert not (tmp_path / "out" / "measured").exists()
 
 
+def test_metrics_with_arguments_are_told_apart(run: Run, record: Path, tmp_path: Path) -> None:
+    chosen = "inclusion_groups(attacks=('fgsm',),images=3), region_health"
+    page = Path(run(record, "--metrics", chosen, "--out", tmp_path / "out").output.strip())
+    assert load_chart(page.parent / "regions-inclusion-groups.json").panels[0].title == "FGSM"
+    measured = {path.name for path in (tmp_path / "out" / "measured").iterdir()}
+    assert measured == {"inclusion_groups", "region_health.live_units"}
+
+
+@pytest.mark.parametrize(
+    ("history", "said"),
+    [
+        ([{"epoch": 1, "train_accuracy": 0.5}], True),
+        ([{"epoch": 1, "train_accuracy": 0.5}, {"epoch": 2, "train_accuracy": 0.5, "prs_ratio": 0.1}], False),
+        ([], False),
+    ],
+)
+def test_the_page_says_that_a_training_without_probes_has_no_courses(
+    history: list[dict[str, float]], said: bool, run: Run, record: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(record, tmp_path / "record")
+    content = json.loads((tmp_path / "record" / "record.json").read_text())
+    content["history"] = history
+    (tmp_path / "record" / "record.json").write_text(json.dumps(content))
+    page = Path(run(tmp_path / "record", "--no-measure").output.strip()).read_text()
+    line = "Not drawn: figures of the course of training; train with --probe-every N."
+    assert (line in page, "Not shown" in page) == (said, said)
+    assert "Not beside each other" not in page
+
+
 def test_the_page_links_every_file_of_every_figure_and_they_are_there(run: Run, record: Path) -> None:
     result = run(record / "record.json", "--no-measure")
     page = Path(result.output.strip())

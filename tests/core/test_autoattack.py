@@ -10,7 +10,7 @@ from torch import nn
 
 from bench.core.attacks.autoattack import _suite, autoattack
 from bench.core.attacks.probabilities import NOTE, ProbabilitiesWarning
-from bench.core.attacks.resume import fingerprint_of
+from bench.core.attacks.resume import fingerprint_of, same_run
 from bench.core.attacks.state import evaluating
 from bench.core.classifier import Classifier
 from bench.core.errors import UserError
@@ -525,7 +525,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been_killed(shorter, tmp
         assert resumed.forwards < whole.forwards
     assert killed.forwards + resumed.forwards - whole.forwards < 900, "at most one batch is done twice"
     again = autoattack(finished, images, labels, threat, **settings, state_path=state)
-    assert finished.forwards == 0
+    assert finished.forwards == 16, "asked twice about eight images, to know it again"
     assert torch.equal(again.adversarial, whole.adversarial)
 
 
@@ -573,6 +573,25 @@ def test_the_fingerprint_sees_weights_buffers_and_architecture():
     prints.add(fingerprint_of(classifier, images, labels, threat, {}))
     assert len(prints) == 4
     assert fingerprint_of(classifier, images, labels, Threat("linf", "2/20"), {}) in prints
+
+
+def test_the_fingerprint_asks_the_network_and_forgives_rounding():
+    network, threat = small_cnn(), Threat("linf", "0.1")
+    images, labels = data(network, 4)
+
+    def known(change):
+        whole = Custom(lambda x: change(x.view(-1, *SHAPE)), classes=10)
+        return fingerprint_of(whole, images, labels, threat, {})
+
+    plain = known(network)
+    assert same_run(plain, known(lambda x: network(x) * (1 + 1e-6)))
+    assert not same_run(plain, known(lambda x: network(x.flip(-1))))
+    torch.manual_seed(1)
+    first = known(lambda x: network(x) + torch.randn(len(x), 10))
+    torch.manual_seed(2)
+    assert same_run(first, known(lambda x: network(x) + torch.randn(len(x), 10)))
+    assert not same_run(first, plain)
+    assert same_run(known(lambda x: network(x) * torch.nan), known(lambda x: network(x) * torch.nan))
 
 
 # Mistakes

@@ -151,7 +151,7 @@ def test_the_two_orientations_have_opposite_signs(estimator, network, images):
     )
     assert torch.equal(first.score, -second.score)
     assert torch.equal(first.standard_error, second.standard_error)
-    assert not torch.equal(first.recovered, second.recovered)
+    assert torch.equal(first.recovered, second.recovered)
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
@@ -172,6 +172,19 @@ def test_algorithm_2_tells_a_pocket_from_what_surrounds_it_and_recovers_the_labe
     assert torch.equal(result.perturbed(), inside)
     assert roc_auc_score(inside, result.score) == 1
     assert (result.recovered[inside] == 1).all()
+
+
+@pytest.mark.parametrize("orientation", ["algorithm2", "section2"])
+def test_the_recovered_label_is_algorithm_2s_in_either_orientation(orientation):
+    # F_1 = ½‖x‖² − 1 bends one way, F_2 = −½‖x‖² − 1 + x₀ the other: class 1 has the positive curvature.
+    quadratic = Against(
+        lambda z: z.square().sum(dim=1) / 2 - 1, lambda z: z[:, 0] - z.square().sum(dim=1) / 2 - 1
+    )
+    result = mean_curvature(
+        quadratic, points_at([0.3, 0.6, 0.9]), generator(), directions=10, orientation=orientation
+    )
+    assert result.predicted.tolist() == [0, 0, 0]
+    assert result.recovered.tolist() == [1, 1, 1]
 
 
 def test_score_is_the_mean_over_the_other_classes(network, images):

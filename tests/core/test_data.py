@@ -571,7 +571,7 @@ def test_colour_that_hides_among_grey_files_is_refused(tmp_path: Path) -> None:
     root = write_folder(
         tmp_path, lambda index: colour(index) if index == 301 else grey(index % 256), train=200
     )
-    with pytest.raises(UserError, match="mode RGB in a folder of grey images"):
+    with pytest.raises(UserError, match="mode RGB in a folder of gray images"):
         load(f"imagefolder:{root}")
 
 

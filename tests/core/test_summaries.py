@@ -32,6 +32,15 @@ def test_a_single_value_has_no_interval_and_none_a_reason():
     assert mean_score(np.array([np.nan, 3]), unit="x").n == 1
 
 
+@pytest.mark.parametrize("value", [0.0, 3.0, 0.1])
+def test_equal_values_have_no_interval_and_the_reason_says_so(value):
+    score = mean_score(np.full(7, value), unit="x", reason="why")
+    assert score.value == pytest.approx(value)
+    assert (score.low, score.high) == (None, None)
+    assert score.reason == "why; all 7 values are equal: no interval"
+    assert mean_score(np.array([value, value + 1e-3]), unit="x").low is not None
+
+
 @given(st.lists(st.floats(-10, 10), min_size=6, max_size=40))
 def test_a_median_lies_in_its_interval_which_ends_at_values(values):
     score = median_score(np.array(values), unit="ratio", infinite="far")

@@ -7,7 +7,7 @@ import pytest
 from bench.core.errors import UserError
 from bench.core.record import Score
 from leaderboards.board import make_boards
-from leaderboards.entry import Entry, group, summarise
+from leaderboards.entry import Entry, group, summarize
 from leaderboards.result import Result, read_result, read_results
 from tests.records import make_arrays, make_record, write_record
 
@@ -23,27 +23,27 @@ def score(value: float | None, low: float | None = None, high: float | None = No
 
 
 def test_a_single_seed_keeps_its_own_interval_and_has_no_spread() -> None:
-    summary = summarise([(0, score(0.5, 0.4, 0.6))])
+    summary = summarize([(0, score(0.5, 0.4, 0.6))])
     assert (summary.mean, summary.low, summary.high, summary.n) == (0.5, 0.4, 0.6, 100)
     assert summary.std is None
 
 
 def test_several_seeds_give_mean_sample_deviation_and_mean_interval() -> None:
     scores = [score(0.4, 0.30, 0.52), score(0.5, 0.40, 0.60), score(0.6, 0.50, 0.68)]
-    summary = summarise(list(enumerate(scores)))
+    summary = summarize(list(enumerate(scores)))
     assert summary.mean == pytest.approx(0.5)
     assert summary.std == pytest.approx(np.std([0.4, 0.5, 0.6], ddof=1))
     assert (summary.low, summary.high) == (pytest.approx(0.4), pytest.approx(0.6))
 
 
 def test_a_seed_without_a_value_is_named_and_left_out_of_the_mean() -> None:
-    summary = summarise([(0, score(0.4)), (3, score(None)), (5, None)])
+    summary = summarize([(0, score(0.4)), (3, score(None)), (5, None)])
     assert (summary.mean, summary.seeds) == (0.4, 1)
     assert summary.reason == "seed 3: not defined; seed 5: not in the record"
 
 
 def test_an_interval_that_one_seed_lacks_is_not_made_up() -> None:
-    summary = summarise([(0, score(0.4, 0.3, 0.5)), (1, score(0.5))])
+    summary = summarize([(0, score(0.4, 0.3, 0.5)), (1, score(0.5))])
     assert summary.low is None
     assert summary.high is None
 

@@ -8,12 +8,14 @@ from torch import nn
 from bench.core.classifier import WrappedClassifier
 from bench.core.data import Dataset, Split
 from bench.core.errors import UserError
+from bench.core.paths import Path
 from bench.core.statistics import wilson
 from bench.core.threat import Threat
 from metrics.base import Evaluation, NotMeasurable
 from metrics.convexity import Convexity
 from metrics.curvature_profile import CurvatureProfile
 from metrics.paths import SCENARIOS, Connectivity
+from metrics.paths import _telling as telling
 from metrics.shared_directions import NOISE, PROJECTED, SharedDirections
 
 SHAPE = (1, 3, 4)
@@ -146,6 +148,32 @@ def test_path_figures_show_the_straight_line_and_the_bent_one(make_record):
     assert len(ends) > 2
 
 
+def bent(deviation):
+    return Path(torch.zeros(3, 1, 1, 1), found=True, length=1.0, deviation=deviation)
+
+
+def test_the_most_bent_path_is_drawn_and_two_images_first_where_theirs_is_bent_visibly():
+    candidates = [("images", bent(0.004)), ("random", bent(0.2)), ("adversarial", bent(0.1))]
+    assert max(candidates, key=lambda pair: telling(*pair)) == candidates[1]
+    candidates += [("images", bent(0.006)), ("images", bent(0.03))]
+    assert max(candidates, key=lambda pair: telling(*pair)) == candidates[-1]
+
+
+def test_the_path_figure_names_its_pair_and_how_far_it_bends(make_record):
+    record = make_record(dataset={"classes": ["a", "b", "c"]})
+    measured = Connectivity(pairs=15).measure(evaluate(Ball()))
+    most = max(measured["images/deviation"])
+    assert most >= 0.005
+    assert measured["section/deviation"].item() == most
+    (chart,) = Connectivity().charts(measured, record)
+    assert f"x₂ is {SCENARIOS['images']}" in chart.caption
+    assert f"by {most:.2g} of its length" in chart.caption
+    older = {key: value for key, value in measured.items() if key != "section/scenario"}
+    assert Connectivity().charts(older, record)[0].caption.endswith("were joined.")
+    straight = Connectivity(pairs=5).measure(evaluate(Half(), classes=3))
+    assert "all of them by the straight line" in Connectivity().charts(straight, record)[0].caption
+
+
 def test_regions_of_parallel_planes_are_convex_and_the_outside_of_a_ball_is_not():
     convex = scores_of(Convexity(trials=100), evaluate(Half(), classes=3))
     assert convex.keys() == {"convexity", *(f"convexity/k{k}" for k in range(3, 11))}
@@ -187,7 +215,7 @@ def test_curvature_of_a_ball_seen_from_inside_is_negative_of_that_from_outside(m
 
 
 def test_the_profile_names_its_ends_where_lanczos_knows_no_more(make_record):
-    metric = CurvatureProfile(images=5, full_up_to=0, extremes=2)
+    metric = CurvatureProfile(images=5, full_up_to=0, spectrum_up_to=0, extremes=2)
     measured = metric.measure(evaluate(Saddle()))
     assert measured["curvatures"].shape == (5, 4)
     assert np.isfinite(measured["curvatures"]).any()
@@ -196,6 +224,21 @@ def test_the_profile_names_its_ends_where_lanczos_knows_no_more(make_record):
         mark for mark in metric.charts(measured, make_record())[0].panels[0].marks if mark.kind == "line"
     ]
     assert [line.x for line in lines] == [[1, 2], [10, 11]]
+    assert [line.name for line in lines] == ["the lowest", "the highest"]
+
+
+def test_the_whole_spectrum_is_drawn_where_only_its_ends_were_needed_and_no_score_moves(make_record):
+    whole, ends = (
+        CurvatureProfile(images=5, full_up_to=0, spectrum_up_to=up_to, extremes=2) for up_to in (1024, 0)
+    )
+    first, second = (metric.measure(evaluate(Saddle())) for metric in (whole, ends))
+    assert first["curvatures"].shape == (5, 11)
+    assert np.array_equal(first["mean"], second["mean"])
+    assert np.array_equal(first["perturbed_mean"], second["perturbed_mean"])
+    assert whole.settings() == ends.settings()
+    assert whole.reduce(first) == ends.reduce(second)
+    (line, _) = whole.charts(first, make_record())[0].panels[0].marks
+    assert (line.name, line.x) == ("principal curvatures", list(range(1, 12)))
 
 
 @pytest.mark.parametrize("metric", [CurvatureProfile(images=5), SharedDirections()])

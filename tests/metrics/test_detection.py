@@ -84,6 +84,7 @@ def test_the_opposite_orientation_turns_the_literal_score_and_not_the_calibrated
     assert result["detection_auc_calibrated"].value == 1
     assert result["detection/tpr_at_5fpr"].value == 0
     assert "smaller curvature" in result["detection_auc_calibrated"].reason
+    assert result["detection/recovery"].value == 1, "recovery is algorithm 2's in either orientation"
 
 
 def test_scores_are_the_curvatures_of_the_clean_and_the_perturbed_images():

@@ -137,9 +137,41 @@ def test_the_chart_draws_a_curve_for_every_attacker_with_pairs(make_record):
     measured = DetectionAttackers(**SMALL).measure(evaluate())
     (chart,) = DetectionAttackers(**SMALL).charts(measured, make_record())
     names = [mark.name for mark in chart.panels[0].marks]
-    assert [name.split(":")[0] for name in names] == [
-        *("DeepFool, α = 1", "DeepFool, α = 2", "knows the detector", "chance")
-    ]
+    assert [name.split(":")[0] for name in names] == [*("α = 1", "α = 2", "knows the detector", "chance")]
+
+
+class Plane(nn.Module):
+    """Two classes on the sides of a plane with a little bend, so that any factor of the way across stays beyond."""
+
+    def forward(self, images):
+        flat = images.flatten(1)
+        side = flat[:, 0] - 0.2 - 0.01 * flat[:, 1:].square().sum(dim=1)
+        return torch.stack([side, -side], dim=1)
+
+
+@pytest.mark.parametrize("clip", [True, False])
+def test_alpha_is_what_it_says_without_the_box_and_the_legend_says_what_the_box_leaves(clip, make_record):
+    metric = DetectionAttackers(**SMALL, clip=clip)
+    measured = metric.measure(evaluate(Plane(), labels=None, distance=0.3, classes=2))
+    fooled = measured["alpha5/fooled"]
+    longer = measured["alpha5/distance"][fooled] / measured["alpha1/distance"][fooled]
+    (chart,) = metric.charts(measured, make_record())
+    (name,) = [mark.name for mark in chart.panels[0].marks if mark.name.startswith("α = 5")]
+    if clip:
+        assert np.median(longer) < 4.5
+        assert name.startswith(f"α = 5 ({np.median(longer):.1f} in the box): ")
+    else:
+        assert longer == pytest.approx(np.full(len(longer), 5), rel=1e-4)
+        assert name.startswith("α = 5: ")
+        assert (measured["aware/distance"] <= 5 * measured["alpha1/distance"] * (1 + 1e-4)).all()
+
+
+@pytest.mark.parametrize("kind", [Detection, DetectionAttackers])
+def test_only_a_detector_without_the_box_names_it_among_its_settings(kind):
+    assert kind().settings() == kind(clip=True).settings()
+    assert "clip" not in kind().settings()
+    assert kind(clip=False).settings()["clip"] is False
+    assert "not clipped" in kind(clip=False).settings()["attack"]
 
 
 def test_the_area_under_the_drawn_curve_is_the_auc():

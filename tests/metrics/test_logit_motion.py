@@ -102,12 +102,38 @@ def test_bars_share_out_all_images_and_examples_show_both_outcomes():
     arrays = metric.measure(evaluate(TEST, TEST))
     bars, examples, cosine = metric.charts(arrays, make_record(dataset={"classes": ["cat", "dog"]}))
     assert sum(bars.panels[0].marks[0].values) == 1
-    assert ["succeeded" in panel.title for panel in examples.panels] == [True, False, False]
-    before, after = examples.panels[0].marks
+    bars_of = [panel for panel in examples.panels if "attack" in panel.title]
+    assert ["succeeded" in panel.title for panel in bars_of] == [True, False, False]
+    before, after = bars_of[0].marks
     assert before.categories == ["cat", "dog"]
     assert before.values == pytest.approx(arrays["before"][2])
     assert after.values == pytest.approx(arrays["after"][2])
     assert all(sum(mark.values) == pytest.approx(1) for mark in cosine.panels[0].marks)
+
+
+def test_the_attacked_images_stand_beside_their_logits():
+    metric = LogitMotion()
+    arrays = metric.measure(evaluate(TEST, TEST))
+    assert arrays["shown_index"].tolist() == [2, 0, 1]
+    moved = np.abs(arrays["shown_attacked"] - arrays["shown_clean"])
+    assert moved.max() == pytest.approx(0.1, abs=1e-5)
+    assert arrays["shown_clean"][0, 0, 0] == pytest.approx([0.55, 0.5], abs=0.003)
+    _, examples, _ = metric.charts(arrays, make_record(dataset={"classes": ["cat", "dog"]}))
+    assert examples.rows == [2, 2, 2]
+    (tiles,) = examples.panels[0].marks
+    assert tiles.captions == ["before: dog", "after: cat"]
+    assert tiles.values[1] == pytest.approx(arrays["shown_attacked"][0, 0])
+    assert (tiles.low, tiles.high) == (0, 1)
+
+
+def test_arrays_from_before_there_were_pictures_draw_the_bars_alone():
+    metric = LogitMotion()
+    arrays = metric.measure(evaluate(TEST, TEST))
+    old = {name: array for name, array in arrays.items() if not name.startswith("shown_")}
+    examples = metric.charts(old, make_record())[1]
+    assert len(examples.panels) == 3
+    assert examples.rows == []
+    assert metric.reduce(old) == metric.reduce(arrays)
 
 
 def test_examples_of_many_classes_show_the_ten_largest_logits():
@@ -116,7 +142,7 @@ def test_examples_of_many_classes_show_the_ten_largest_logits():
     metric = LogitMotion(attack="fgsm")
     arrays = metric.measure(evaluate(images, images, identity(2, weight)))
     charts = {chart.name: chart for chart in metric.charts(arrays, make_record())}
-    before, _ = charts["regions-logits-before-after"].panels[0].marks
+    before, _ = charts["regions-logits-before-after"].panels[-1].marks
     assert len(before.categories) == 10
     assert max(before.values) == pytest.approx(arrays["before"].max())
 

@@ -82,7 +82,9 @@ def test_the_chart_shows_major_and_extra_images_and_every_region_of_a_class():
     (chart,) = MajorRegion().charts(arrays, make_record(dataset={"classes": ["cat", "dog"]}))
     major, extra = chart.panels[0].marks
     assert (major.categories, major.values, extra.values) == (["cat", "dog"], [3, 2], [1, 1])
+    assert (major.stacked, extra.stacked) == (True, True)
     assert [line.y for line in chart.panels[1].marks] == [[3, 1], [2, 1]]
+    assert not any(line.markers for line in chart.panels[1].marks)
 
 
 def test_without_features_or_images_there_are_no_regions():

@@ -3,6 +3,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 from torch import nn
@@ -119,6 +120,40 @@ def test_equal_distances_have_no_correlation_but_a_reason():
     score = RegionDistance().reduce(arrays([1, 1, 1], [1, 1]))["region_distance/logit_correlation"]
     assert score.value is None
     assert "differ" in score.reason
+
+
+@pytest.mark.parametrize(
+    ("logit", "missing"), [([3, 3, 3, 3, 3], "distance or logit"), ([1, 2, 3, 4, 5], "distance")]
+)
+def test_what_does_not_differ_is_named(logit, missing):
+    score = RegionDistance().reduce(arrays([1, 1, 1], [1, 1], logit))["region_distance/logit_correlation"]
+    assert score.reason == f"the 5 correctly classified images do not differ in {missing}"
+    few = RegionDistance().reduce(arrays([1], [1]))["region_distance/logit_correlation"]
+    assert few.reason == "needs 4 correctly classified images, there are 2"
+
+
+def test_the_figure_says_which_classes_are_measured_to_the_mean_of_the_whole_class():
+    made = arrays([1, 2, 4], [3]) | {"label": np.array([0, 0, 1, 1])}
+    record = make_record(dataset={"classes": ["cat", "dog"]})
+    titles = {
+        (False, False): "Distance to the mean of the major region",
+        (True, False): "Distance to the mean of the major region or of the class",
+        (True, True): "Distance to the mean of the class",
+    }
+    for fell_back, title in titles.items():
+        (chart,) = RegionDistance().charts(made | {"fell_back": np.array(fell_back)}, record)
+        assert chart.title == title
+        assert ("mean of the whole class" in chart.caption) == any(fell_back)
+    (chart,) = RegionDistance().charts(made | {"fell_back": np.array([True, False])}, record)
+    assert "1 of 2 classes have a major region of fewer than 50 images" in chart.caption
+    assert chart.caption.endswith("take the mean of the whole class: cat.")
+    assert "n (succeeded/failed): cat 2/0, dog 1/1." in chart.caption
+    broken, survived, dots = chart.panels[2].marks
+    assert (broken.values, survived.values) == ([1.5, 4], [None, 3])
+    low, high = stats.t.interval(0.95, 1, loc=1.5, scale=stats.sem([1, 2]))
+    assert (broken.low, broken.high) == ([max(0, low), None], [pytest.approx(high), None])
+    assert survived.low == survived.high == [None, None]
+    assert dots.x == [0]
 
 
 def test_a_constant_network_gives_defined_scores():

@@ -254,7 +254,10 @@ def test_the_hessian_of_a_linear_network_by_hand():
     curvature = p * (1 - p)
     assert scores["input_hessian"].value == pytest.approx(curvature.mean(), rel=1e-5)
     assert scores["input_hessian/largest_eigenvalue"].value == pytest.approx(curvature.mean(), rel=1e-5)
-    assert scores["input_hessian/near_zero_eigenvalues"].value == 0.5
+    zeros = scores["input_hessian/near_zero_eigenvalues"]
+    assert (zeros.value, zeros.low, zeros.high) == (0.5, None, None)
+    assert "at least (d − K + 1)/d are zero" in zeros.reason
+    assert "all 4 values are equal: no interval" in zeros.reason
     bound = 0.1 * (1 - p) + 0.01 * curvature / 2
     assert scores["input_hessian/bound"].value == pytest.approx(bound.mean(), rel=1e-5)
     change = np.log1p(np.exp(0.1 - MARGINS)) - np.log1p(np.exp(-MARGINS))
@@ -397,6 +400,7 @@ def test_regions_of_an_identity_network_are_the_quadrants_of_its_plane():
     for number, region in enumerate(arrays["corner_region"][0], 1):
         assert np.array_equal(np.array(own.z) == number, arrays["region"][0] == region)
     assert len(own.names) == 4
+    assert (regions.neutral, own.neutral, classes.neutral) == (None, 0, None)
 
 
 def test_the_images_of_a_plane_are_of_three_classes_where_there_are_three():

@@ -1,6 +1,7 @@
 """Inclusion and exclusion, major and extra regions, training and test images."""
 
 import numpy as np
+import pyautoattack.autoattack as package
 import pytest
 import torch
 from torch import nn
@@ -8,6 +9,7 @@ from torch import nn
 from bench.core.classifier import WrappedClassifier
 from bench.core.errors import UserError
 from bench.core.statistics import unpaired_difference, wilson
+from metrics import get
 from metrics.attack_curves import AttackCurves
 from metrics.base import NotMeasurable
 from metrics.inclusion_groups import InclusionGroups
@@ -60,7 +62,8 @@ def test_confidence_is_the_logit_and_the_softmax_of_the_label():
     logit = round((FAR + 0.5) * 255) / 255 - 0.5
     score = result["inclusion_groups/included/target_logit"]
     assert score.value == pytest.approx(logit, abs=1e-6)
-    assert score.low == pytest.approx(score.high) == pytest.approx(logit, abs=1e-6)
+    assert (score.low, score.high) == (None, None)
+    assert "values are equal: no interval" in score.reason
     confidence = result["inclusion_groups/included/confidence"].value
     assert confidence == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-6)
     assert result["inclusion_groups/excluded/target_logit"].value == 0  # class 0 always has logit 0
@@ -129,6 +132,59 @@ def test_dead_units_put_every_image_into_one_major_region():
     result = MajorGroups().reduce(MajorGroups().measure(evaluate(dead, dead)))
     assert result["major_groups/major/fgsm"].value == 0.5
     assert "0 extra" in result["major_groups"].reason
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_record_gets_a_curve_over_every_eps_for_each_group_and_attack(kind):
+    metric = kind(attacks=("fgsm", "cw"), factors=("1/4", "5"))
+    arrays = metric.measure(evaluate(TRAIN, TEST))
+    curves, result = metric.curves(arrays), metric.reduce(arrays)
+    assert list(curves) == [
+        f"{kind.name}/{group}/{attack}" for group in kind.groups for attack in ("fgsm", "cw")
+    ]
+    at = int(arrays["at_threat"].item())
+    for name, curve in curves.items():
+        n = len(arrays[f"{name.split('/')[1]}_index"])
+        assert curve.n == n
+        assert [point.x for point in curve.points] == pytest.approx([0, 0.025, 0.1, 0.5])
+        for point in curve.points:
+            assert (point.low, point.high) == wilson(round(point.value * n), n)
+        score, point = result[name], curve.points[at]
+        assert (score.value, score.low, score.high, score.n) == (point.value, point.low, point.high, n)
+
+
+def test_a_group_without_images_has_no_curve():
+    arrays = InclusionGroups(attacks=("fgsm",)).measure(evaluate(TRAIN, points((FAR, 0.3, 1, 4))))
+    assert list(InclusionGroups().curves(arrays)) == ["inclusion_groups/included/fgsm"]
+
+
+@pytest.fixture
+def short_autoattack(monkeypatch):
+    whole = package.AutoAttack._set_version
+
+    def shorten(suite, version="standard"):
+        whole(suite, version)
+        suite.square.n_queries, suite.apgd.eot_iter = 20, 1
+        for attack in (suite.apgd, suite.apgd_targeted, suite.fab):
+            attack.n_iter = 4
+
+    monkeypatch.setattr(package.AutoAttack, "_set_version", shorten)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_autoattack_is_one_of_the_attacks_at_every_eps(kind, short_autoattack):
+    metric = get(f'{kind.name}(attacks=("fgsm", "autoattack"), factors=("1/4", "5"))')
+    arrays = metric.measure(evaluate(TRAIN, TEST))
+    for group in kind.groups:
+        fgsm, autoattack = arrays[f"{group}_right"]
+        assert np.array_equal(fgsm, autoattack)  # a linear network falls to either at the same ε
+    result = metric.reduce(arrays)
+    name = f"{kind.name}/{kind.groups[0]}/autoattack"
+    score, curve = result[name], metric.curves(arrays)[name]
+    assert (score.value, score.n) == (curve.points[2].value, curve.n)
+    assert "the targeted DLR loss needs 4 classes, there are 2" in score.reason
+    assert result[f"{kind.name}/{kind.groups[0]}/fgsm"].reason == ""
+    assert [panel.title for panel in charts(metric, arrays)[0].panels] == ["FGSM", "AutoAttack"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

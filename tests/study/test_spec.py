@@ -55,6 +55,9 @@ def changed(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
     ("values", "message"),
     [
         (changed(CORRELATION, "study", "corelation"), "study must be correlation or table, got 'corelation'"),
+        (changed(TABLE, "bars", ["prs_rati"]), "bars: unknown score 'prs_rati'; did you mean prs_ratio"),
+        (changed(TABLE, "bars", ["prs_ratio", "prs_ratio"]), "bars: prs_ratio is named twice"),
+        (changed(TABLE, "bars", "prs_ratio"), "bars: expected a list"),
         (changed(CORRELATION, "study", None), "study must be correlation or table, got None"),
         (changed(CORRELATION, "batchsizes", [3]), "unknown key 'batchsizes'; did you mean batch_sizes"),
         (changed(CORRELATION, "epochs", None), "epochs: Field required"),

@@ -11,7 +11,7 @@ import yaml
 from click.testing import CliRunner
 from scipy import stats
 
-from bench.charts import load_chart
+from bench.charts import Bars, load_chart
 from bench.commands.study import study as study_command
 from bench.core.errors import UserError
 from bench.core.progress import Progress
@@ -55,6 +55,7 @@ TABLE: dict[str, Any] = {
     ],
     "images": 10,
     "battery": "quick",
+    "bars": [{"name": "major_region/regions", "title": "Populated regions"}, "clean_accuracy"],
     "claims": ["jacobian > natural at bim@0.1", "clean_accuracy > bim@0.1 for natural"],
 }
 
@@ -195,6 +196,30 @@ def test_a_table_has_ours_with_intervals_beside_the_papers(tabled: Path) -> None
     columns = {column["name"]: column for column in results["columns"]}
     assert columns["bim@0.1"]["attack"]["steps"] == 2
     assert columns["bim@0.2"]["threat"] == "linf:0.2"
+
+
+def test_bars_show_a_score_by_row_and_measure_it_where_no_column_does(tabled: Path) -> None:
+    (path,) = (tabled.parent / "charts").glob("methods-major-region-regions-*.json")
+    chart = load_chart(path)
+    (bars,) = chart.panels[0].marks
+    assert isinstance(bars, Bars)
+    assert bars.categories == ["natural", "jacobian"]
+    records = [
+        json.loads(each.read_text()) for each in (tabled.parents[3] / "runs").glob("*/seed-*/*/record.json")
+    ]
+    regions = {
+        name: [
+            each["metrics"]["major_region/regions"]["value"]
+            for each in records
+            if each["defense"]["name"] == name
+        ]
+        for name in ("standard", "jacobian")
+    }
+    assert bars.values == [pytest.approx(np.mean(values)) for values in regions.values()]
+    assert (bars.low[0], bars.high[0]) == (min(regions["standard"]), max(regions["standard"]))
+    assert f"charts/{path.stem}.png" in tabled.read_text()
+    results = json.loads((tabled.parent / "results.json").read_text())
+    assert "major_region/regions" not in results["rows"][0]["cells"]
 
 
 def test_the_table_page_states_settings_subset_and_whose_numbers(tabled: Path) -> None:

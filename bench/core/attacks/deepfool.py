@@ -65,7 +65,7 @@ def deepfool(
     """A small perturbation that changes the predicted class: r(x) = (1 + η) Σ_i r_i.
 
     r_i = |f'_l| / ‖w'_l‖² · w'_l, where f'_k and w'_k are the difference between the logits of class k and of
-    the clean class at x + (1 + η) Σ_{j<i} r_j, and its gradient; l minimises |f'_k| / ‖w'_k‖ over k. With
+    the clean class at x + (1 + η) Σ_{j<i} r_j, and its gradient; l minimizes |f'_k| / ‖w'_k‖ over k. With
     `targets`, l is the target, the class now predicted takes the place of the clean one, and every step is
     longer by 1e-4. With `clip`, a step leaves out the pixels that stand at the end of [0, 1] it points across,
     so that its length is that of the way along the others: f' would not reach zero otherwise. That is ours; the

@@ -77,8 +77,8 @@ class Surrogate:
             weights = torch.where(lengths > 0, 1 / ((dimension - 1) * lengths.clamp_min(1e-300)), 0.0)
             weights = weights / rivals.shape[1]
             # Every second difference subtracts 2F(x): d of them on the mean over v, one along the normal.
-            centre = -2 * (dimension - 1) * (weights * boundaries.double()).sum(dim=1) / self.h**2
-            value, slope = centre.detach(), input_gradient(centre, points)
+            center = -2 * (dimension - 1) * (weights * boundaries.double()).sum(dim=1) / self.h**2
+            value, slope = center.detach(), input_gradient(center, points)
             self.backwards += (2 + rivals.shape[1]) * len(points)
 
             share = dimension / len(self.unit)
@@ -132,6 +132,7 @@ def evade(
     steps: int = 20,
     directions: int = 10,
     h_scale: float = 1.0,
+    clip: bool = True,
     batch_size: int = 500,
     task: Task | None = None,
 ) -> Evasion:
@@ -152,6 +153,7 @@ def evade(
         steps: gradient steps, from 1.
         directions: of the surrogate, from 1.
         h_scale: multiplies h, as for the detector.
+        clip: stay in the pixel box; without it the starts may lie outside too.
         batch_size: images per pass.
         task: the bar to move on, by one an image.
 
@@ -182,7 +184,7 @@ def evade(
                 evading = -side * slope
                 evading = evading - (evading * along).sum(dim=(1, 2, 3), keepdim=True) * along
                 way = _unit(torch.where(fooled.view(-1, 1, 1, 1), evading, -margin))
-                points = _project(points + 2 * reach / steps * way, origin, reach)
+                points = _project(points + 2 * reach / steps * way, origin, reach, clip)
             if task is not None:
                 task.advance(len(rows))
     value = torch.where(lowest.isfinite(), side * lowest, torch.nan)
@@ -197,8 +199,9 @@ def _unit(vectors: Tensor) -> Tensor:
     return scaled / scaled.square().sum(dim=(1, 2, 3), keepdim=True).sqrt().clamp_min(tiny)
 
 
-def _project(points: Tensor, origin: Tensor, reach: Tensor) -> Tensor:
-    """Into the ℓ2 ball, then into the box: clipping never leads away from an origin inside the box."""
+def _project(points: Tensor, origin: Tensor, reach: Tensor, clip: bool) -> Tensor:
+    """Into the ℓ2 ball, then with `clip` into the box: that never leads away from an origin inside the box."""
     delta = points - origin
     length = delta.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
-    return (origin + delta * (reach / length).clamp_max(1.0)).clamp(0.0, 1.0)
+    inside = origin + delta * (reach / length).clamp_max(1.0)
+    return inside.clamp(0.0, 1.0) if clip else inside

@@ -1,12 +1,13 @@
 """Several attacks at several ε on the same images."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 import torch
 from torch import Tensor
 
+from bench.core.attacks.autoattack import autoattack
 from bench.core.attacks.pgd import ATTACKS, Attack
 from bench.core.classifier import AnyClassifier
 from bench.core.data import Split
@@ -16,6 +17,71 @@ from bench.core.threat import Threat
 
 #: Images that are attacked at once; fixed, so that no random start depends on the batch size.
 AT_ONCE = 1000
+#: As far as logits may differ between two passes before a network counts as randomized; relative.
+MOVES = 1e-5
+
+
+@dataclass(frozen=True)
+class Survival:
+    """What one attack did to a part of the images.
+
+    Attributes:
+        broken: bool [n].
+        forwards, backwards: passes through the network, in images.
+        notes: what the attack left out, was warned of, or ran instead.
+    """
+
+    broken: Tensor
+    forwards: int
+    backwards: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class WholeAutoAttack:
+    """AutoAttack as the metric `robust_accuracy/autoattack` runs it: exact passes, seed 0, 250 images together.
+
+    A network whose output changes between two passes is attacked by the version "rand".
+    """
+
+    name: str = "autoattack"
+    version: str = "standard"
+    seed: int = 0
+    batch_size: int = 250
+
+    def __call__(
+        self, classifier: AnyClassifier, images: Tensor, labels: Tensor, threat: Threat, progress: Progress
+    ) -> Survival:
+        """Attack images [n, C, H, W] with labels [n]."""
+        some = images[: self.batch_size]
+        with torch.no_grad():
+            first, second = classifier(some), classifier(some)
+        moved = float((first - second).abs().max() / first.abs().max().clamp_min(1e-12))
+        version = "rand" if moved > MOVES else self.version
+        result = autoattack(
+            classifier,
+            images,
+            labels,
+            threat,
+            seed=self.seed,
+            version=version,
+            batch_size=self.batch_size,
+            passes="exact",
+            progress=progress,
+        )
+        notes = [f"left out: {stage}: {reason}" for stage, reason in result.skipped.items()]
+        notes += [f"warned: {stage}: {warning}" for stage, warning in result.warnings.items()]
+        if version != self.version:
+            changes = f"output changes between passes by {moved:.1e}"
+            notes.insert(0, f"warned: {changes}: version {version} instead of {self.version}")
+        forwards = result.forwards + 2 * len(some)
+        return Survival(result.broken, forwards, result.backwards, tuple(notes))
+
+
+AUTOATTACK = WholeAutoAttack()
+
+#: What a grid can run: an attack of `ATTACKS`, or AutoAttack.
+AnyAttack = Attack | WholeAutoAttack
 
 
 @dataclass(frozen=True)
@@ -26,12 +92,14 @@ class Grid:
         right: bool [A, E, n] on the CPU.
         logits: float32 [n, K] of the clean images, on the CPU.
         forwards, backwards: passes through the network, in images.
+        notes: attack → what to know about it, each once.
     """
 
     right: Tensor
     logits: Tensor
     forwards: int
     backwards: int
+    notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def find_attacks(names: Sequence[str]) -> tuple[Attack, ...]:
@@ -46,6 +114,21 @@ def find_attacks(names: Sequence[str]) -> tuple[Attack, ...]:
         if name not in ATTACKS:
             raise unknown_name("attack", name, ATTACKS)
     return tuple(ATTACKS[name] for name in names)
+
+
+def find_grid_attacks(names: Sequence[str]) -> tuple[AnyAttack, ...]:
+    """The attacks of these names, "autoattack" among them.
+
+    Raises:
+        UserError: for an unknown name, or none at all.
+    """
+    known = (*ATTACKS, AUTOATTACK.name)
+    if not names:
+        raise UserError(f"expected at least one attack, got none; known: {', '.join(known)}")
+    for name in names:
+        if name not in known:
+            raise unknown_name("attack", name, known)
+    return tuple(AUTOATTACK if name == AUTOATTACK.name else ATTACKS[name] for name in names)
 
 
 def scaled_threats(threat: Threat, factors: Sequence[str]) -> tuple[Threat, ...]:
@@ -74,7 +157,7 @@ def attack_grid(
     classifier: AnyClassifier,
     split: Split,
     index: Tensor,
-    attacks: Sequence[Attack],
+    attacks: Sequence[AnyAttack],
     threats: Sequence[Threat],
     generator: Callable[[str], torch.Generator],
     *,
@@ -95,13 +178,15 @@ def attack_grid(
     right = torch.zeros(len(attacks), len(threats), len(index), dtype=torch.bool)
     logits = torch.zeros(len(index), classifier.num_classes)
     forwards = backwards = 0
+    notes: dict[str, list[str]] = {}
     sources = {
         (attack.name, threat): generator(f"{name} {attack.name} {threat}")
         for attack in attacks
         for threat in threats
     }
+    progress = progress or Progress()
     looks = len(index) * len(attacks) * sum(threat.exact > 0 for threat in threats)
-    with (progress or Progress()).task(name, looks) as task:
+    with progress.task(name, looks) as task:
         for start in range(0, len(index), AT_ONCE):
             part = slice(start, start + AT_ONCE)
             images, labels = split.batch(index[part].to(split.labels.device))
@@ -114,15 +199,21 @@ def attack_grid(
                     if threat.exact == 0:
                         right[row, column, part] = (seen.argmax(dim=1) == labels).cpu()
                         continue
-                    result = attack(
-                        classifier,
-                        images,
-                        labels,
-                        threat,
-                        sources[attack.name, threat],
-                        batch_size=batch_size,
-                    )
+                    if isinstance(attack, WholeAutoAttack):
+                        result = attack(classifier, images, labels, threat, progress)
+                    else:
+                        found = attack(
+                            classifier,
+                            images,
+                            labels,
+                            threat,
+                            sources[attack.name, threat],
+                            batch_size=batch_size,
+                        )
+                        result = Survival(found.broken, found.forwards, found.backwards)
                     forwards, backwards = forwards + result.forwards, backwards + result.backwards
+                    notes.setdefault(attack.name, []).extend(result.notes)
                     right[row, column, part] = (~result.broken).cpu()
                     task.advance(len(images), f"{attack.name} at {threat}")
-    return Grid(right, logits, forwards, backwards)
+    once = {name: tuple(dict.fromkeys(said)) for name, said in notes.items() if said}
+    return Grid(right, logits, forwards, backwards, once)

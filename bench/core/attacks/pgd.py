@@ -73,7 +73,7 @@ def maximise(
     random_start: bool = True,
     mode: Literal["eval", "train"] = "eval",
 ) -> Tensor:
-    """The inner maximisation of adversarial training: the last iterate of every image [B, C, H, W].
+    """The inner maximization of adversarial training: the last iterate of every image [B, C, H, W].
 
     Nothing is dropped, and the last iterate is not looked at. Inputs are trusted: a check would wait for the
     device at every training step.

@@ -1,4 +1,7 @@
-"""Where an AutoAttack run stands, on disk, so that a killed one goes on with its next batch."""
+"""Where an AutoAttack run stands, on disk, so that a killed one goes on with its next batch.
+
+And how a run under way knows its network again: code may change while the weights stay, so it is asked.
+"""
 
 import hashlib
 import json
@@ -12,10 +15,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from bench.core.attacks.state import check_logits, evaluating, random_state_kept
 from bench.core.classifier import AnyClassifier
 from bench.core.files import replacing
 from bench.core.record import Value
 from bench.core.threat import Threat
+
+#: Images that a network is asked about.
+ASKED = 8
+#: By how much two runs' logits may differ for rounding, relative to the largest.
+ROUNDING = 1e-3
 
 
 @dataclass
@@ -63,7 +72,7 @@ class Standing:
         try:
             with safe_open(path, "pt") as file:
                 about = file.metadata() or {}
-                if about.get("fingerprint") != fingerprint:
+                if not same_run(about.get("fingerprint", ""), fingerprint):
                     return None
                 stage = file.get_tensor("stage").to(images.device)
                 adversarial = images.clone()
@@ -77,11 +86,43 @@ class Standing:
 def fingerprint_of(
     classifier: AnyClassifier, images: Tensor, labels: Tensor, threat: Threat, settings: Mapping[str, Value]
 ) -> str:
-    """SHA-256 of all that a run depends on."""
+    """SHA-256 of all that a run depends on, and in a second line what the network answers; see `same_run`."""
     about = (threat.norm, str(threat.exact), str(classifier))
     digest = hashlib.sha256(json.dumps([*about, dict(settings)]).encode())
     weights = chain(classifier.named_parameters(), classifier.named_buffers())
     for name, tensor in chain([("images", images), ("labels", labels)], weights):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    return f"{digest.hexdigest()}\n{answers_of(classifier, images)}"
+
+
+@torch.no_grad()
+def answers_of(classifier: AnyClassifier, images: Tensor) -> str:
+    """The logits of the first images [n, C, H, W] as JSON, in eval mode and with seeded draws.
+
+    "null" where they are not finite, or the network draws from elsewhere than torch's global state.
+    """
+    asked, passes = images[:ASKED], []
+    for _ in range(2):
+        with evaluating(classifier), random_state_kept(0):
+            logits = check_logits(classifier(asked), len(asked), classifier.num_classes)
+        passes.append([[float(f"{value:.5g}") for value in row] for row in logits.tolist()])
+    first, second = (json.dumps(answers) for answers in passes)
+    return first if _agree(first, second) else "null"
+
+
+def same_run(before: str, now: str) -> bool:
+    """Whether two descriptions of a run agree: all lines but the last alike, the answers in it up to rounding."""
+    (first, _, said), (second, _, says) = before.rpartition("\n"), now.rpartition("\n")
+    return before == now or (first == second and _agree(said, says))
+
+
+def _agree(first: str, second: str) -> bool:
+    try:
+        one, other = (torch.tensor(json.loads(text), dtype=torch.float64) for text in (first, second))
+    except (ValueError, TypeError, RuntimeError):
+        return False
+    if one.shape != other.shape or one.numel() == 0:
+        return False
+    # NaN and infinity agree with nothing.
+    return bool((one - other).abs().max() <= ROUNDING * one.abs().max())

@@ -138,7 +138,7 @@ def check_inputs(
     if not math.isfinite(high - low):
         raise UserError(f"expected finite pixels, got {low:g} to {high:g}; an image is broken")
     if box and (low < 0 or high > 1):
-        hint = "the network normalises for itself"
+        hint = "the network normalizes for itself"
         raise UserError(f"expected pixels in [0, 1], got {low:g} to {high:g}; {hint}")
     for name, classes in (("labels", labels), ("targets", targets)):
         if classes is not None:
@@ -190,7 +190,7 @@ def check_logits(logits: Tensor, size: int, num_classes: int, dtype: torch.dtype
         came = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise UserError(f"expected logits of shape ({size}, {num_classes}), the network gave {came}")
     if logits.dtype != dtype:
-        raise UserError(f"expected logits in {dtype}, the network gave {logits.dtype}; give model.float()")
+        raise UserError(f"expected logits in {dtype}, the network gave {logits.dtype}; end it with .float()")
     return logits
 
 

@@ -12,12 +12,12 @@ from bench.core.data.raw import RawData
 
 
 def cifar10(data_dir: Path, download: bool) -> RawData:
-    """50,000 + 10,000 colour images, 32x32, in 10 classes, from `cifar-10-batches-py`."""
+    """50,000 + 10,000 color images, 32x32, in 10 classes, from `cifar-10-batches-py`."""
     return _cifar("cifar10", datasets.CIFAR10, data_dir, download)
 
 
 def cifar100(data_dir: Path, download: bool) -> RawData:
-    """50,000 + 10,000 colour images, 32x32, in 100 classes, from `cifar-100-python`."""
+    """50,000 + 10,000 color images, 32x32, in 100 classes, from `cifar-100-python`."""
     return _cifar("cifar100", datasets.CIFAR100, data_dir, download)
 
 

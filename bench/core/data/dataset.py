@@ -79,9 +79,9 @@ class Dataset:
         for channel in range(self.shape[0]):
             counts = torch.bincount(self.train.images[:, channel].flatten(), minlength=256).cpu().double()
             share = counts / counts.sum()
-            centre = (share * level).sum()
-            mean.append(round(centre.item(), 4))
-            std.append(max(round(math.sqrt((share * (level - centre) ** 2).sum().item()), 4), 1e-3))
+            center = (share * level).sum()
+            mean.append(round(center.item(), 4))
+            std.append(max(round(math.sqrt((share * (level - center) ** 2).sum().item()), 4), 1e-3))
         return tuple(mean), tuple(std)
 
     def to(self, device: torch.device | str) -> "Dataset":

@@ -33,5 +33,5 @@ COLOUR_IMAGES = DatasetDefaults("linf:8/255")
 
 
 def defaults_of(name: str) -> DatasetDefaults:
-    """The defaults of a data set; those of colour images, CIFAR-10's, for every name without its own."""
+    """The defaults of a data set; those of color images, CIFAR-10's, for every name without its own."""
     return DEFAULTS.get(name, COLOUR_IMAGES)

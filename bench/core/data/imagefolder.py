@@ -13,7 +13,7 @@ from torchvision.transforms.functional import center_crop, resize
 from bench.core.data.raw import RawData
 from bench.core.errors import UserError
 
-#: How many headers are read, evenly over all files, to tell whether the folder is grey.
+#: How many headers are read, evenly over all files, to tell whether the folder is gray.
 SAMPLED_HEADERS = 256
 
 #: Folders whose own name is the data set's; any other is `imagefolder:NAME` and never passes for an original.
@@ -29,12 +29,12 @@ def imagefolder_name(path: Path) -> str:
 def imagefolder(path: Path, image_size: int | None = None) -> RawData:
     """The images below a folder, decoded only when a split asks for them.
 
-    One channel when the files are grey, else three. Decoded JPEGs can differ by a grey level between
+    One channel when the files are gray, else three. Decoded JPEGs can differ by a gray level between
     versions of Pillow; the fingerprint then differs too.
 
     Args:
         path: holds `train` and `test`, each with one folder a class.
-        image_size: the shorter side is resized to so many pixels, bilinearly, and the centred square is kept;
+        image_size: the shorter side is resized to so many pixels, bilinearly, and the centered square is kept;
             None keeps the files' own size, which must then be one for all.
 
     Raises:
@@ -82,7 +82,7 @@ class ImageFiles:
         """uint8 [M, C, H, W] of the files at `index` [M].
 
         Raises:
-            UserError: for a file that is no image, has another size, or has colour in a grey folder.
+            UserError: for a file that is no image, has another size, or has color in a gray folder.
         """
         width, height = self.size
         images = np.empty((len(index), height, width, self.channels), dtype=np.uint8)
@@ -96,7 +96,7 @@ class ImageFiles:
             with Image.open(file) as image:
                 if self.channels == 1 and image.mode not in ("1", "L"):
                     raise UserError(
-                        f"{file} has mode {image.mode} in a folder of grey images; convert it first"
+                        f"{file} has mode {image.mode} in a folder of gray images; convert it first"
                     )
                 if image.mode.startswith(("I", "F")):
                     raise UserError(f"{file} has more than 8 bits a channel; convert it first")

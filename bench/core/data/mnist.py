@@ -15,7 +15,7 @@ def mnist(data_dir: Path, download: bool) -> RawData:
 
 
 def fashion_mnist(data_dir: Path, download: bool) -> RawData:
-    """60,000 + 10,000 pieces of clothing, 28x28 and grey, from the IDX files below `FashionMNIST/raw`."""
+    """60,000 + 10,000 pieces of clothing, 28x28 and gray, from the IDX files below `FashionMNIST/raw`."""
     return _idx("fashion-mnist", datasets.FashionMNIST, data_dir, download)
 
 

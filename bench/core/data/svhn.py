@@ -11,7 +11,7 @@ from bench.core.data.raw import RawData
 
 
 def svhn(data_dir: Path, download: bool) -> RawData:
-    """73,257 + 26,032 colour images of house numbers, 32x32, from two .mat files."""
+    """73,257 + 26,032 color images of house numbers, 32x32, from two .mat files."""
     files = [datasets.SVHN.split_list[part][1] for part in ("train", "test")]
 
     def open_part(part: bool) -> Any:

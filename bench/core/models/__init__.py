@@ -53,7 +53,7 @@ def build(
         name: a network of `MODELS`, or `module:function` with the same signature.
         input_shape: (C, H, W) of the images, from 8x8 on.
         num_classes: K, at least 2.
-        mean, std: per-channel normalisation of pixels in [0, 1], kept inside the classifier; None is none.
+        mean, std: per-channel normalization of pixels in [0, 1], kept inside the classifier; None is none.
         seed: of the initial weights; the global random state is left as it was.
 
     Raises:

@@ -20,7 +20,7 @@ class Network:
     """The parts of a classifier; see `bench.core.classifier.Classifier` for their meaning.
 
     Args:
-        backbone: normalised images [B, C, H, W] to features Z [B, D].
+        backbone: normalized images [B, C, H, W] to features Z [B, D].
         head: the final linear layer, D to classes.
         activation: what stands between Z and the head; never in place, since Z is read after it ran.
         site: "pre-activation", or "pooled" when Z is read after the last non-linearity.
