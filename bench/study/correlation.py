@@ -22,6 +22,7 @@ class Candidate:
     Attributes:
         run: the training's run, and with `seed` its folder.
         kept: its test accuracy lies above the data set's threshold.
+        train_accuracy: of the epoch; None in a history that lacks it.
         attacked: test images behind `robust_accuracy`.
         sparsity: None for a network without a ReLU.
     """
@@ -33,6 +34,7 @@ class Candidate:
     epoch: int
     run: str
     kept: bool
+    train_accuracy: float | None
     test_accuracy: float
     robust_accuracy: float
     attacked: int
@@ -171,6 +173,7 @@ def read_candidates(record: Record, item: Planned, least_accuracy: float) -> lis
             epoch=int(row["epoch"] or 0),
             run=record.provenance.run,
             kept=_number(row["probe_accuracy"]) > least_accuracy,
+            train_accuracy=None if row.get("train_accuracy") is None else _number(row["train_accuracy"]),
             test_accuracy=_number(row["probe_accuracy"]),
             robust_accuracy=_number(row["probe_robust_accuracy"]),
             attacked=int(row["probe_attacked"] or 0),

@@ -12,6 +12,7 @@ from bench.study.table import TableResult
 from leaderboards.text import short_hash, slug
 
 WORDS = {
+    "train_accuracy": "training accuracy",
     "test_accuracy": "test accuracy",
     "robust_accuracy": "robust accuracy (PGD-20)",
     "prs_ratio": "PRS ratio",
@@ -27,6 +28,7 @@ SOURCES = {
 }
 #: History key → what the courses of a probed training show.
 PROBED = {
+    "train_accuracy": "train_accuracy",
     "probe_accuracy": "test_accuracy",
     "probe_robust_accuracy": "robust_accuracy",
     "prs_ratio": "prs_ratio",

@@ -48,6 +48,7 @@ def candidates() -> list[Candidate]:
                                 epoch,
                                 run="r",
                                 kept=True,
+                                train_accuracy=None,
                                 test_accuracy=0.9,
                                 robust_accuracy=0.5,
                                 attacked=5,
