@@ -26,7 +26,7 @@ ACCURACIES = {
 #: Epochs whose cosines are shown, at most.
 MATRICES = 4
 EPOCH = Axis(label="epoch")
-ACCURACY = Axis(label="accuracy (%)", low=0, high=101)
+ACCURACY = Axis(label="accuracy (%)", low=0, high=100)
 
 
 def draw_all(
@@ -144,7 +144,7 @@ def attacks(record: Record, arrays: ArraysByMetric) -> Chart | None:
         marks.append(Rule(name="without attack", y=100 * float(right.mean())))
     panel = Panel(
         x=Axis(label="attack step (0: where it starts)", low=0),
-        y=Axis(label="still right (%)", low=0, high=101),
+        y=Axis(label="still right (%)", low=0, high=100),
         marks=marks,
     )
     caption = (
