@@ -20,8 +20,8 @@ from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
 class Sparsity(Metric):
     """Share of exact zeros in the output of each activation layer, mean over the layers (P2 §6, figure 12).
 
-    Over the whole training set, and so without interval. A module that is called twice counts as two layers, and
-    activations called as functions count too. `sparsity/LAYER` is one layer's share.
+    Over the training set or `train_images` of it, without interval. A module that is called twice counts as two
+    layers, and activations called as functions count too. `sparsity/LAYER` is one layer's share.
 
     Args:
         train_images: read that many training images, drawn by chance; all by default.
