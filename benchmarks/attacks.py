@@ -1,9 +1,9 @@
 """How fast our attacks are beside foolbox, ART, torchattacks and pyautoattack; first each pair is shown to agree.
 
-python -m benchmarks.attacks                       # PGD-20 on cnn6 and resnet18; tens of minutes on one core
-python -m benchmarks.attacks --networks cnn6       # minutes
+python -m benchmarks.attacks                       # PGD-20 on cnn6 and resnet18; minutes on the embedded digits
+python -m benchmarks.attacks --networks cnn6
 python -m benchmarks.attacks --autoattack          # AutoAttack beside the package, on cnn6; tens of minutes
-python -m benchmarks.attacks --data imagefolder:PATH
+python -m benchmarks.attacks --data imagefolder:PATH   # 20,000 training images take one core an hour, once
 
 Peers live in environments of their own, made with pip in an ignored folder on the first run; each holds peers that
 bear one another, and reads everything else from the environment that runs this. One process there imports our code
