@@ -61,7 +61,7 @@ ENVIRONMENTS = {
     "torchattacks": ("torchattacks",),
 }
 #: Network → images attacked, images trained on at most, epochs.
-SIZES = {"cnn6": (192, 20000, 8), "resnet18": (64, 3000, 4)}
+SIZES = {"cnn6": (192, 20000, 8), "resnet18": (64, 8000, 5)}
 #: Training → the share of the attacked images that the network gets right.
 TRAININGS = {"robust": 0.8, "undefended": 0.95}
 BATCH_SIZES = (16, 32, 64, 128)
