@@ -3,11 +3,11 @@
 Each threshold is the protocol's. A raised alarm never removes a row, and no alarm does not mean trustworthy.
 """
 
-import re
 from collections.abc import Mapping
 
 import numpy as np
 
+from bench.core.attacks.state import SAME_LOGITS
 from bench.core.errors import NotFinite
 from bench.core.record import Alarm
 from bench.core.statistics import mcnemar
@@ -15,11 +15,7 @@ from bench.core.statistics import mcnemar
 Measured = Mapping[str, Mapping[str, np.ndarray]]
 
 FGSM, PGD, PGD100 = "robust_accuracy/fgsm", "robust_accuracy/pgd20", "robust_accuracy/pgd100"
-#: Relative difference of logits that rounding alone can make.
-SAME_LOGITS = 1e-5
-#: How AutoAttack's metric says that the network draws random numbers.
-DRAWS = re.compile(r"output changes between passes by (\S+):")
-AUTOATTACK, WORST = "robust_accuracy/autoattack", "robust_accuracy/worst_case"
+CLEAN, AUTOATTACK, WORST = "clean_accuracy", "robust_accuracy/autoattack", "robust_accuracy/worst_case"
 #: Attacks whose losses have a gradient where cross-entropy has none left: the margin, scaled logits, DLR.
 OTHER_LOSSES = ("robust_accuracy/cw", "robust_accuracy/cw100x5", "robust_accuracy/adaptive", AUTOATTACK)
 
@@ -222,12 +218,17 @@ def loss_still_moving(measured: Measured) -> Alarm:
 def randomised_output(measured: Measured) -> Alarm:
     """Two passes over the same images give different logits."""
     name = "randomised output"
-    if "clean_accuracy" not in measured:
-        return _randomized_under_autoattack(name, measured)
-    moved = float(measured["clean_accuracy"]["between_passes"][0])
+    # AutoAttack looks as well, where clean accuracy did not and the version "rand" was not asked for.
+    looked = [arrays for key in (CLEAN, AUTOATTACK) if "between_passes" in (arrays := measured.get(key, {}))]
+    if not looked:
+        return _not_run(name, "clean accuracy")
+    moved = float(looked[0]["between_passes"][0])
     if not np.isfinite(moved):
         raise NotFinite("expected finite logits, the network gave NaN or infinity; did its training diverge?")
-    return _moving(name, moved)
+    message = (
+        f"logits differ by {moved:.1e} between two passes, relative to the largest; rounding ends at 1e-5"
+    )
+    return Alarm(name=name, raised=moved > SAME_LOGITS, message=message, numbers={"difference": moved})
 
 
 def low_precision(measured: Measured) -> Alarm:
@@ -238,26 +239,6 @@ def low_precision(measured: Measured) -> Alarm:
     if not any(shares.values()):
         return Alarm(name=name, raised=False, message="every success was one in float32", numbers=shares)
     return _over(name, max(shares.values()), 0.0, "images broken in low precision alone", shares)
-
-
-def _randomized_under_autoattack(name: str, measured: Measured) -> Alarm:
-    """What AutoAttack noticed when it chose its version; with "rand" asked for, it does not look."""
-    arrays = measured.get(AUTOATTACK, {})
-    for warning in arrays.get("warnings", ()):
-        found = DRAWS.match(str(warning))
-        if found:
-            return _moving(name, float(found[1]))
-    if "version" not in arrays or str(arrays["version"]) == "rand":
-        return _not_run(name, "clean accuracy")
-    message = f"AutoAttack saw logits differ by no more than {SAME_LOGITS:.0e} between two passes"
-    return Alarm(name=name, raised=False, message=message)
-
-
-def _moving(name: str, moved: float) -> Alarm:
-    message = (
-        f"logits differ by {moved:.1e} between two passes, relative to the largest; rounding ends at 1e-5"
-    )
-    return Alarm(name=name, raised=moved > SAME_LOGITS, message=message, numbers={"difference": moved})
 
 
 def _is_linf(curve: Mapping[str, np.ndarray]) -> bool:

@@ -6,11 +6,11 @@ import torch
 
 from bench.battery import Battery
 from bench.core.attacks.network import input_gradient
-from bench.core.attacks.state import evaluating, random_state_kept
+from bench.core.attacks.state import SAME_LOGITS, evaluating, moved_between, random_state_kept
 from bench.core.classifier import AnyClassifier
 from bench.core.data import Dataset
 from bench.display import readable
-from metrics.autoattack import MOVES, AutoAttack
+from metrics.autoattack import AutoAttack
 from metrics.robust_accuracy import RobustAccuracy
 from metrics.security_curve import SecurityCurve
 
@@ -95,6 +95,5 @@ def _time_passes(classifier: AnyClassifier, images: torch.Tensor) -> tuple[float
             middle = time.perf_counter()
             total += float(input_gradient(logits.sum(dim=1), traced).sum())
             times.append((middle - started, time.perf_counter() - middle))
-    first, second = outputs
-    moved = float((first - second).abs().max() / first.abs().max().clamp_min(1e-12))
-    return times[-1][0] / len(images), times[-1][1] / len(images), moved > MOVES
+    random = moved_between(*outputs) > SAME_LOGITS
+    return times[-1][0] / len(images), times[-1][1] / len(images), random

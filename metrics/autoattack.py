@@ -6,12 +6,10 @@ import numpy as np
 import torch
 
 from bench.core.attacks.autoattack import Passes, autoattack, check_settings
+from bench.core.attacks.state import SAME_LOGITS, moved_between
 from bench.core.examples import first_broken
 from bench.core.record import Score, Value
 from metrics.base import Arrays, Evaluation, Metric
-
-#: As far as logits may differ between two passes before a network counts as randomized; relative.
-MOVES = 1e-5
 
 
 class AutoAttack(Metric):
@@ -49,11 +47,11 @@ class AutoAttack(Metric):
     def measure(self, evaluation: Evaluation) -> Arrays:
         """Per image: still right [n], the stage that broke it or "survived" [n]; stages that could not run.
 
-        With the version that ran, whether each image fell in low precision alone [n], and a few adversarial images
-        with their places among those attacked.
+        With the version that ran, how far logits moved between two passes [1] where that was looked at, whether
+        each image fell in low precision alone [n], and a few adversarial images with their places.
         """
-        moved = self._moved(evaluation) if self.version != "rand" else 0.0
-        version = "rand" if moved > MOVES else self.version
+        moved = self._moved(evaluation) if self.version != "rand" else None
+        version = "rand" if moved is not None and moved > SAME_LOGITS else self.version
         result = autoattack(
             evaluation.classifier,
             evaluation.images,
@@ -78,6 +76,7 @@ class AutoAttack(Metric):
             "right": (~result.broken).cpu().numpy(),
             "stage": np.array([stage or "survived" for stage in result.stage], dtype=np.str_),
             "version": np.array(version, dtype=np.str_),
+            **({} if moved is None else {"between_passes": np.array([moved], dtype=np.float32)}),
             "unconfirmed": result.unconfirmed.cpu().numpy(),
             "skipped": np.asarray(skipped, dtype=np.str_),
             "warnings": np.asarray(doubts, dtype=np.str_),
@@ -92,7 +91,7 @@ class AutoAttack(Metric):
         some = evaluation.images[: self.batch_size]
         first, second = evaluation.classifier(some), evaluation.classifier(some)
         evaluation.forwards += 2 * len(some)
-        return float((first - second).abs().max() / first.abs().max().clamp_min(1e-12))
+        return moved_between(first, second)
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
         """Robust accuracy with its interval; the reason names stages left out and the package's own warnings."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from bench.core.attacks.state import random_state_kept
+from bench.core.attacks.state import moved_between, random_state_kept
 from bench.core.record import Score
 from metrics.base import Arrays, Evaluation, Metric
 
@@ -36,8 +36,8 @@ class CleanAccuracy(Metric):
             some = evaluation.images[: evaluation.batch_size]
             first, second = classifier(some), classifier(some)
         evaluation.forwards += 2 * len(some)
-        moved = (first - second).abs().max() / first.abs().max().clamp_min(1e-12)
-        return {"right": np.concatenate(right), "between_passes": moved.reshape(1).cpu().numpy()}
+        moved = np.array([moved_between(first, second)], dtype=np.float32)
+        return {"right": np.concatenate(right), "between_passes": moved}
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
         """Accuracy with its interval."""

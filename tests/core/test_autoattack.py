@@ -307,31 +307,31 @@ def test_bfloat16_is_for_square_alone_and_what_it_breaks_is_broken_in_float32(sh
     assert torch.equal(low.adversarial[others], fast.adversarial[others])
 
 
-def test_a_success_in_bfloat16_alone_does_not_count(shorter):
-    # In bfloat16 256 + x rounds to 256, which is not below the other logit, 256.4 → 256.
+def equal_in_bfloat16(own):
+    """A network whose first two logits are equal in bfloat16, `own` larger by 0.002; three images of that class."""
     network = nn.Linear(64, 4)
     with torch.no_grad():
         network.weight.zero_()
-        network.weight[0, 0] = 1e-3
-        network.bias.copy_(torch.tensor([0.9, 0.898, 0.0, 0.1]) + 64)
-    classifier = Custom(lambda x: network(x), classes=4)
-    images, labels = torch.full((3, *SHAPE), 0.5), torch.zeros(3, dtype=torch.int64)
+        network.weight[own, 0] = 1e-3
+        network.bias.copy_(torch.tensor([0.898, 0.898, 0.0, 0.1]) + 64)
+        network.bias[own] = 64.9
+    classifier, images = Custom(lambda x: network(x), classes=4), torch.full((3, *SHAPE), 0.5)
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
-        assert (classifier(images).float().argmax(dim=1) == 0).all()
-        assert classifier(images)[0, 0] == classifier(images)[0, 1], "bfloat16 does not tell them apart"
+        logits = classifier(images).float()
+    assert torch.equal(logits[:, 0], logits[:, 1])
+    return classifier, images, torch.full((3,), own)
+
+
+def test_images_that_bfloat16_has_right_by_a_tie_are_not_broken(shorter):
+    classifier, images, labels = equal_in_bfloat16(own=0)
     result = autoattack(classifier, images, labels, Threat("linf", "0.1"), seed=0, passes="bfloat16")
     assert not result.broken.any()
+    assert not result.unconfirmed.any()
 
 
 def test_square_runs_again_in_float32_where_that_denies_its_success(shorter, monkeypatch):
-    # As above, but the label is the second of two logits that bfloat16 takes for equal.
-    network = nn.Linear(64, 4)
-    with torch.no_grad():
-        network.weight.zero_()
-        network.weight[1, 0] = 1e-3
-        network.bias.copy_(torch.tensor([0.898, 0.9, 0.0, 0.1]) + 64)
-    classifier = Custom(lambda x: network(x), classes=4)
-    images, labels = torch.full((3, *SHAPE), 0.5), torch.ones(3, dtype=torch.int64)
+    # The first of equal logits wins, so bfloat16 has these images wrong.
+    classifier, images, labels = equal_in_bfloat16(own=1)
     runs = []
 
     def perturb(attack, x, y=None):

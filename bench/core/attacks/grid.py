@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bench.core.attacks.autoattack import autoattack
 from bench.core.attacks.pgd import ATTACKS, Attack
+from bench.core.attacks.state import SAME_LOGITS, moved_between
 from bench.core.classifier import AnyClassifier
 from bench.core.data import Split
 from bench.core.errors import UserError, unknown_name
@@ -17,8 +18,6 @@ from bench.core.threat import Threat
 
 #: Images that are attacked at once; fixed, so that no random start depends on the batch size.
 AT_ONCE = 1000
-#: As far as logits may differ between two passes before a network counts as randomized; relative.
-MOVES = 1e-5
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,8 @@ class WholeAutoAttack:
         some = images[: self.batch_size]
         with torch.no_grad():
             first, second = classifier(some), classifier(some)
-        moved = float((first - second).abs().max() / first.abs().max().clamp_min(1e-12))
-        version = "rand" if moved > MOVES else self.version
+        moved = moved_between(first, second)
+        version = "rand" if moved > SAME_LOGITS else self.version
         result = autoattack(
             classifier,
             images,

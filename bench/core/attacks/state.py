@@ -10,6 +10,14 @@ from torch import Tensor, nn
 from bench.core.classifier import AnyClassifier
 from bench.core.errors import NotFinite, UserError
 
+#: As far as logits may differ between two passes for rounding, relative to the largest; beyond, the network draws.
+SAME_LOGITS = 1e-5
+
+
+def moved_between(first: Tensor, second: Tensor) -> float:
+    """The largest difference of two passes' logits [B, K], relative to the largest logit."""
+    return float((first - second).abs().max() / first.abs().max().clamp_min(1e-12))
+
 
 @contextmanager
 def evaluating(classifier: nn.Module) -> Iterator[None]:
