@@ -6,10 +6,11 @@
 import os
 from typing import TYPE_CHECKING, Any
 
+from bench import moved
 from bench.version import __version__
 
 if TYPE_CHECKING:
-    from bench.evaluation import evaluate
+    from bench.evaluation.evaluate import evaluate
 
 __all__ = ["__version__", "evaluate"]
 
@@ -20,10 +21,13 @@ if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
+moved.install()
+
+
 def __getattr__(name: str) -> Any:
     # Lazy, so that `import bench` and `bench --help` do not load torch.
     if name == "evaluate":
-        from bench.evaluation import evaluate
+        from bench.evaluation.evaluate import evaluate
 
         return evaluate
     raise AttributeError(f"module 'bench' has no attribute {name!r}")

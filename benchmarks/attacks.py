@@ -42,15 +42,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.checkpoint import load_weights, save_weights
-from bench.core.attacks import Attack, maximise
-from bench.core.attacks.autoattack import Passes, autoattack
-from bench.core.attacks.state import channels_last, frozen
+from bench.attacks import Attack, maximise
+from bench.attacks.autoattack import Passes, autoattack
 from bench.core.classifier import Classifier
-from bench.core.data import defaults_of, load
-from bench.core.models import build
+from bench.core.guards import channels_last, frozen
 from bench.core.randomness import make_generator
 from bench.core.threat import Threat
+from bench.data import defaults_of, load
+from bench.models import build
+from bench.models.weights import load_weights, save_weights
 
 SHAPE = (3, 32, 32)
 PGD = Attack("pgd20", steps=20)
@@ -205,7 +205,7 @@ def place_for(data: str, folder: Path) -> Place:
 
 
 def trained(name: str, training: str, place: Place) -> Classifier:
-    """A network of `bench.core.models` for ten classes, trained once and then read from the folder.
+    """A network of `bench.models` for ten classes, trained once and then read from the folder.
 
     The robust one goes on from the undefended one, for half as many epochs.
     """

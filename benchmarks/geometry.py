@@ -22,9 +22,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from bench.core.attacks.gradients import input_gradients
-from bench.core.curvature import mean_curvature, unit_vectors
-from bench.core.regions import count_regions, membership, pack
+from bench.core.gradients import input_gradients
+from bench.geometry.curvature import mean_curvature, unit_vectors
+from bench.geometry.regions import count_regions, membership, pack
 
 BATCH = 500
 #: At full size, at least so many times as fast as the obvious way.

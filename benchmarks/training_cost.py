@@ -21,12 +21,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from bench.core.data import Split
-from bench.core.models import build
 from bench.core.randomness import make_generator, seeded
 from bench.core.threat import Threat
-from bench.recipe import make_recipe
-from bench.train import run_steps, synchronize
+from bench.data import Split
+from bench.models import build
+from bench.training.loop import run_steps, synchronize
+from bench.training.recipe import make_recipe
 from defenses import DEFENSES, get
 from defenses.base import Defense, Training
 

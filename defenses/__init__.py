@@ -1,7 +1,7 @@
 """The defenses: one file each, one visible line each."""
 
 from bench.core.errors import UserError
-from bench.core.plugins import Registry
+from bench.core.registry import Registry
 from defenses.at import AdversarialTraining
 from defenses.awp import awp_around
 from defenses.base import Attacked, Defense, Objective, Training

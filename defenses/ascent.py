@@ -7,10 +7,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from bench.core.attacks.network import input_gradient
-from bench.core.attacks.pgd import ascend
-from bench.core.attacks.state import evaluating, random_state_kept
+from bench.attacks.pgd import ascend
 from bench.core.classifier import Classifier
+from bench.core.gradients import input_gradient
+from bench.core.guards import evaluating, random_state_kept
 from bench.core.threat import Threat
 
 AttackMode = Literal["eval", "train"]

@@ -7,12 +7,12 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from bench.core.attacks.pgd import maximise
+from bench.attacks.pgd import maximise
 from bench.core.classifier import Classifier
 from bench.core.errors import UserError
-from bench.core.space import Uniform
 from bench.core.threat import Threat
 from defenses.base import Attacked, Defense, Objective, Training
+from defenses.space import Uniform
 from defenses.warmup import warmup_epochs
 
 

@@ -13,9 +13,9 @@ from torch.func import functional_call
 
 from bench.core.classifier import Classifier
 from bench.core.errors import UserError
-from bench.core.space import LogUniform
 from defenses.base import Attacked, Defense, Objective, Training
 from defenses.composition import Composition
+from defenses.space import LogUniform
 from defenses.warmup import warmup_epochs
 
 #: γ with AT and with TRADES (Wu et al. 2020, section 5); .01 for what the paper does not try.

@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.core.classifier import Classifier
-from bench.core.data import Split
 from bench.core.errors import UserError, unknown_name
 from bench.core.randomness import make_generator
-from bench.core.space import Choice, LogUniform, Range, Uniform
 from bench.core.threat import Threat
+from bench.data import Split
+from defenses.space import Choice, LogUniform, Range, Uniform
 
 __all__ = ["Attacked", "Defense", "Objective", "Training"]
 
@@ -116,7 +116,7 @@ class Defense(ABC):
     """A training method and its hyper-parameters.
 
     A concrete defense is a frozen, keyword-only dataclass. Each field is a hyper-parameter: its annotation
-    carries type, bounds (`pydantic.Field`) and search range (`bench.core.space`), its default is the paper's.
+    carries type, bounds (`pydantic.Field`) and search range (`defenses.space`), its default is the paper's.
 
     Raises:
         UserError: from the constructor, for a value of the wrong type or out of bounds.

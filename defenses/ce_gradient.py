@@ -6,9 +6,9 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from bench.core.margins import cross_entropy
-from bench.core.space import LogUniform
 from defenses.base import Defense, Objective, Training
 from defenses.gradients import BatchNorm, GradientNorm, GradientPenalty, PixelScale, Reduction
+from defenses.space import LogUniform
 
 
 @dataclass(frozen=True, kw_only=True)

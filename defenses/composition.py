@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from bench.core.errors import UserError, unknown_name
-from bench.core.space import Range
 from defenses.base import Defense
+from defenses.space import Range
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,12 +6,12 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from bench.core.attacks.state import evaluating
 from bench.core.classifier import Classifier
+from bench.core.guards import evaluating
 from bench.core.margins import cross_entropy
-from bench.core.space import LogUniform, Uniform
 from defenses.base import Defense, Objective, Training
 from defenses.gradients import both_logits, differentiable_logits, gradient_of, traced
+from defenses.space import LogUniform, Uniform
 from defenses.warmup import warmup_epochs
 
 

@@ -7,13 +7,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from bench.core.attacks.pgd import maximise
+from bench.attacks.pgd import maximise
 from bench.core.classifier import Classifier
-from bench.core.space import Uniform
 from defenses.ascent import AttackMode
 from defenses.at import stretched
 from defenses.base import Defense, Objective, Training
 from defenses.single_step import SingleStep
+from defenses.space import Uniform
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,9 @@ from pydantic import Field
 from torch import Tensor
 
 from bench.core.classifier import Classifier
-from bench.core.space import LogUniform
 from defenses.base import Defense, Objective, Training
 from defenses.gradients import BatchNorm, both_logits, gradient_of, traced
+from defenses.space import LogUniform
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,14 +8,14 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.core.attacks.pgd import maximise
+from bench.attacks.pgd import maximise
 from bench.core.classifier import Classifier
 from bench.core.margins import cross_entropy
-from bench.core.space import LogUniform
 from defenses.ascent import AttackMode, attacking
 from defenses.base import Defense, Objective, Training
 from defenses.gradients import differentiable_logits, gradient_of, traced
 from defenses.single_step import SingleStep
+from defenses.space import LogUniform
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,8 @@ import torch
 from pydantic import BeforeValidator
 from torch import Tensor, nn
 
-from bench.core.attacks.state import evaluating
 from bench.core.classifier import Classifier
+from bench.core.guards import evaluating
 from defenses.base import Objective, Training
 from defenses.double_backward import CheapDoubleBackward
 

@@ -7,15 +7,15 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from bench.core.attacks.network import input_gradient
-from bench.core.attacks.pgd import step_length
-from bench.core.attacks.state import evaluating
+from bench.attacks.pgd import step_length
 from bench.core.classifier import Classifier
+from bench.core.gradients import input_gradient
+from bench.core.guards import evaluating
 from bench.core.margins import cross_entropy
-from bench.core.space import LogUniform
 from defenses.ascent import attacking, climb
 from defenses.base import Attacked, Defense, Objective, Training
 from defenses.gradients import both_logits, gradient_of, traced
+from defenses.space import LogUniform
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,11 +7,11 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.core.attacks.pgd import LOSSES
+from bench.attacks.pgd import LOSSES
 from bench.core.classifier import Classifier
-from bench.core.space import Uniform
 from defenses.ascent import AttackMode, attacking, climb, near, surrogate_length
 from defenses.base import Attacked, Defense, Objective, Training
+from defenses.space import Uniform
 from defenses.trades import divergence
 
 

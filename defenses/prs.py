@@ -9,12 +9,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from bench.core.attacks.state import evaluating
 from bench.core.classifier import Classifier
 from bench.core.errors import UserError
-from bench.core.regions import major_region_vectors
-from bench.core.space import LogUniform
+from bench.core.guards import evaluating
+from bench.geometry.regions import major_region_vectors
 from defenses.base import Defense, Objective, Training, frozen
+from defenses.space import LogUniform
 from defenses.warmup import warmup_epochs
 
 Surrogate = Literal["tanh", "ste", "hinge", "literal"]

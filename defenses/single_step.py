@@ -5,9 +5,9 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from bench.core.attacks.pgd import maximise
-from bench.core.attacks.state import evaluating
+from bench.attacks.pgd import maximise
 from bench.core.classifier import Classifier
+from bench.core.guards import evaluating
 from bench.core.randomness import make_generator
 from defenses.base import Attacked
 

@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.core.classifier import Classifier
-from bench.core.space import Uniform
 from defenses.ascent import AttackMode, attacking, climb, near, surrogate_length
 from defenses.base import Attacked, Defense, Objective, Training
+from defenses.space import Uniform
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ import numpy as np
 
 from bench.charts import load_chart
 from bench.core.errors import UserError
-from bench.core.record import Record, Score, load_record
-from leaderboards.result import WORST_CASE, created_at, exact_eps, is_beside, read_arrays
+from bench.core.record import Record, Score, is_beside, load_record, read_arrays
+from leaderboards.result import WORST_CASE, created_at, exact_eps
 
 CLEAN = "clean_accuracy"
 ROBUST = "robust_accuracy/"

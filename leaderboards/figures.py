@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.charts import Chart, load_chart
-from bench.charts.interactive import ASSETS, page, write_assets
-from bench.charts.picture import png_size
+from bench.charts.plotly.page import ASSETS, page, write_assets
+from bench.charts.png.header import png_size
 from bench.charts.table import table
 from bench.charts.topics import by_topic
 from bench.core.errors import UserError
 from bench.core.files import write_text
+from bench.core.names import short_hash, slug
 from leaderboards.entry import Entry
 from leaderboards.result import Figure, Result
-from leaderboards.text import short_hash, slug
 
 #: A chart with more bytes than this is no chart to point at.
 LARGEST = 32 * 2**20
@@ -126,7 +126,7 @@ def _read(figure: Figure) -> Chart | None:
 
 
 def _draw(chart: Chart, figure: Figure, target: Path) -> tuple[int, int]:
-    from bench.charts.png import draw
+    from bench.charts.png.figure import draw
 
     try:
         draw(chart, target)

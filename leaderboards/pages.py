@@ -6,6 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from bench.core.names import dataset_label, slug
 from bench.version import __version__
 from leaderboards import text
 from leaderboards.board import Board
@@ -38,7 +39,6 @@ class Pages:
         helpers = (
             "breakable",
             "count",
-            "dataset_label",
             "duration",
             "interval",
             "memory",
@@ -47,6 +47,7 @@ class Pages:
             "plain",
         )
         self._templates.filters.update({name: getattr(text, name) for name in helpers})
+        self._templates.filters["dataset_label"] = dataset_label
         self._templates.filters["pretty"] = lambda value: json.dumps(value, indent=2, sort_keys=True)
         self._templates.globals.update(
             generator=f"regionbench {__version__}",
@@ -99,7 +100,7 @@ class Pages:
 
 def record_file(result: Result) -> str:
     """File name of a record's copy in the site."""
-    return f"{text.slug(result.record.id)}-{result.digest[:12]}.json"
+    return f"{slug(result.record.id)}-{result.digest[:12]}.json"
 
 
 def _families(names: Iterable[str]) -> dict[str, list[str]]:

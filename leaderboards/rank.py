@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
-from bench.core.statistics import mcnemar, wilson
+from bench.core.statistics import paired_p_value, wilson
 from leaderboards.entry import Entry, Summary
 
 LEVEL = 0.05
@@ -65,42 +63,6 @@ def rank(entries: Sequence[Entry]) -> list[Rank]:
             ranks.append(Rank(leader + 1, True, method, p_value))
             ranks[leader] = Rank(leader + 1, True)
     return ranks
-
-
-def paired_p_value(first: np.ndarray, second: np.ndarray) -> float:
-    """Two-sided exact p-value of a paired sign-flip test with the test image as its unit.
-
-    With d_i = (share of the first entry's seeds right on image i) − (the second's), the null hypothesis
-    lets every d_i change its sign; p = P(|Σ ±d_i| ≥ |Σ d_i|). For one seed each, this is the exact McNemar
-    test. Over several seeds it compares mean accuracies and does not take the seeds of one image for
-    independent observations, which stacking them in McNemar's table would.
-
-    Args:
-        first, second: bool [seeds, n], whether each seed was right on each image.
-
-    Raises:
-        ValueError: when the numbers of images differ.
-    """
-    first, second = np.atleast_2d(first), np.atleast_2d(second)
-    if first.shape[1] != second.shape[1]:
-        raise ValueError(f"paired test needs the same images, got {first.shape[1]} and {second.shape[1]}")
-    if len(first) == len(second) == 1:
-        return mcnemar(first[0], second[0])
-    # In units of 1 / (seeds · seeds) every difference is a whole number.
-    difference = first.sum(axis=0) * len(second) - second.sum(axis=0) * len(first)
-    difference //= max(int(np.gcd.reduce(difference)), 1)
-    sizes, counts = np.unique(np.abs(difference[difference != 0]), return_counts=True)
-    furthest = int((sizes * counts).sum())
-    if furthest == 0:
-        return 1.0
-    # Σ ±d_i has the characteristic function Π cos(d_i·θ); its Fourier transform is the exact distribution.
-    angles = 2 * np.pi * np.arange(2 * furthest + 1) / (2 * furthest + 1)
-    characteristic = np.prod(
-        [np.cos(size * angles) ** n for size, n in zip(sizes, counts, strict=True)], axis=0
-    )
-    probability = np.fft.fft(characteristic).real / len(angles)
-    sums = np.minimum(np.arange(len(angles)), len(angles) - np.arange(len(angles)))
-    return float(np.clip(probability[sums >= abs(int(difference.sum()))].sum(), 0.0, 1.0))
 
 
 def _compare(leader: Entry, entry: Entry) -> tuple[Literal["paired", "intervals"], float | None, bool]:

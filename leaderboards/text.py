@@ -1,9 +1,6 @@
 """Words and numbers as the pages show them, and names that are safe in a path."""
 
-import hashlib
-import json
 import re
-import unicodedata
 from typing import Any
 
 TITLES = {
@@ -33,27 +30,6 @@ TITLES = {
 }
 
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-
-def slug(text: str, limit: int = 48) -> str:
-    """A lower-case name of letters, digits and single hyphens; "x" when nothing else is left.
-
-    Two texts can share a slug, so a file name adds `short_hash` of what it stands for.
-    """
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "-", plain)[:limit].strip("-") or "x"
-
-
-def short_hash(value: Any) -> str:
-    """Eight hex digits that identify any JSON value."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
-
-
-def dataset_label(name: str) -> str:
-    """The name of a data set without the folders in front of it ("imagefolder:/a/b" → "imagefolder:b")."""
-    kind, colon, path = name.partition(":")
-    last = re.split(r"[\\/]", (path if colon else kind).rstrip("\\/"))[-1]
-    return kind + colon + last if colon else last
 
 
 def metric_title(metric: str) -> str:

@@ -8,39 +8,39 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from bench.core.errors import UserError
-from bench.core.plugins import Registry
 from bench.core.record import describe
-from metrics.attack_curves import AttackCurves
-from metrics.autoattack import AutoAttack
+from bench.core.registry import Registry
+from metrics.accuracy.autoattack import AutoAttack
+from metrics.accuracy.clean_accuracy import CleanAccuracy
+from metrics.accuracy.robust_accuracy import RobustAccuracy
+from metrics.accuracy.security_curve import SecurityCurve
+from metrics.accuracy.time_per_epoch import TimePerEpoch
+from metrics.accuracy.worst_case import WorstCase
 from metrics.base import Evaluation, Metric, NotMeasurable
-from metrics.clean_accuracy import CleanAccuracy
-from metrics.convexity import Convexity
-from metrics.curvature_profile import CurvatureProfile
-from metrics.decision_function import DecisionFunction
-from metrics.decision_surface import DecisionSurface
-from metrics.detection import Detection
-from metrics.detection_attackers import DetectionAttackers
-from metrics.features import Features
-from metrics.final_layer_cosine import FinalLayerCosine
-from metrics.inclusion_groups import InclusionGroups
-from metrics.inclusion_ratio import InclusionRatio
-from metrics.input_hessian import InputHessian
-from metrics.input_jacobian import InputJacobian
-from metrics.logit_motion import LogitMotion
-from metrics.major_groups import MajorGroups
-from metrics.major_region import MajorRegion
-from metrics.paths import Connectivity
-from metrics.prs_by_layer import PRSByLayer
-from metrics.prs_ratio import PRSRatio
-from metrics.region_distance import RegionDistance
-from metrics.region_health import RegionHealth
-from metrics.region_plane import RegionPlane
-from metrics.robust_accuracy import RobustAccuracy
-from metrics.security_curve import SecurityCurve
-from metrics.shared_directions import SharedDirections
-from metrics.sparsity import Sparsity
-from metrics.time_per_epoch import TimePerEpoch
-from metrics.worst_case import WorstCase
+from metrics.curvature.convexity import Convexity
+from metrics.curvature.curvature_profile import CurvatureProfile
+from metrics.curvature.detection import Detection
+from metrics.curvature.detection_attackers import DetectionAttackers
+from metrics.curvature.paths import Connectivity
+from metrics.curvature.shared_directions import SharedDirections
+from metrics.regions.attack_curves import AttackCurves
+from metrics.regions.features import Features
+from metrics.regions.final_layer_cosine import FinalLayerCosine
+from metrics.regions.inclusion_groups import InclusionGroups
+from metrics.regions.inclusion_ratio import InclusionRatio
+from metrics.regions.logit_motion import LogitMotion
+from metrics.regions.major_groups import MajorGroups
+from metrics.regions.major_region import MajorRegion
+from metrics.regions.prs_by_layer import PRSByLayer
+from metrics.regions.prs_ratio import PRSRatio
+from metrics.regions.region_distance import RegionDistance
+from metrics.regions.region_health import RegionHealth
+from metrics.regions.region_plane import RegionPlane
+from metrics.regions.sparsity import Sparsity
+from metrics.surface.decision_function import DecisionFunction
+from metrics.surface.decision_surface import DecisionSurface
+from metrics.surface.input_hessian import InputHessian
+from metrics.surface.input_jacobian import InputJacobian
 
 __all__ = ["METRICS", "Evaluation", "Metric", "NotMeasurable", "get"]
 

@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.attacks import Attack, AttackResult
 from bench.charts import Chart
-from bench.core.attacks import Attack, AttackResult
 from bench.core.classifier import AnyClassifier
-from bench.core.data import Dataset, Split
 from bench.core.progress import Progress
 from bench.core.randomness import make_generator
 from bench.core.record import Curve, Record, Score, Value
-from bench.core.regions import Patterns, pack
 from bench.core.statistics import wilson
 from bench.core.threat import Threat
+from bench.data import Dataset, Split
+from bench.geometry.regions import Patterns, pack
 
 Arrays = dict[str, np.ndarray]
 

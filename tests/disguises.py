@@ -5,10 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.core.attacks import maximise
+from bench.attacks import maximise
 from bench.core.classifier import WrappedClassifier
-from bench.core.data import Dataset
 from bench.core.threat import Threat
+from bench.data import Dataset
 
 THREAT = Threat("linf", "0.1")
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.charts.chart import Chart
-from bench.charts.interactive import page, templates, write_assets
-from bench.charts.picture import png_size
+from bench.charts.plotly.page import page, templates, write_assets
+from bench.charts.png.header import png_size
 from bench.charts.table import table
 from bench.charts.topics import by_topic
 from bench.core.files import write_text

@@ -36,3 +36,14 @@ class Progress:
 class _Silent:
     def advance(self, steps: float = 1, note: str = "") -> None:
         pass
+
+
+def readable(seconds: float) -> str:
+    """Seconds as people say them: "4 s", "2 min", "1 h 10 min"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes and hours < 10 else f"{hours} h"

@@ -4,9 +4,12 @@ This module needs no torch, so that leaderboards and tracking stay light.
 """
 
 import math
-from pathlib import Path
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bench.core.errors import UserError
@@ -263,3 +266,40 @@ def describe(error: ValidationError) -> str:
 def finite(value: float | None) -> float | None:
     """None instead of NaN or infinity, which a record cannot hold."""
     return None if value is None or not math.isfinite(value) else float(value)
+
+
+def read_arrays(path: Path, record: Record, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+    """The per-example arrays that lie beside a record and that the record vouches for.
+
+    Args:
+        path: the record's JSON file.
+        record: what it holds; `files["arrays"]` names the archive and its hash.
+        names: which arrays to read; None reads all.
+
+    Returns:
+        The arrays by name; empty when the record names no archive or it is not there.
+
+    Raises:
+        UserError: when the archive lies outside the record's folder, has changed, or cannot be read.
+    """
+    file = record.files.get("arrays")
+    if file is None:
+        return {}
+    if not is_beside(file.path):
+        raise UserError(f"{path}: files.arrays must lie in the record's own folder, got {file.path!r}")
+    archive = path.parent / file.path
+    if not archive.is_file():
+        return {}
+    if sha256(archive) != file.sha256:
+        raise UserError(f"{path}: its arrays file {file.path} has changed since the record was written")
+    try:
+        with np.load(archive, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in names or arrays.files if name in arrays.files}
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise UserError(f"{archive} is not a readable npz archive ({error})") from error
+
+
+def is_beside(path: str) -> bool:
+    """Whether a path named in a record stays inside the record's folder."""
+    parts = PurePosixPath(path.replace("\\", "/"))
+    return bool(path) and not parts.is_absolute() and ".." not in parts.parts and ":" not in path

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from bench.core.record import Score
+
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson score interval of a proportion.
@@ -140,3 +142,95 @@ def _square_and_add(
 
     value = p1 - p2
     return Difference(value, value - reach(p1 - low1, high2 - p2), value + reach(high1 - p1, p2 - low2))
+
+
+def paired_p_value(first: np.ndarray, second: np.ndarray) -> float:
+    """Two-sided exact p-value of a paired sign-flip test with the test image as its unit.
+
+    With d_i = (share of the first entry's seeds right on image i) − (the second's), the null hypothesis
+    lets every d_i change its sign; p = P(|Σ ±d_i| ≥ |Σ d_i|). For one seed each, this is the exact McNemar
+    test. Over several seeds it compares mean accuracies and does not take the seeds of one image for
+    independent observations, which stacking them in McNemar's table would.
+
+    Args:
+        first, second: bool [seeds, n], whether each seed was right on each image.
+
+    Raises:
+        ValueError: when the numbers of images differ.
+    """
+    first, second = np.atleast_2d(first), np.atleast_2d(second)
+    if first.shape[1] != second.shape[1]:
+        raise ValueError(f"paired test needs the same images, got {first.shape[1]} and {second.shape[1]}")
+    if len(first) == len(second) == 1:
+        return mcnemar(first[0], second[0])
+    # In units of 1 / (seeds · seeds) every difference is a whole number.
+    difference = first.sum(axis=0) * len(second) - second.sum(axis=0) * len(first)
+    difference //= max(int(np.gcd.reduce(difference)), 1)
+    sizes, counts = np.unique(np.abs(difference[difference != 0]), return_counts=True)
+    furthest = int((sizes * counts).sum())
+    if furthest == 0:
+        return 1.0
+    # Σ ±d_i has the characteristic function Π cos(d_i·θ); its Fourier transform is the exact distribution.
+    angles = 2 * np.pi * np.arange(2 * furthest + 1) / (2 * furthest + 1)
+    characteristic = np.prod(
+        [np.cos(size * angles) ** n for size, n in zip(sizes, counts, strict=True)], axis=0
+    )
+    probability = np.fft.fft(characteristic).real / len(angles)
+    sums = np.minimum(np.arange(len(angles)), len(angles) - np.arange(len(angles)))
+    return float(np.clip(probability[sums >= abs(int(difference.sum()))].sum(), 0.0, 1.0))
+
+
+_NOTHING = "no example to measure on"
+#: Spread of values, over the largest, that is rounding and no spread.
+_ALIKE = 1e-12
+
+
+def mean_score(
+    values: np.ndarray, *, unit: str, reason: str = "", bounds: tuple[float, float] = (-math.inf, math.inf)
+) -> Score:
+    """The mean of independent values [n] with its t interval, cut to the bounds; none for a single value.
+
+    The spread is that of the values alone, so equal ones tell of none: there is no interval then, and the reason
+    says so. How often something happens is a share, with Wilson's interval, and not a mean of zeros and ones.
+
+    Args:
+        values: float [n]; those that are not finite are left out.
+        unit, reason: as a score holds them.
+        bounds: smallest and largest value possible.
+    """
+    finite = np.asarray(values, np.float64)[np.isfinite(values)]
+    if len(finite) == 0:
+        return Score(value=None, n=0, unit=unit, reason=reason or _NOTHING)
+    alike = len(finite) > 1 and np.ptp(finite) <= _ALIKE * np.abs(finite).max()
+    low, high = mean_interval(finite) if len(finite) > 1 and not alike else (None, None)
+    if alike:
+        equal = f"all {len(finite)} values are equal: no interval"
+        reason = f"{reason}; {equal}" if reason else equal
+    if low is not None and high is not None:
+        low, high = max(low, bounds[0]), min(high, bounds[1])
+    return Score(value=float(finite.mean()), low=low, high=high, n=len(finite), unit=unit, reason=reason)
+
+
+def median_score(values: np.ndarray, *, unit: str, reason: str = "", infinite: str) -> Score:
+    """The median of independent values [n] with the exact interval between two order statistics.
+
+    Fewer than 6 values have no such interval, and an end that is infinite is left out. Equal values have one
+    without width, which holds: all n values lie on one side of another median with probability 2^(1 − n).
+
+    Args:
+        values: float [n] without NaN; infinite ones are large (or small) values like others.
+        unit, reason: as a score holds them.
+        infinite: the reason when the median itself is not finite.
+    """
+    values = np.sort(np.asarray(values, np.float64))
+    if len(values) == 0:
+        return Score(value=None, n=0, unit=unit, reason=reason or _NOTHING)
+    # numpy's median is NaN between −∞ and ∞.
+    middle = values[(len(values) - 1) // 2], values[len(values) // 2]
+    if not np.isfinite(middle).all():
+        return Score(
+            value=None, n=len(values), unit=unit, reason=f"{infinite}; {reason}" if reason else infinite
+        )
+    ends = stats.quantile_test(values, q=0, p=0.5).confidence_interval()
+    low, high = (float(end) if np.isfinite(end) else None for end in ends)
+    return Score(value=float(np.mean(middle)), low=low, high=high, n=len(values), unit=unit, reason=reason)

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.beside import set_beside, shows_images
 from bench.charts import Chart
+from bench.core.names import short_hash, slug
 from bench.core.progress import Progress
-from bench.drawing import measure_figures, right_images
+from bench.results.beside import set_beside, shows_images
+from bench.results.draw import measure_figures, right_images
 from bench.study.columns import metrics_of
 from bench.study.spec import TableStudy
 from bench.study.table import Row, TableResult, named_metrics
-from leaderboards.text import short_hash, slug
 from metrics.base import Metric
 
 

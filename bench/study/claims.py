@@ -9,9 +9,8 @@ import numpy as np
 from scipy import stats
 
 from bench.core.errors import UserError, unknown_name
-from bench.core.statistics import wilson
+from bench.core.statistics import paired_p_value, wilson
 from bench.study.regression import LEVEL, Verdict
-from leaderboards.rank import paired_p_value
 
 Kind = Literal["rows", "columns", "bound"]
 FORM = re.compile(
@@ -99,9 +98,9 @@ def parse_claim(text: object, rows: Sequence[str], columns: Sequence[str]) -> Cl
 def rule(claim: Claim, table: Mapping[tuple[str, str], Measured]) -> Ruling:
     """Judge a claim by the right test for what there is.
 
-    Two shares of the same test images: the exact paired test of `leaderboards.rank.paired_p_value` (McNemar's for
-    one seed each). Else, with several seeds on both sides, Welch's t-test over them. Else 95 % intervals, which
-    decide when they do not overlap. A bound is compared with the interval, or by a t-test over seeds.
+    Two shares of the same test images: `bench.core.statistics.paired_p_value` (McNemar's test for one seed each).
+    Else, with several seeds on both sides, Welch's t-test over them. Else 95 % intervals, which decide when they do
+    not overlap. A bound is compared with the interval, or by a t-test over seeds.
 
     Args:
         table: (row, column) → what was measured.

@@ -7,16 +7,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bench.battery import Battery, make_battery, select
+from bench.attacks import ATTACKS, Attack
 from bench.charts.words import attack_title
-from bench.config import identity
-from bench.core.attacks import ATTACKS, Attack
 from bench.core.errors import UserError, unknown_name
+from bench.core.names import identity
 from bench.core.record import Value, describe
 from bench.core.threat import Threat
+from bench.evaluation.battery import Battery, make_battery, select
 from metrics import METRICS
+from metrics.accuracy.robust_accuracy import RobustAccuracy
 from metrics.base import Arrays, Evaluation, Metric
-from metrics.robust_accuracy import RobustAccuracy
 
 ATTACK_AT = re.compile(r"(?P<attack>[^@\s]+)@(?P<threat>\S+)")
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bench.config import RunConfig
 from bench.core.progress import Progress
 from bench.core.record import Record, load_record
-from bench.run import Tracker, TrainingFailed, resolve, run_job
+from bench.runs.config import RunConfig
+from bench.runs.run import Tracker, TrainingFailed, resolve, run_job
 from bench.study.regression import Fit, Sign, Verdict, judge, regress, sign_of
 from bench.study.spec import QUANTITIES, CorrelationStudy, Published
 

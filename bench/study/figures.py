@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 
 from bench.charts import Axis, Chart, Line, Panel, Points
 from bench.charts.words import attack_title, norm_sign
+from bench.core.names import short_hash, slug
 from bench.core.record import Record
 from bench.study.correlation import Candidate, CorrelationResult, Regression
 from bench.study.spec import CorrelationStudy, TableStudy
 from bench.study.table import TableResult
-from leaderboards.text import short_hash, slug
 
 WORDS = {
     "train_accuracy": "training accuracy",

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from bench.charts import Axis, Bars, Chart, Panel
+from bench.core.names import short_hash, slug
 from bench.core.progress import Progress
 from bench.study.columns import Column
 from bench.study.table import Cell, Row, make_cell
 from leaderboards import text
-from leaderboards.text import short_hash, slug
 
 
 def bar_charts(

@@ -12,19 +12,21 @@ from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
-from bench.charts import Chart, interactive
-from bench.charts.picture import png_size
-from bench.charts.png import draw
+from bench.attacks import ATTACKS
+from bench.charts import Chart
+from bench.charts.plotly import page as interactive
+from bench.charts.png.figure import draw
+from bench.charts.png.header import png_size
 from bench.charts.table import table
-from bench.core.attacks import ATTACKS
 from bench.core.files import write_json, write_text
+from bench.core.names import dataset_label
 from bench.core.record import Record
-from bench.probes import ATTACK
 from bench.study.columns import Column
 from bench.study.correlation import Candidate, CorrelationResult
 from bench.study.figures import WORDS, correlation_charts, table_charts
 from bench.study.spec import QUANTITIES, CorrelationStudy, Study, TableStudy
 from bench.study.table import Cell, TableResult
+from bench.training.probes import ATTACK
 from bench.version import __version__
 from leaderboards import text
 
@@ -255,7 +257,7 @@ def _data_lines(study: TableStudy, result: TableResult) -> list[str]:
             data = record.dataset
             subset = ", a subset" if config.train_size or config.test_size else ""
             lines[
-                f"{text.dataset_label(data.name)}: {data.train_size:,} training and {data.test_size:,} test images"
+                f"{dataset_label(data.name)}: {data.train_size:,} training and {data.test_size:,} test images"
                 f"{subset}; attacks on {data.evaluated_size:,} of the test images"
             ] = None
     return list(lines)

@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from bench.config import RunConfig, load_yaml
-from bench.core.attacks import Attack
+from bench.attacks import Attack
 from bench.core.errors import UserError, unknown_name
 from bench.core.record import describe
+from bench.runs.config import RunConfig, load_yaml
 from bench.study.claims import Claim, parse_claim
 from bench.study.columns import AttackSettings, Column, parse_column
 from bench.study.regression import Sign

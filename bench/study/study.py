@@ -3,15 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+from bench.core.names import slug
 from bench.core.progress import Progress
-from bench.run import Tracker
+from bench.runs.run import Tracker
 from bench.study.beside import draw_beside, metrics_beside
 from bench.study.correlation import run_correlation
 from bench.study.methods import bar_charts
 from bench.study.page import write_correlation, write_table
 from bench.study.spec import CorrelationStudy, load_study
 from bench.study.table import run_table
-from leaderboards.text import slug
 
 
 def run_study(path: Path, *, out: Path, data_dir: Path | None, tracker: Tracker, progress: Progress) -> Path:

@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 
 from bench.charts import Chart
+from bench.core.names import short_hash, slug
 from bench.core.progress import Progress
-from bench.core.record import Record, load_record
-from bench.evaluation import unflatten
-from bench.run import Job, Tracker, TrainingFailed, resolve, run_job
+from bench.core.record import Record, load_record, read_arrays
+from bench.evaluation.evaluate import unflatten
+from bench.runs.run import Job, Tracker, TrainingFailed, resolve, run_job
 from bench.study.claims import Measured, Ruling, rule
 from bench.study.columns import Column, battery_of
 from bench.study.spec import TableStudy
-from leaderboards.result import read_arrays
-from leaderboards.text import short_hash, slug
 from metrics.base import Metric
 
 

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from bench.core.classifier import Classifier
-from bench.core.models import Network
 from bench.core.randomness import seeded
+from bench.models import Network
 from bench.testing.state import equal, snapshot
 from bench.testing.toys import BATCH, Shape, tiny_dataset
 
@@ -69,7 +69,7 @@ def _classifier(
 ) -> Classifier:
     with seeded(seed, "weights"):
         network = builder(shape, classes)
-    assert isinstance(network, Network), f"expected bench.core.models.Network, got {type(network).__name__}"
+    assert isinstance(network, Network), f"expected bench.models.Network, got {type(network).__name__}"
     return Classifier(
         network.backbone,
         network.head,

@@ -4,9 +4,9 @@ import torch
 from torch import nn
 
 from bench.core.classifier import Classifier
-from bench.core.data import Dataset, Split
 from bench.core.randomness import make_generator, seeded
 from bench.core.threat import Threat
+from bench.data import Dataset, Split
 from defenses.base import Defense
 
 EPOCHS, BATCH = 4, 8

@@ -150,7 +150,7 @@ def _work(folder: Path, identity: dict[str, str], finals: list[Entry], live: boo
     run = _load(_Run, folder / "run.json")
     common = {
         **identity,
-        "bench.run": run.run,
+        "bench.runs.run": run.run,
         "defense": run.defense,
         "model": run.model,
         "dataset": run.dataset.name,
@@ -276,7 +276,7 @@ def _record_tags(record: Record, path: Path) -> dict[str, str]:
     warnings = [f"- **{alarm.name}**: {alarm.message}" for alarm in record.alarms if alarm.raised]
     return {
         "role": "final",
-        "bench.run": record.provenance.run,
+        "bench.runs.run": record.provenance.run,
         "bench.record": record.id,
         "bench.record_sha256": sha256(path),
         "schema_version": record.schema_version,

@@ -8,8 +8,8 @@ from pydantic import Field
 from torch import Tensor
 
 from bench.core.classifier import Classifier
-from bench.core.space import LogUniform
 from defenses import Defense, Objective, Training
+from defenses.space import LogUniform
 
 
 @dataclass(frozen=True, kw_only=True)

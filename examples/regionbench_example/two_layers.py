@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from bench.core.models import Network, Shape, hidden
+from bench.models import Network, Shape, hidden
 
 
 def two_layers(input_shape: Shape, num_classes: int) -> Network:

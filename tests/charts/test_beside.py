@@ -11,8 +11,8 @@ from bench.charts import Axis, Bars, Chart, Heatmap, Histogram, Line, Mark, Pane
 from bench.charts.beside import OWN_RANGE, side_by_side
 from bench.charts.extent import shared_axes
 from bench.charts.histograms import histograms
-from bench.charts.interactive import describe
-from bench.charts.png import make_figure
+from bench.charts.plotly.page import describe
+from bench.charts.png.figure import make_figure
 from bench.charts.tiling import panel_rows
 from metrics import DecisionSurface
 from tests.charts.examples import MARKS, chart, heatmap, panel

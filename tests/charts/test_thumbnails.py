@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bench.charts.thumbnails import SIDE, thumbnails
+from bench.charts.histograms import SIDE, thumbnails
 
 
 @pytest.mark.parametrize(("side", "left"), [(1, 1), (SIDE, SIDE), (SIDE + 1, 33), (2 * SIDE, SIDE)])

@@ -1,5 +1,5 @@
+from bench.attacks import ATTACKS
 from bench.charts.words import attack_title, class_titles, norm_sign
-from bench.core.attacks import ATTACKS
 
 
 def test_known_attacks_and_norms_have_the_papers_names_and_others_keep_their_own():

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from bench.core.attacks import gradients
-from bench.core.attacks.gradients import cached_rows, input_gradients
+from bench.core import gradients
+from bench.core.gradients import cached_rows, input_gradients
 
 
 class Unbatched(torch.autograd.Function):

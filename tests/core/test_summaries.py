@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.core.summaries import mean_score, median_score
+from bench.core.statistics import mean_score, median_score
 
 
 def test_a_mean_has_the_t_interval():

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, softplus
 
 from bench.core.classifier import Classifier
-from bench.core.data import Split
 from bench.core.errors import UserError
 from bench.core.threat import Threat
+from bench.data import Split
 from defenses import Attacked, Training, get
 from defenses.mart import runner_up
 from defenses.single_step import PROBE_IMAGES, overfitted

@@ -10,12 +10,12 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from bench.catalog import describe
+from bench.cli.catalog import describe
 from bench.core.errors import UserError
 from bench.core.randomness import derive_seed
 from bench.core.threat import Threat
-from bench.search import _suggest
 from bench.testing import tiny_classifier, tiny_dataset
+from bench.training.search import _suggest
 from defenses import DEFENSES, Attacked, Objective, Training, get
 from defenses.awp import WorstWeights
 from defenses.sum import Total

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.core.margins import decision_function
-from bench.core.models import build
+from bench.models import build
 from defenses.double_backward import CheapDoubleBackward, _Convolution
 from defenses.gradients import gradient_of
 

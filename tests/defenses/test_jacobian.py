@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from bench.core.classifier import Classifier
-from bench.core.data import Split
 from bench.core.margins import decision_function
 from bench.core.threat import Threat
+from bench.data import Split
 from defenses import Jacobian, Training
 from defenses.gradients import gradient_penalty
 

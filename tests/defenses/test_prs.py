@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from bench.core.classifier import Classifier
-from bench.core.data import Split
 from bench.core.errors import UserError
 from bench.core.threat import Threat
+from bench.data import Split
 from defenses import MR, PRS, Training
 from defenses.prs import RegionObjective, hamming_loss, mrv_loss
 from defenses.warmup import warmup_epochs

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.core.classifier import Classifier
-from bench.core.data import Split
 from bench.core.threat import Threat
+from bench.data import Split
 from defenses import Training
 
 EPS = 0.1

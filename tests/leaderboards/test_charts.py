@@ -6,15 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from leaderboards.axes import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, tick_values
-from leaderboards.charts import (
-    Chart,
-    Dot,
-    Series,
-    least_squares,
-    line_chart,
-    pareto_front,
-    scatter_chart,
-)
+from leaderboards.charts import Chart, Dot, Series, least_squares, line_chart, pareto_front, scatter_chart
 
 numbers = st.floats(-1e9, 1e9)
 points = st.lists(st.tuples(numbers, numbers), min_size=1, max_size=12)

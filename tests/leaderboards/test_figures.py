@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.charts import Chart, load_chart
-from bench.charts.png import draw
+from bench.charts.png.figure import draw
 from bench.charts.table import table
 from leaderboards.build import Site, build
 from leaderboards.check import check

@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from bench.core.statistics import mcnemar
+from bench.core.statistics import mcnemar, paired_p_value
 from leaderboards.board import Board, make_boards
-from leaderboards.rank import paired_p_value
 from leaderboards.result import WORST_CASE, read_results
 from tests.records import make_arrays, make_record, make_scores, write_record
 

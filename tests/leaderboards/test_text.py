@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leaderboards.text import breakable, dataset_label, interval, number, quantity, slug
+from bench.core.names import dataset_label, slug
+from leaderboards.text import breakable, interval, number, quantity
 
 
 @given(st.text())

@@ -5,12 +5,12 @@ import torch
 from torch import nn
 
 import bench
-from bench.battery import BATTERIES, Battery
-from bench.core.data import load
-from bench.core.models import build
 from bench.core.threat import Threat
+from bench.data import load
+from bench.evaluation.battery import BATTERIES, Battery
+from bench.models import build
 from metrics import METRICS, get
-from metrics.autoattack import AutoAttack
+from metrics.accuracy.autoattack import AutoAttack
 from metrics.base import Evaluation, Metric
 
 #: Settings small enough for a test, for metrics that would take long.

@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 from bench.core.classifier import Classifier
-from bench.core.data import Dataset, Split
 from bench.core.threat import Threat
+from bench.data import Dataset, Split
 from metrics.base import Evaluation
 
 

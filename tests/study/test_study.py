@@ -12,10 +12,10 @@ from click.testing import CliRunner
 from scipy import stats
 
 from bench.charts import Bars, load_chart
-from bench.commands.study import study as study_command
+from bench.cli.study import study as study_command
 from bench.core.errors import UserError
 from bench.core.progress import Progress
-from bench.run import TrainingFailed
+from bench.runs.run import TrainingFailed
 from bench.study import beside, correlation, run_study, table
 from bench.tracking import NullTracker
 from metrics import DecisionSurface, InputJacobian

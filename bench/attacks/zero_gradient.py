@@ -1,0 +1,72 @@
+"""Images where an attack's loss has no gradient to follow."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bench.attacks.losses import LOSSES
+from bench.attacks.network import Network
+from bench.core.classifier import AnyClassifier
+from bench.core.errors import unknown_name
+from bench.core.gradients import is_zero
+from bench.core.guards import evaluating, frozen, random_state_kept
+
+
+@dataclass(frozen=True)
+class ZeroGradients:
+    """Where the input gradient is exactly zero.
+
+    Attributes:
+        right: bool [B]; correctly classified, so that there is something to attack; the others are no case of a
+            zero gradient.
+        float32: bool [B]; exactly zero in every entry in float32, where a saturated softmax underflows.
+        float64: bool [B]; the same in float64 as well.
+        forwards, backwards: passes through the network, in images.
+    """
+
+    right: Tensor
+    float32: Tensor
+    float64: Tensor
+    forwards: int
+    backwards: int
+
+
+def zero_gradients(
+    classifier: AnyClassifier, images: Tensor, labels: Tensor, loss: str = "ce", *, batch_size: int = 500
+) -> ZeroGradients:
+    """Find the images whose loss has a zero gradient at the image itself (P1 §3.2, figure 5).
+
+    With logits (500, 0) and label 0, cross-entropy has none in float32; the margin always has one there.
+
+    Args:
+        classifier: left as it was found.
+        images, labels: float32 [B, C, H, W] in [0, 1] and int64 [B].
+        loss: a name of `LOSSES`.
+        batch_size: images per pass.
+
+    Raises:
+        UserError: for an unknown loss, or logits that are not finite.
+    """
+    if loss not in LOSSES:
+        raise unknown_name("loss", loss, LOSSES)
+    right = torch.zeros_like(labels, dtype=torch.bool)
+    float32, float64 = right.clone(), right.clone()
+    if len(images) == 0:
+        return ZeroGradients(right, float32, float64, 0, 0)
+    with evaluating(classifier), frozen(classifier), random_state_kept():
+        network = Network(
+            classifier,
+            classifier.num_classes,
+            LOSSES[loss],
+            targeted=False,
+            batch_size=batch_size,
+            task=None,
+        )
+        right = network.look(images, labels, gradient=False).predicted == labels
+        if right.any():
+            gradient = network.look(images[right], labels[right], gradient=True).gradient
+            float32[right] = is_zero(gradient)
+            flat = torch.nonzero(float32).flatten()
+            float64[flat] = network.is_zero_in_double(images[flat], labels[flat])
+    return ZeroGradients(right, float32, float64, network.forwards, network.backwards)

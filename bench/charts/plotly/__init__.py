@@ -1,0 +1,1 @@
+"""Charts as interactive pages, drawn by plotly."""

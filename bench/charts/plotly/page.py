@@ -1,0 +1,119 @@
+"""A chart as a page to point at: plotly's description of it, drawn by its script that lies beside the page.
+
+Nothing is fetched from anywhere else. Text goes in escaped, as plotly reads some markup in every string.
+"""
+
+import html
+import json
+import shutil
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from bench.charts.chart import Chart
+from bench.charts.palette import COLORS, DARK_COLORS, style_numbers
+from bench.charts.plotly.panel import Json, PlotlyPanel
+from bench.charts.tiling import TOGETHER, panel_columns
+from bench.core.files import write_text
+from bench.version import __version__
+
+#: What pages of charts need beside them: plotly's script, ours, and the style sheet.
+ASSETS = ("plotly.min.js", "charts.js", "charts.css")
+
+
+@cache
+def templates() -> Environment:
+    """The templates of pages with charts; everything that goes in is escaped."""
+    environment = Environment(
+        loader=PackageLoader("bench.charts", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["generator"] = f"regionbench {__version__}"
+    return environment
+
+
+def write_assets(folder: Path) -> None:
+    """Put what `page` and `division` refer to into a folder, once for all its charts."""
+    from plotly.offline import get_plotlyjs
+
+    write_text(folder / "plotly.min.js", get_plotlyjs())
+    with as_file(files("bench.charts") / "static") as static:
+        for path in sorted(static.iterdir()):
+            shutil.copyfile(path, folder / path.name)
+
+
+def page(
+    chart: Chart,
+    *,
+    assets: str = "",
+    links: Mapping[str, str] | None = None,
+    back: tuple[str, str] | None = None,
+    icon: str = "data:,",
+) -> str:
+    """A page of one chart, in the light or dark of whoever reads it.
+
+    Args:
+        assets: the path from the page to the folder of `write_assets`, empty or ending in a slash.
+        links: word → path, shown below the chart: where the picture, the table and the data lie.
+        back: path and words of the page to return to.
+        icon: path of the page's icon; by default none is asked for.
+    """
+    template = templates().get_template("page.html.j2")
+    return template.render(
+        chart=chart,
+        figure=Markup(division(chart)),
+        assets=assets,
+        links=links or {},
+        back=back,
+        icon=icon,
+    )
+
+
+def division(chart: Chart) -> str:
+    """The chart as a part of a page that loads the assets; its data stand in a block that no browser runs."""
+    text = json.dumps(describe(chart), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    # "</script>" and "<!--" would end the block.
+    for sign in "<>&\u2028\u2029":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    label = html.escape(chart.title)
+    return (
+        f'<div class="plot" role="group" aria-label="{label}">'
+        f'<script type="application/json">{text}</script>'
+        "<p>The chart is drawn by a script; without one, its picture and its numbers are linked nearby.</p></div>"
+    )
+
+
+def describe(chart: Chart) -> Json:
+    """The chart in plotly's words: `data` and `layout` but for colors and places, which `charts.js` adds.
+
+    Beside them stand the panels (axes, color bar, height), how many fit side by side, which belong together, and
+    the colors.
+    """
+    numbers = style_numbers(chart)
+    data: list[Json] = []
+    layout: Json = {"annotations": [], "shapes": [], "barmode": "group", "showlegend": False}
+    panels = []
+    for at, panel in enumerate(chart.panels):
+        panels.append(PlotlyPanel(panel, at, numbers, data, layout).draw())
+    named: set[str] = set()
+    for item in [*data, *layout["shapes"]]:
+        # Of the marks of one name, in whatever panel, the first stands in the legend for all.
+        name = item.get("legendgroup")
+        if name and item.setdefault("showlegend", name not in named):
+            named.add(name)
+    layout["showlegend"] = bool(named)
+    return {
+        "data": data,
+        "layout": layout,
+        "panels": panels,
+        "columns": TOGETHER if chart.rows else panel_columns(chart.panels),
+        "rows": chart.rows,
+        "colors": {"light": COLORS, "dark": DARK_COLORS},
+    }

@@ -1,0 +1,43 @@
+"""`bench compare`."""
+
+from pathlib import Path
+
+import click
+
+FilePath = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("a", type=FilePath)
+@click.argument("b", type=FilePath)
+@click.option(
+    "--unpaired",
+    is_flag=True,
+    help="Compare intervals where test images, battery version or kept outcomes allow no paired test.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON, nothing else.")
+def compare(a: Path, b: Path, unpaired: bool, as_json: bool) -> None:
+    """Say which of two results is more robust, by a paired test on the same images, or that neither is.
+
+    A and B are records, folders of records (several seeds of one training belong together), or boards: a folder
+    with many entries, or a board's JSON export.
+    """
+    import json
+
+    from bench.results.compare import compare_paths
+
+    comparisons, notes = compare_paths(a, b, unpaired=unpaired)
+    if as_json:
+        found = {"comparisons": [each.as_json() for each in comparisons], "notes": notes}
+        click.echo(json.dumps(found, ensure_ascii=False, indent=1))
+        return
+    for number, each in enumerate(comparisons):
+        if number:
+            click.echo()
+        click.echo(f"A  {each.a.name}\nB  {each.b.name}\n")
+        for row in each.rows:
+            click.echo(row.verdict)
+        for note in each.notes:
+            click.echo(f"note: {note}")
+    for note in notes:
+        click.echo(f"note: {note}")

@@ -1,0 +1,24 @@
+"""`bench doctor`."""
+
+from pathlib import Path
+
+import click
+
+from bench.cli.options import FilePath
+
+
+@click.command()
+@click.option(
+    "--data-dir",
+    type=FilePath,
+    default=Path("data"),
+    show_default=True,
+    help="Where data sets are looked for.",
+)
+@click.option("--tracking", metavar="URI", help="MLflow tracking URI to try.")
+def doctor(data_dir: Path, tracking: str | None) -> None:
+    """Say what works on this machine: device, data, tracking, versions."""
+    from bench.cli.diagnosis import examine
+
+    for line in examine(data_dir, tracking):
+        click.echo(line)

@@ -1,0 +1,60 @@
+"""`bench evaluate`."""
+
+from typing import Any
+
+import click
+
+from bench.cli.options import FilePath, data_options, print_paths, progress_shown, result_options, tracker_of
+from bench.core.errors import UserError
+
+
+@click.command()
+@click.option("--checkpoint", type=FilePath, help="Weights: safetensors, or a torch state dict.")
+@click.option("--loader", metavar="MODULE:FUNCTION", help="Makes your own network; called without arguments.")
+@click.option("--timm", metavar="NAME", help="A network of timm; its published weights without --checkpoint.")
+@click.option("--robustbench", metavar="ID", help="A network of RobustBench's model zoo.")
+@click.option(
+    "--defense",
+    metavar="LABEL",
+    default="external",
+    show_default=True,
+    help="What the board calls the training.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Base of the evaluation's random draws.")
+@data_options
+@result_options
+def evaluate(**given: Any) -> None:
+    """Put someone else's weights through the same battery.
+
+    The network is one of `bench list models`, what --loader returns (a torch.nn.Module from images in [0, 1] to
+    logits), or one of timm's or RobustBench's.
+    """
+    from bench.runs.config import RunConfig
+
+    checkpoint, suspicious = given.pop("checkpoint"), bool(given.pop("suspicious"))
+    as_json, quiet, seed = given.pop("as_json"), given.pop("quiet"), given.pop("seed")
+    loader = _one_loader(given.pop("loader"), timm=given.pop("timm"), robustbench=given.pop("robustbench"))
+    if loader is not None:
+        given["model"] = given["model"] or loader.rpartition(":")[2]
+    elif checkpoint is None or given["model"] is None:
+        raise UserError(
+            "give --checkpoint FILE with --model NAME (see `bench list models`), or a network of another kind: "
+            "--loader module:function, --timm NAME, --robustbench ID"
+        )
+    config = RunConfig.make(
+        {"seeds": (seed,), **{key: value for key, value in given.items() if value is not None}}
+    )
+    progress = progress_shown(quiet)
+
+    from bench.runs.external import evaluate_checkpoint
+
+    tracker = tracker_of(config.tracking, progress)
+    path = evaluate_checkpoint(config, checkpoint, loader, tracker, progress, suspicious=suspicious)
+    print_paths([path], as_json)
+
+
+def _one_loader(loader: str | None, **sources: str | None) -> str | None:
+    given = {name: value for name, value in {"loader": loader, **sources}.items() if value is not None}
+    if len(given) > 1:
+        raise UserError(f"{' and '.join(f'--{name}' for name in given)} name two networks; give one of them")
+    return next((value if name == "loader" else f"{name}:{value}" for name, value in given.items()), None)

@@ -1,0 +1,177 @@
+"""`bench figures`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bench.cli.options import FilePath, data_options
+from bench.core.errors import UserError
+
+if TYPE_CHECKING:
+    from bench.results.draw import Drawn
+
+#: What only a checkpoint needs to be told; a record says it itself.
+OF_A_CHECKPOINT = ("model", "dataset", "download", "image_size", "train_size", "test_size", "threat")
+
+
+@click.command()
+@click.argument("results", metavar="RECORD|CHECKPOINT…", type=FilePath, nargs=-1, required=True)
+@click.option(
+    "--out",
+    type=FilePath,
+    help="Folder for the figures; of several results, for a folder each.  [default: figures/NAME]",
+)
+@click.option(
+    "--metrics",
+    metavar="NAME[,NAME…]",
+    help="What to measure where the record lacks it; `bench list metrics`.  [default: the geometry battery]",
+)
+@click.option("--no-measure", is_flag=True, help="Draw only what lies beside the record.")
+@click.option("--checkpoint", type=FilePath, help="The record's weights, where they do not lie beside it.")
+@click.option("--loader", metavar="MODULE:FUNCTION", help="Makes the network, where it is none of ours.")
+@click.option("--trust", is_flag=True, help="Run the code that the record names as module:function.")
+@click.option("--model", metavar="NAME", help="Network of a checkpoint; see `bench list models`.")
+@click.option(
+    "--threat", metavar="NORM:EPS", help="For a checkpoint, such as linf:8/255.  [default: per data set]"
+)
+@data_options
+@click.option("--device", metavar="NAME", help="auto, cpu or cuda.  [default: auto]")
+@click.option("--quiet", is_flag=True, help="No progress.")
+def figures(
+    results: tuple[Path, ...],
+    out: Path | None,
+    metrics: str | None,
+    no_measure: bool,
+    checkpoint: Path | None,
+    loader: str | None,
+    trust: bool,
+    quiet: bool,
+    **given: Any,
+) -> None:
+    """Draw every figure of a result: pictures, interactive pages, tables and data, on one page.
+
+    RECORD is a record.json or its folder; what it lacks of the geometry battery is measured with its weights, once.
+    CHECKPOINT is weights of --model NAME or --loader, evaluated with the geometry battery first.
+
+    Of several results, say of a natural and of a robust network, the figures that they have in common are also
+    drawn beside each other, on the same axes and colors, on a page of their own.
+    """
+    from bench.runs.config import split_names
+
+    given = {name: value for name, value in given.items() if value is not None}
+    names = list(filter(None, split_names(metrics or "")))
+    for result in results:
+        _check(result)
+    if names and no_measure:
+        raise UserError(
+            "--metrics says what to measure and --no-measure to measure nothing; give one of them"
+        )
+    if checkpoint is not None and len(results) > 1:
+        raise UserError("--checkpoint gives the weights of one record; draw that one alone first")
+    places = [result.resolve() for result in results]
+    if twice := [result for at, result in enumerate(results) if places[at] in places[:at]]:
+        raise UserError(f"{twice[0]} is given twice")
+    records = [result for result in results if _is_record(result)]
+    if len(records) == len(results) and (wrong := [name for name in OF_A_CHECKPOINT if name in given]):
+        option = wrong[0].replace("_", "-")
+        raise UserError(f"--{option} is for a checkpoint; the record {results[0]} says it itself")
+    for_record = {name: value for name, value in given.items() if name not in OF_A_CHECKPOINT}
+    folders = _folders(results, out)
+    drawn = [
+        _of_record(result, folder, names, no_measure, checkpoint, loader, trust, quiet, for_record)
+        if _is_record(result)
+        else _of_checkpoint(result, folder, names, no_measure, checkpoint, loader, quiet, given)
+        for result, folder in zip(results, folders, strict=True)
+    ]
+    if len(drawn) == 1:
+        click.echo(drawn[0].page)
+        return
+    from bench.cli.display import make_progress
+    from bench.results.draw import draw_beside
+
+    click.echo(draw_beside(drawn, out or Path("figures"), make_progress(quiet)))
+
+
+def _check(result: Path) -> None:
+    if not result.exists():
+        raise UserError(f"no such record or checkpoint: {result}")
+    if result.is_dir() and not (result / "record.json").exists():
+        below = sorted(result.rglob("record.json"))
+        guess = f"; the first of {len(below)} below it lies in {below[0].parent}" if below else ""
+        raise UserError(f"expected a record.json in {result}, found none{guess}")
+
+
+def _is_record(result: Path) -> bool:
+    return result.is_dir() or result.suffix == ".json"
+
+
+def _folders(results: tuple[Path, ...], out: Path | None) -> list[Path]:
+    """Where each result's own figures go: to `--out` itself, or for several to a folder each below it."""
+    from bench.core.record import load_record
+    from bench.runs.run import safe_name
+
+    if out is not None and len(results) == 1:
+        return [out]
+    folders: list[Path] = []
+    for result in results:
+        name = safe_name(load_record(result).id if _is_record(result) else result.stem)
+        taken = sum(folder.name == name or folder.name.startswith(f"{name}-again") for folder in folders)
+        folders.append((out or Path("figures")) / (f"{name}-again{taken}" if taken else name))
+    return folders
+
+
+def _of_record(
+    record: Path,
+    out: Path,
+    metrics: list[str],
+    no_measure: bool,
+    weights: Path | None,
+    loader: str | None,
+    trust: bool,
+    quiet: bool,
+    given: dict[str, Any],
+) -> "Drawn":
+    from bench.cli.display import make_progress
+    from bench.results.draw import draw_record
+
+    return draw_record(
+        record,
+        out,
+        metrics=metrics,
+        measure=not no_measure,
+        weights=weights,
+        loader=loader,
+        trust=trust,
+        progress=make_progress(quiet),
+        **given,
+    )
+
+
+def _of_checkpoint(
+    checkpoint: Path,
+    out: Path,
+    metrics: list[str],
+    no_measure: bool,
+    weights: Path | None,
+    loader: str | None,
+    quiet: bool,
+    given: dict[str, Any],
+) -> "Drawn":
+    if no_measure or weights is not None:
+        option = "--no-measure" if no_measure else "--checkpoint"
+        raise UserError(
+            f"{option} is for a record; {checkpoint} is taken for weights (a record ends in .json)"
+        )
+    if loader is None and "model" not in given:
+        raise UserError(
+            "a checkpoint needs --model NAME (see `bench list models`) or --loader module:function"
+        )
+
+    from bench.cli.display import make_progress
+    from bench.results.draw import draw_checkpoint
+    from bench.runs.config import RunConfig
+
+    named = {"model": (loader or "").rpartition(":")[2], **given}
+    config = RunConfig.make({**named, "defense": "external", "metrics": metrics})
+    return draw_checkpoint(config, checkpoint, out, loader, make_progress(quiet))

@@ -1,0 +1,76 @@
+"""`bench leaderboard`."""
+
+from pathlib import Path
+
+import click
+
+from bench.cli.options import FilePath, progress_shown
+from bench.core.errors import UserError
+
+
+@click.group()
+def leaderboard() -> None:
+    """Draw the static pages, or check a submission."""
+
+
+@leaderboard.command("build")
+@click.option("--records", type=FilePath, help="Folder of records.  [default: runs]")
+@click.option("--tracking", metavar="URI", help="Take the records from this MLflow store instead.")
+@click.option("--out", type=FilePath, default=Path("site"), show_default=True, help="Folder for the pages.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+def leaderboard_build(records: Path | None, tracking: str | None, out: Path, quiet: bool) -> None:
+    """Draw index, boards and entry pages from a folder of records or from MLflow."""
+    import tempfile
+
+    from bench.core.record import find_records
+    from bench.tracking import fetch_records, load_settings
+    from leaderboards.build import build
+
+    if records and tracking:
+        raise UserError("give --records or --tracking, not both")
+    progress = progress_shown(quiet)
+    with tempfile.TemporaryDirectory() as scratch:
+        links: dict[str, str] = {}
+        if tracking:
+            settings = load_settings(tracking)
+            if settings is None:
+                raise UserError("--tracking none holds no records; give --records FOLDER")
+            paths, links = fetch_records(settings, Path(scratch))
+        else:
+            paths = find_records(records or Path("runs"))
+        if not paths:
+            raise UserError(f"no records in {tracking or records or 'runs'}; `bench run` makes them")
+        site = build(paths, out, links=links, strict=False)
+    for warning in site.warnings:
+        progress.say(f"left out: {warning}")
+    click.echo(out / "index.html")
+
+
+@leaderboard.command("table")
+@click.option("--records", type=FilePath, default=Path("runs"), show_default=True, help="Folder of records.")
+def leaderboard_table(records: Path) -> None:
+    """Print the boards of a folder of records as Markdown tables."""
+    from bench.core.record import find_records
+    from leaderboards.board import make_boards
+    from leaderboards.markdown import board_markdown
+    from leaderboards.result import read_results
+
+    paths = find_records(records)
+    if not paths:
+        raise UserError(f"no records in {records}; `bench run` makes them")
+    results, warnings = read_results(paths, strict=False)
+    for warning in warnings:
+        click.echo(f"left out: {warning}", err=True)
+    click.echo("\n".join(map(board_markdown, make_boards(results))), nl=False)
+
+
+@leaderboard.command("check")
+@click.argument("file", type=FilePath)
+def leaderboard_check(file: Path) -> None:
+    """Check a submission: schema, hashes of the files beside it, and numbers that contradict each other."""
+    from leaderboards.check import check
+
+    problems = [problem.removeprefix(f"{file}: ") for problem in check(file)]
+    if problems:
+        raise UserError(f"{file}: {'; '.join(problems)}")
+    click.echo(f"{file}: a valid record")

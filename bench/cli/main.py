@@ -1,0 +1,100 @@
+"""The door: parse, one call, echo. Everything heavy is imported inside the command that needs it."""
+
+import errno
+import os
+import sys
+import traceback
+import warnings
+
+import click
+
+from bench.cli.compare import compare
+from bench.cli.doctor import doctor
+from bench.cli.evaluate import evaluate
+from bench.cli.figures import figures
+from bench.cli.leaderboard import leaderboard
+from bench.cli.list import list_parts
+from bench.cli.run import run
+from bench.cli.show import show
+from bench.cli.study import study
+from bench.cli.tracking import track, ui
+from bench.cli.verify import verify
+from bench.core.errors import UserError
+from bench.version import __version__
+
+#: The environment variable that shows a traceback above the line on an error of the operating system.
+TRACEBACK = "BENCH_TRACEBACK"
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line on standard error and exit code 2."""
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn  # type: ignore[assignment]
+            cli(standalone_mode=False)
+    except UserError as error:
+        _fail(str(error))
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "bench"
+        _fail(f"{error.format_message()} (see `{where} --help`)")
+    except click.exceptions.Exit as leave:
+        sys.exit(leave.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("stopped; the same command goes on from here", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except OSError as error:
+        if os.environ.get(TRACEBACK):
+            traceback.print_exception(error)
+        _fail(*_refused(error))
+
+
+def _refused(error: OSError) -> tuple[str, int]:
+    """What the operating system refused, in words, and the exit code: 2 where the user can name another file."""
+    again = "and give the same command again"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full: {error.filename or error}; free some space {again}", 2
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return f"too many open files; raise the limit (`ulimit -n`) {again}", 1
+    if error.filename is not None:
+        return f"{error.filename}: {error.strerror}", 2
+    words = " ".join(str(error).split()) or type(error).__name__
+    return f"the system refused: {words}; {TRACEBACK}=1 shows where", 1
+
+
+def _warn(message: Warning | str, *_: object) -> None:
+    click.echo(f"Warning: {message}", err=True)
+
+
+def _fail(message: str, code: int = 2) -> None:
+    click.echo(f"Error: {message}", err=True)
+    sys.exit(code)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="bench")
+def cli() -> None:
+    """Train defenses, measure them with one fixed battery, and rank them honestly.
+
+    \b
+    bench run --defense prs --model resnet18    search, train, evaluate, log, draw the pages
+    bench ui                                    compare runs in MLflow
+    """
+
+
+for command in (
+    run,
+    evaluate,
+    leaderboard,
+    list_parts,
+    show,
+    compare,
+    verify,
+    figures,
+    study,
+    ui,
+    track,
+    doctor,
+):
+    cli.add_command(command)

@@ -1,0 +1,73 @@
+"""A record on a terminal."""
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from bench.core.progress import readable
+from bench.core.record import Record, Score
+
+
+def show_record(record: Record, console: Console | None = None) -> None:
+    """Print scores with intervals, alarms, settings and cost."""
+    console = console or Console(highlight=False)
+    threat = f"{record.threat.norm} ε={record.threat.eps}"
+    title = f"{record.defense.name} · {record.model} · {record.dataset.name} · {threat}"
+    console.print(
+        f"[bold]{escape(title)}[/bold]  battery {record.battery.name} {record.battery.version}, seed {record.seed}"
+    )
+    console.print(f"{record.id}\n")
+
+    scores = Table(box=None, pad_edge=False)
+    for heading in ("metric", "value", "95 % interval", "n"):
+        scores.add_column(heading, no_wrap=True)
+    scores.add_column("note", overflow="fold")
+    for name, score in record.metrics.items():
+        interval = f"{_text(score, score.low)} – {_text(score, score.high)}" if score.low is not None else ""
+        scores.add_row(
+            escape(name), _text(score, score.value), interval, str(score.n or ""), escape(score.reason)
+        )
+    console.print(scores)
+
+    console.print("\n[bold]alarms[/bold] (no alarm does not mean trustworthy)")
+    for alarm in record.alarms:
+        mark = {True: "[red]raised[/red]", False: "quiet ", None: "not run"}[alarm.raised]
+        console.print(f"  {mark}  {escape(alarm.name)}: {escape(alarm.message)}")
+
+    if record.defense.hyperparameters:
+        console.print("\n[bold]hyper-parameters[/bold]")
+    for key, value in record.defense.hyperparameters.items():
+        default = record.defense.defaults.get(key, value)
+        console.print(
+            f"  {escape(key)} = {escape(str(value))}"
+            + (f"  (default {escape(str(default))})" if default != value else "")
+        )
+    if (found := record.defense.search) is not None:
+        console.print(
+            f"  searched in {found.trials} trials ({found.pruned} pruned, {found.failed} failed), "
+            f"{readable(found.seconds)} of training; defaults {_percent(found.default_value)}, "
+            f"best {_percent(found.best_value)}: {escape(found.objective)}"
+        )
+
+    trained = (
+        f"trained in {readable(record.cost.train_seconds)}, " if record.cost.train_seconds is not None else ""
+    )
+    console.print(
+        f"\n{trained}evaluated in {readable(record.cost.evaluate_seconds)} "
+        f"({record.cost.forwards:,} forwards, {record.cost.backwards:,} backwards), "
+        f"peak memory {record.cost.peak_memory_bytes / 2**30:.2f} GiB"
+    )
+    again = record.provenance.command or "made from Python, no command repeats it"
+    console.print(f"again: {escape(again)}", soft_wrap=True)
+
+
+def _text(score: Score, value: float | None) -> str:
+    if value is None:
+        return "—"
+    if score.unit == "fraction":
+        return f"{value:.1%}"
+    return f"{value:.3g}" + {"seconds": " s", "ratio": "x", "nats": " nats"}.get(score.unit, "")
+
+
+def _percent(value: float | None) -> str:
+    return "—" if value is None else f"{value:.1%}"

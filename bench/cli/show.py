@@ -1,0 +1,17 @@
+"""`bench show`."""
+
+from pathlib import Path
+
+import click
+
+from bench.cli.options import FilePath
+
+
+@click.command()
+@click.argument("record", type=FilePath)
+def show(record: Path) -> None:
+    """Print a record: scores with intervals, alarms, settings, cost."""
+    from bench.cli.record_text import show_record
+    from bench.core.record import load_record
+
+    show_record(load_record(record))

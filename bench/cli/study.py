@@ -1,0 +1,43 @@
+"""`bench study`."""
+
+from pathlib import Path
+
+import click
+
+from bench.cli.options import FilePath
+
+
+@click.command()
+@click.argument("file", type=FilePath)
+@click.option(
+    "--out",
+    type=FilePath,
+    default=Path("runs"),
+    show_default=True,
+    help="Folder for runs; the page goes to OUT/studies/NAME.",
+)
+@click.option("--data-dir", type=FilePath, help="Where torchvision's files are.  [default: data]")
+@click.option("--tracking", metavar="URI", help="MLflow tracking URI, or none.  [default: mlflow.yaml]")
+@click.option("--check", is_flag=True, help="Only check the file, and say what it would train.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+def study(
+    file: Path, out: Path, data_dir: Path | None, tracking: str | None, check: bool, quiet: bool
+) -> None:
+    """Train and measure what a paper's table or regression needs, and set our numbers beside its own.
+
+    FILE.yaml names networks, data sets and settings; `studies/` has those of the papers. Giving the same command
+    again goes on where a stopped study was, and does nothing twice.
+    """
+    from bench.study import load_study, run_study
+    from bench.study.page import outline
+
+    if check:
+        click.echo(outline(load_study(file)))
+        return
+    from bench.cli.display import make_progress
+    from bench.tracking import NullTracker, Tracker, load_settings
+
+    progress = make_progress(quiet)
+    settings = load_settings(tracking)
+    tracker = Tracker(settings, progress.say) if settings else NullTracker()
+    click.echo(run_study(file, out=out, data_dir=data_dir, tracker=tracker, progress=progress))

@@ -1,0 +1,35 @@
+"""`bench ui` and `bench track`."""
+
+from pathlib import Path
+
+import click
+
+from bench.cli.options import FilePath
+from bench.core.errors import UserError
+
+
+@click.command()
+@click.option("--tracking", metavar="URI", help="MLflow tracking URI.  [default: mlflow.yaml]")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=int, default=5000, show_default=True)
+def ui(tracking: str | None, host: str, port: int) -> None:
+    """Open the MLflow UI on the store that runs are logged to."""
+    from bench.tracking import load_settings, serve_ui
+
+    settings = load_settings(tracking)
+    if settings is None:
+        raise UserError("--tracking none has no UI")
+    serve_ui(settings, host, port, lambda line: click.echo(line, err=True))
+
+
+@click.command()
+@click.argument("records", nargs=-1, required=True, type=FilePath)
+@click.option("--tracking", metavar="URI", help="MLflow tracking URI.  [default: mlflow.yaml]")
+def track(records: tuple[Path, ...], tracking: str | None) -> None:
+    """Log records or whole run folders to MLflow that were made without it; nothing is logged twice."""
+    from bench.tracking import load_settings, track_records
+
+    settings = load_settings(tracking)
+    if settings is None:
+        raise UserError("--tracking none logs nothing")
+    track_records(list(records), settings, lambda line: click.echo(line, err=True))

@@ -1,0 +1,58 @@
+"""`bench verify`."""
+
+from pathlib import Path
+
+import click
+
+FilePath = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("record", type=FilePath)
+@click.option("--attacks", metavar="NAME[,NAME…]", default="", help="Attacks to run again, such as pgd20,cw.")
+@click.option("--checkpoint", type=FilePath, help="The weights, where they do not lie beside the record.")
+@click.option("--loader", metavar="MODULE:FUNCTION", help="Makes the network, where it is none of ours.")
+@click.option("--trust", is_flag=True, help="Run the code that the record names as module:function.")
+@click.option("--data-dir", type=FilePath, help="Where the data set's files are.  [default: data]")
+@click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu or cuda.")
+@click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON, nothing else.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+def verify(
+    record: Path,
+    attacks: str,
+    checkpoint: Path | None,
+    loader: str | None,
+    data_dir: Path | None,
+    device: str,
+    trust: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Check a record against its weights and data: hashes, clean accuracy, stored outcomes and adversarial images.
+
+    One line for each check. Exit code 0 when nothing contradicts the record and every robust accuracy was checked,
+    1 otherwise.
+    """
+    import json
+
+    from bench.cli.display import make_progress
+    from bench.results.verify import verify as verify_record
+
+    found = verify_record(
+        record,
+        attacks=[name.strip() for name in attacks.split(",") if name.strip()],
+        data_dir=data_dir,
+        weights=checkpoint,
+        loader=loader,
+        device=device,
+        trust=trust,
+        progress=make_progress(quiet),
+    )
+    if as_json:
+        click.echo(json.dumps(found.as_json(), ensure_ascii=False, indent=1))
+    else:
+        for check in found.checks:
+            click.echo(f"{check.outcome:<11}  {check.name}: {check.message}")
+        click.echo(f"{record}: {found.verdict}")
+    if not found.matches:
+        raise SystemExit(1)

@@ -1,0 +1,39 @@
+"""Names made from values: digests, file names, slugs."""
+
+import hashlib
+import json
+import re
+import unicodedata
+from typing import Any
+
+
+def identity(values: dict[str, Any]) -> str:
+    """Eight hex digits that name a set of values: equal values give equal digits, on every machine."""
+    text = json.dumps(values, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def safe_name(word: str) -> str:
+    """A word that can stand in a file name."""
+    return "".join(character if character.isalnum() or character in "-_." else "_" for character in word)
+
+
+def slug(text: str, limit: int = 48) -> str:
+    """A lower-case name of letters, digits and single hyphens; "x" when nothing else is left.
+
+    Two texts can share a slug, so a file name adds `short_hash` of what it stands for.
+    """
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain)[:limit].strip("-") or "x"
+
+
+def short_hash(value: Any) -> str:
+    """Eight hex digits that identify any JSON value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def dataset_label(name: str) -> str:
+    """The name of a data set without the folders in front of it ("imagefolder:/a/b" → "imagefolder:b")."""
+    kind, colon, path = name.partition(":")
+    last = re.split(r"[\\/]", (path if colon else kind).rstrip("\\/"))[-1]
+    return kind + colon + last if colon else last

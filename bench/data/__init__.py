@@ -1,0 +1,106 @@
+"""Named data sets as uint8 tensors, with fixed splits and a fingerprint."""
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from bench.core.errors import UserError
+from bench.core.registry import Registry
+from bench.data.dataset import Dataset, Split, fingerprint
+from bench.data.defaults import DatasetDefaults, defaults_of
+from bench.data.raw import Images, RawData
+from bench.data.splits import split_test, split_training
+
+__all__ = [
+    "DATASETS",
+    "Dataset",
+    "DatasetDefaults",
+    "Images",
+    "RawData",
+    "Split",
+    "defaults_of",
+    "fingerprint",
+    "load",
+]
+
+#: Where data sets lie unless the user says otherwise, relative to the working folder.
+DATA_DIR = Path("data")
+
+FOLDER_PREFIX = "imagefolder:"
+
+
+def _from(module: str, function: str) -> Callable[[], Any]:
+    return lambda: getattr(import_module(f"bench.data.{module}"), function)
+
+
+#: Name → loader `(data_dir: Path, download: bool) -> RawData`. `imagefolder:PATH` is a name as well.
+DATASETS = Registry(
+    "data set",
+    "bench.datasets",
+    {
+        "digits": _from("digits", "digits"),
+        "mnist": _from("mnist", "mnist"),
+        "fashion-mnist": _from("mnist", "fashion_mnist"),
+        "cifar10": _from("cifar", "cifar10"),
+        "cifar100": _from("cifar", "cifar100"),
+        "svhn": _from("svhn", "svhn"),
+    },
+)
+
+
+def load(
+    name: str,
+    *,
+    data_dir: Path | str | None = None,
+    download: bool = False,
+    train_size: int | None = None,
+    test_size: int | None = None,
+    image_size: int | None = None,
+) -> Dataset:
+    """A data set in its fixed splits; `bench.data.splits` states the rule.
+
+    Args:
+        name: of `DATASETS`, `imagefolder:PATH` with torchvision's layout below PATH, or `module:loader`.
+        data_dir: where the files lie, or go; "data" by default.
+        download: fetch missing files; nothing is ever fetched without it.
+        train_size: how many training images; validation shrinks with it. None is all.
+        test_size: how many test images. None is all.
+        image_size: side in pixels that the images of an `imagefolder:PATH` are brought to.
+
+    Raises:
+        UserError: for an unknown name, missing or damaged files, or a size that the data set does not have.
+    """
+    if name == FOLDER_PREFIX.removesuffix(":"):
+        raise UserError("expected imagefolder:PATH with train/ and test/ below PATH, got no path")
+    title = name
+    if name.startswith(FOLDER_PREFIX):
+        from bench.data.imagefolder import imagefolder, imagefolder_name
+
+        path = Path(name.removeprefix(FOLDER_PREFIX))
+        title = imagefolder_name(path)
+        raw = imagefolder(path, image_size)
+    else:
+        loader = DATASETS.get(name)
+        if image_size is not None:
+            raise UserError(f"--image-size is for imagefolder:PATH alone; {name} has a size of its own")
+        raw = loader(Path(data_dir or DATA_DIR), download)
+        if not isinstance(raw, RawData):
+            raise UserError(
+                f"data set {name!r}: its loader must return RawData, it gave {type(raw).__name__}"
+            )
+    train, validation = split_training(raw.train_labels, train_size)
+    test = split_test(raw.test_labels, test_size)
+    return Dataset(
+        title,
+        raw.classes,
+        _take(raw.train_images, raw.train_labels, train),
+        _take(raw.train_images, raw.train_labels, validation),
+        _take(raw.test_images, raw.test_labels, test),
+    )
+
+
+def _take(images: Tensor | Images, labels: Tensor, index: Tensor) -> Split:
+    return Split(images[index], labels[index])

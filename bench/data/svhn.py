@@ -1,0 +1,27 @@
+"""Street View House Numbers (Netzer et al., 2011); torchvision checks the published checksums."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torchvision import datasets
+
+from bench.data.published import open_published
+from bench.data.raw import RawData
+
+
+def svhn(data_dir: Path, download: bool) -> RawData:
+    """73,257 + 26,032 color images of house numbers, 32x32, from two .mat files."""
+    files = [datasets.SVHN.split_list[part][1] for part in ("train", "test")]
+
+    def open_part(part: bool) -> Any:
+        return datasets.SVHN(data_dir, split="train" if part else "test", download=download)
+
+    train, test = open_published("svhn", data_dir, files, download, open_part)
+    return RawData(
+        tuple("0123456789"),
+        torch.from_numpy(train.data).contiguous(),
+        torch.from_numpy(train.labels),
+        torch.from_numpy(test.data).contiguous(),
+        torch.from_numpy(test.labels),
+    )

@@ -1,0 +1,1 @@
+"""A battery over a trained classifier: scores, alarms, figures, record."""

@@ -1,0 +1,157 @@
+"""What an evaluation is given, checked before anything is measured."""
+
+import torch
+from torch import Tensor, nn
+
+from bench.core.checks import check_differentiable, check_finite, check_inputs, check_logits
+from bench.core.classifier import AnyClassifier, Classifier, WrappedClassifier
+from bench.core.errors import UserError
+from bench.core.guards import random_state_kept
+from bench.core.threat import NORMS, Threat
+from bench.data import Dataset, Split, load
+from bench.evaluation.battery import Battery, make_battery
+
+#: Test images that a network is tried on before an evaluation begins.
+LOOKED_AT = 100
+
+
+def as_dataset(data: Dataset | str) -> Dataset:
+    """The data set itself, or the one of that name, fit to be measured on.
+
+    Raises:
+        UserError: when it is neither, or holds what `check_data` refuses.
+    """
+    dataset = load(data) if isinstance(data, str) else data
+    if not isinstance(dataset, Dataset):
+        raise UserError(f"expected a bench.data.Dataset or the name of one, got {_kind(dataset)}")
+    check_data(dataset)
+    return dataset
+
+
+def as_threat(threat: Threat | str) -> Threat:
+    """The threat itself, or the one so written; ε may be 0, which only the command line refuses, as a slip.
+
+    Raises:
+        UserError: when it is neither.
+    """
+    if isinstance(threat, Threat):
+        return threat
+    if not isinstance(threat, str):
+        raise UserError(f"expected a threat such as 'linf:8/255', got {threat!r}; an ε needs its norm")
+    norm, _, eps = threat.rpartition(":")
+    norm = norm.strip().lower() or "linf"
+    return Threat(norm, eps.strip()) if norm in NORMS else Threat.parse(threat)  # type: ignore[arg-type]
+
+
+def as_battery(battery: Battery | str) -> Battery:
+    """The battery itself, or the one of that name.
+
+    Raises:
+        UserError: when it is neither.
+    """
+    battery = make_battery(battery) if isinstance(battery, str) else battery
+    if not isinstance(battery, Battery):
+        raise UserError(
+            f"expected a bench.evaluation.battery.Battery or the name of one, got {_kind(battery)}; for chosen "
+            f"metrics give bench.evaluation.battery.make_battery('quick', [names])"
+        )
+    return battery
+
+
+def as_classifier(model: nn.Module, dataset: Dataset) -> AnyClassifier:
+    """The network behind the interface that attacks and metrics use.
+
+    Raises:
+        UserError: when it does not take the images, or gives other logits.
+    """
+    if isinstance(model, Classifier | WrappedClassifier):
+        return model
+    types = {weight.dtype for weight in model.parameters() if weight.is_floating_point()}
+    if types and torch.float32 not in types:
+        found = ", ".join(sorted(map(str, types)))
+        raise UserError(f"expected a network in float32, its weights are {found}; give model.float()")
+    return WrappedClassifier(model, dataset.shape, dataset.num_classes)
+
+
+def check_module(model: object) -> None:
+    """Refuse what is no network, and a place where none can be attacked.
+
+    Raises:
+        UserError: when it is no `torch.nn.Module`, or inside `torch.inference_mode()`.
+    """
+    check_differentiable()
+    if not isinstance(model, nn.Module):
+        raise UserError(
+            f"expected the network as a torch.nn.Module, got {_kind(model)}; wrap a function in one"
+        )
+
+
+def check_data(dataset: Dataset) -> None:
+    """Refuse what `Split.batch` would turn into other pixels or other classes without a word.
+
+    Raises:
+        UserError: when a split is not uint8 images [N, C, H, W] with labels int64 [N] of the classes.
+    """
+    splits = {"training": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    for name, split in splits.items():
+        problem = _problem(split, dataset)
+        if problem:
+            raise UserError(f"{dataset.name}, {name} split: {problem}")
+    if len(dataset.test) == 0:
+        raise UserError(f"{dataset.name}: expected at least one test image, got none")
+
+
+def _problem(split: Split, dataset: Dataset) -> str:
+    images, labels, classes = split.images, split.labels, dataset.num_classes
+    for what, tensor in (("images", images), ("labels", labels)):
+        if not isinstance(tensor, Tensor):
+            return f"expected {what} as a torch.Tensor, got {_kind(tensor)}; torch.as_tensor makes one"
+    if images.dtype != torch.uint8:
+        return (
+            f"expected images as uint8 from 0 to 255, which a network sees as [0, 1], got {_pixels(images)}"
+        )
+    if images.dim() != 4:
+        return f"expected images of shape (N, C, H, W), got {tuple(images.shape)}"
+    if isinstance(dataset.train.images, Tensor) and dataset.train.images.dim() == 4:
+        shape = dataset.shape
+        if tuple(images.shape[1:]) != shape:
+            return f"expected images of shape (N, {', '.join(map(str, shape))}), got {tuple(images.shape)}"
+    if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
+        return f"expected labels int64 of shape ({len(images)},), got {labels.dtype} {tuple(labels.shape)}"
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        return f"expected labels from 0 to {classes - 1}, got {int(labels.min())} to {int(labels.max())}"
+    return ""
+
+
+def _pixels(images: Tensor) -> str:
+    """What came instead of uint8 pixels, and what makes them such."""
+    came = str(images.dtype)
+    if images.numel() == 0 or images.dtype == torch.bool:
+        return came
+    low, high = (bound.item() for bound in images.aminmax())
+    if images.is_floating_point() and not bool(images.isfinite().all()):
+        return f"{came} with NaN or infinity; an image is broken"
+    came = f"{came} from {low:g} to {high:g}"
+    if not images.is_floating_point():
+        return f"{came}; give images.to(torch.uint8)" if low >= 0 and high <= 255 else came
+    if low >= 0 and high <= 1:
+        return f"{came}; give (255 * images).round().to(torch.uint8)"
+    return f"{came}; undo what took them out of [0, 1], for a network normalises for itself"
+
+
+@torch.no_grad()
+def check_network(classifier: AnyClassifier, images: Tensor, labels: Tensor) -> None:
+    """Refuse a network on some of the images, before anything is written.
+
+    Raises:
+        UserError: when it does not fit them, or gives no finite float32 logits.
+    """
+    images, labels = images[:LOOKED_AT], labels[:LOOKED_AT]
+    check_inputs(classifier, images, labels)
+    with random_state_kept():
+        logits = check_logits(classifier(images), len(images), classifier.num_classes)
+    check_finite(logits)
+
+
+def _kind(value: object) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__

@@ -1,0 +1,57 @@
+"""The network that was trained without defense on the same data, whose adversarial images are tried on others."""
+
+from pathlib import Path
+
+from bench.core.classifier import AnyClassifier, WrappedClassifier
+from bench.core.errors import UserError
+from bench.core.files import sha256
+from bench.core.record import Record, find_records, load_record
+from bench.data import Dataset
+from bench.models.loaders import make_network, names_code
+from bench.models.weights import fill, load_weights
+
+
+def find_standard(folder: Path, dataset: Dataset) -> AnyClassifier | None:
+    """The newest network below a folder of results that was trained without defense on the same data.
+
+    Args:
+        folder: searched for records; None is found in one that does not exist.
+        dataset: what it must have been measured on; the network comes to its device.
+    """
+    if not folder.exists():
+        return None
+    found: list[tuple[str, Path, Record]] = []
+    for path in find_records(folder):
+        try:
+            record = load_record(path)
+        except UserError:
+            continue
+        same = record.dataset.fingerprint == dataset.fingerprint
+        if same and record.defense.name == "standard" and "weights" in record.files:
+            found.append((record.provenance.created, path, record))
+    for _, path, record in sorted(found, key=lambda item: item[:2], reverse=True):
+        network = _network_of(record, path.parent, dataset)
+        if network is not None:
+            return network.to(dataset.test.images.device).requires_grad_(False).eval()
+    return None
+
+
+def _network_of(record: Record, folder: Path, dataset: Dataset) -> AnyClassifier | None:
+    file = record.files["weights"]
+    source = folder / file.path
+    try:
+        if not source.is_file() or sha256(source) != file.sha256:
+            return None
+        loader = record.provenance.config.get("loader")
+        if names_code(loader or record.model):
+            return None
+        network = make_network(record.model, loader, dataset)
+        weights = load_weights(source)
+        if isinstance(network, WrappedClassifier):
+            inner = {name.removeprefix("module."): tensor for name, tensor in weights.items()}
+            fill(network.module, inner, source)
+        else:
+            fill(network, weights, source)
+    except UserError:
+        return None
+    return network

@@ -1,0 +1,1 @@
+"""The papers' mathematics as functions: regions, surfaces, curvature."""

@@ -1,0 +1,86 @@
+"""The networks by name, one file each."""
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+from bench.core.classifier import Classifier
+from bench.core.errors import UserError
+from bench.core.randomness import seeded
+from bench.core.registry import Registry
+from bench.models.network import Network, Shape, convolutions, hidden
+
+__all__ = ["MODELS", "SMALLEST_SIDE", "Network", "Shape", "build", "convolutions", "hidden"]
+
+#: Every network takes images from this side on, in pixels.
+SMALLEST_SIDE = 8
+
+
+def _from(module: str, function: str) -> Callable[[], Any]:
+    return lambda: getattr(import_module(f"bench.models.{module}"), function)
+
+
+#: Name → builder `(input_shape, num_classes) -> Network`.
+MODELS = Registry(
+    "network",
+    "bench.models",
+    {
+        "cnn6": _from("cnn6", "cnn6"),
+        "vgg16": _from("vgg16", "vgg16"),
+        "vgg16-bn": _from("vgg16", "vgg16_bn"),
+        "resnet18": _from("resnet18", "resnet18"),
+        "resnet18-imagenet": _from("resnet18", "resnet18_imagenet"),
+        "lenet": _from("lenet", "lenet"),
+        "nin": _from("nin", "nin"),
+        "mnist4": _from("mnist4", "mnist4"),
+        "conv5gap": _from("conv5gap", "conv5gap"),
+    },
+)
+
+
+def build(
+    name: str,
+    *,
+    input_shape: Shape,
+    num_classes: int,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    seed: int,
+) -> Classifier:
+    """A fresh classifier whose weights depend on the seed alone.
+
+    Args:
+        name: a network of `MODELS`, or `module:function` with the same signature.
+        input_shape: (C, H, W) of the images, from 8x8 on.
+        num_classes: K, at least 2.
+        mean, std: per-channel normalization of pixels in [0, 1], kept inside the classifier; None is none.
+        seed: of the initial weights; the global random state is left as it was.
+
+    Raises:
+        UserError: for an unknown name, a smaller image, fewer classes, or a plug-in that gives no `Network`.
+    """
+    _, height, width = input_shape
+    if min(height, width) < SMALLEST_SIDE:
+        raise UserError(
+            f"networks need images of at least {SMALLEST_SIDE}x{SMALLEST_SIDE} pixels, got {height}x{width}; "
+            "enlarge them first"
+        )
+    if num_classes < 2:
+        raise UserError(f"a classifier needs at least 2 classes, got {num_classes}")
+    builder = MODELS.get(name)
+    with seeded(seed, "weights"):
+        network = builder(input_shape, num_classes)
+    if not isinstance(network, Network):
+        raise UserError(
+            f"network {name!r}: expected a function (input_shape, num_classes) that returns "
+            f"bench.models.Network, it returned {type(network).__name__}"
+        )
+    return Classifier(
+        network.backbone,
+        network.head,
+        activation=network.activation,
+        site=network.site,
+        input_shape=input_shape,
+        mean=mean,
+        std=std,
+    )

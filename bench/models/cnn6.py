@@ -1,0 +1,27 @@
+"""CNN-6: six convolutions and two hidden fully connected layers (P1, section 3.1)."""
+
+from functools import partial
+
+from torch import nn
+
+from bench.models.network import Network, Plan, Shape, convolutions, hidden
+
+
+def cnn6(input_shape: Shape, num_classes: int) -> Network:
+    """Six 3x3 convolutions, then fully connected 512 and 128, without batch norm (P1).
+
+    32, 64, pool, 128, 128, pool, 64, pool, 64, with 2x2 maximum pools. On 3x32x32 the flattened map has
+    64·4·4 = 1024 values; on 8x8, the smallest image, the third pool just reaches 1x1. D = 128. The paper
+    does not say how the weights start; they start as He et al. (2015) draw them.
+    """
+    pool = partial(nn.MaxPool2d, 2)
+    plan: Plan = [32, 64, pool, 128, 128, pool, 64, pool, 64]
+    layers, (channels, height, width) = convolutions(input_shape, plan)
+    backbone = nn.Sequential(
+        layers,
+        nn.Flatten(),
+        hidden(channels * height * width, 512),
+        nn.ReLU(),
+        hidden(512, 128),
+    )
+    return Network(backbone, nn.Linear(128, num_classes))

@@ -1,0 +1,19 @@
+"""The CIFAR-10 network of Yu et al. (decision-surface paper, section 8.3)."""
+
+from functools import partial
+
+from torch import nn
+
+from bench.models.network import Network, Shape, convolutions
+
+
+def conv5gap(input_shape: Shape, num_classes: int) -> Network:
+    """Yu et al.'s CIFAR-10 network: five 3x3 convolutions, then the average over the image.
+
+    The paper says "five convolutional layers and one global average pooling layer" and no more. The widths
+    are ours: 64, 64, pool, 128, 128, pool, 256, with 2x2 maximum pools. Site "pooled", D = 256.
+    """
+    pool = partial(nn.MaxPool2d, 2)
+    layers, (channels, _, _) = convolutions(input_shape, [64, 64, pool, 128, 128, pool, 256])
+    backbone = nn.Sequential(layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return Network(backbone, nn.Linear(channels, num_classes), activation=nn.Identity(), site="pooled")

@@ -1,0 +1,24 @@
+"""The CIFAR-10 LeNet of Fawzi et al. (classification-regions paper, section IV)."""
+
+from functools import partial
+
+from torch import nn
+
+from bench.models.network import Network, Plan, Shape, convolutions, hidden
+
+
+def lenet(input_shape: Shape, num_classes: int) -> Network:
+    """Fawzi et al.'s CIFAR-10 LeNet: 5x5 convolutions 32, 32, 64, then one hidden layer of 64.
+
+    The paper names the network without its layers; these are those of MatConvNet's CIFAR-10 LeNet, which
+    is Caffe's "CIFAR10-quick" (Jia et al., 2014) with a ReLU on the hidden layer. Behind each convolution
+    stands a 3x3 pool of stride 2: first maxima, then averages. On the smallest image, 8x8, the last one
+    just reaches 1x1. D = 64.
+    """
+    # `ceil_mode` as in Caffe: 32 → 16 → 8 → 4.
+    maximum = partial(nn.MaxPool2d, 3, stride=2, ceil_mode=True)
+    average = partial(nn.AvgPool2d, 3, stride=2, ceil_mode=True)
+    plan: Plan = [32, maximum, 32, average, 64, average]
+    layers, (channels, height, width) = convolutions(input_shape, plan, kernel=5)
+    backbone = nn.Sequential(layers, nn.Flatten(), hidden(channels * height * width, 64))
+    return Network(backbone, nn.Linear(64, num_classes))

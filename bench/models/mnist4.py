@@ -1,0 +1,20 @@
+"""The four-layer MNIST network of Yu et al. (decision-surface paper, section 8.3)."""
+
+from functools import partial
+
+from torch import nn
+
+from bench.models.network import Network, Shape, convolutions, hidden
+
+
+def mnist4(input_shape: Shape, num_classes: int) -> Network:
+    """Yu et al.'s MNIST network: 5x5 convolutions 32 and 64, then one hidden layer of 1024.
+
+    The paper says "two convolutional layers and two fully connected layers"; the widths, and the 2x2
+    maximum pool behind each convolution, are those of the MNIST network of Madry et al. (2018), which has
+    the same four layers. D = 1024.
+    """
+    pool = partial(nn.MaxPool2d, 2)
+    layers, (channels, height, width) = convolutions(input_shape, [32, pool, 64, pool], kernel=5)
+    backbone = nn.Sequential(layers, nn.Flatten(), hidden(channels * height * width, 1024))
+    return Network(backbone, nn.Linear(1024, num_classes))

@@ -1,0 +1,30 @@
+"""Network in network for CIFAR-10 (Lin, Chen and Yan, 2014), the second network of Fawzi et al."""
+
+from functools import partial
+
+from torch import nn
+
+from bench.models.network import Network, Shape, convolutions
+
+
+def nin(input_shape: Shape, num_classes: int) -> Network:
+    """Fawzi et al.'s network in network: three convolutions, each followed by 1x1 ones, and dropout 0.5.
+
+    The original's last 1x1 convolution, to the classes, and the average over the image are both linear, so
+    they change places here: pooled features, then a linear head. The two pools (3x3, stride 2) leave 2x2
+    of the smallest image, 8x8. Site "pooled", D = 192.
+    """
+    maximum = partial(nn.MaxPool2d, 3, stride=2, ceil_mode=True)
+    average = partial(nn.AvgPool2d, 3, stride=2, ceil_mode=True)
+    conv1, shape = convolutions(input_shape, [192], kernel=5)
+    mix1, shape = convolutions(shape, [160, 96, maximum], kernel=1)
+    conv2, shape = convolutions(shape, [192], kernel=5)
+    mix2, shape = convolutions(shape, [192, 192, average], kernel=1)
+    conv3, shape = convolutions(shape, [192])
+    mix3, _ = convolutions(shape, [192], kernel=1)
+    backbone = nn.Sequential(
+        *(conv1, mix1, nn.Dropout(0.5)),
+        *(conv2, mix2, nn.Dropout(0.5)),
+        *(conv3, mix3, nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+    )
+    return Network(backbone, nn.Linear(192, num_classes), activation=nn.Identity(), site="pooled")

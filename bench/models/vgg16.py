@@ -1,0 +1,35 @@
+"""VGG-16 in its CIFAR form (Simonyan and Zisserman, 2014, configuration D)."""
+
+from functools import partial
+
+from torch import nn
+
+from bench.models.network import Network, Plan, Shape, convolutions, hidden
+
+
+def vgg16(input_shape: Shape, num_classes: int) -> Network:
+    """VGG-16 in CIFAR form: thirteen 3x3 convolutions, then two hidden layers of 512.
+
+    Each of the five blocks ends with a 2x2 maximum pool; where the map is already a single pixel wide (the
+    last pool on 28x28, the last two on 8x8) the pool is left out. No dropout, no batch norm. D = 512.
+    """
+    return _vgg16(input_shape, num_classes, batch_norm=False)
+
+
+def vgg16_bn(input_shape: Shape, num_classes: int) -> Network:
+    """VGG-16 in CIFAR form with a batch norm behind every convolution."""
+    return _vgg16(input_shape, num_classes, batch_norm=True)
+
+
+def _vgg16(input_shape: Shape, num_classes: int, batch_norm: bool) -> Network:
+    pool = partial(nn.MaxPool2d, 2)
+    plan: Plan = [64, 64, pool, 128, 128, pool, *3 * [256], pool, *3 * [512], pool, *3 * [512], pool]
+    layers, (channels, height, width) = convolutions(input_shape, plan, batch_norm=batch_norm)
+    backbone = nn.Sequential(
+        layers,
+        nn.Flatten(),
+        hidden(channels * height * width, 512),
+        nn.ReLU(),
+        hidden(512, 512),
+    )
+    return Network(backbone, nn.Linear(512, num_classes))

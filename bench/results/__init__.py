@@ -1,0 +1,1 @@
+"""What is done with finished records: restore, verify, compare, draw."""

@@ -1,0 +1,132 @@
+"""What can be compared: the networks of one defense, read from records or from a board's JSON export."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.core.errors import UserError
+from bench.core.files import read_json
+from bench.core.record import find_records, read_arrays
+from leaderboards.entry import Entry, Summary, board_identity, group
+from leaderboards.result import read_results
+
+CLEAN = "clean_accuracy"
+ROBUST = "robust_accuracy/"
+BOARD_FORMAT = "regionbench.board/"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One side: the networks of one defense that differ in their training seed alone.
+
+    Attributes:
+        name: defense, network and seeds.
+        key: what finds the same contender on another board.
+        board: what results must share to be compared.
+        scores: accuracies over the seeds, by metric.
+        outcomes: bool [seeds, n] by metric; without those that were not kept.
+        settings: how each metric was measured; empty where that is not known.
+    """
+
+    name: str
+    key: tuple[str, ...]
+    board: Mapping[str, Any]
+    scores: Mapping[str, Summary]
+    outcomes: Mapping[str, np.ndarray] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_contenders(path: Path) -> list[Contender]:
+    """The entries at a path: a record, a folder of records, or a board's JSON export.
+
+    Raises:
+        UserError: when there is none.
+    """
+    if path.is_file():
+        content = read_json(path)
+        if isinstance(content, dict) and str(content.get("format", "")).startswith(BOARD_FORMAT):
+            return _exported(content, path)
+    paths = find_records(path)
+    results, warnings = read_results(paths, strict=path.is_file(), unattacked=True)
+    if not results:
+        why = warnings[0] if warnings else "expected a record, a folder of them, or a board's JSON"
+        raise UserError(f"no results in {path}: {why}")
+    return [_contender(entry) for entry in group(results)]
+
+
+def _contender(entry: Entry) -> Contender:
+    names = [name for name in entry.scores if _is_accuracy(name)]
+    board = board_identity(entry.results[0])
+    stored = [read_arrays(result.path, result.record) for result in entry.results]
+    outcomes = {}
+    for name in names:
+        arrays = [_outcomes(arrays, name) for arrays in stored]
+        kept = [array for array in arrays if array is not None]
+        if len(kept) == len(stored) and len({len(array) for array in kept}) == 1:
+            outcomes[name] = np.stack(kept)
+    seeds = f"seed{'s' if len(entry.seeds) > 1 else ''} {', '.join(map(str, entry.seeds))}"
+    return Contender(
+        name=f"{entry.defense.name}, {entry.model}, {seeds}",
+        key=_key(entry.defense.name, entry.model, entry.defense.hyperparameters, board),
+        board=board,
+        scores={name: entry.scores[name] for name in names},
+        outcomes=outcomes,
+        settings=entry.record.battery.settings,
+    )
+
+
+def _outcomes(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray | None:
+    """Per attacked image; clean accuracy is kept for the whole test set."""
+    array = arrays.get(name)
+    if array is None or array.dtype != bool or array.ndim != 1:
+        return None
+    index = arrays.get("test_index")
+    if name == CLEAN:
+        return array[index] if index is not None and len(index) and int(index.max()) < len(array) else None
+    return array
+
+
+def _exported(content: Mapping[str, Any], path: Path) -> list[Contender]:
+    try:
+        shared = ("dataset", "fingerprint", "evaluated", "norm", "eps", "battery", "version")
+        board = {key: content[key] for key in shared}
+        Fraction(str(board["eps"]))
+        return [
+            Contender(
+                name=f"{entry['defense']}, {entry['model']}, {len(entry['seeds'])} seeds",
+                key=_key(entry["defense"], entry["model"], entry["hyperparameters"], board),
+                board=board,
+                scores={
+                    name: _summary(score) for name, score in entry["scores"].items() if _is_accuracy(name)
+                },
+            )
+            for entry in content["entries"]
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
+        raise UserError(f"{path} is no board of this version: {error} is missing or malformed") from None
+
+
+def _summary(score: Mapping[str, Any]) -> Summary:
+    for key in ("value", "low", "high"):
+        if score[key] is not None and not 0 <= score[key] <= 1:
+            raise ValueError(f"{key} = {score[key]}")
+    if score["n"] is not None and not score["n"] >= 1:
+        raise ValueError(f"n = {score['n']}")
+    kept = {key: score[key] for key in ("std", "low", "high", "n", "unit", "seeds", "reason")}
+    return Summary(mean=score["value"], higher_is_better=True, **kept)
+
+
+def _key(
+    defense: str, model: str, hyperparameters: Mapping[str, Any], board: Mapping[str, Any]
+) -> tuple[str, ...]:
+    setting = json.dumps(hyperparameters, sort_keys=True, default=str)
+    return defense, model, setting, str(board["dataset"]), str(board["norm"]), str(board["eps"])
+
+
+def _is_accuracy(name: str) -> bool:
+    return name == CLEAN or name.startswith(ROBUST)

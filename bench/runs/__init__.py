@@ -1,0 +1,1 @@
+"""Whole runs: from settings to records, pages and tracking."""

@@ -1,0 +1,117 @@
+"""Someone else's weights through the same battery."""
+
+import shlex
+from pathlib import Path
+
+from bench.core.classifier import WrappedClassifier
+from bench.core.guards import evaluating
+from bench.core.names import identity, safe_name
+from bench.core.progress import Progress
+from bench.core.record import load_record
+from bench.core.threat import Threat
+from bench.data import Dataset, defaults_of, fingerprint
+from bench.evaluation.battery import make_battery
+from bench.evaluation.describe import Trained
+from bench.evaluation.estimate import estimate
+from bench.evaluation.evaluate import RECORD, evaluate_to_folder
+from bench.evaluation.extra_checks import unanswered
+from bench.models.loaders import make_network, robustbench_loader
+from bench.models.weights import fill, load_weights
+from bench.runs.config import RunConfig
+from bench.runs.job import load_data, pick_device, result_name
+from bench.runs.run import Tracker, build_pages, summary
+from bench.version import __version__
+
+__all__ = ["evaluate_checkpoint", "make_network"]
+
+
+def evaluate_checkpoint(
+    config: RunConfig,
+    checkpoint: Path | None,
+    loader: str | None,
+    tracker: Tracker,
+    progress: Progress,
+    *,
+    suspicious: bool = False,
+) -> Path:
+    """Evaluate a checkpoint and return the path of its record.
+
+    Args:
+        config: `defense` is what the board calls the training; `seeds` holds the one seed of the evaluation.
+        checkpoint: weights for the network `config.model`, or for the one the loader makes.
+        loader: `module:function`, called without arguments; `timm:NAME`; `robustbench:ID`. Without a checkpoint
+            the last two bring their published weights.
+        suspicious: answer a raised alarm with further checks; transfer comes from a standard network below
+            `config.out`, where there is one.
+
+    Raises:
+        UserError: for a checkpoint that cannot be read or does not fit, or a network that cannot be made.
+    """
+    weights = load_weights(checkpoint) if checkpoint else None
+    battery = make_battery(config.battery, config.metrics)
+    threat = Threat.parse(config.threat or defaults_of(config.dataset).threat)
+    data = load_data(config).to(pick_device(config.device))
+    loader = _in_full(loader, data, threat)
+    classifier = make_network(config.model, loader, data, pretrained=checkpoint is None)
+    if weights is not None:
+        target = classifier.module if isinstance(classifier, WrappedClassifier) else classifier
+        fill(target, weights, checkpoint or "")
+    classifier.to(data.test.images.device).requires_grad_(False)
+    digits = identity(
+        {
+            "weights": fingerprint(*classifier.state_dict().values()),
+            "network": [str(classifier), loader],
+            "data": data.fingerprint,
+            "threat": [threat.norm, str(threat.exact)],
+            "battery": battery.version,
+            "version": __version__,
+        }
+    )
+    (seed,) = config.seeds
+    run = "-".join(map(safe_name, (data.name, config.model, config.defense, digits)))
+    folder = config.out / run / f"seed-{seed}" / result_name(battery, len(data.test))
+    if (folder / RECORD).exists() and not (suspicious and unanswered(load_record(folder))):
+        return folder / RECORD
+    images = min(len(data.test), battery.images or len(data.test))
+    with evaluating(classifier):
+        progress.say(estimate(images, classifier, data, battery))
+        record = evaluate_to_folder(
+            classifier,
+            data,
+            threat,
+            battery,
+            model=config.model,
+            trained=Trained.elsewhere(config.defense),
+            run=run,
+            seed=seed,
+            folder=folder,
+            command=_command(config, checkpoint, loader, suspicious),
+            config={**config.published(), "loader": loader},
+            progress=progress,
+            suspicious=suspicious,
+            transfer_from=config.out,
+        )
+    progress.say(summary(record))
+    tracker.sync(folder.parent.parent, final=True)
+    build_pages(config.out, tracker, progress)
+    return folder / RECORD
+
+
+def _in_full(loader: str | None, data: Dataset, threat: Threat) -> str | None:
+    """A RobustBench id with data set and norm before it, so that the record says which network it was."""
+    source, _, identifier = (loader or "").partition(":")
+    return robustbench_loader(identifier, data, threat) if source == "robustbench" else loader
+
+
+def _command(config: RunConfig, checkpoint: Path | None, loader: str | None, suspicious: bool) -> str:
+    words = ["bench", "evaluate"]
+    if checkpoint:
+        words += ["--checkpoint", checkpoint.name]
+    source, _, name = (loader or "").partition(":")
+    if source in ("timm", "robustbench"):
+        words += [f"--{source}", name]
+    elif loader:
+        words += ["--loader", loader]
+    # An evaluation has one seed, and its own word for it.
+    words += ["--seed" if word == "--seeds" else word for word in config.words()]
+    return shlex.join(words + ["--suspicious"] * (suspicious and "--suspicious" not in words))

@@ -1,0 +1,290 @@
+"""The main job: search → train → evaluate → record → track → pages."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from filelock import FileLock, Timeout
+
+from bench.core import provenance
+from bench.core import record as schema
+from bench.core.errors import UserError
+from bench.core.files import write_json
+from bench.core.names import safe_name
+from bench.core.progress import Progress, readable
+from bench.core.record import Record, find_records, load_record
+from bench.data import fingerprint
+from bench.evaluation.describe import Trained
+from bench.evaluation.estimate import estimate
+from bench.evaluation.evaluate import RECORD, evaluate_to_folder
+from bench.evaluation.extra_checks import unanswered
+from bench.runs.config import RunConfig
+from bench.runs.job import Job, load_data, pick_device, resolve, result_name
+from bench.training.fit import CHECKPOINT, HISTORY, fit
+from bench.training.loop import Diverged
+from bench.training.probes import Probe, make_probe
+from bench.training.search import TRIAL_SEED, Found, search
+from bench.training.timing import StandardClock
+from leaderboards.build import build as build_site
+
+__all__ = [
+    "Job",
+    "Tracker",
+    "TrainingFailed",
+    "build_pages",
+    "load_data",
+    "pick_device",
+    "resolve",
+    "result_name",
+    "run",
+    "run_job",
+    "safe_name",
+    "summary",
+]
+
+
+class Tracker(Protocol):
+    """Where results are shown; `bench.tracking` has the real one and its silent twin."""
+
+    def sync(self, run_folder: Path, *, final: bool = False) -> None:
+        """Log whatever of this run is not logged yet; never raises for a server that is down."""
+
+    def links(self, records: Sequence[Path]) -> dict[str, str]:
+        """Record id → run id in the tracking store, for those that were logged."""
+
+
+class TrainingFailed(UserError):
+    """A training diverged; the message names seed, epoch and cause."""
+
+
+def run(config: RunConfig, tracker: Tracker, progress: Progress) -> list[Path]:
+    """Do whatever of a run is not done yet, and return the paths of its records, one a seed.
+
+    Raises:
+        UserError: for a setting that cannot work, before anything is written.
+    """
+    paths = run_job(resolve(config), tracker, progress)
+    build_pages(config.out, tracker, progress)
+    return paths
+
+
+def run_job(job: Job, tracker: Tracker, progress: Progress) -> list[Path]:
+    """Do whatever of a resolved run is not done yet, and return the paths of its records; no pages are drawn.
+
+    Raises:
+        TrainingFailed: when a training diverges.
+        UserError: when another process works on the run, or its folder cannot be written.
+    """
+    config = job.config
+    with _locked(job.folder / ".lock", f"another process is working on {job.folder}"):
+        _write_run(job)
+        if not all(_finished(job, seed) for seed in config.seeds):
+            _announce(job, progress)
+
+        def changed() -> None:
+            tracker.sync(job.folder)
+
+        try:
+            found = search(job.plan, job.folder, job.trials, config.clean_floor, progress, changed)
+            paths = []
+            for seed in config.seeds:
+                paths.append(_train_and_evaluate(job, found, seed, progress, tracker))
+                tracker.sync(job.folder)
+        finally:
+            tracker.sync(job.folder, final=True)
+    return paths
+
+
+def _result_folder(job: Job, seed: int) -> Path:
+    return job.folder / f"seed-{seed}" / result_name(job.battery, len(job.plan.dataset.test))
+
+
+def _finished(job: Job, seed: int) -> Record | None:
+    """The record of this seed, when there is one that fits this battery and these test images."""
+    path = _result_folder(job, seed) / RECORD
+    if not path.exists():
+        return None
+    record = load_record(path)
+    images, labels = job.plan.dataset.test.batch(slice(0, job.battery.images))
+    same = (
+        record.battery.version == job.battery.version
+        and record.dataset.evaluated_fingerprint == fingerprint(images, labels)
+        and record.dataset.test_size == len(job.plan.dataset.test)
+        and not (job.config.suspicious and unanswered(record))
+    )
+    return record if same else None
+
+
+def _train_and_evaluate(job: Job, found: Found, seed: int, progress: Progress, tracker: Tracker) -> Path:
+    folder = _result_folder(job, seed)
+    if _finished(job, seed):
+        return folder / RECORD
+    plan, home = job.plan, job.folder / f"seed-{seed}"
+    # A trial was never probed: its test images are none of the search's business.
+    if found.folder is not None and seed == TRIAL_SEED and job.config.probe_every is None:
+        _take_over(found.folder, home)
+    try:
+        classifier, result = fit(
+            plan, found.defense, seed, home, progress, lambda row: tracker.sync(job.folder), _probe(job, seed)
+        )
+    except Diverged as error:
+        raise TrainingFailed(f"training with seed {seed} failed: {error}") from error
+    images = min(len(plan.dataset.test), job.battery.images or len(plan.dataset.test))
+    progress.say(f"seed {seed}: {estimate(images, classifier, plan.dataset, job.battery)}")
+    record = evaluate_to_folder(
+        classifier,
+        plan.dataset,
+        plan.threat,
+        job.battery,
+        model=plan.model,
+        trained=Trained(
+            defense=schema.Defense(
+                name=plan.name,
+                hyperparameters=found.defense.hyperparameters(),
+                defaults=plan.defense.make({}).hyperparameters(),
+                search=found.search,
+            ),
+            recipe=plan.recipe,
+            precision=plan.precision,
+            epochs=plan.epochs,
+            epoch_of_weights=result.epoch_of_weights,
+            best_epoch=result.best_epoch,
+            history=result.history,
+        ),
+        run=job.name,
+        seed=seed,
+        folder=folder,
+        command=job.command or job.config.command(),
+        config=job.config.published(),
+        progress=progress,
+        suspicious=job.config.suspicious,
+        transfer_from=job.config.out,
+    )
+    progress.say(summary(record))
+    return folder / RECORD
+
+
+def _probe(job: Job, seed: int) -> Probe | None:
+    every, plan = job.config.probe_every, job.plan
+    if every is None:
+        return None
+    return make_probe(
+        plan.dataset,
+        plan.threat,
+        every=every,
+        images=job.config.probe_images,
+        epochs=plan.epochs,
+        seed=seed,
+    )
+
+
+def _take_over(trial: Path, home: Path) -> None:
+    """The best trial trained with this very seed and setting: continue from its last epoch instead of again."""
+    if not (home / CHECKPOINT).exists():
+        home.mkdir(parents=True, exist_ok=True)
+        for name in (HISTORY, CHECKPOINT):
+            shutil.copyfile(trial / name, home / f".{name}.part")
+            (home / f".{name}.part").replace(home / name)
+
+
+def _write_run(job: Job) -> None:
+    path = job.folder / "run.json"
+    if path.exists():
+        return
+    plan, dataset = job.plan, job.plan.dataset
+    commit, _ = provenance.commit()
+    about: dict[str, Any] = {
+        "run": job.name,
+        "config": job.config.published(),
+        "defense": plan.name,
+        "model": plan.model,
+        "dataset": {
+            "name": dataset.name,
+            "fingerprint": dataset.fingerprint,
+            "train_size": len(dataset.train),
+            "validation_size": len(dataset.validation),
+            "test_size": len(dataset.test),
+            "shape": list(dataset.shape),
+            "classes": list(dataset.classes),
+        },
+        "threat": str(plan.threat),
+        "commit": commit,
+        "command": job.command or job.config.command(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    write_json(path, about)
+
+
+def _announce(job: Job, progress: Progress) -> None:
+    """Say what is about to happen and how long it may take, from a measured epoch of standard training."""
+    plan = job.plan
+    clock = StandardClock(plan.classifier(0), plan.dataset.train, plan.recipe, 0, plan.precision)
+    standard = clock.epoch_seconds()
+    epoch = standard * plan.defense.make(plan.fixed).forward_units() / 3
+    trials = job.trials
+    trainings = trials + len(job.config.seeds) - (1 if trials and TRIAL_SEED in job.config.seeds else 0)
+    progress.say(
+        f"{job.name}: {plan.name} on {len(plan.dataset.train)} images of {plan.dataset.name}, {plan.threat}"
+    )
+    progress.say(
+        f"{trials} trials and {len(job.config.seeds)} seeds of {plan.epochs} epochs: about "
+        f"{readable(trainings * plan.epochs * epoch)} of training ({epoch:.2g} s an epoch) if no trial is pruned"
+    )
+
+
+def summary(record: Record) -> str:
+    """One line with the scores people ask for first."""
+    names = {
+        "clean": "clean_accuracy",
+        "PGD-20": "robust_accuracy/pgd20",
+        "AutoAttack": "robust_accuracy/autoattack",
+        "worst case": "robust_accuracy/worst_case",
+    }
+    parts = [
+        f"{label} {score.value:.1%}"
+        for label, name in names.items()
+        if (score := record.metrics.get(name)) and score.value is not None
+    ]
+    raised = [alarm.name for alarm in record.alarms if alarm.raised]
+    checked = any(alarm.raised is not None for alarm in record.alarms)
+    none = "; no alarm raised" if checked else "; no alarm could be checked"
+    alarms = f"; alarms: {', '.join(raised)}" if raised else none
+    if not parts:
+        values = {name: score.value for name, score in record.metrics.items() if score.value is not None}
+        parts = [f"{name} {value:.3g}" for name, value in list(values.items())[:3]] or [
+            "no score has a value"
+        ]
+    return f"{record.defense.name} seed {record.seed}: {', '.join(parts)}{alarms}"
+
+
+def build_pages(out: Path, tracker: Tracker, progress: Progress) -> Path:
+    """Draw every record below `out` into `out/site`; a page that cannot be drawn never fails a run."""
+    site = out / "site"
+    with _locked(out / ".site.lock", "another process is drawing the pages", wait=60):
+        try:
+            records = find_records(out)
+            build_site(records, site, links=tracker.links(records), strict=False)
+        except UserError as error:
+            progress.say(f"pages not drawn: {error}")
+    return site
+
+
+@contextmanager
+def _locked(path: Path, busy: str, wait: float = 0) -> Iterator[None]:
+    lock = FileLock(path, timeout=wait)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise UserError(f"{busy} (lock {path})") from None
+    except OSError as error:
+        raise UserError(
+            f"cannot write below {path.parent}: {error.strerror}; choose another --out"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

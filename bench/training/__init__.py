@@ -1,0 +1,1 @@
+"""Training one classifier, and the search for its hyper-parameters."""

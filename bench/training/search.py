@@ -1,0 +1,271 @@
+"""Optuna over a defense's hyper-parameters: on the validation split, the paper's own defaults first."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from bench.core.errors import UserError
+from bench.core.files import replacing, write_json
+from bench.core.progress import Progress
+from bench.core.randomness import derive_seed
+from bench.core.record import Search, finite
+from bench.training.fit import Plan, fit, read_history
+from bench.training.loop import CLEAN_LOSS, Diverged, Row, Stop
+from defenses.base import Defense
+from defenses.space import Choice, LogUniform, Range
+
+#: Every trial trains with this seed, so that trials differ in their hyper-parameters alone.
+TRIAL_SEED = 0
+
+OBJECTIVE = (
+    "validation robust accuracy: images that survive PGD-20 and the C&W-margin attack at the threat's ε"
+)
+FLOOR = "clean accuracy"
+STUDY = "search"
+
+
+@dataclass(frozen=True)
+class Found:
+    """The setting to train for good, how it was found, and the trial's folder if it can be taken over."""
+
+    defense: Defense
+    search: Search | None
+    folder: Path | None
+
+
+def search(
+    plan: Plan,
+    folder: Path,
+    trials: int,
+    clean_floor: float | None,
+    progress: Progress,
+    changed: Callable[[], None] = lambda: None,
+) -> Found:
+    """Find hyper-parameters in `trials` trainings; a search that was cut short goes on where it was.
+
+    The study lives in `folder/search.db`, each trial in `folder/trials/NNNN`. A trial that was under way keeps its
+    parameters and resumes from its checkpoint. The sampler's seed follows from the number of the trial.
+
+    Args:
+        trials: how many settings to try; 0, or a defense with nothing to search, uses the defaults.
+        clean_floor: validation clean accuracy a setting must reach; None: that of the first trial less 0.10.
+        changed: called after every epoch and trial.
+
+    Raises:
+        UserError: when no trial could be finished.
+    """
+    try:
+        return _search(plan, folder, trials, clean_floor, progress, changed)
+    except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
+        raise UserError(f"cannot use the search's database in {folder}: {_root(error)}") from error
+
+
+def _root(error: BaseException) -> str:
+    while (cause := error.__cause__) is not None:
+        error = cause
+    return str(error).partition("\n")[0]
+
+
+def _search(
+    plan: Plan,
+    folder: Path,
+    trials: int,
+    clean_floor: float | None,
+    progress: Progress,
+    changed: Callable[[], None],
+) -> Found:
+    space = {name: spread for name, spread in plan.defense.space().items() if name not in plan.fixed}
+    if trials == 0 or not space:
+        return Found(plan.defense.make(plan.fixed), None, None)
+    defaults = plan.defense.make(plan.fixed).hyperparameters()
+    study = _open_study(folder, {name: defaults[name] for name in space})
+    with progress.task(f"search {plan.defense.name}", trials) as task:
+        task.advance(len(_ended(study)))
+        while (trial := _next_trial(study, trials)) is not None:
+            _run_trial(plan, study, trial, space, _floor(study, clean_floor), folder, progress, changed)
+            task.advance(1, _note(study, clean_floor))
+            changed()
+    best = _best(study, clean_floor)
+    summary = _summary(study, best, space, _floor(study, clean_floor), folder)
+    write_json(folder / "search.json", summary.model_dump(mode="json"))
+    return Found(
+        plan.defense.make({**plan.fixed, **best.params}), summary, _trial_folder(folder, best.number)
+    )
+
+
+def _open_study(folder: Path, first: dict[str, Any]) -> optuna.Study:
+    optuna.logging.set_verbosity(logging.WARNING)
+    path = folder / "search.db"
+    if not path.exists():
+        # Made beside its place: a database whose tables are half there could not be opened again.
+        with replacing(path) as temporary:
+            storage = optuna.storages.RDBStorage(f"sqlite:///{temporary}")
+            study = optuna.create_study(storage=storage, study_name=STUDY, direction="maximize")
+            study.enqueue_trial(first)
+            storage.remove_session()
+            storage.engine.dispose()
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=3)
+    return optuna.load_study(storage=f"sqlite:///{path}", study_name=STUDY, pruner=pruner)
+
+
+def _ended(study: optuna.Study) -> list[FrozenTrial]:
+    return [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+
+
+def _next_trial(study: optuna.Study, trials: int) -> optuna.Trial | None:
+    """The trial that was under way when the last process ended, else a new one, else None."""
+    under_way = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    number = under_way[0].number if under_way else len(_ended(study))
+    if not under_way and number >= trials:
+        return None
+    # The sampler's state is not stored: its seed must not depend on how often the search was interrupted.
+    study.sampler = optuna.samplers.TPESampler(seed=derive_seed("sampler", number) % 2**32)
+    return optuna.Trial(study, under_way[0]._trial_id) if under_way else study.ask()
+
+
+def _run_trial(
+    plan: Plan,
+    study: optuna.Study,
+    trial: optuna.Trial,
+    space: dict[str, Range],
+    floor: float,
+    folder: Path,
+    progress: Progress,
+    changed: Callable[[], None],
+) -> None:
+    values = {name: _suggest(trial, name, spread, plan.defense) for name, spread in space.items()}
+    defense = plan.defense.make({**plan.fixed, **values})
+    here = _trial_folder(folder, trial.number)
+    entry: dict[str, Any] = {
+        "number": trial.number,
+        "state": "RUNNING",
+        "hyperparameters": defense.hyperparameters(),
+        "value": None,
+        "clean_accuracy": None,
+        "message": "",
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "ended": None,
+    }
+    write_json(here / "trial.json", entry)
+
+    def report(row: Row) -> None:
+        step = int(row["epoch"] or 0)
+        if step not in study.get_trials(deepcopy=False)[trial.number].intermediate_values:
+            trial.report(_robust(row), step)
+        changed()
+        if trial.should_prune() and step < plan.epochs:
+            raise Stop
+
+    rows: list[Row] = []
+    state, value, message = TrialState.COMPLETE, None, ""
+    try:
+        _, result = fit(plan, defense, TRIAL_SEED, here, progress, report)
+        rows = result.history
+        kept = rows[result.epoch_of_weights - 1]
+        value, clean = _robust(kept), _clean(kept)
+    except Stop:
+        state, message = TrialState.PRUNED, "below the median of earlier trials"
+        clean = _clean(read_history(here)[-1])
+    except Diverged as error:
+        state, message, clean = TrialState.FAIL, str(error), None
+        progress.say(f"trial {trial.number} failed: {error}")
+    if clean is not None:
+        trial.set_user_attr("clean_accuracy", clean)
+        trial.set_constraint(FLOOR, floor - clean)
+    study.tell(trial, value, state=state)
+    entry |= {
+        "state": state.name,
+        "value": value,
+        "clean_accuracy": clean,
+        "message": message,
+        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    write_json(here / "trial.json", entry)
+
+
+def _suggest(trial: optuna.Trial, name: str, spread: Range, defense: type[Defense]) -> Any:
+    if isinstance(spread, Choice):
+        return trial.suggest_categorical(name, list(spread.values))
+    default = defense.make({}).hyperparameters()[name]
+    if not spread.low <= (default if isinstance(default, int | float) else spread.low) <= spread.high:
+        raise UserError(
+            f"defense {defense.name}: the default of {name} ({default}) lies outside its search range "
+            f"{spread.low:g} … {spread.high:g}"
+        )
+    log = isinstance(spread, LogUniform)
+    if isinstance(default, int) and not isinstance(default, bool):
+        return trial.suggest_int(name, int(spread.low), int(spread.high), log=log)
+    return trial.suggest_float(name, spread.low, spread.high, log=log)
+
+
+def _floor(study: optuna.Study, clean_floor: float | None) -> float:
+    if clean_floor is not None:
+        return clean_floor
+    # Relative to the defaults; where those cannot be trained, to the best there is.
+    known = [float(trial.user_attrs["clean_accuracy"]) for trial in _ended(study) if trial.user_attrs]
+    first = study.get_trials(deepcopy=False)[0].user_attrs.get("clean_accuracy", max(known, default=0.0))
+    return max(0.0, float(first) - CLEAN_LOSS)
+
+
+def _best(study: optuna.Study, clean_floor: float | None) -> FrozenTrial:
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if not complete:
+        raise UserError("no trial of the search could be finished; each trial.json says why")
+    floor = _floor(study, clean_floor)
+    # Below the floor for all: the closest to it. The order of trials settles ties, so the defaults win them.
+    return max(
+        complete,
+        key=lambda trial: (
+            min(trial.user_attrs["clean_accuracy"] - floor, 0.0),
+            trial.value if trial.value is not None else 0.0,
+            -trial.number,
+        ),
+    )
+
+
+def _note(study: optuna.Study, clean_floor: float | None) -> str:
+    try:
+        best = _best(study, clean_floor)
+    except UserError:
+        return "none finished yet"
+    return f"best so far {best.value:.1%} robust (trial {best.number})"
+
+
+def _summary(
+    study: optuna.Study, best: FrozenTrial, space: dict[str, Range], floor: float, folder: Path
+) -> Search:
+    trials = study.get_trials(deepcopy=False)
+    states = [trial.state for trial in trials]
+    rows = [row for trial in trials for row in read_history(_trial_folder(folder, trial.number))]
+    return Search(
+        trials=len(trials),
+        complete=states.count(TrialState.COMPLETE),
+        pruned=states.count(TrialState.PRUNED),
+        failed=states.count(TrialState.FAIL),
+        objective=OBJECTIVE,
+        clean_floor=floor,
+        space={name: str(spread) for name, spread in space.items()},
+        default_value=finite(trials[0].value) if trials[0].state == TrialState.COMPLETE else None,
+        best_value=finite(best.value),
+        best_trial=best.number,
+        seconds=sum(float(row["seconds"] or 0) for row in rows),
+    )
+
+
+def _trial_folder(folder: Path, number: int) -> Path:
+    return folder / "trials" / f"{number:04d}"
+
+
+def _robust(row: Row) -> float:
+    return float(row["validation_robust_accuracy"] or 0.0)
+
+
+def _clean(row: Row) -> float:
+    return float(row["validation_accuracy"] or 0.0)

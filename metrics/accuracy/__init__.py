@@ -1,0 +1,1 @@
+"""Accuracy, clean and under attack, and what training costs."""

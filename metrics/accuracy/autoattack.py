@@ -1,0 +1,101 @@
+"""Robust accuracy under AutoAttack."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from bench.attacks.autoattack import Passes, autoattack, check_settings
+from bench.attacks.examples import first_broken
+from bench.core.checks import SAME_LOGITS, moved_between
+from bench.core.record import Score, Value
+from metrics.base import Arrays, Evaluation, Metric
+
+
+class AutoAttack(Metric):
+    """Share of the attacked test images that survive AutoAttack (Croce & Hein 2020), through `pyautoattack`.
+
+    A network whose output changes between two passes is attacked by the version "rand", whatever was asked for.
+
+    Args:
+        version: "standard" (APGD-CE, targeted APGD-DLR, targeted FAB, Square), "plus" or "rand".
+        seed: as the package's own `seed`.
+        batch_size: as the package's own; with both equal the images are the package's, bit for bit.
+        passes: "exact", "fast" or "bfloat16"; see `bench.attacks.autoattack.autoattack`.
+
+    Raises:
+        UserError: for settings that AutoAttack cannot work with.
+    """
+
+    name = "robust_accuracy/autoattack"
+
+    def __init__(
+        self, version: str = "standard", seed: int = 0, batch_size: int = 250, passes: Passes = "exact"
+    ) -> None:
+        check_settings(version, seed, batch_size, passes)
+        self.version, self.seed, self.batch_size, self.passes = version, seed, batch_size, passes
+
+    def settings(self) -> dict[str, Value]:
+        """Version, seed and batch size; the kind of passes, unless they are exact."""
+        settings: dict[str, Value] = {
+            "version": self.version,
+            "seed": self.seed,
+            "batch_size": self.batch_size,
+        }
+        return settings if self.passes == "exact" else settings | {"passes": self.passes}
+
+    def measure(self, evaluation: Evaluation) -> Arrays:
+        """Per image: still right [n], the stage that broke it or "survived" [n]; stages that could not run.
+
+        With the version that ran, how far logits moved between two passes [1] where that was looked at, whether
+        each image fell in low precision alone [n], and a few adversarial images with their places.
+        """
+        moved = self._moved(evaluation) if self.version != "rand" else None
+        version = "rand" if moved is not None and moved > SAME_LOGITS else self.version
+        result = autoattack(
+            evaluation.classifier,
+            evaluation.images,
+            evaluation.labels,
+            evaluation.threat,
+            version=version,
+            seed=self.seed,
+            batch_size=self.batch_size,
+            passes=self.passes,
+            state_path=evaluation.scratch / "autoattack.pt" if evaluation.scratch else None,
+            progress=evaluation.progress,
+        )
+        evaluation.forwards += result.forwards
+        evaluation.backwards += result.backwards
+        doubts = [f"{stage}: {warning}" for stage, warning in result.warnings.items()]
+        if version != self.version:
+            doubts.insert(
+                0, f"output changes between passes by {moved:.1e}: version rand instead of {self.version}"
+            )
+        skipped = [f"{stage}: {reason}" for stage, reason in result.skipped.items()]
+        return {
+            "right": (~result.broken).cpu().numpy(),
+            "stage": np.array([stage or "survived" for stage in result.stage], dtype=np.str_),
+            "version": np.array(version, dtype=np.str_),
+            **({} if moved is None else {"between_passes": np.array([moved], dtype=np.float32)}),
+            "unconfirmed": result.unconfirmed.cpu().numpy(),
+            "skipped": np.asarray(skipped, dtype=np.str_),
+            "warnings": np.asarray(doubts, dtype=np.str_),
+            **first_broken(result.broken, result.adversarial, evaluation.images),
+        }
+
+    @torch.no_grad()
+    def _moved(self, evaluation: Evaluation) -> float:
+        """How far logits move between two passes, relative to the largest."""
+        if "clean_accuracy" in evaluation.measured:
+            return float(evaluation.measured["clean_accuracy"]["between_passes"][0])
+        some = evaluation.images[: self.batch_size]
+        first, second = evaluation.classifier(some), evaluation.classifier(some)
+        evaluation.forwards += 2 * len(some)
+        return moved_between(first, second)
+
+    def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
+        """Robust accuracy with its interval; the reason names stages left out and the package's own warnings."""
+        notes = [f"left out: {stage}" for stage in arrays["skipped"]] + [
+            f"warned: {one}" for one in arrays["warnings"]
+        ]
+        return {self.name: self.proportion(arrays["right"], "; ".join(notes))}

@@ -1,0 +1,45 @@
+"""Accuracy on unperturbed test images."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from bench.core.checks import moved_between
+from bench.core.guards import random_state_kept
+from bench.core.record import Score
+from metrics.base import Arrays, Evaluation, Metric
+
+
+class CleanAccuracy(Metric):
+    """Share of the whole test set that is classified correctly, with a Wilson interval.
+
+    A second pass over the attacked images notes how far the logits move between two passes, which the alarm for
+    randomized outputs reads.
+    """
+
+    name = "clean_accuracy"
+
+    @torch.no_grad()
+    def measure(self, evaluation: Evaluation) -> Arrays:
+        """Per test image whether it is right [N]; the largest logit difference between two passes [1]."""
+        right = []
+        test, classifier = evaluation.dataset.test, evaluation.classifier
+        with (
+            random_state_kept(evaluation.generator(self.name).initial_seed()),
+            evaluation.progress.task("clean accuracy", len(test)) as task,
+        ):
+            for start in range(0, len(test), evaluation.batch_size):
+                images, labels = test.batch(slice(start, start + evaluation.batch_size))
+                right.append((classifier(images).argmax(dim=1) == labels).cpu().numpy())
+                evaluation.forwards += len(images)
+                task.advance(len(images))
+            some = evaluation.images[: evaluation.batch_size]
+            first, second = classifier(some), classifier(some)
+        evaluation.forwards += 2 * len(some)
+        moved = np.array([moved_between(first, second)], dtype=np.float32)
+        return {"right": np.concatenate(right), "between_passes": moved}
+
+    def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
+        """Accuracy with its interval."""
+        return {self.name: self.proportion(arrays["right"])}

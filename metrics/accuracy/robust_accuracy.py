@@ -1,0 +1,49 @@
+"""Accuracy on images that one of our own attacks has perturbed."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from bench.attacks import ATTACKS
+from bench.attacks.examples import first_broken
+from bench.core.record import Score, Value
+from metrics.base import Arrays, Evaluation, Metric
+
+
+class RobustAccuracy(Metric):
+    """Share of the attacked test images that stay correct under one attack, with a Wilson interval.
+
+    An image counts as broken when any iterate was misclassified; one that is wrong to begin with is broken too.
+
+    Args:
+        attack: a name of `bench.attacks.ATTACKS`.
+    """
+
+    def __init__(self, attack: str) -> None:
+        self.attack = ATTACKS[attack]
+        self.name = f"robust_accuracy/{attack}"
+
+    def settings(self) -> dict[str, Value]:
+        """The attack's settings."""
+        return self.attack.settings()
+
+    def measure(self, evaluation: Evaluation) -> Arrays:
+        """Per image: still right [n], step and restart that broke it [n], zero input gradient [n]; loss by step.
+
+        With a few adversarial images and their places among those attacked.
+        """
+        result = evaluation.attack(self.attack, evaluation.images, evaluation.labels, self.name)
+        return {
+            "right": (~result.broken).cpu().numpy(),
+            "step": result.step.cpu().numpy(),
+            "restart": result.restart.cpu().numpy(),
+            "zero_gradient": result.zero_gradient.cpu().numpy(),
+            "zero_gradient_float32": result.zero_gradient_float32.cpu().numpy(),
+            "loss": np.asarray(result.loss, dtype=np.float64),
+            "notes": np.asarray(result.notes, dtype=np.str_),
+            **first_broken(result.broken, result.adversarial, evaluation.images),
+        }
+
+    def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
+        """Robust accuracy with its interval; the reason holds the attack's notes."""
+        return {self.name: self.proportion(arrays["right"], "; ".join(arrays.get("notes", ())))}

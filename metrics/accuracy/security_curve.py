@@ -1,0 +1,78 @@
+"""Robust accuracy against ε."""
+
+from collections.abc import Mapping
+from fractions import Fraction
+
+import numpy as np
+
+from bench.attacks import ATTACKS
+from bench.core.record import Curve, Point, Score, Value
+from bench.core.statistics import wilson
+from bench.core.threat import Threat
+from metrics.base import Arrays, Evaluation, Metric
+
+
+class SecurityCurve(Metric):
+    """PGD-20 at multiples of the threat's ε, at ε = 1/2 and without a bound but the pixel box.
+
+    A sound attack drives this curve to zero; one that cannot is looking at masked gradients
+    (Athalye et al. 2018, section 3.1), and the alarm "curve not falling" reads it.
+
+    Args:
+        factors: multiples of the threat's ε.
+        images: how many of the attacked images to use.
+    """
+
+    name = "security_curve"
+
+    def __init__(
+        self, factors: tuple[str, ...] = ("1/4", "1/2", "3/4", "1", "3/2", "2"), images: int = 500
+    ) -> None:
+        self.factors, self.images = factors, images
+
+    def settings(self) -> dict[str, Value]:
+        """Attack, multiples and images."""
+        return {"attack": "pgd20", "factors": ", ".join(self.factors), "images": self.images}
+
+    def measure(self, evaluation: Evaluation) -> Arrays:
+        """The norm; ε by point [P]; whether each image is right there [P, n]. The first point is ε = 0."""
+        images, labels = evaluation.images[: self.images], evaluation.labels[: self.images]
+        threats = self._threats(evaluation.threat, images[0].numel())
+        right = []
+        for threat in evaluation.progress.track(threats, "security curve", len(threats)):
+            generator = evaluation.generator(f"{self.name} {threat}")
+            result = ATTACKS["pgd20"](
+                evaluation.classifier, images, labels, threat, generator, batch_size=evaluation.batch_size
+            )
+            evaluation.forwards += result.forwards
+            evaluation.backwards += result.backwards
+            right.append((~result.broken).cpu().numpy())
+        return {
+            "norm": np.array(evaluation.threat.norm, dtype=np.str_),
+            "eps": np.array([threat.radius for threat in threats]),
+            "right": np.stack(right),
+        }
+
+    def _threats(self, threat: Threat, pixels: int) -> list[Threat]:
+        radii = {Fraction(0), *(threat.scaled(factor).exact for factor in self.factors)}
+        # The farthest corner of the box: no perturbation is longer than this.
+        radii |= (
+            {Fraction(1, 2), Fraction(1)} if threat.norm == "linf" else {Fraction(int(np.ceil(pixels**0.5)))}
+        )
+        return [Threat(threat.norm, str(radius)) for radius in sorted(radii)]
+
+    def names(self) -> tuple[str, ...]:
+        """None: the result is a curve."""
+        return ()
+
+    def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
+        """Nothing: the result is a curve."""
+        return {}
+
+    def curves(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Curve]:
+        """Robust accuracy by ε, with Wilson intervals."""
+        points = []
+        for eps, right in zip(arrays["eps"], arrays["right"], strict=True):
+            low, high = wilson(int(right.sum()), len(right))
+            points.append(Point(x=float(eps), value=float(right.mean()), low=low, high=high))
+        return {"security": Curve(x_label="ε", y_label="accuracy under PGD-20", points=points)}

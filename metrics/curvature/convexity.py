@@ -1,0 +1,126 @@
+"""How convex classification regions are (classification regions, §III, figure 3)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.charts import Axis, Chart, Line, Panel
+from bench.core.errors import UserError
+from bench.core.predictor import Predictor
+from bench.core.record import Curve, Point, Record, Score, Value
+from bench.core.statistics import wilson
+from bench.geometry.convexity import mixtures_stay
+from metrics.base import Arrays, Evaluation, Metric
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convexity(Metric):
+    """Share of random mixtures of k test images of one region that stay in it, k = 2 … 10.
+
+    P[k̂(Σ w_j x_j) = i], x_j distinct images with k̂(x_j) = i, w ~ Dirichlet(1, …, 1). `convexity` is that of two
+    images, `convexity/k5` that of five. A convex region has 1 for every k.
+
+    Args:
+        trials: mixtures for each k.
+        largest: the largest k.
+
+    Raises:
+        UserError: for trials below 1, or a largest k below 2.
+
+    Source: Fawzi et al., Classification regions of deep neural networks, §III, figure 3.
+    """
+
+    name = "convexity"
+
+    trials: int = 500
+    largest: int = 10
+
+    def __post_init__(self) -> None:
+        if self.trials < 1 or self.largest < 2:
+            raise UserError(
+                f"expected trials from 1 and largest from 2, got {self.trials} and {self.largest}"
+            )
+
+    def settings(self) -> dict[str, Value]:
+        """How many mixtures, and of how many images."""
+        return {"trials": self.trials, "largest": self.largest, "weights": "Dirichlet(1)"}
+
+    def measure(self, evaluation: Evaluation) -> Arrays:
+        """For each k, whether each mixture stayed [trials]; empty where no region has k images."""
+        predict = Predictor(evaluation.classifier, evaluation.batch_size)
+        labels = predict(evaluation.images)
+        generator = evaluation.generator(self.name)
+        arrays = {}
+        for k in evaluation.progress.track(self._sizes, "convexity", len(self._sizes)):
+            stays = mixtures_stay(predict, evaluation.images, labels, k, self.trials, generator)
+            arrays[f"k{k}"] = stays.numpy()
+        evaluation.forwards += predict.forwards
+        return arrays
+
+    @property
+    def _sizes(self) -> range:
+        return range(2, self.largest + 1)
+
+    def names(self) -> tuple[str, ...]:
+        """Every score it writes, the main one first."""
+        return self.name, *(f"{self.name}/k{k}" for k in self._sizes if k > 2)
+
+    def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
+        """The share that stayed, for each k."""
+        return {
+            self.name if k == 2 else f"{self.name}/k{k}": self.proportion(
+                stays, "" if len(stays) else f"no region holds {k} of the test images"
+            )
+            for k, stays in _by_size(arrays).items()
+        }
+
+    def curves(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Curve]:
+        """The share that stayed over k."""
+        points = []
+        for k, stays in _by_size(arrays).items():
+            if len(stays):
+                low, high = wilson(int(stays.sum()), len(stays))
+                points.append(Point(x=k, value=float(stays.mean()), low=low, high=high))
+        if not points:
+            return {}
+        return {self.name: Curve(x_label="images mixed", y_label="mixtures in the region", points=points)}
+
+    def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
+        """Figure 3."""
+        curve = self.curves(arrays).get(self.name)
+        if curve is None:
+            return []
+        points = curve.points
+        line = Line(
+            name="mixtures",
+            x=[point.x for point in points],
+            y=[100 * point.value for point in points],
+            low=[100 * (point.low or 0) for point in points],
+            high=[100 * (point.high or 0) for point in points],
+            markers=True,
+        )
+        return [
+            Chart(
+                name="curvature-convexity",
+                title="Mixtures of images of one region that stay in it",
+                source="classification-regions paper, figure 3",
+                caption="Dirichlet(1) mixtures of k test images of one predicted class, up to "
+                f"{self._most(arrays)} for each k; 95 % Wilson intervals. A convex region would stay at 100 %.",
+                panels=[
+                    Panel(
+                        x=Axis(label="k, images mixed"),
+                        y=Axis(label="mixtures in the region (%)", low=0, high=100),
+                        marks=[line],
+                    )
+                ],
+            )
+        ]
+
+    @staticmethod
+    def _most(arrays: Mapping[str, np.ndarray]) -> int:
+        return max(len(stays) for stays in arrays.values())
+
+
+def _by_size(arrays: Mapping[str, np.ndarray]) -> dict[int, np.ndarray]:
+    return dict(sorted((int(key.removeprefix("k")), stays) for key, stays in arrays.items()))

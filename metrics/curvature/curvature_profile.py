@@ -1,0 +1,279 @@
+"""Principal curvatures of the decision boundary near clean and near perturbed images (§IV)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.charts import Axis, Bars, Chart, Line, Panel, Rule
+from bench.core.errors import UserError
+from bench.core.predictor import Predictor
+from bench.core.record import Record, Score, Value
+from bench.core.statistics import mean_score, wilson
+from bench.geometry.principal_curvatures import (
+    Profile,
+    boundary_at,
+    boundary_points,
+    mean_at,
+    principal_directions,
+)
+from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
+
+#: Points of the drawn profile at most: a full one has as many as an image has pixels.
+_DRAWN = 400
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvatureProfile(Metric):
+    """Mean principal curvature of the decision boundary near clean images, and the share where it is positive.
+
+    κ_i = eigenvalues of P H_F P / ‖∇F‖ at z = x + r(x) on the boundary, P = I − nnᵀ, F = f_predicted − f_other
+    (§II). A ReLU network's curvature is one over a finite step h = √d · 10/512 · h_scale: central differences of
+    gradients choose the directions, and second differences along each give its κ_i. `curvature_sign/clean` is the
+    share of clean images with a positive mean, the first row of table II; `curvature_sign/perturbed` that of
+    x + r(x), seen from its own side, and the second row of the table is one minus this. (The text of §V has the
+    sign the other way round; the table agrees with F as above.)
+
+    Args:
+        images: correctly classified test images, at most.
+        extremes: principal curvatures at each end, where Lanczos finds them.
+        full_up_to: pixels up to which the mean is over all principal directions, and over random ones above.
+        spectrum_up_to: pixels up to which all principal curvatures are computed for the figure, and the extremes
+            alone above; no score depends on it. Never below `full_up_to`.
+        directions: random directions of the mean, above `full_up_to` and for perturbed images.
+        h_scale: multiplies h.
+
+    Raises:
+        UserError: for counts below 1, fewer than 2 directions or an h_scale that is not above 0.
+
+    Source: Fawzi et al., Classification regions of deep neural networks, §IV, equation 1, figure 4, table II.
+    """
+
+    name = "curvature_profile"
+    unit: ClassVar[str] = "1/pixel"
+    higher_is_better: ClassVar[bool | None] = None
+    bounds: ClassVar[tuple[float, float]] = (-float("inf"), float("inf"))
+
+    images: int = 20
+    extremes: int = 20
+    full_up_to: int = 400
+    spectrum_up_to: int = 1024
+    directions: int = 100
+    h_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if min(self.images, self.extremes) < 1 or self.directions < 2 or not self.h_scale > 0:
+            raise UserError(
+                "expected images and extremes from 1, directions from 2 and h_scale above 0, got "
+                f"{self.images}, {self.extremes}, {self.directions} and {self.h_scale}"
+            )
+
+    def settings(self) -> dict[str, Value]:
+        """What the curvatures depend on."""
+        return {
+            "images": self.images,
+            "extremes": self.extremes,
+            "full_up_to": self.full_up_to,
+            "directions": self.directions,
+            "estimator": "second_difference",
+            "orientation": "section2",
+            "h_scale": self.h_scale,
+            "attack": "deepfool, not clipped, brought onto the boundary",
+        }
+
+    @property
+    def _complete_up_to(self) -> int:
+        return max(self.full_up_to, self.spectrum_up_to)
+
+    def measure(self, evaluation: Evaluation) -> Arrays:
+        """Curvatures [m, p] and means [m] near clean images, means near perturbed ones; NaN where ∇F vanishes.
+
+        Raises:
+            NotMeasurable: when no image is classified correctly, or DeepFool leaves no region.
+        """
+        clean, index = self._correct(evaluation)
+        near_clean = boundary_points(evaluation.classifier, clean, batch_size=evaluation.batch_size)
+        evaluation.forwards += near_clean.forwards
+        evaluation.backwards += near_clean.backwards
+        found = near_clean.found
+        if not found.any():
+            raise NotMeasurable(f"DeepFool fooled the network on none of {len(clean)} images")
+        near_perturbed = boundary_points(
+            evaluation.classifier, near_clean.perturbed[found], batch_size=evaluation.batch_size
+        )
+        evaluation.forwards += near_perturbed.forwards
+        evaluation.backwards += near_perturbed.backwards
+
+        rows = torch.nonzero(found).flatten().tolist()
+        profiles, means = [], []
+        with evaluation.progress.task("curvature profile", 2 * len(rows)) as task:
+            for row in rows:
+                own, other = int(near_clean.own[row]), int(near_clean.other[row])
+                profiles.append(self._profile(evaluation, near_clean.points[row], own, other))
+                task.advance()
+            for row, back in enumerate(near_perturbed.found.tolist()):
+                own, other = int(near_perturbed.own[row]), int(near_perturbed.other[row])
+                point = near_perturbed.points[row]
+                means.append(self._mean(evaluation, point, own, other) if back else np.nan)
+                task.advance()
+        dimension = clean[0].numel()
+        full = dimension <= self._complete_up_to
+        # Where Lanczos found fewer, the ranks of those it has are not known.
+        width = dimension - 1 if full else 2 * min(self.extremes, dimension // 4)
+        curvatures = np.full((len(rows), width), np.nan)
+        for row, profile in enumerate(profiles):
+            if profile is not None and len(profile.curvatures) == width:
+                curvatures[row] = profile.curvatures.cpu().numpy()
+        return {
+            "curvatures": curvatures,
+            "mean": np.array([np.nan if profile is None else profile.mean for profile in profiles]),
+            "perturbed_mean": np.array(means),
+            "test_index": evaluation.test_index.cpu().numpy()[index[found].cpu().numpy()],
+            "attacked": np.array([len(clean)]),
+            "dimension": np.array([dimension]),
+            "h": np.array([boundary_at(evaluation.classifier, clean[0], 0, 1, h_scale=self.h_scale).h]),
+        }
+
+    def _correct(self, evaluation: Evaluation) -> tuple[Tensor, Tensor]:
+        predict = Predictor(evaluation.classifier, evaluation.batch_size)
+        index = torch.nonzero(predict(evaluation.images) == evaluation.labels).flatten()[: self.images]
+        evaluation.forwards += predict.forwards
+        if len(index) == 0:
+            raise NotMeasurable("no test image is classified correctly, so there is none to start from")
+        return evaluation.images[index], index
+
+    def _profile(self, evaluation: Evaluation, point: Tensor, own: int, other: int) -> Profile | None:
+        boundary = boundary_at(
+            evaluation.classifier, point, own, other, h_scale=self.h_scale, batch_size=evaluation.batch_size
+        )
+        profile = principal_directions(
+            boundary,
+            evaluation.generator(self.name),
+            extremes=self.extremes,
+            full_up_to=self._complete_up_to,
+            mean_directions=self.directions,
+            mean_up_to=self.full_up_to,
+        )
+        evaluation.forwards += boundary.forwards
+        evaluation.backwards += boundary.backwards
+        return profile
+
+    def _mean(self, evaluation: Evaluation, point: Tensor, own: int, other: int) -> float:
+        boundary = boundary_at(
+            evaluation.classifier, point, own, other, h_scale=self.h_scale, batch_size=evaluation.batch_size
+        )
+        mean = mean_at(boundary, evaluation.generator(self.name), self.directions)
+        evaluation.forwards += boundary.forwards
+        evaluation.backwards += boundary.backwards
+        return mean
+
+    def names(self) -> tuple[str, ...]:
+        """Every score it writes, the main one first."""
+        return self.name, "curvature_sign/clean", "curvature_sign/perturbed"
+
+    def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
+        """The mean curvature near clean images, and how often it is positive near clean and perturbed ones."""
+        scale = f"over a step of h = {arrays['h'].item():.3f}, F = f_predicted − f_other"
+        means = {"clean": arrays["mean"], "perturbed": arrays["perturbed_mean"]}
+        usable = {name: values[np.isfinite(values)] for name, values in means.items()}
+        counts = {
+            name: f"{len(usable[name])} of {arrays['attacked'].item()} images, the others not fooled or "
+            "without a normal"
+            for name in means
+        }
+        scores = {
+            f"curvature_sign/{name}": self._share(values, f"{scale}; {counts[name]}")
+            for name, values in usable.items()
+        }
+        clean = usable["clean"]
+        why = scale if len(clean) else "no boundary has a normal"
+        mean = mean_score(clean, unit=self.unit, reason=f"{why}; {counts['clean']}")
+        return {self.name: mean, **scores}
+
+    def _share(self, means: np.ndarray, reason: str) -> Score:
+        if len(means) == 0:
+            return Score(value=None, n=0, unit="fraction", reason=f"no boundary has a normal; {reason}")
+        positive = int(np.count_nonzero(means > 0))
+        low, high = wilson(positive, len(means))
+        return Score(
+            value=positive / len(means), low=low, high=high, n=len(means), unit="fraction", reason=reason
+        )
+
+    def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
+        """Figure 4: the mean profile of the principal curvatures, and how their mean is spread."""
+        curvatures = arrays["curvatures"]
+        known = curvatures[np.isfinite(curvatures).all(axis=1)]
+        if known.size == 0:
+            return []
+        dimension, width = int(arrays["dimension"].item()), known.shape[1]
+        rank = np.arange(1, width + 1)
+        if width < dimension - 1:
+            # Lanczos knows the two ends; what lies between them is left open.
+            rank = np.where(rank > width // 2, rank + dimension - 1 - width, rank)
+        shown = np.unique(np.linspace(0, width - 1, min(width, _DRAWN)).round().astype(int))
+        halves = [shown[rank[shown] == shown + 1], shown[rank[shown] != shown + 1]]
+        titles = ("principal curvatures", "") if width == dimension - 1 else ("the lowest", "the highest")
+        quartiles = np.quantile(known, (0.25, 0.75), axis=0)
+        lines = [
+            Line(
+                name=name,
+                x=rank[part].tolist(),
+                y=known.mean(axis=0)[part].tolist(),
+                low=quartiles[0][part].tolist(),
+                high=quartiles[1][part].tolist(),
+            )
+            for name, part in zip(titles, halves, strict=True)
+            if len(part)
+        ]
+        between = "" if width == dimension - 1 else f" Only the {width} at the two ends were computed."
+        return [
+            Chart(
+                name="curvature-profile",
+                title="Principal curvatures of the decision boundary near clean images",
+                source="classification-regions paper, figure 4",
+                caption=f"Mean over n = {len(known)} boundary points z = x + r(x), band: quartiles; "
+                f"F = f_predicted − f_other, step h = {arrays['h'].item():.3f}.{between}",
+                panels=[
+                    Panel(
+                        x=Axis(label=f"rank i of {dimension - 1} principal curvatures"),
+                        y=Axis(label="κ_i (1/ℓ2 distance, pixels in [0, 1])"),
+                        marks=[*lines, Rule(name="flat", y=0.0)],
+                    )
+                ],
+            ),
+            self._signs(arrays),
+        ]
+
+    def _signs(self, arrays: Mapping[str, np.ndarray]) -> Chart:
+        scores = self.reduce(arrays)
+        shares = [scores[f"curvature_sign/{name}"] for name in ("clean", "perturbed")]
+
+        def percent(value: float | None) -> float | None:
+            return None if value is None else 100 * value
+
+        return Chart(
+            name="curvature-sign",
+            title="Boundary points with a positive mean curvature",
+            source="classification-regions paper, table II",
+            caption="Seen from the predicted class, F = f_predicted − f_other. The paper: 97 % and 94 % near clean "
+            "images, 4 % and 7 % near perturbed ones (LeNet, NiN on CIFAR-10). "
+            f"n = {shares[0].n} and {shares[1].n}, 95 % Wilson intervals.",
+            panels=[
+                Panel(
+                    x=Axis(label="near"),
+                    y=Axis(label="positive mean curvature (%)", low=0, high=100),
+                    marks=[
+                        Bars(
+                            name="share",
+                            categories=["clean images", "perturbed images"],
+                            values=[percent(share.value) for share in shares],
+                            low=[percent(share.low) for share in shares],
+                            high=[percent(share.high) for share in shares],
+                        )
+                    ],
+                )
+            ],
+        )

@@ -1,0 +1,109 @@
+"""Whether boundary curvature gives adversarial images away (classification regions, §V)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.core.record import Score, Value
+from bench.geometry.detection import FEWEST, calibrated_side
+from metrics.base import Arrays, Evaluation
+from metrics.curvature.detector import (
+    NAMES,
+    CurvatureDetector,
+    auc_score,
+    found_score,
+    no_score,
+    recovery_score,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detection(CurvatureDetector):
+    """How well the mean curvature ρ tells DeepFool's images from the clean ones they came from.
+
+    This is against an attacker who does not know the detector; one who does can lower ρ as well.
+    `detection_auc` takes the paper's side, larger ρ means perturbed; `detection_auc_calibrated` takes the side
+    that is right on half of the images and is measured on the other half; `detection/tpr_at_5fpr` is the share
+    of perturbed images found when 5 % of the clean ones are flagged; `detection/recovery` is the share of them
+    that algorithm 2 flags at t = 0 and labels correctly. Intervals: bootstrap over images, Wilson for recovery
+    and where resampling has nothing to tell (`bench.geometry.detection.paired_interval`).
+    Larger perturbations (α = 2, 5) and an attacker who does know it: see `DetectionAttackers`.
+
+    Args:
+        images: how many correctly classified images to perturb, at most.
+        directions, estimator, orientation, h_scale: as for `mean_curvature`.
+        clip: as for `CurvatureDetector`.
+
+    Raises:
+        UserError: for fewer than 1 image, or settings that `mean_curvature` refuses.
+    """
+
+    name = "detection_auc"
+
+    images: int = 200
+
+    def settings(self) -> dict[str, Value]:
+        """The attack and how curvature is measured."""
+        return {
+            "attack": f"deepfool, {self.box}",
+            "images": self.images,
+            "alpha": 1,
+            **super().settings(),
+        }
+
+    def measure(self, evaluation: Evaluation) -> Arrays:
+        """Per attacked image [m], was it fooled; per fooled one [n], its index, label, scores and new label.
+
+        Raises:
+            NotMeasurable: when there is nothing to attack, or no attack succeeds.
+        """
+        pairs = self.perturb(evaluation)
+        fooled = pairs.attack.found
+        clean, perturbed = pairs.clean[fooled], pairs.attack.perturbed[fooled]
+        with evaluation.progress.task("curvature detector", 2 * len(clean)) as task:
+            on_clean = self.curvatures(evaluation, clean, task)
+            on_perturbed = self.curvatures(evaluation, perturbed, task)
+        return {
+            "fooled": fooled.cpu().numpy(),
+            "test_index": evaluation.test_index.cpu().numpy()[pairs.index[fooled].cpu().numpy()],
+            "label": pairs.labels[fooled].cpu().numpy(),
+            "clean_score": on_clean.score.cpu().numpy(),
+            "clean_standard_error": on_clean.standard_error.cpu().numpy(),
+            "perturbed_score": on_perturbed.score.cpu().numpy(),
+            "perturbed_standard_error": on_perturbed.standard_error.cpu().numpy(),
+            "recovered": on_perturbed.recovered.cpu().numpy(),
+            "h": np.array([on_clean.h]),
+        }
+
+    def names(self) -> tuple[str, ...]:
+        """Every score it writes, the main one first."""
+        return NAMES
+
+    def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
+        """The four scores, all without a value when fewer than ten pairs are left."""
+        clean, perturbed = arrays["clean_score"], arrays["perturbed_score"]
+        usable = np.isfinite(clean) & np.isfinite(perturbed)
+        clean, perturbed, n = clean[usable], perturbed[usable], int(usable.sum())
+        counts = (
+            f"{n} pairs from {len(arrays['fooled'])} correctly classified images: "
+            f"{np.count_nonzero(~arrays['fooled'])} not fooled, "
+            f"{np.count_nonzero(~usable)} skipped for a vanishing gradient"
+        )
+        if n < FEWEST:
+            reason = f"at least {FEWEST} pairs are needed, got {counts}"
+            return {name: no_score(name, n, reason) for name in NAMES}
+
+        sign = calibrated_side(clean[::2], perturbed[::2])
+        smooth = self.estimator == "softplus"
+        scale = "on the smoothed network" if smooth else f"over a step of h = {arrays['h'].item():.3f}"
+        attacker = "against an attacker who does not know the detector"
+        side = f"{'larger' if sign > 0 else 'smaller'} curvature means perturbed"
+        named = arrays["recovered"][usable] == arrays["label"][usable]
+        found = (
+            auc_score(clean, perturbed, f"{attacker}; {counts}; {scale}"),
+            auc_score(sign * clean[1::2], sign * perturbed[1::2], f"{attacker}; {side}"),
+            found_score(clean, perturbed, attacker),
+            recovery_score(self.algorithm2(perturbed), named),
+        )
+        return dict(zip(NAMES, found, strict=True))

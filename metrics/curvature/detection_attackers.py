@@ -1,0 +1,292 @@
+"""The curvature detector against larger perturbations, and against an attacker who knows it (§V)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from bench.charts import Axis, Chart, Line, Panel
+from bench.core.errors import UserError
+from bench.core.predictor import Predictor
+from bench.core.progress import Task
+from bench.core.record import Record, Score, Value
+from bench.geometry.detection import FEWEST, auc, calibrated_side, roc
+from bench.geometry.evasion import evade
+from metrics.base import Arrays, Evaluation
+from metrics.curvature.detector import (
+    NAMES,
+    CurvatureDetector,
+    Perturbed,
+    auc_score,
+    found_score,
+    no_score,
+    recovery_score,
+)
+
+#: What DeepFool's perturbation is multiplied with (figure 8, right); the first is that of `detection_auc`.
+ALPHAS = (1, 2, 5)
+AWARE = {1: "aware", -1: "aware_of_opposite"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionAttackers(CurvatureDetector):
+    """How well ρ tells images apart from those of an attacker who knows the detector, and from scaled DeepFool.
+
+    The attacker-aware AUC (`detection_auc/attacker_aware`): the images start from DeepFool's and go on by
+    orthogonal projected gradient descent (`bench.geometry.evasion`), in the ℓ2 ball of five times DeepFool's
+    distance, the reach of α = 5. The gradient is that of a surrogate of ρ: second differences over the detector's
+    h along a few directions of the attacker's own, normals held constant, the ten strongest classes. Among the
+    iterates that fool the classifier, the one with the lowest surrogate counts, and no other does. The
+    calibrated AUC is against an attacker who knows the calibrated side. `…/alpha2` and `…/alpha5` are DeepFool's
+    perturbation scaled, for an attacker who does not know the detector; where that no longer fools the classifier,
+    it is no positive. Each comes with `detection_auc_calibrated/…`, `detection/tpr_at_5fpr/…` and
+    `detection/recovery/…`, as `detection_auc` defines them. Everything stays in the pixel box, where α times
+    DeepFool's perturbation is cut to less than α times its length; without `clip` nothing is cut, as in the paper.
+
+    Args:
+        images: how many correctly classified images to perturb, at most.
+        steps: of the aware attacker.
+        surrogate_directions: random directions of the attacker's surrogate.
+        directions, estimator, orientation, h_scale: of the detector, as for `mean_curvature`.
+        clip: as for `CurvatureDetector`; the aware attacker's steps are not clipped without it either.
+
+    Raises:
+        UserError: for counts below 1, or settings that `mean_curvature` refuses.
+
+    Source: Fawzi et al., Classification regions of deep neural networks, §V, figure 8; the aware attacker is ours.
+    """
+
+    name = "detection_auc/attacker_aware"
+
+    images: int = 40
+    steps: int = 20
+    surrogate_directions: int = 10
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("steps", "surrogate_directions"):
+            if getattr(self, name) < 1:
+                raise UserError(f"expected {name} from 1, got {name}={getattr(self, name)}")
+
+    def settings(self) -> dict[str, Value]:
+        """The attackers, and how curvature is measured."""
+        return {
+            "attack": f"deepfool, {self.box}, times 1, 2 and 5",
+            "aware_attack": "orthogonal PGD on the margin and a second-difference surrogate of the score, "
+            "best fooling iterate, l2 ball of 5 times deepfool's distance",
+            "images": self.images,
+            "steps": self.steps,
+            "surrogate_directions": self.surrogate_directions,
+            **super().settings(),
+        }
+
+    def measure(self, evaluation: Evaluation) -> Arrays:
+        """Scores of the m images [m], and by attacker whether it fooled [m], scores, new labels and distances.
+
+        Raises:
+            NotMeasurable: when there is nothing to attack, or no attack succeeds.
+        """
+        pairs = self.perturb(evaluation)
+        clean, found = pairs.clean, pairs.attack.found
+        predict = Predictor(evaluation.classifier, evaluation.batch_size)
+        with evaluation.progress.task("detector and its attackers", 6 * len(clean)) as task:
+            on_clean = self.curvatures(evaluation, clean, task)
+            arrays: Arrays = {
+                "test_index": evaluation.test_index.cpu().numpy()[pairs.index.cpu().numpy()],
+                "label": pairs.labels.cpu().numpy(),
+                "clean_score": on_clean.score.cpu().numpy(),
+                "h": np.array([on_clean.h]),
+            }
+            for alpha in ALPHAS:
+                scaled = clean.lerp(pairs.attack.perturbed, float(alpha))
+                scaled = scaled.clamp(0, 1) if self.clip else scaled
+                fooled = found & (predict(scaled) != pairs.labels)
+                arrays |= self._attacker(f"alpha{alpha}", evaluation, clean, scaled, fooled, task)
+            side = self._side(arrays)
+            for wanted in sorted({1, side}):
+                perturbed = self._evade(evaluation, pairs, wanted, task)
+                fooled = found & (predict(perturbed) != pairs.labels)
+                arrays |= self._attacker(AWARE[wanted], evaluation, clean, perturbed, fooled, task)
+        evaluation.forwards += predict.forwards
+        return arrays
+
+    def _attacker(
+        self,
+        attacker: str,
+        evaluation: Evaluation,
+        clean: Tensor,
+        perturbed: Tensor,
+        fooled: Tensor,
+        task: Task,
+    ) -> Arrays:
+        scores = np.full(len(clean), np.nan)
+        recovered = np.full(len(clean), -1)
+        rows = fooled.cpu().numpy()
+        if rows.any():
+            result = self.curvatures(evaluation, perturbed[fooled], task)
+            scores[rows], recovered[rows] = result.score.cpu().numpy(), result.recovered.cpu().numpy()
+        return {
+            f"{attacker}/fooled": rows,
+            f"{attacker}/score": scores,
+            f"{attacker}/recovered": recovered,
+            f"{attacker}/distance": (perturbed - clean).flatten(1).norm(dim=1).cpu().numpy(),
+        }
+
+    def _evade(self, evaluation: Evaluation, pairs: Perturbed, side: int, task: Task) -> Tensor:
+        """Images of the aware attacker; where DeepFool found nothing, the clean ones."""
+        clean, attack = pairs.clean, pairs.attack
+        found, perturbed = attack.found, clean.clone()
+        sign = 1.0 if self.orientation == "algorithm2" else -1.0
+        result = evade(
+            evaluation.classifier,
+            clean[found],
+            pairs.labels[found],
+            attack.perturbed[found],
+            max(ALPHAS) * (attack.perturbed - clean)[found].flatten(1).norm(dim=1),
+            evaluation.generator(f"{self.name}/attacker"),
+            side=side * sign,
+            steps=self.steps,
+            directions=self.surrogate_directions,
+            h_scale=self.h_scale,
+            clip=self.clip,
+            batch_size=evaluation.batch_size,
+            task=task,
+        )
+        evaluation.forwards += result.forwards
+        evaluation.backwards += result.backwards
+        perturbed[found] = result.adversarial
+        return perturbed
+
+    @staticmethod
+    def _side(arrays: Mapping[str, np.ndarray]) -> int:
+        """Which side of ρ means perturbed, by DeepFool's own images on every other image."""
+        clean, perturbed = _usable(arrays, "alpha1", slice(None, None, 2))
+        return int(calibrated_side(clean, perturbed)) if len(clean) else 1
+
+    def names(self) -> tuple[str, ...]:
+        """Every score it writes, the main one first."""
+        scores = [f"{kind}/{title}" for title in ("alpha2", "alpha5", "attacker_aware") for kind in NAMES]
+        return self.name, *(score for score in scores if score != self.name)
+
+    def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
+        """The four scores against each attacker, without a value when fewer than ten pairs are left."""
+        side = self._side(arrays)
+        scores: dict[str, Score] = {}
+        for title, attacker, calibrated in (
+            ("alpha2", "alpha2", "alpha2"),
+            ("alpha5", "alpha5", "alpha5"),
+            ("attacker_aware", AWARE[1], AWARE[side]),
+        ):
+            scores |= self._scores(arrays, title, attacker, calibrated, side)
+        return scores
+
+    def _scores(
+        self, arrays: Mapping[str, np.ndarray], title: str, attacker: str, calibrated: str, side: int
+    ) -> dict[str, Score]:
+        clean, perturbed = _usable(arrays, attacker)
+        n, fooled = len(clean), arrays[f"{attacker}/fooled"]
+        longer = _longer(arrays, attacker, fooled)
+        who = "knows the detector" if title == "attacker_aware" else "does not know the detector"
+        scale = "on the smoothed network" if self.estimator == "softplus" else f"h = {arrays['h'].item():.3f}"
+        reason = (
+            f"against an attacker who {who}; {n} pairs from {len(fooled)} correctly classified images: "
+            f"{np.count_nonzero(~fooled)} not fooled, {np.count_nonzero(fooled) - n} without a normal; {scale}"
+        )
+        if len(longer):
+            reason += f"; perturbations {np.median(longer):.1f} times DeepFool's (median)"
+        if n < FEWEST:
+            missing = f"at least {FEWEST} pairs are needed; {reason}"
+            return {f"{name}/{title}": no_score(name, n, missing) for name in NAMES}
+
+        named = (arrays[f"{attacker}/recovered"] == arrays["label"])[_rows(arrays, attacker)]
+        scores = (
+            auc_score(clean, perturbed, reason),
+            self._calibrated(arrays, calibrated, side, who),
+            found_score(clean, perturbed, reason),
+            recovery_score(self.algorithm2(perturbed), named, reason),
+        )
+        return {f"{name}/{title}": score for name, score in zip(NAMES, scores, strict=True)}
+
+    @staticmethod
+    def _calibrated(arrays: Mapping[str, np.ndarray], attacker: str, side: int, who: str) -> Score:
+        clean, perturbed = (side * part for part in _usable(arrays, attacker, slice(1, None, 2)))
+        reason = (
+            f"against an attacker who {who}; {'larger' if side > 0 else 'smaller'} curvature means perturbed, "
+            "chosen by DeepFool's images on the other half"
+        )
+        if len(clean) < FEWEST // 2:
+            return no_score("detection_auc_calibrated", len(clean), f"too few pairs in this half; {reason}")
+        return auc_score(clean, perturbed, reason)
+
+    def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
+        """Figure 8: true against false positives, by α and attacker."""
+        titles = {f"alpha{alpha}": _strength(arrays, alpha) for alpha in ALPHAS}
+        titles["aware"] = "knows the detector"
+        lines = []
+        for attacker, title in titles.items():
+            clean, perturbed = _usable(arrays, attacker)
+            if len(clean) < FEWEST:
+                continue
+            false, true = roc(clean, perturbed)
+            lines.append(
+                Line(
+                    name=f"{title}: AUC {auc(clean, perturbed):.2f}, n = {len(clean)}",
+                    x=(100 * false).tolist(),
+                    y=(100 * true).tolist(),
+                )
+            )
+        if not lines:
+            return []
+        box = (
+            "; in brackets, how much the pixel box leaves of it (median)"
+            if self.clip
+            else ", clipped nowhere"
+        )
+        chance = Line(name="chance", x=[0.0, 100.0], y=[0.0, 100.0])
+        return [
+            Chart(
+                name="curvature-detection-roc",
+                title="The curvature detector by size of the perturbation and by attacker",
+                source="classification-regions paper, figure 8",
+                caption="Each point is a threshold on ρ; above it an image is flagged. α multiplies DeepFool's "
+                f"perturbation{box}. The paper draws clean "
+                "images kept against perturbed ones missed, the same curve turned. An attacker who knows "
+                "the detector lowers ρ while the classifier stays fooled; below the diagonal its images"
+                " look cleaner than "
+                "clean ones.",
+                panels=[
+                    Panel(
+                        x=Axis(label="clean images flagged (%)", low=0, high=100),
+                        y=Axis(label="perturbed images flagged (%)", low=0, high=100),
+                        square=True,
+                        marks=[*lines, chance],
+                    )
+                ],
+            )
+        ]
+
+
+def _longer(arrays: Mapping[str, np.ndarray], attacker: str, rows: np.ndarray) -> np.ndarray:
+    """How many times as long as DeepFool's own an attacker's perturbations are, for some rows: float."""
+    return arrays[f"{attacker}/distance"][rows] / arrays["alpha1/distance"][rows]
+
+
+def _strength(arrays: Mapping[str, np.ndarray], alpha: int) -> str:
+    """α, with the factor the pixel box leaves of it (median of the images drawn) where that is less."""
+    longer = _longer(arrays, f"alpha{alpha}", _rows(arrays, f"alpha{alpha}"))
+    factor = f"{np.median(longer):.1f}" if len(longer) else f"{alpha:.1f}"
+    return f"α = {alpha}" + (f" ({factor} in the box)" if factor != f"{alpha:.1f}" else "")
+
+
+def _rows(arrays: Mapping[str, np.ndarray], attacker: str) -> np.ndarray:
+    """Images with a clean score that the attacker fooled with a score of its own: bool [m]."""
+    return np.isfinite(arrays["clean_score"]) & np.isfinite(arrays[f"{attacker}/score"])
+
+
+def _usable(
+    arrays: Mapping[str, np.ndarray], attacker: str, part: slice = slice(None)
+) -> tuple[np.ndarray, np.ndarray]:
+    """Clean and perturbed scores of the usable images in a part of all."""
+    rows = _rows(arrays, attacker)[part]
+    return arrays["clean_score"][part][rows], arrays[f"{attacker}/score"][part][rows]

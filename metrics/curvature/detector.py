@@ -1,0 +1,176 @@
+"""What metrics of the curvature detector share (classification regions, §V)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.attacks.deepfool import DeepFoolResult, deepfool
+from bench.core.errors import UserError
+from bench.core.predictor import Predictor
+from bench.core.progress import Task
+from bench.core.record import Score, Value
+from bench.core.statistics import wilson
+from bench.geometry.curvature import Curvature, Estimator, Orientation, check_settings, mean_curvature
+from bench.geometry.detection import auc, paired_interval, tpr_at_5fpr
+from metrics.base import Evaluation, Metric, NotMeasurable
+
+#: The scores of a detector, in the order in which they are reported.
+NAMES = ("detection_auc", "detection_auc_calibrated", "detection/tpr_at_5fpr", "detection/recovery")
+
+
+@dataclass(frozen=True)
+class Perturbed:
+    """Correctly classified test images and what DeepFool makes of them.
+
+    Attributes:
+        index: their positions among the attacked test images [m].
+        clean, labels: [m, C, H, W] and int64 [m].
+        attack: at least one image was fooled.
+    """
+
+    index: Tensor
+    clean: Tensor
+    labels: Tensor
+    attack: DeepFoolResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvatureDetector(Metric):
+    """The detector that flags images by the mean curvature ρ of the boundaries around them.
+
+    Args:
+        images: how many correctly classified images to perturb, at most.
+        directions, estimator, orientation, h_scale: as for `mean_curvature`.
+        clip: keep the perturbed images in the pixel box; without it DeepFool may leave it, as in the paper.
+
+    Raises:
+        UserError: for fewer than 1 image, or settings that `mean_curvature` refuses.
+    """
+
+    unit: ClassVar[str] = "AUC"
+
+    images: int
+    directions: int = 100
+    estimator: Estimator = "second_difference"
+    orientation: Orientation = "algorithm2"
+    h_scale: float = 1.0
+    clip: bool = True
+
+    def __post_init__(self) -> None:
+        if self.images < 1:
+            raise UserError(f"expected at least 1 image to perturb, got images={self.images}")
+        check_settings(self.estimator, self.orientation, self.directions, self.h_scale)
+
+    def settings(self) -> dict[str, Value]:
+        """How curvature is measured."""
+        return {
+            "directions": self.directions,
+            "estimator": self.estimator,
+            "orientation": self.orientation,
+            "h_scale": self.h_scale,
+            **({} if self.clip else {"clip": False}),
+        }
+
+    @property
+    def box(self) -> str:
+        """Where DeepFool's images may lie, in the words of `settings`."""
+        return "clipped to the pixel box" if self.clip else "not clipped to the pixel box"
+
+    def algorithm2(self, score: np.ndarray) -> np.ndarray:
+        """Scores ρ in the orientation of algorithm 2, whatever the detector's own is."""
+        return score if self.orientation == "algorithm2" else -score
+
+    def perturb(self, evaluation: Evaluation) -> Perturbed:
+        """The first correctly classified test images, each with DeepFool's.
+
+        Raises:
+            NotMeasurable: when there is nothing to attack, or no attack succeeds.
+        """
+        predict = Predictor(evaluation.classifier, evaluation.batch_size)
+        right = predict(evaluation.images) == evaluation.labels
+        evaluation.forwards += predict.forwards
+        index = torch.nonzero(right).flatten()[: self.images]
+        if len(index) == 0:
+            raise NotMeasurable("no test image is classified correctly, so there is none to perturb")
+        clean = evaluation.images[index]
+        attack = deepfool(evaluation.classifier, clean, clip=self.clip, batch_size=evaluation.batch_size)
+        evaluation.forwards += attack.forwards
+        evaluation.backwards += attack.backwards
+        if not attack.found.any():
+            raise NotMeasurable(f"DeepFool fooled the network on none of {len(index)} images")
+        return Perturbed(index, clean, evaluation.labels[index], attack)
+
+    def curvatures(self, evaluation: Evaluation, images: Tensor, task: Task) -> Curvature:
+        """ρ and the recovered label of every image [n, C, H, W]."""
+        result = mean_curvature(
+            evaluation.classifier,
+            images,
+            # The same generator each time: every image is looked at along the same directions.
+            evaluation.generator("detection_auc"),
+            directions=self.directions,
+            estimator=self.estimator,
+            orientation=self.orientation,
+            h_scale=self.h_scale,
+            batch_size=evaluation.batch_size,
+            task=task,
+        )
+        evaluation.forwards += result.forwards
+        evaluation.backwards += result.backwards
+        return result
+
+
+def auc_score(clean: np.ndarray, perturbed: np.ndarray, reason: str) -> Score:
+    """The AUC of pairs [n], with its bootstrap interval."""
+    return _bootstrapped(auc, clean, perturbed, "AUC", reason)
+
+
+def found_score(clean: np.ndarray, perturbed: np.ndarray, reason: str) -> Score:
+    """The share of perturbed images that are flagged where 5 % of the clean ones are, over pairs [n]."""
+    return _bootstrapped(tpr_at_5fpr, clean, perturbed, "fraction", reason)
+
+
+def recovery_score(perturbed: np.ndarray, named: np.ndarray, *notes: str) -> Score:
+    """The share of images that algorithm 2 flags at t = 0 and gives their own label: bool [n].
+
+    Args:
+        perturbed: scores [n], in the orientation of algorithm 2.
+        named: bool [n], whether the label with the largest curvature is the image's own.
+        notes: what else the reason says.
+    """
+    n, recovered = len(perturbed), int(np.count_nonzero(named & (perturbed >= 0)))
+    low, high = wilson(recovered, n)
+    first = f"flagged at t = 0 and labeled correctly; without a threshold {named.mean():.1%}"
+    return Score(
+        value=recovered / n,
+        low=low,
+        high=high,
+        n=n,
+        unit="fraction",
+        higher_is_better=True,
+        reason="; ".join([first, *notes]),
+    )
+
+
+def no_score(name: str, n: int, reason: str) -> Score:
+    """The score called `name` when n pairs are too few."""
+    unit = "AUC" if "auc" in name else "fraction"
+    return Score(value=None, n=n, unit=unit, higher_is_better=True, reason=reason)
+
+
+def _bootstrapped(
+    statistic: Callable[..., np.ndarray], clean: np.ndarray, perturbed: np.ndarray, unit: str, reason: str
+) -> Score:
+    low, high = paired_interval(statistic, clean, perturbed)
+    return Score(
+        value=float(statistic(clean, perturbed)),
+        low=low,
+        high=high,
+        n=len(clean),
+        unit=unit,
+        higher_is_better=True,
+        reason=reason,
+    )

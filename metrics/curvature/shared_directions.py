@@ -1,0 +1,381 @@
+"""Directions along which the boundary is curved near every image, and what they do to the class (§IV)."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.charts import Axis, Bars, Chart, Line, Panel, Rule, Tiles
+from bench.core.errors import UserError
+from bench.core.predictor import Predictor
+from bench.core.record import Record, Score, Value
+from bench.core.statistics import mean_score, wilson
+from bench.geometry.principal_curvatures import (
+    BoundaryPoints,
+    boundary_at,
+    boundary_points,
+    principal_directions,
+    relative_curvature,
+)
+from bench.geometry.subspace import noise_outside, noise_within, share_within, shared_directions
+from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
+
+#: Lengths of the noise, over the median norm of the images (figure 6).
+NOISE = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
+#: What is projected (table I), and the paper's values for LeNet and NiN.
+PROJECTED = {
+    "adversarial": "DeepFool's r(x)",
+    "random": "random vectors",
+    "difference": "differences of two images",
+    "gradient": "image gradients ∇x",
+}
+_TILES = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedDirections(Metric):
+    """Share of adversarial perturbations that lies in S, the span of the directions of high curvature.
+
+    The directions of largest |κ_i| at the boundary points of training images are stacked and decomposed;
+    u_1 … u_m span S. `shared_directions` is the mean of ‖P_S r‖/‖r‖ over DeepFool's r(x) on test images, to
+    compare with √(m/d) for a random vector; `shared_directions/random`, `/difference` and `/gradient` are the
+    other rows of table I. `shared_directions/curvature` is the mean over i of the mean over test images of
+    ρ_i(z) = |u_iᵀP H P u_i| / E_v|vᵀP H P v|, v uniform on the sphere. `shared_directions/noise_inside` and
+    `/noise_outside` are the shares of test images that change their class under noise of 0.2 of the median norm
+    in S and in its complement. Curvature is over the finite step h, points are not clipped.
+
+    Args:
+        train_images: n, boundary points that the directions come from.
+        per_image: principal directions of each.
+        count: m; None is min(200, d/4).
+        test_images: unseen images, at most.
+        curved_images: those among them on which ρ_i is measured.
+        directions: random directions v for ρ_i.
+        full_up_to: pixels up to which all principal curvatures are computed; Lanczos above.
+        h_scale: multiplies h.
+
+    Raises:
+        UserError: for counts below 1, or an h_scale that is not above 0.
+
+    Source: Fawzi et al., Classification regions of deep neural networks, §IV, figures 5 and 6, table I.
+    """
+
+    name = "shared_directions"
+    unit: ClassVar[str] = "ratio"
+    higher_is_better: ClassVar[bool | None] = None
+
+    train_images: int = 20
+    per_image: int = 10
+    count: int | None = None
+    test_images: int = 200
+    curved_images: int = 20
+    directions: int = 100
+    full_up_to: int = 400
+    h_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("train_images", "per_image", "test_images", "curved_images", "directions"):
+            if getattr(self, name) < 1:
+                raise UserError(f"expected {name} from 1, got {name}={getattr(self, name)}")
+        if self.count is not None and self.count < 1:
+            raise UserError(f"expected count from 1, or None for min(200, d/4), got count={self.count}")
+        if not self.h_scale > 0:
+            raise UserError(f"expected h_scale above 0, got {self.h_scale}")
+
+    def settings(self) -> dict[str, Value]:
+        """What the subspace is made from and looked at with."""
+        return {
+            "train_images": self.train_images,
+            "per_image": self.per_image,
+            "count": self.count if self.count is not None else "min(200, d/4)",
+            "test_images": self.test_images,
+            "curved_images": self.curved_images,
+            "directions": self.directions,
+            "full_up_to": self.full_up_to,
+            "estimator": "second_difference",
+            "h_scale": self.h_scale,
+            "attack": "deepfool, not clipped",
+        }
+
+    def measure(self, evaluation: Evaluation) -> Arrays:
+        """Basis [m, d], ρ [points, m], class changes [levels, n] inside and outside, projections by kind.
+
+        Raises:
+            NotMeasurable: when DeepFool leaves no region, or no boundary has a normal.
+        """
+        generator = evaluation.generator(self.name)
+        train = evaluation.dataset.train
+        chosen = torch.randperm(len(train), generator=generator)[: self.train_images]
+        shown, _ = train.batch(chosen.to(train.labels.device))
+        images = evaluation.images[: self.test_images]
+        basis, used = self._basis(evaluation, shown)
+        on_test = self._boundary(evaluation, images)
+        predict = Predictor(evaluation.classifier, evaluation.batch_size)
+        labels = predict(images)
+        norm = images.flatten(1).norm(dim=1).median()
+        arrays: Arrays = {
+            "basis": basis.float().cpu().numpy(),
+            "used": np.array([used]),
+            "shape": np.array(images.shape[1:]),
+            "norm": np.array([norm.item()]),
+            "relative_curvature": self._relative(evaluation, on_test, basis),
+            "changed_inside": self._changed(predict, images, labels, norm, basis, noise_within, generator),
+            "changed_outside": self._changed(predict, images, labels, norm, basis, noise_outside, generator),
+        }
+        partner = torch.randperm(len(images), generator=generator).to(images.device)
+        vectors = {
+            "adversarial": (on_test.perturbed - images)[on_test.found],
+            "random": torch.randn(images.shape, generator=generator).to(images),
+            "difference": images[partner] - images[partner.roll(1)],
+            "gradient": torch.cat([_slope(images, 2), _slope(images, 3)]),
+        }
+        for name, some in vectors.items():
+            shares = share_within(some, basis).cpu().numpy()
+            arrays[f"projection/{name}"] = shares[np.isfinite(shares)]
+        evaluation.forwards += predict.forwards
+        return arrays
+
+    def _boundary(self, evaluation: Evaluation, images: Tensor) -> BoundaryPoints:
+        points = boundary_points(evaluation.classifier, images, batch_size=evaluation.batch_size)
+        evaluation.forwards += points.forwards
+        evaluation.backwards += points.backwards
+        return points
+
+    def _basis(self, evaluation: Evaluation, images: Tensor) -> tuple[Tensor, int]:
+        """u_1 … u_m from training images, and how many of them had a boundary with a normal."""
+        near = self._boundary(evaluation, images)
+        top = []
+        rows = torch.nonzero(near.found).flatten().tolist()
+        for row in evaluation.progress.track(rows, "shared directions", len(rows)):
+            boundary = boundary_at(
+                evaluation.classifier,
+                near.points[row],
+                int(near.own[row]),
+                int(near.other[row]),
+                h_scale=self.h_scale,
+                batch_size=evaluation.batch_size,
+            )
+            profile = principal_directions(
+                boundary,
+                evaluation.generator(f"{self.name}/basis"),
+                extremes=self.per_image,
+                full_up_to=self.full_up_to,
+            )
+            evaluation.forwards += boundary.forwards
+            evaluation.backwards += boundary.backwards
+            if profile is not None and len(profile.curvatures):
+                largest = profile.curvatures.abs().argsort(descending=True)[: self.per_image]
+                top.append(profile.directions[largest])
+        if not top:
+            raise NotMeasurable(f"none of {len(images)} training images has a boundary with a normal nearby")
+        dimension = images[0].numel()
+        count = self.count if self.count is not None else max(1, min(200, dimension // 4))
+        return shared_directions(torch.cat(top), min(count, dimension - 1)), len(top)
+
+    def _relative(self, evaluation: Evaluation, near: BoundaryPoints, basis: Tensor) -> np.ndarray:
+        """ρ_i(z) [points, m]; points without a normal, or flat in every random direction, are left out."""
+        rows = torch.nonzero(near.found).flatten().tolist()[: self.curved_images]
+        rho = []
+        for row in evaluation.progress.track(rows, "relative curvature", len(rows)):
+            boundary = boundary_at(
+                evaluation.classifier,
+                near.points[row],
+                int(near.own[row]),
+                int(near.other[row]),
+                h_scale=self.h_scale,
+                batch_size=evaluation.batch_size,
+            )
+            ratios = relative_curvature(
+                boundary, basis, evaluation.generator(f"{self.name}/relative"), self.directions
+            )
+            evaluation.forwards += boundary.forwards
+            evaluation.backwards += boundary.backwards
+            if ratios is not None:
+                rho.append(ratios.cpu().numpy())
+        return np.stack(rho) if rho else np.zeros((0, len(basis)))
+
+    @staticmethod
+    def _changed(
+        predict: Predictor,
+        images: Tensor,
+        labels: Tensor,
+        norm: Tensor,
+        basis: Tensor,
+        draw: Callable[[Tensor, int, torch.Generator], Tensor],
+        generator: torch.Generator,
+    ) -> np.ndarray:
+        """Whether each image changes its class under noise of each length: bool [levels, n]."""
+        unit = draw(basis, len(images), generator).view(images.shape).to(images)
+        return np.stack([(predict(images + level * norm * unit) != labels).cpu().numpy() for level in NOISE])
+
+    def names(self) -> tuple[str, ...]:
+        """Every score it writes, the main one first."""
+        kinds = [kind for kind in PROJECTED if kind != "adversarial"]
+        return self.name, *(
+            f"{self.name}/{part}" for part in (*kinds, "curvature", "noise_inside", "noise_outside")
+        )
+
+    def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
+        """Projections, relative curvature, and class changes under noise in S and in its complement."""
+        count, dimension = arrays["basis"].shape
+        subspace = (
+            f"S of m = {count} from {arrays['used'].item()} training images, d = {dimension}, "
+            f"random √(m/d) = {math.sqrt(count / dimension):.3f}"
+        )
+        scores = {}
+        for kind, what in PROJECTED.items():
+            name = self.name if kind == "adversarial" else f"{self.name}/{kind}"
+            scores[name] = self._mean(arrays[f"projection/{kind}"], f"‖P_S v‖/‖v‖ of {what}; {subspace}", 1.0)
+        rho = arrays["relative_curvature"]
+        scores[f"{self.name}/curvature"] = self._mean(
+            rho.mean(axis=1) if rho.size else np.zeros(0),
+            f"mean of |u_iᵀPHPu_i| over that of a random direction, all {count} directions; {subspace}",
+        )
+        level = NOISE.index(0.2)
+        for side in ("inside", "outside"):
+            changed = arrays[f"changed_{side}"][level]
+            low, high = wilson(int(changed.sum()), len(changed))
+            scores[f"{self.name}/noise_{side}"] = Score(
+                value=float(changed.mean()),
+                low=low,
+                high=high,
+                n=len(changed),
+                unit="fraction",
+                reason=f"class changed by noise of 0.2 of the median norm {side} S; {subspace}",
+            )
+        return scores
+
+    def _mean(self, values: np.ndarray, reason: str, largest: float = math.inf) -> Score:
+        missing = "" if len(values) else "no vector to measure on; "
+        return mean_score(values, unit=self.unit, reason=f"{missing}{reason}", bounds=(0.0, largest))
+
+    def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
+        """Figures 5 and 6 and table I."""
+        charts = [self._noise(arrays), self._projections(arrays)]
+        return [self._directions(arrays), *charts]
+
+    def _directions(self, arrays: Mapping[str, np.ndarray]) -> Chart:
+        rho, basis = arrays["relative_curvature"], arrays["basis"]
+        panels = []
+        if rho.size:
+            low, high = np.quantile(rho, (0.25, 0.75), axis=0)
+            panels.append(
+                Panel(
+                    title="relative curvature on unseen points",
+                    x=Axis(label="i, shared direction"),
+                    y=Axis(label="ρ_i (1: as a random direction)", log=True),
+                    marks=[
+                        Line(
+                            name="ρ_i",
+                            x=list(range(1, len(basis) + 1)),
+                            y=_positive(rho.mean(axis=0)),
+                            low=_positive(low),
+                            high=_positive(high),
+                        ),
+                        Rule(name="random direction", y=1.0),
+                    ],
+                )
+            )
+        pictures = [_picture(row.reshape(arrays["shape"])) for row in basis[:_TILES]]
+        captions = [f"u_{number}" for number in range(1, len(pictures) + 1)]
+        panels.append(
+            Panel(
+                title="the first shared directions",
+                marks=[Tiles(captions=captions, values=pictures, scale="diverging")],
+            )
+        )
+        return Chart(
+            name="curvature-shared-directions",
+            title="Directions along which the boundary is curved near every image",
+            source="classification-regions paper, figure 5",
+            caption="u_i: singular vectors of the principal directions of "
+            f"{arrays['used'].item()} training images. ρ_i: mean over n = {len(rho)} boundary points near unseen "
+            "test images, band: quartiles.",
+            panels=panels,
+        )
+
+    def _noise(self, arrays: Mapping[str, np.ndarray]) -> Chart:
+        lines = []
+        for side, name in (("inside", "noise in S"), ("outside", "noise in its complement")):
+            changed = arrays[f"changed_{side}"]
+            limits = [wilson(int(row.sum()), len(row)) for row in changed]
+            lines.append(
+                Line(
+                    name=name,
+                    x=[0.0, *NOISE],
+                    y=[0.0, *(100 * changed.mean(axis=1)).tolist()],
+                    low=[0.0, *(100 * low for low, _ in limits)],
+                    high=[0.0, *(100 * high for _, high in limits)],
+                    markers=True,
+                )
+            )
+        count, dimension = arrays["basis"].shape
+        return Chart(
+            name="curvature-noise",
+            title="Images that change their class under noise in and out of the shared directions",
+            source="classification-regions paper, figure 6",
+            caption=f"S: span of {count} shared directions of {dimension}. n = {arrays['changed_inside'].shape[1]} "
+            "test images, one draw each, 95 % Wilson intervals; not clipped to the pixel box.",
+            panels=[
+                Panel(
+                    x=Axis(label="‖noise‖₂ / median ‖x‖₂", low=0),
+                    y=Axis(label="class changed (%)", low=0, high=100),
+                    marks=lines,
+                )
+            ],
+        )
+
+    def _projections(self, arrays: Mapping[str, np.ndarray]) -> Chart:
+        scores = self.reduce(arrays)
+        shown = [scores[self.name if kind == "adversarial" else f"{self.name}/{kind}"] for kind in PROJECTED]
+        count, dimension = arrays["basis"].shape
+        return Chart(
+            name="curvature-projection",
+            title="How much of a perturbation lies in the span of the shared directions",
+            source="classification-regions paper, table I",
+            caption="Mean of ‖P_S v‖/‖v‖, 95 % intervals, n = "
+            + ", ".join(str(score.n) for score in shown)
+            + ". The rule is √(m/d), a random vector. The paper (LeNet, NiN): adversarial .64 and .60, random .25, "
+            "difference .10 and .09, gradient .22 and .24, with m = 200 and d = 3072.",
+            panels=[
+                Panel(
+                    x=Axis(label="v"),
+                    y=Axis(label="‖P_S v‖ / ‖v‖", low=0, high=1),
+                    marks=[
+                        Bars(
+                            name="mean",
+                            categories=list(PROJECTED.values()),
+                            values=[score.value for score in shown],
+                            low=[score.low for score in shown],
+                            high=[score.high for score in shown],
+                        ),
+                        Rule(name="√(m/d)", y=math.sqrt(count / dimension)),
+                    ],
+                )
+            ],
+        )
+
+
+def _slope(images: Tensor, axis: int) -> Tensor:
+    """Forward differences of neighboring pixels along an axis, shaped like the images; zero at the end."""
+    slope = torch.zeros_like(images)
+    size = images.shape[axis] - 1
+    slope.narrow(axis, 0, size).copy_(images.diff(dim=axis))
+    return slope
+
+
+def _positive(values: np.ndarray) -> list[float | None]:
+    """For a logarithmic axis."""
+    return [float(value) if value > 0 else None for value in values]
+
+
+def _picture(direction: np.ndarray) -> list:
+    """A direction [C, H, W] as a signed gray picture, or as colors around gray."""
+    if len(direction) == 3:
+        largest = np.abs(direction).max() or 1.0
+        return (0.5 + 0.5 * direction / largest).transpose(1, 2, 0).tolist()
+    return direction.mean(axis=0).tolist()

@@ -1,0 +1,67 @@
+"""Robust accuracy by ε under every attack, on training and on test images."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from bench.charts import Chart
+from bench.core.record import Record
+from bench.data import Split
+from bench.geometry.groups import draw
+from metrics.base import Evaluation, NotMeasurable
+from metrics.regions.two_groups import TwoGroups
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackCurves(TwoGroups):
+    """Robust accuracy on training images minus that on test images, by attack and ε (P1 §3.2, figure 3).
+
+    The difference at the threat's ε is how far robustness fails to carry over. `attack_curves/GROUP/ATTACK` is the
+    robust accuracy of `train` or `test` images there, misclassified ones counted as broken.
+
+    Args:
+        attacks, factors, images: as for `TwoGroups`.
+    """
+
+    name = "attack_curves"
+    groups: ClassVar[tuple[str, str]] = ("train", "test")
+
+    factors: tuple[str, ...] = ("1/4", "1/2", "3/2", "2")
+
+    def choose(self, evaluation: Evaluation) -> dict[str, tuple[Split, np.ndarray]]:
+        """Images of either split, drawn by chance.
+
+        Raises:
+            NotMeasurable: when both are empty.
+        """
+        splits = {"train": evaluation.dataset.train, "test": evaluation.dataset.test}
+        chosen = {
+            group: (
+                split,
+                draw(
+                    np.ones(len(split), dtype=bool), self.images, evaluation.generator(f"{self.name} {group}")
+                ),
+            )
+            for group, split in splits.items()
+        }
+        if not any(len(index) for _, index in chosen.values()):
+            raise NotMeasurable("training and test set are empty")
+        return chosen
+
+    def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
+        """Robust accuracy by ε, training and test images, a panel for each attack."""
+        if not self.any_image(arrays):
+            return []
+        return [
+            self.by_eps(
+                arrays,
+                record,
+                name="attacks-train-test",
+                title="Robust accuracy by ε on training and test images",
+                source="P1, figure 3",
+                caption="Share of images that an attack does not break, misclassified ones counted as broken; "
+                "bands are 95 % Wilson intervals.",
+            )
+        ]

@@ -1,0 +1,80 @@
+"""How parallel the final layer's weights are."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+
+from bench.charts import Axis, Chart, Heatmap, Panel
+from bench.core.record import Record, Score
+from bench.geometry.cosines import cosine_matrix, mean_off_diagonal
+from metrics.base import NO_HEAD, Arrays, Evaluation, Metric, NotMeasurable
+
+#: Classes that a heat map still shows legibly.
+_SHOWN = 100
+
+
+class FinalLayerCosine(Metric):
+    """Mean cosine similarity between the weight rows of different classes, bias left out (P1 §3.2, figure 6).
+
+    Networks with a low PRS ratio tend to have parallel rows (P1, table 1). A property of the weights, not of any
+    sample, so without interval; n counts the pairs.
+    """
+
+    name = "final_layer_cosine"
+    unit: ClassVar[str] = "cosine"
+    higher_is_better: ClassVar[bool | None] = None
+    bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+
+    def measure(self, evaluation: Evaluation) -> Arrays:
+        """The whole matrix [K, K].
+
+        Raises:
+            NotMeasurable: when the network has no final linear layer, or a single class.
+        """
+        head = evaluation.classifier.head
+        if head is None:
+            raise NotMeasurable(NO_HEAD)
+        if head.out_features < 2:
+            raise NotMeasurable("a network with one output has no two rows to compare")
+        return {"cosine": cosine_matrix(head.weight)}
+
+    def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
+        """The mean off the diagonal."""
+        matrix = arrays["cosine"]
+        classes = len(matrix)
+        empty = int(np.count_nonzero(np.diag(matrix) == 0))
+        reason = f"{empty} rows are zero and count as orthogonal" if empty else ""
+        return {
+            self.name: self.score(mean_off_diagonal(matrix), n=classes * (classes - 1) // 2, reason=reason)
+        }
+
+    def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
+        """The matrix as a heat map."""
+        matrix = arrays["cosine"][:_SHOWN, :_SHOWN]
+        classes = [float(number) for number in range(len(matrix))]
+        names = record.dataset.classes[: len(matrix)]
+        few = len(matrix) <= 20 and len(names) == len(matrix)
+        axis = Axis(label="class", ticks=classes, tick_labels=names) if few else Axis(label="class, from 0")
+        left_out = len(arrays["cosine"]) - len(matrix)
+        first = f"; the first {_SHOWN} of {len(arrays['cosine'])} classes" if left_out else ""
+        return [
+            Chart(
+                name="regions-final-layer-cosine",
+                title="Cosine similarity of the final layer's weights",
+                source="P1, figure 6",
+                caption=f"Cosine between the weight rows of two classes, mean off the diagonal "
+                f"{mean_off_diagonal(arrays['cosine']):.3f}{first}. The nearer to 1, the more all logits move "
+                "together.",
+                panels=[
+                    Panel(
+                        x=axis,
+                        y=axis,
+                        square=True,
+                        marks=[
+                            Heatmap(x=classes, y=classes, z=matrix.tolist(), unit="cosine", scale="diverging")
+                        ],
+                    )
+                ],
+            )
+        ]

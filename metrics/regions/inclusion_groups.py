@@ -1,0 +1,71 @@
+"""Whether test images that fall into populated regions are the robust ones."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from bench.charts import Chart
+from bench.core.record import Record
+from bench.data import Split
+from bench.geometry.groups import draw
+from bench.geometry.regions import membership
+from metrics.base import Evaluation
+from metrics.regions.two_groups import TwoGroups
+
+
+@dataclass(frozen=True, kw_only=True)
+class InclusionGroups(TwoGroups):
+    """Robust accuracy of test images in populated regions, minus that of the others (P1 §3.3, figure 7).
+
+    Both groups are correctly classified test images: `included` ones lie in a region that some training image
+    populates, `excluded` ones do not. The paper takes 1,000 of each. `inclusion_groups/GROUP/ATTACK` is a group's
+    robust accuracy at the threat's ε, `/target_logit` and `/confidence` what its images' labels get.
+
+    Args:
+        attacks, factors, images: as for `TwoGroups`.
+    """
+
+    name = "inclusion_groups"
+    groups: ClassVar[tuple[str, str]] = ("included", "excluded")
+
+    def choose(self, evaluation: Evaluation) -> dict[str, tuple[Split, np.ndarray]]:
+        """The correctly classified test images in populated regions, and the others.
+
+        Raises:
+            NotMeasurable: when the network has no feature layer, or either set is empty.
+        """
+        train, test = evaluation.regions("train"), evaluation.regions("test")
+        right = test.predicted == test.labels
+        included = membership(test.patterns, train.patterns)
+        masks = {"included": right & included, "excluded": right & ~included}
+        return {
+            group: (
+                evaluation.dataset.test,
+                draw(mask, self.images, evaluation.generator(f"{self.name} {group}")),
+            )
+            for group, mask in masks.items()
+        }
+
+    def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
+        """Robust accuracy by ε and attack, and confidence, of both groups."""
+        if not self.any_image(arrays):
+            return []
+        return [
+            self.by_eps(
+                arrays,
+                record,
+                name="regions-inclusion-groups",
+                title="Robust accuracy inside and outside of populated regions",
+                source="P1, figure 7",
+                caption="Correctly classified test images whose region some training image populates (included), "
+                "and the others; bands are 95 % Wilson intervals. The paper finds the included ones more robust.",
+            ),
+            Chart(
+                name="regions-inclusion-confidence",
+                title="Confidence inside and outside of populated regions",
+                caption="What the same images' labels get without attack.",
+                panels=self.confidence_panels(arrays),
+            ),
+        ]

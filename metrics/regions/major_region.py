@@ -1,0 +1,128 @@
+"""How the training images of each class spread over decision regions."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+
+from bench.charts import Axis, Bars, Chart, Line, Panel
+from bench.charts.words import class_titles
+from bench.core.record import Record, Score
+from bench.geometry.regions import count_regions, find_regions, major_regions, within_class
+from metrics.base import Arrays, Evaluation, Metric
+
+#: Classes that one panel still shows legibly.
+_SHOWN = 20
+
+
+class MajorRegion(Metric):
+    """Share of training images that lie in the major region of their class (P1 §3.4, figures 8 and 10).
+
+    The major region of a class is the one that most of its training images share; all others are extra. `/regions`
+    counts populated regions, `/major_regions` those that are major for some class (two classes may share one),
+    `/extra_regions` the rest; `/smallest_class` and `/largest_class` are the lowest and the highest share of a
+    class. Over the whole training set, so without intervals.
+    """
+
+    name = "major_region/share"
+    higher_is_better: ClassVar[bool | None] = None
+
+    def measure(self, evaluation: Evaluation) -> Arrays:
+        """By class [C] its images and those in its major region; by class and region [R] class and images.
+
+        Raises:
+            NotMeasurable: when the network has no feature layer, or there is no training image.
+        """
+        train = evaluation.regions("train")
+        classes = evaluation.classifier.num_classes
+        rows, counts = major_regions(train.patterns, train.labels, classes)
+        spread = find_regions(within_class(train.patterns, train.labels))
+        return {
+            "class_size": np.bincount(train.labels, minlength=classes),
+            "major_size": counts,
+            "regions": np.array([count_regions(train.patterns)]),
+            "major_regions": np.array([count_regions(rows[counts > 0])]),
+            "region_class": train.labels[spread.examples],
+            "region_size": spread.sizes,
+        }
+
+    def names(self) -> tuple[str, ...]:
+        """Every score it writes, the main one first."""
+        parts = ("smallest_class", "largest_class", "regions", "major_regions", "extra_regions")
+        return self.name, *(f"major_region/{part}" for part in parts)
+
+    def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
+        """Shares and counts."""
+        sizes, major = arrays["class_size"], arrays["major_size"]
+        present = sizes > 0
+        shares = major[present] / sizes[present]
+        n, regions, majors = (
+            int(sizes.sum()),
+            int(arrays["regions"].item()),
+            int(arrays["major_regions"].item()),
+        )
+        missing = int(np.count_nonzero(~present))
+        reason = f"{missing} classes have no training image" if missing else ""
+        return {
+            self.name: self.score(float(major.sum() / n), n=n, reason=reason),
+            "major_region/smallest_class": self.score(float(shares.min()), n=n),
+            "major_region/largest_class": self.score(float(shares.max()), n=n),
+            "major_region/regions": Score(value=regions, n=n, unit="count"),
+            "major_region/major_regions": Score(value=majors, n=n, unit="count"),
+            "major_region/extra_regions": Score(value=regions - majors, n=n, unit="count"),
+        }
+
+    def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
+        """Images in the major and in extra regions by class, and the regions' sizes by rank."""
+        sizes, major = arrays["class_size"][:_SHOWN], arrays["major_size"][:_SHOWN]
+        names = class_titles(range(len(sizes)), record.dataset.classes)
+        total = len(arrays["class_size"])
+        first = f" The first {_SHOWN} of {total} classes." if total > _SHOWN else ""
+        lines = []
+        for number, name in enumerate(names):
+            own = np.sort(arrays["region_size"][arrays["region_class"] == number])[::-1]
+            if len(own):
+                ranks = _ranks(len(own))
+                lines.append(
+                    Line(
+                        name=name,
+                        x=ranks.astype(float).tolist(),
+                        y=own[ranks - 1].astype(float).tolist(),
+                    )
+                )
+        panels = [
+            Panel(
+                title="by class",
+                x=Axis(label="class"),
+                y=Axis(label="training images", low=0),
+                marks=[
+                    Bars(name=name, categories=names, values=counts.astype(float).tolist(), stacked=True)
+                    for name, counts in (("major region", major), ("extra regions", sizes - major))
+                ],
+            )
+        ]
+        if lines:
+            panels.append(
+                Panel(
+                    title="by region",
+                    x=Axis(label="region of the class, largest first", log=True),
+                    y=Axis(label="training images in the region", log=True),
+                    marks=lines,
+                )
+            )
+        return [
+            Chart(
+                name="regions-major",
+                title="Training images by region",
+                source="P1, figures 8 (a) and 10",
+                caption=f"{arrays['regions'].item()} regions hold {arrays['class_size'].sum()} training images. "
+                "Bars add up to the images of a class. The left end of each line is the class's major region."
+                f"{first}",
+                panels=panels,
+            )
+        ]
+
+
+def _ranks(count: int) -> np.ndarray:
+    """1 … count, thinned out where a logarithmic axis cannot tell them apart."""
+    return np.unique(np.geomspace(1, count, 100).round().astype(np.int64))

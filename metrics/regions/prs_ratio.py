@@ -1,0 +1,35 @@
+"""How many decision regions the training set populates."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+
+from bench.core.record import Score
+from bench.geometry.regions import find_regions
+from metrics.base import Arrays, Evaluation, Metric
+
+
+class PRSRatio(Metric):
+    """Distinct sign patterns of the training set over its size (P1 §2.2).
+
+    |PRS| / N over the whole unaugmented training set, at the penultimate layer, in eval mode and float32. It
+    is a count and no sample of anything, so it carries N and no interval. Networks with a low ratio tend to
+    be robust (P1 §3.2), but a ratio near 1/N can simply mean dead units: read it beside `region_health`.
+    """
+
+    name = "prs_ratio"
+    higher_is_better: ClassVar[bool | None] = None
+
+    def measure(self, evaluation: Evaluation) -> Arrays:
+        """The region of each training image [N], numbered from 0.
+
+        Raises:
+            NotMeasurable: when the network has no feature layer, or there is no training image.
+        """
+        return {"region": find_regions(evaluation.regions("train").patterns).ids}
+
+    def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
+        """Regions over training images."""
+        region = arrays["region"]
+        return {self.name: self.score((int(region.max()) + 1) / len(region), n=len(region))}

@@ -1,0 +1,318 @@
+"""Whether images far from the mean of their class's major region are the vulnerable ones."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+from torch import Tensor
+
+from bench.attacks.grid import find_attacks
+from bench.charts import Axis, Bars, Chart, Panel, Points
+from bench.charts.histograms import histograms
+from bench.charts.words import attack_title, class_titles
+from bench.core.errors import UserError, unknown_name
+from bench.core.record import Record, Score, Value
+from bench.core.statistics import mean_score
+from bench.geometry.detection import auc, unpaired_interval
+from bench.geometry.groups import draw
+from bench.geometry.regions import major_region_vectors
+from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
+
+#: What became of an image, in the array `outcome`.
+WRONG, BROKEN, SURVIVED = 0, 1, 2
+#: Classes that one panel of bars still shows legibly.
+_SHOWN = 20
+#: Where images come from, in words.
+_SETS = {"train": "training", "test": "test"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionDistance(Metric):
+    """‖f(x) − MRV_y‖₂ of attacked images, split by the attack's outcome (P1 §3.4, figure 9).
+
+    MRV_y is the mean feature vector of the training images in the major region of class y. `region_distance` is the
+    probability that a broken image lies farther from it than one that survives (ties count half), 0.5 without
+    any relation; the paper expects more. `/broken` and `/survived` are the mean distances of correctly classified
+    clean images; `/logit_correlation` is Spearman's correlation between their distance and the logit of the label.
+
+    Args:
+        attack: a name of `bench.attacks.ATTACKS`.
+        images: how many images to attack, at most.
+        split: "train" draws training images by chance, as the paper does; "test" takes the attacked test images,
+            which MRV was not made from.
+        min_count: as for `major_region_vectors`.
+
+    Raises:
+        UserError: for an unknown attack or split, fewer than 1 image, or a negative count.
+    """
+
+    name = "region_distance"
+    unit: ClassVar[str] = "AUC"
+    higher_is_better: ClassVar[bool | None] = None
+
+    attack: str = "pgd20"
+    images: int = 200
+    split: Literal["train", "test"] = "train"
+    min_count: int = 50
+
+    def __post_init__(self) -> None:
+        find_attacks([self.attack])
+        if self.split not in _SETS:
+            raise unknown_name("split", self.split, _SETS)
+        if self.images < 1 or self.min_count < 0:
+            raise UserError(
+                f"expected images from 1 and min_count from 0 on, got images={self.images}, "
+                f"min_count={self.min_count}"
+            )
+
+    def settings(self) -> dict[str, Value]:
+        """Attack, images and where they come from, smallest major region."""
+        return {
+            "attack": self.attack,
+            "images": self.images,
+            "split": self.split,
+            "min_count": self.min_count,
+        }
+
+    def measure(self, evaluation: Evaluation) -> Arrays:
+        """Per image [n] distance, outcome, label and its logit; by class [C] major region's size and fallback.
+
+        Outcomes are 0 for wrong without attack, 1 for broken, 2 for survived. A class without training images has
+        no mean vector, and its images no distance (NaN).
+
+        Raises:
+            NotMeasurable: when the network has no feature layer, or there is no training or no test image.
+        """
+        if len(evaluation.labels) == 0 or len(evaluation.dataset.train) == 0:
+            raise NotMeasurable("training and test images are needed, and one of the sets is empty")
+        images, labels = self._attacked(evaluation)
+        means, counts, fell_back = self._means(evaluation)
+        logits, features = _look(evaluation, images)
+        (attack,) = find_attacks([self.attack])
+        result = evaluation.attack(attack, images, labels, self.name)
+        right = logits.argmax(dim=1) == labels
+        outcome = torch.where(result.broken, BROKEN, SURVIVED).where(right, WRONG)
+        return {
+            "distance": (features.double() - means[labels]).norm(dim=1).cpu().numpy(),
+            "outcome": outcome.cpu().numpy(),
+            "label": labels.cpu().numpy(),
+            "target_logit": logits.gather(1, labels.unsqueeze(1)).squeeze(1).cpu().numpy(),
+            "major_size": counts,
+            "fell_back": fell_back,
+        }
+
+    def _attacked(self, evaluation: Evaluation) -> tuple[Tensor, Tensor]:
+        if self.split == "test":
+            return evaluation.images[: self.images], evaluation.labels[: self.images]
+        train = evaluation.dataset.train
+        everyone = np.ones(len(train), dtype=bool)
+        chosen = draw(everyone, self.images, evaluation.generator(f"{self.name} images"))
+        return train.batch(torch.from_numpy(chosen).to(train.labels.device))
+
+    def _means(self, evaluation: Evaluation) -> tuple[Tensor, np.ndarray, np.ndarray]:
+        """MRV [C, D] in float64, NaN for classes without training images, with sizes and fallbacks [C]."""
+        train, classes = evaluation.dataset.train, evaluation.classifier.num_classes
+        present = train.labels.unique()
+        place = torch.full((classes,), -1, device=present.device)
+        place[present] = torch.arange(len(present), device=present.device)
+
+        def batches() -> Iterator[tuple[Tensor, Tensor]]:
+            for features, _, labels in evaluation.features(train, "means of major regions"):
+                yield features, place[labels]
+
+        found = major_region_vectors(batches, len(present), self.min_count)
+        means = torch.full((classes, found.mrv.shape[1]), torch.nan, dtype=torch.float64).to(found.mrv.device)
+        means[present] = found.mrv.double()
+        counts, fell_back = np.zeros(classes, dtype=np.int64), np.zeros(classes, dtype=bool)
+        index = present.cpu().numpy()
+        counts[index] = found.counts.numpy()
+        fell_back[index[list(found.fell_back)]] = True
+        return means, counts, fell_back
+
+    def names(self) -> tuple[str, ...]:
+        """Every score it writes, the main one first."""
+        return self.name, *(f"{self.name}/{part}" for part in ("broken", "survived", "logit_correlation"))
+
+    def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
+        """The probability, the mean distances, the correlation."""
+        broken, survived = (_distances(arrays, outcome) for outcome in (BROKEN, SURVIVED))
+        fallen = int(np.count_nonzero(arrays["fell_back"]))
+        notes = [f"{len(broken)} broken and {len(survived)} surviving images"]
+        if fallen:
+            notes.append(f"{fallen} classes with a small major region take the mean of the whole class")
+        main = self.score(None, n=len(broken) + len(survived), reason=f"both are needed: {notes[0]}")
+        if len(broken) and len(survived):
+            value = float(auc(survived, broken))
+            enough = min(len(survived), len(broken)) >= 2
+            low, high = unpaired_interval(auc, survived, broken) if enough else (None, None)
+            main = self.score(value, low, high, n=len(broken) + len(survived), reason="; ".join(notes))
+        return {
+            self.name: main,
+            "region_distance/broken": _mean(broken, "no correctly classified image was broken"),
+            "region_distance/survived": _mean(survived, "no correctly classified image survived"),
+            "region_distance/logit_correlation": _correlation(arrays),
+        }
+
+    def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
+        """Distances by outcome, against the logit of the label, and by class."""
+        found = {outcome: _distances(arrays, outcome) for outcome in (BROKEN, SURVIVED)}
+        names = {
+            BROKEN: f"attack succeeded (n = {len(found[BROKEN])})",
+            SURVIVED: f"attack failed (n = {len(found[SURVIVED])})",
+        }
+        marks = histograms({names[outcome]: distances for outcome, distances in found.items()})
+        if not marks:
+            return []
+        distance = Axis(label="distance to the mean (ℓ2, feature units)", low=0)
+        panels = [Panel(x=distance, y=Axis(label="share of images", low=0), marks=list(marks))]
+        known = np.isfinite(arrays["distance"])
+        points = [
+            Points(
+                name=name,
+                x=arrays["distance"][chosen].tolist(),
+                y=arrays["target_logit"][chosen].astype(float).tolist(),
+            )
+            for outcome, name in names.items()
+            if (chosen := known & (arrays["outcome"] == outcome)).any()
+        ]
+        panels.append(Panel(x=distance, y=Axis(label="logit of the label"), marks=list(points)))
+        classes = len(arrays["major_size"])
+        labels = record.dataset.classes
+        caption = (
+            f"Clean, correctly classified {_SETS[self.split]} images by what {attack_title(self.attack)} does to "
+            "them. The paper finds training images far from the mean vulnerable, and those near it confident."
+        )
+        whole = np.flatnonzero(arrays["fell_back"]).tolist()
+        if classes <= _SHOWN and len(labels) == classes:
+            panels.append(_class_panel(arrays, names, labels, whole))
+            caption += (
+                " By class: mean distance and 95 % t interval, none for a single image; "
+                f"n {_counts(arrays, labels)}."
+            )
+        return [
+            Chart(
+                name="regions-distance",
+                title=f"Distance to the mean of {_mean_of(len(whole), int((arrays['major_size'] > 0).sum()))}",
+                source="P1, figure 9",
+                caption=caption + self._fallback(whole, arrays, labels),
+                panels=panels,
+            )
+        ]
+
+    def _fallback(self, whole: list[int], arrays: Mapping[str, np.ndarray], labels: list[str]) -> str:
+        """Which classes are measured to the mean of the whole class, for the caption."""
+        if not whole:
+            return ""
+        classes = int((arrays["major_size"] > 0).sum())
+        which = ", ".join(class_titles(whole[:_SHOWN], labels))
+        which = "" if len(whole) == classes else f": {which}{', …' if len(whole) > _SHOWN else ''}"
+        return (
+            f" {len(whole)} of {classes} classes have a major region of fewer than {self.min_count} images and "
+            f"take the mean of the whole class{which}."
+        )
+
+
+def _look(evaluation: Evaluation, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits [n, K] and features [n, D]."""
+    with torch.no_grad():
+        parts = [
+            evaluation.classifier.forward_with_features(some) for some in images.split(evaluation.batch_size)
+        ]
+    evaluation.forwards += len(images)
+    logits, features = (torch.cat(part) for part in zip(*parts, strict=True))
+    return logits, features
+
+
+def _distances(arrays: Mapping[str, np.ndarray], outcome: int) -> np.ndarray:
+    distance = arrays["distance"][arrays["outcome"] == outcome]
+    return distance[np.isfinite(distance)]
+
+
+def _mean_of(fallen: int, classes: int) -> str:
+    """What distances are taken to, in words, when so many of the classes fell back."""
+    if not fallen:
+        return "the major region"
+    return "the class" if fallen == classes else "the major region or of the class"
+
+
+def _by_class(arrays: Mapping[str, np.ndarray], outcome: int) -> list[np.ndarray]:
+    chosen = (arrays["outcome"] == outcome) & np.isfinite(arrays["distance"])
+    return [
+        arrays["distance"][chosen & (arrays["label"] == number)]
+        for number in range(len(arrays["major_size"]))
+    ]
+
+
+def _class_panel(
+    arrays: Mapping[str, np.ndarray], names: Mapping[int, str], labels: list[str], whole: list[int]
+) -> Panel:
+    """Mean distances by class and outcome, with intervals; dots above the classes measured to their own mean."""
+    marks: list[Bars | Points] = []
+    for outcome, name in names.items():
+        scores = [_mean(own, "none") for own in _by_class(arrays, outcome)]
+        marks.append(
+            Bars(
+                name=name,
+                categories=labels,
+                values=[score.value for score in scores],
+                low=[score.low for score in scores],
+                high=[score.high for score in scores],
+            )
+        )
+    if whole and len(whole) < np.count_nonzero(arrays["major_size"]):
+        ends = [end for mark in marks if isinstance(mark, Bars) for end in (*mark.values, *mark.high)]
+        top = 1.05 * max(end for end in ends if end is not None)
+        marks.append(
+            Points(
+                name="to the mean of the whole class",
+                x=[float(number) for number in whole],
+                y=[top] * len(whole),
+            )
+        )
+    return Panel(x=Axis(label="class"), y=Axis(label="mean distance", low=0), marks=list(marks))
+
+
+def _counts(arrays: Mapping[str, np.ndarray], labels: list[str]) -> str:
+    """How many images stand behind each pair of bars, in words."""
+    pairs = zip(labels, _by_class(arrays, BROKEN), _by_class(arrays, SURVIVED), strict=True)
+    counts = ", ".join(f"{name} {len(broken)}/{len(survived)}" for name, broken, survived in pairs)
+    return f"(succeeded/failed): {counts}"
+
+
+def _mean(values: np.ndarray, missing: str) -> Score:
+    reason = "" if len(values) else missing
+    return mean_score(values, unit="feature units", reason=reason, bounds=(0.0, math.inf))
+
+
+def _correlation(arrays: Mapping[str, np.ndarray]) -> Score:
+    """Spearman's r, with the interval tanh(atanh r ± 1.96·√(1.06/(n − 3))) of Fieller, Hartley & Pearson 1957.
+
+    At r = ±1 it would have no width, whatever n: there is none then, and the reason says so.
+    """
+    chosen = (arrays["outcome"] != WRONG) & np.isfinite(arrays["distance"])
+    distance, logit = arrays["distance"][chosen], arrays["target_logit"][chosen]
+    n = len(distance)
+    same = [what for what, values in (("distance", distance), ("logit", logit)) if n and np.ptp(values) == 0]
+    if n < 4 or same:
+        reason = f"needs 4 correctly classified images, there are {n}"
+        if n >= 4:
+            reason = f"the {n} correctly classified images do not differ in {' or '.join(same)}"
+        return Score(value=None, n=n, unit="correlation", reason=reason)
+    r = float(spearmanr(distance, logit).statistic)
+    if 1 - abs(r) < 1e-12:
+        reason = (
+            f"distances and logits of {n} images are in the same order or in the opposite one: no interval"
+        )
+        return Score(value=r, n=n, unit="correlation", reason=reason)
+    center, reach = math.atanh(r), 1.96 * math.sqrt(1.06 / (n - 3))
+    return Score(
+        value=r,
+        low=math.tanh(center - reach),
+        high=math.tanh(center + reach),
+        n=n,
+        unit="correlation",
+    )

@@ -1,0 +1,264 @@
+"""The decision regions that a plane through three images cuts (P1, figure 1)."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from bench.charts import Axis, Chart, Heatmap, Panel, Points
+from bench.charts.words import class_titles
+from bench.core.errors import UserError
+from bench.core.record import Record, Score, Value
+from bench.core.statistics import mean_score
+from bench.geometry.plane import Plane, plane_through, read_plane
+from metrics.base import NO_HEAD, Arrays, Evaluation, Metric, NotMeasurable
+
+#: Triples to try before giving up on finding three images that span a plane.
+_TRIES = 20
+#: What the arrays of planes through training images begin with.
+_TRAINING = "training/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionPlane(Metric):
+    """Mean count of decision regions in a window of the plane through three images.
+
+    `region_plane` is for test images, of three classes where there are as many; `region_plane/training` for three
+    training images of one class, drawn by chance, as in the paper's figure. The window is a square around the
+    images with a quarter of their extent on every side, and the region and class of each cell are those at its
+    center. The count depends on `resolution`, and neither more nor fewer is better.
+
+    Args:
+        planes: how many of each kind.
+        resolution: cells on each side of the window.
+
+    Raises:
+        UserError: for fewer than 1 plane, or fewer than 2 cells.
+
+    Source: P1, figure 1, definition 2.
+    """
+
+    name = "region_plane"
+    unit: ClassVar[str] = "regions"
+    higher_is_better: ClassVar[bool | None] = None
+    bounds: ClassVar[tuple[float, float]] = (1.0, float("inf"))
+
+    planes: int = 3
+    resolution: int = 64
+
+    def __post_init__(self) -> None:
+        if self.planes < 1 or self.resolution < 2:
+            raise UserError(
+                f"expected planes from 1 and a resolution from 2, got {self.planes} and {self.resolution}"
+            )
+
+    def settings(self) -> dict[str, Value]:
+        """Planes and cells."""
+        return {"planes": self.planes, "resolution": self.resolution, "margin": 0.25}
+
+    def measure(self, evaluation: Evaluation) -> Arrays:
+        """Per plane: region and class of each cell [p, r, r], places of cells and images, the images' regions.
+
+        The same again for planes through training images, where there are any, as `training/…`.
+
+        Raises:
+            NotMeasurable: without a feature layer, or without three test images that span a plane.
+        """
+        if evaluation.classifier.site == "none":
+            raise NotMeasurable(NO_HEAD)
+        arrays = self._planes(evaluation, _draw_test, evaluation.generator(self.name), "test")
+        arrays["test_index"] = arrays.pop("index")
+        arrays[f"{_TRAINING}images"] = np.array([len(evaluation.dataset.train)])
+        generator = evaluation.generator(f"{self.name}/training")
+        try:
+            found = self._planes(evaluation, _draw_training, generator, "training")
+        except NotMeasurable:
+            return arrays
+        return arrays | {f"{_TRAINING}{name}": values for name, values in found.items()}
+
+    def _planes(
+        self,
+        evaluation: Evaluation,
+        draw: Callable[[Evaluation, torch.Generator], "_Corners"],
+        generator: torch.Generator,
+        kind: str,
+    ) -> Arrays:
+        columns: dict[str, list[np.ndarray]] = {}
+        with evaluation.progress.task(f"region planes, {kind} images", self.planes) as task:
+            for _ in range(self.planes):
+                corners = draw(evaluation, generator)
+                a, b = corners.plane.window(self.resolution)
+                found = read_plane(
+                    evaluation.classifier, corners.plane, a, b, batch_size=evaluation.batch_size
+                )
+                evaluation.forwards += self.resolution**2 + 3
+                here = {
+                    "region": found.region,
+                    "predicted": found.predicted,
+                    "a": a,
+                    "b": b,
+                    "corner": corners.plane.corners.numpy(),
+                    "corner_region": found.at_corners,
+                    "label": corners.labels,
+                    "index": corners.index,
+                    "count": np.array(found.count),
+                }
+                for name, values in here.items():
+                    columns.setdefault(name, []).append(values)
+                task.advance()
+        return {name: np.stack(values) for name, values in columns.items()}
+
+    def names(self) -> tuple[str, ...]:
+        """Every score it writes, the main one first."""
+        return self.name, f"{self.name}/training"
+
+    def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
+        """The mean count over planes of either kind."""
+        cells = arrays["region"].shape[1:]
+        reason = f"in {cells[0]} x {cells[1]} cells of each of {len(arrays['count'])} planes"
+        counts, where = arrays.get(f"{_TRAINING}count", np.empty(0)), "three training images of one class"
+        images = int(arrays.get(f"{_TRAINING}images", np.zeros(1)).sum())
+        missing = f"no {where} span a plane, among {images}" if images else "there are no training images"
+        training = f"{reason} through {where}" if len(counts) else missing
+        return {
+            self.name: mean_score(arrays["count"], unit=self.unit, reason=reason, bounds=self.bounds),
+            f"{self.name}/training": mean_score(counts, unit=self.unit, reason=training, bounds=self.bounds),
+        }
+
+    def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
+        """For every plane: its regions, those of the three images, and the predicted classes."""
+        training = {
+            name.removeprefix(_TRAINING): values
+            for name, values in arrays.items()
+            if name.startswith(_TRAINING)
+        }
+        return [
+            *(_chart(arrays, record, place, "test") for place in range(len(arrays["count"]))),
+            *(_chart(training, record, place, "training") for place in range(len(training.get("count", ())))),
+        ]
+
+
+@dataclass(frozen=True)
+class _Corners:
+    """Three images: their positions in their split [3], labels [3], and the plane through them."""
+
+    index: np.ndarray
+    labels: np.ndarray
+    plane: Plane
+
+
+def _draw_test(evaluation: Evaluation, generator: torch.Generator) -> _Corners:
+    """Three test images, of three classes where there are three."""
+    labels = evaluation.labels
+    for _ in range(_TRIES if len(labels) >= 3 else 0):
+        order = torch.randperm(len(labels), generator=generator).to(labels.device)
+        # The first of each class in this order, then the others.
+        shuffled = labels[order].cpu().numpy()
+        first = np.unique(shuffled, return_index=True)[1]
+        places = np.concatenate([np.sort(first), np.setdiff1d(np.arange(len(shuffled)), first)])[:3]
+        index = order[torch.from_numpy(places).to(labels.device)]
+        try:
+            plane = plane_through(evaluation.images[index])
+        except UserError:
+            continue
+        positions = evaluation.test_index.cpu().numpy()[index.cpu().numpy()]
+        return _Corners(positions, labels[index].cpu().numpy(), plane)
+    raise NotMeasurable(f"expected three test images that span a plane, found none among {len(labels)}")
+
+
+def _draw_training(evaluation: Evaluation, generator: torch.Generator) -> _Corners:
+    """Three training images of a class that is drawn by chance among those with three."""
+    train = evaluation.dataset.train
+    labels = train.labels.cpu()
+    classes = torch.nonzero(labels.bincount() >= 3).flatten()
+    for _ in range(_TRIES if len(classes) else 0):
+        own = classes[torch.randint(len(classes), (1,), generator=generator)]
+        members = torch.nonzero(labels == own).flatten()
+        index = members[torch.randperm(len(members), generator=generator)[:3]]
+        images, _ = train.batch(index.to(train.labels.device))
+        try:
+            return _Corners(index.numpy(), labels[index].numpy(), plane_through(images))
+        except UserError:
+            continue
+    raise NotMeasurable(
+        f"expected three training images of one class that span a plane, found none among {len(labels)}"
+    )
+
+
+def _chart(arrays: Mapping[str, np.ndarray], record: Record, place: int, kind: str) -> Chart:
+    names = record.dataset.classes
+    region, corner_region = arrays["region"][place], arrays["corner_region"][place]
+    labels, which = _images(arrays, place, kind, names)
+    # Images may lie in one region, which then has the number of the first and the names of all.
+    sharing = [
+        " and ".join(label for label, other in zip(labels, corner_region, strict=True) if other == at)
+        for at in corner_region
+    ]
+    own = np.zeros_like(region)
+    for number in (3, 2, 1):
+        own[region == corner_region[number - 1]] = number
+    a, b = arrays["a"][place].tolist(), arrays["b"][place].tolist()
+    points = Points(
+        name=f"{kind} images",
+        x=arrays["corner"][place, :, 0].tolist(),
+        y=arrays["corner"][place, :, 1].tolist(),
+        labels=labels,
+    )
+    panels = [
+        Panel(
+            title=title,
+            x=Axis(label="along the plane (ℓ2, pixels in [0, 1])"),
+            y=Axis(label="across it (ℓ2, pixels in [0, 1])"),
+            square=True,
+            marks=[
+                Heatmap(
+                    x=a,
+                    y=b,
+                    z=z.tolist(),
+                    unit=unit,
+                    scale="categorical",
+                    names=list(meaning),
+                    neutral=neutral,
+                ),
+                points,
+            ],
+        )
+        for title, z, unit, meaning, neutral in (
+            ("decision regions", region, "region", (), None),
+            (
+                "regions of the three images",
+                own,
+                "region",
+                ("another region", *(f"of {images}" for images in sharing)),
+                0,
+            ),
+            ("predicted classes", arrays["predicted"][place], "class", names, None),
+        )
+    ]
+    count = int(arrays["count"][place])
+    shares = ", ".join(f"{(region == at).mean():.1%}" for at in corner_region)
+    images_of = "test images" if kind == "test" else "training images of one class"
+    return Chart(
+        name=f"regions-plane-{place + 1}" if kind == "test" else f"regions-plane-training-{place + 1}",
+        title=f"Decision regions in the plane through three {images_of}: {count}",
+        source="P1, figure 1",
+        caption=f"{count} regions (sign patterns of the penultimate layer) at the centers of {len(b)} x {len(a)} "
+        f"cells; colors repeat. The regions of the three images fill {shares} of the window. {which}; cells may "
+        "lie outside the pixel box.",
+        panels=panels,
+    )
+
+
+def _images(
+    arrays: Mapping[str, np.ndarray], place: int, kind: str, names: Sequence[str]
+) -> tuple[list[str], str]:
+    """What the three images of a plane are called beside their points, and in the caption."""
+    index = arrays["test_index" if kind == "test" else "index"][place].tolist()
+    classes = class_titles(arrays["label"][place].tolist(), names)
+    if kind == "training":
+        which = f"Training images {', '.join(map(str, index))}, all of class {classes[0]}"
+        return [f"image {at}" for at in index], which
+    which = ", ".join(f"{at} ({name})" for at, name in zip(index, classes, strict=True))
+    return [f"image {at} ({name})" for at, name in zip(index, classes, strict=True)], f"Test images {which}"

@@ -1,0 +1,1 @@
+"""The decision surface and its derivatives (Yu et al.)."""

@@ -1,0 +1,138 @@
+"""How far test images stand from the decision boundary, in logits, without and under attack."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.attacks.grid import find_attacks
+from bench.charts import Axis, Chart, Panel, Rule
+from bench.charts.histograms import histograms
+from bench.charts.words import attack_title, norm_sign
+from bench.core.errors import UserError
+from bench.core.margins import decision_function
+from bench.core.record import Record, Score, Value
+from bench.core.statistics import mean_score, wilson
+from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecisionFunction(Metric):
+    """Mean of L(x) = Z_t − max Z_i over test images, clean and attacked, and the share where L > 0.
+
+    L is positive where an image is classified correctly, and it grows with the scale of the logits, so that its
+    sign compares networks and its size does not. The attacked image is the iterate that broke it, the last one of
+    a survivor, and the image itself where the network was wrong already.
+
+    Args:
+        attack: a name of `bench.attacks.ATTACKS`.
+        images: test images, the first ones.
+
+    Raises:
+        UserError: for an unknown attack, or fewer than 1 image.
+
+    Source: Yu et al., Interpreting Adversarial Robustness: A View from Decision Surface, equation 2.
+    """
+
+    name = "decision_function"
+    unit: ClassVar[str] = "logits"
+    higher_is_better: ClassVar[bool | None] = None
+    bounds: ClassVar[tuple[float, float]] = (-float("inf"), float("inf"))
+
+    attack: str = "cw"
+    images: int = 500
+
+    def __post_init__(self) -> None:
+        find_attacks([self.attack])
+        if self.images < 1:
+            raise UserError(f"expected at least 1 test image, got images={self.images}")
+
+    def settings(self) -> dict[str, Value]:
+        """Attack and images."""
+        return {"attack": self.attack, "images": self.images}
+
+    def measure(self, evaluation: Evaluation) -> Arrays:
+        """L of the clean and of the attacked image, each float [n], with labels and test positions [n].
+
+        Raises:
+            NotMeasurable: when there is no image.
+        """
+        images, labels = evaluation.images[: self.images], evaluation.labels[: self.images]
+        if len(images) == 0:
+            raise NotMeasurable("there is no test image")
+        (attack,) = find_attacks([self.attack])
+        result = evaluation.attack(attack, images, labels, self.name)
+        return {
+            "clean": _margins(evaluation, images, labels),
+            "attacked": _margins(evaluation, result.adversarial, labels),
+            "label": labels.cpu().numpy(),
+            "test_index": evaluation.test_index.cpu().numpy()[: self.images],
+        }
+
+    def names(self) -> tuple[str, ...]:
+        """Every score it writes, the main one first."""
+        return self.name, *(f"{self.name}/{part}" for part in ("positive", "attacked", "attacked_positive"))
+
+    def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
+        """Means, and shares above zero."""
+        scores = {}
+        for kind, reason in (("clean", ""), ("attacked", f"under {self.attack}")):
+            values = arrays[kind]
+            mean, share = (
+                (self.name, f"{self.name}/positive")
+                if kind == "clean"
+                else (f"{self.name}/attacked", f"{self.name}/attacked_positive")
+            )
+            scores[mean] = mean_score(values, unit=self.unit, reason=reason)
+            above = int(np.count_nonzero(values > 0))
+            low, high = wilson(above, len(values))
+            scores[share] = Score(
+                value=above / len(values),
+                low=low,
+                high=high,
+                n=len(values),
+                unit="fraction",
+                higher_is_better=True,
+                reason=reason,
+            )
+        return scores
+
+    def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
+        """Histograms of L, clean and attacked."""
+        marks = histograms(
+            {"clean": arrays["clean"], f"under {attack_title(self.attack)}": arrays["attacked"]}
+        )
+        if not marks:
+            return []
+        return [
+            Chart(
+                name="surface-margin",
+                title="Decision function of test images",
+                source="decision-surface paper, equation 2",
+                caption=f"L = Z_t − max Z_i of {len(arrays['clean'])} test images, clean and under "
+                f"{attack_title(self.attack)} at {norm_sign(record.threat.norm)} ε = {record.threat.eps}; right of "
+                "the line the class is right. An attack stops at the first iterate that is wrong, so what it broke "
+                "lies just left of the line.",
+                panels=[
+                    Panel(
+                        x=Axis(label="decision function L (logits)"),
+                        y=Axis(label="share of images", low=0),
+                        marks=[*marks, Rule(name="decision boundary", x=0.0)],
+                    )
+                ],
+            )
+        ]
+
+
+@torch.no_grad()
+def _margins(evaluation: Evaluation, images: Tensor, labels: Tensor) -> np.ndarray:
+    evaluation.forwards += len(images)
+    size = evaluation.batch_size
+    parts = [
+        decision_function(evaluation.classifier(some), own)
+        for some, own in zip(images.split(size), labels.split(size), strict=True)
+    ]
+    return torch.cat(parts).float().cpu().numpy()

@@ -1,0 +1,390 @@
+"""Loss and decision surfaces around test images and around the weights."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.charts import Axis, Chart, Heatmap, Line, Panel, Points, Rule
+from bench.charts.words import class_titles
+from bench.core.errors import UserError
+from bench.core.predictor import Predictor
+from bench.core.record import Record, Score, Value, finite
+from bench.core.statistics import mean_interval, median_score
+from bench.geometry.surface import (
+    BETAS,
+    attack_direction,
+    downhill,
+    filter_normalised,
+    first_crossing,
+    input_surface,
+    parameter_surface,
+    pixel_step,
+    profiles,
+    random_direction,
+    steepest,
+)
+from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
+
+#: What the figures call each β.
+_TITLES = {
+    "random": "random β",
+    "untargeted": "β from cross-entropy",
+    "least_likely": "β from the least likely class",
+    "cw": "β from L (C&W)",
+}
+#: Coordinates of the surface in parameter space: 1 moves every filter by its own length.
+_PARAMETER_REACH = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecisionSurface(Metric):
+    """Median ℓ∞ distance at which L falls to zero along the sign of its gradient, and the surfaces around images.
+
+    V[i, j] = F(o + iα + jβ) for F cross-entropy and L. Around an image α has random signs, and β the signs of a
+    gradient: `decision_surface` is for the C&W margin, `/untargeted` and `/least_likely` for cross-entropies,
+    `/random` for random signs. Every β is turned so that L falls along it. Distances are along a straight line
+    from correctly classified images, at most `half` steps of 1/255 (0.05 on gray images), and may leave the pixel
+    box: the nearest point across the boundary can lie closer, in another direction. Around the weights F is a mean
+    over images and α is random; β is random as in the paper's figures, and in a second pair of surfaces −∇L, the
+    adversarial direction, which the paper has around images alone. All are filter-normalized.
+
+    Args:
+        images: whose surfaces are drawn.
+        half: steps on each side of the image.
+        line_images: for the distances, the first ones that are classified correctly.
+        parameter_images: over which F is averaged around the weights; 0 leaves that surface out.
+        parameter_half: steps on each side of the weights.
+
+    Raises:
+        UserError: when one of them is below its least.
+
+    Source: Yu et al., Interpreting Adversarial Robustness: A View from Decision Surface, equations 1–3.
+    """
+
+    name = "decision_surface"
+    unit: ClassVar[str] = "ℓ∞"
+    higher_is_better: ClassVar[bool | None] = None
+    bounds: ClassVar[tuple[float, float]] = (0.0, float("inf"))
+
+    images: int = 2
+    half: int = 20
+    line_images: int = 100
+    parameter_images: int = 50
+    parameter_half: int = 7
+
+    def __post_init__(self) -> None:
+        if (
+            min(self.images, self.half, self.line_images, self.parameter_half) < 1
+            or self.parameter_images < 0
+        ):
+            raise UserError(
+                "expected images, half, line_images and parameter_half from 1 and parameter_images from 0, got "
+                f"{self.images}, {self.half}, {self.line_images}, {self.parameter_half} and {self.parameter_images}"
+            )
+
+    def settings(self) -> dict[str, Value]:
+        """Images and grids."""
+        return {
+            "images": self.images,
+            "half": self.half,
+            "line_images": self.line_images,
+            "parameter_images": self.parameter_images,
+            "parameter_half": self.parameter_half,
+            "step": "1/255 on colour, 0.05 on grey images",
+            "parameter_directions": "random, and the gradient of L; filter-normalised",
+        }
+
+    def measure(self, evaluation: Evaluation) -> Arrays:
+        """Surfaces [s, 4, I, I], L along each β [n, 4, J], and the surfaces around the weights [I', I'].
+
+        Where no image is classified correctly the surfaces are those of the first images, and there is no distance.
+
+        Raises:
+            NotMeasurable: when there is no image.
+        """
+        if len(evaluation.images) == 0:
+            raise NotMeasurable("there is no test image")
+        right = self._right(evaluation)
+        drawn = (right if len(right) else torch.arange(len(evaluation.images), device=evaluation.device))[
+            : self.images
+        ]
+        step = pixel_step(evaluation.images.shape[1])
+        offsets = step * torch.arange(-self.half, self.half + 1, dtype=torch.double)
+        return {
+            "offset": offsets.numpy(),
+            "label": evaluation.labels[drawn].cpu().numpy(),
+            "test_index": evaluation.test_index.cpu().numpy()[drawn.cpu().numpy()],
+            **self._surfaces(evaluation, drawn, offsets),
+            **self._lines(evaluation, right[: self.line_images], offsets[self.half :]),
+            **self._around_weights(evaluation),
+        }
+
+    def _right(self, evaluation: Evaluation) -> Tensor:
+        """Positions of the first correctly classified images, as many as are needed."""
+        wanted, found = max(self.images, self.line_images), []
+        predict = Predictor(evaluation.classifier, evaluation.batch_size)
+        for start in range(0, len(evaluation.images), evaluation.batch_size):
+            rows = slice(start, start + evaluation.batch_size)
+            hits = predict(evaluation.images[rows]) == evaluation.labels[rows]
+            found.append(start + torch.nonzero(hits).flatten())
+            if sum(map(len, found)) >= wanted:
+                break
+        evaluation.forwards += predict.forwards
+        return torch.cat(found)
+
+    def _surfaces(self, evaluation: Evaluation, drawn: Tensor, offsets: Tensor) -> Arrays:
+        images, labels = evaluation.images[drawn], evaluation.labels[drawn]
+        alphas = random_direction(images, evaluation.generator(f"{self.name}/alpha"))
+        losses, margins = [], []
+        with evaluation.progress.task("decision surfaces", len(drawn) * len(BETAS)) as task:
+            for beta in BETAS:
+                betas = self._betas(evaluation, images, labels, beta)
+                for image, label, alpha, direction in zip(images, labels, alphas, betas, strict=True):
+                    surface = input_surface(
+                        evaluation.classifier,
+                        image,
+                        label,
+                        alpha,
+                        direction,
+                        offsets,
+                        batch_size=evaluation.batch_size,
+                    )
+                    evaluation.forwards += len(offsets) ** 2
+                    losses.append(surface.cross_entropy.float())
+                    margins.append(surface.decision.float())
+                    task.advance()
+        shape = len(BETAS), len(drawn), len(offsets), len(offsets)
+        return {
+            "loss": torch.stack(losses).view(shape).transpose(0, 1).numpy(),
+            "decision": torch.stack(margins).view(shape).transpose(0, 1).numpy(),
+        }
+
+    def _lines(self, evaluation: Evaluation, index: Tensor, offsets: Tensor) -> Arrays:
+        images, labels = evaluation.images[index], evaluation.labels[index]
+        lines = []
+        with evaluation.progress.task("decision profiles", len(BETAS)) as task:
+            for beta in BETAS:
+                betas = self._betas(evaluation, images, labels, beta)
+                lines.append(
+                    profiles(
+                        evaluation.classifier,
+                        images,
+                        labels,
+                        betas,
+                        offsets,
+                        batch_size=evaluation.batch_size,
+                    ).float()
+                )
+                evaluation.forwards += len(images) * len(offsets)
+                task.advance()
+        return {"line": torch.stack(lines, dim=1).numpy()}
+
+    def _betas(self, evaluation: Evaluation, images: Tensor, labels: Tensor, beta: str) -> Tensor:
+        if len(images) == 0:
+            return torch.zeros_like(images)
+        passes = {"random": (1, 1), "cw": (1, 1), "untargeted": (2, 2), "least_likely": (3, 2)}[beta]
+        evaluation.forwards += passes[0] * len(images)
+        evaluation.backwards += passes[1] * len(images)
+        return attack_direction(
+            evaluation.classifier,
+            images,
+            labels,
+            beta,  # type: ignore[arg-type]
+            evaluation.generator(f"{self.name}/{beta}"),
+            batch_size=evaluation.batch_size,
+        )
+
+    def _around_weights(self, evaluation: Evaluation) -> Arrays:
+        images, labels = (part[: self.parameter_images] for part in (evaluation.images, evaluation.labels))
+        offsets = torch.linspace(-_PARAMETER_REACH, _PARAMETER_REACH, 2 * self.parameter_half + 1)
+        movable = any(parameter.dim() > 1 for parameter in evaluation.classifier.parameters())
+        if len(images) == 0 or not movable:
+            return {}
+        alpha, beta = (
+            filter_normalised(evaluation.classifier, evaluation.generator(f"{self.name}/weights/{axis}"))
+            for axis in ("alpha", "beta")
+        )
+        size = evaluation.batch_size
+        betas = {
+            "parameter": downhill(evaluation.classifier, images, labels, beta, batch_size=size),
+            "parameter_gradient": steepest(evaluation.classifier, images, labels, batch_size=size),
+        }
+        arrays: Arrays = {
+            "parameter_offset": offsets.double().numpy(),
+            "parameter_images": np.array([len(images)]),
+        }
+        for kind, beta in betas.items():
+            surface = parameter_surface(
+                evaluation.classifier, images, labels, alpha, beta, offsets, batch_size=size
+            )
+            evaluation.forwards += len(images) * (1 + len(offsets) ** 2)
+            evaluation.backwards += len(images)
+            arrays[f"{kind}_loss"] = surface.cross_entropy.numpy()
+            arrays[f"{kind}_decision"] = surface.decision.numpy()
+        return arrays
+
+    def names(self) -> tuple[str, ...]:
+        """Every score it writes, the main one first."""
+        return self.name, *(f"{self.name}/{beta}" for beta in BETAS if beta != "cw")
+
+    def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
+        """The median distance along each β."""
+        distances = self._distances(arrays)
+        reach = arrays["offset"][-1]
+        scores = {}
+        for place, beta in sorted(enumerate(BETAS), key=lambda item: item[1] != "cw"):
+            values = distances[:, place]
+            crossing = np.isfinite(values)
+            scores[self.name if beta == "cw" else f"{self.name}/{beta}"] = median_score(
+                values,
+                unit=self.unit,
+                reason=f"{_TITLES[beta]}; {np.count_nonzero(crossing)} of {len(values)} cross within {reach:.3g}"
+                if len(values)
+                else "no test image is classified correctly",
+                infinite=f"at least half of the images do not cross the boundary within {reach:.3g}",
+            )
+        return scores
+
+    @staticmethod
+    def _distances(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Where L falls to zero: [n, 4], ∞ where it does not."""
+        lines = torch.from_numpy(arrays["line"])
+        offsets = torch.from_numpy(arrays["offset"][-lines.shape[2] :])
+        return first_crossing(offsets, lines.flatten(0, 1)).view(lines.shape[:2]).numpy()
+
+    def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
+        """Decision and loss surfaces of each image, L along each β, and the surfaces around the weights."""
+        charts = []
+        for place in range(len(arrays["label"])):
+            charts += [
+                _around_image(arrays, record, place, "decision"),
+                _around_image(arrays, record, place, "loss"),
+            ]
+        if len(arrays["line"]):
+            charts.append(_profile_chart(arrays, record))
+        if "parameter_loss" in arrays:
+            charts.append(_weights_chart(arrays))
+        return charts
+
+
+def _around_image(arrays: Mapping[str, np.ndarray], record: Record, place: int, kind: str) -> Chart:
+    (own,) = class_titles([int(arrays["label"][place])], record.dataset.classes)
+    offsets = arrays["offset"].tolist()
+    panels = [
+        Panel(
+            title=_TITLES[beta],
+            x=Axis(label="along α, random (ℓ∞, pixels in [0, 1])"),
+            y=Axis(label="along β (ℓ∞, pixels in [0, 1])"),
+            square=True,
+            marks=[
+                Heatmap(
+                    x=offsets,
+                    y=offsets,
+                    z=_gaps(arrays[kind][place, at].T),
+                    unit="L (logits)" if kind == "decision" else "cross-entropy (nats)",
+                    scale="diverging" if kind == "decision" else "sequential",
+                    contour=0.0 if kind == "decision" else None,
+                ),
+                Points(name="test image", x=[0.0], y=[0.0]),
+            ],
+        )
+        for at, beta in enumerate(BETAS)
+    ]
+    what = "Decision surface" if kind == "decision" else "Loss surface"
+    line = (
+        " The line is L = 0, the decision boundary: below zero the class is wrong."
+        if kind == "decision"
+        else ""
+    )
+    return Chart(
+        name=f"surface-{kind}-{place + 1}",
+        title=f"{what} around test image {arrays['test_index'][place]} ({own})",
+        source="decision-surface paper, figures 4, 6, 7, 9, 13 and 14"
+        if kind == "decision"
+        else "decision-surface paper, figures 1b, 3, 4, 11 and 12",
+        caption=f"V = F(x + iα + jβ) on {len(offsets)} x {len(offsets)} points, not cut to the pixel box; α and β "
+        f"have entries ±1, and L falls along β at the image.{line} Colors run over each panel's own range.",
+        panels=panels,
+    )
+
+
+def _profile_chart(arrays: Mapping[str, np.ndarray], record: Record) -> Chart:
+    lines = arrays["line"].astype(np.float64)
+    offsets = arrays["offset"][-lines.shape[2] :].tolist()
+    marks: list[Line | Rule] = []
+    for at, beta in enumerate(BETAS):
+        ends = [mean_interval(column) for column in lines[:, at].T]
+        marks.append(
+            Line(
+                name=_TITLES[beta],
+                x=offsets,
+                y=lines[:, at].mean(axis=0).tolist(),
+                low=[low for low, _ in ends],
+                high=[high for _, high in ends],
+            )
+        )
+    marks.append(Rule(name="decision boundary", y=0.0))
+    return Chart(
+        name="surface-profiles",
+        title="Decision function along each direction",
+        source="decision-surface paper, figure 4",
+        caption=f"Mean of L(x + jβ) over {len(lines)} correctly classified test images, with 95 % intervals; "
+        "entries of β are ±1, so j is the ℓ∞ distance. The steeper the fall, the shorter the way across.",
+        panels=[
+            Panel(
+                x=Axis(label="j (ℓ∞, pixels in [0, 1])", low=0),
+                y=Axis(label="L (logits)"),
+                marks=list(marks),
+            )
+        ],
+    )
+
+
+def _weights_chart(arrays: Mapping[str, np.ndarray]) -> Chart:
+    offsets = arrays["parameter_offset"].tolist()
+    panels = []
+    for kind, title, unit in (
+        ("parameter_loss", "loss, random β", "mean cross-entropy (nats)"),
+        ("parameter_decision", "decision function, random β", "mean L (logits)"),
+        ("parameter_gradient_loss", "loss, β from the gradient of L", "mean cross-entropy (nats)"),
+        ("parameter_gradient_decision", "decision function, β from the gradient of L", "mean L (logits)"),
+    ):
+        if kind not in arrays:  # measured before there were surfaces along the gradient
+            continue
+        decision = kind.endswith("_decision")
+        panels.append(
+            Panel(
+                title=title,
+                x=Axis(label="along α (filter lengths)"),
+                y=Axis(label="along β (filter lengths)"),
+                square=True,
+                marks=[
+                    Heatmap(
+                        x=offsets,
+                        y=offsets,
+                        z=_gaps(arrays[kind].T),
+                        unit=unit,
+                        scale="diverging" if decision else "sequential",
+                        contour=0.0 if decision else None,
+                    ),
+                    Points(name="trained weights", x=[0.0], y=[0.0]),
+                ],
+            )
+        )
+    return Chart(
+        name="surface-parameters",
+        title="Surfaces around the weights",
+        source="decision-surface paper, figures 1a and 2",
+        caption=f"V = F(θ + iα + jβ), mean over {arrays['parameter_images'].item()} test images; α is random, "
+        "and all directions are filter-normalized. L falls along β at the weights; the line is where its mean is 0."
+        " The paper, which shows random directions, finds no relation of this surface with robustness.",
+        panels=panels,
+    )
+
+
+def _gaps(values: np.ndarray) -> list[list[float | None]]:
+    return [[finite(value) for value in row] for row in values.astype(np.float64).tolist()]

@@ -1,0 +1,211 @@
+"""How steep the decision function is at test images, and what its gradient looks like."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from bench.charts import Axis, Chart, Histogram, Panel, Rule, Tiles
+from bench.charts.histograms import histograms, thumbnails
+from bench.charts.words import class_titles, norm_sign
+from bench.core.errors import UserError
+from bench.core.record import Record, Score, Value
+from bench.core.statistics import mean_score, median_score, wilson
+from bench.geometry.jacobian import NEAR_ZERO, decision_jacobian
+from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
+
+#: Bins of |J_i|: three to a decade, what is smaller or larger falls into the outer ones.
+_EDGES = np.logspace(-8, 5, 40)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputJacobian(Metric):
+    """Mean ‖J‖₁ of J = ∂L/∂x over test images, with ‖J‖₂, the share of small entries and the first-order margin.
+
+    L = Z_t − max Z_i, pixels in [0, 1], right and wrong images alike. `/near_zero` is the mean share of entries
+    with |J_i| < threshold; `/first_order_margin` the median of L / (ε‖J‖₁), with ‖J‖₂ in place of ‖J‖₁ under an ℓ2
+    threat; `/first_order_robust` the share of images where it is above 1: those that no perturbation within ε would
+    move across the boundary if L were linear. Norms grow with the scale of the logits, ratios do not.
+
+    Args:
+        images: test images, the first ones.
+        threshold: in logits per pixel unit.
+        shown: how many Jacobians to draw.
+
+    Raises:
+        UserError: for no image, a negative number of shown ones, or a threshold that is not above 0.
+
+    Source: Yu et al., Interpreting Adversarial Robustness: A View from Decision Surface, §4, figures 8, 10, 15.
+    """
+
+    name = "input_jacobian"
+    unit: ClassVar[str] = "logits/pixel"
+    higher_is_better: ClassVar[bool | None] = None
+    bounds: ClassVar[tuple[float, float]] = (0.0, float("inf"))
+
+    images: int = 500
+    threshold: float = NEAR_ZERO
+    shown: int = 8
+
+    def __post_init__(self) -> None:
+        if self.images < 1 or self.shown < 0 or not self.threshold > 0:
+            raise UserError(
+                "expected images from 1, shown from 0 and a threshold above 0, got "
+                f"{self.images}, {self.shown} and {self.threshold}"
+            )
+
+    def settings(self) -> dict[str, Value]:
+        """Images, threshold and function."""
+        return {
+            "images": self.images,
+            "threshold": self.threshold,
+            "function": "decision function, in logits",
+        }
+
+    def measure(self, evaluation: Evaluation) -> Arrays:
+        """Statistics of each image [n], counts of |J_i| by bin, and the first pictures [s, C, H, W].
+
+        Raises:
+            NotMeasurable: when there is no image.
+        """
+        images, labels = evaluation.images[: self.images], evaluation.labels[: self.images]
+        if len(images) == 0:
+            raise NotMeasurable("there is no test image")
+        columns: dict[str, list[np.ndarray]] = {}
+        counts = np.zeros(len(_EDGES) - 1, dtype=np.int64)
+        zeros, pictures = 0, []
+        with evaluation.progress.task("input Jacobian", len(images)) as task:
+            for start in range(0, len(images), evaluation.batch_size):
+                rows = slice(start, start + evaluation.batch_size)
+                jacobian = decision_jacobian(
+                    evaluation.classifier, images[rows], labels[rows], batch_size=evaluation.batch_size
+                )
+                found = {
+                    "margin": jacobian.margin,
+                    "l1": jacobian.l1,
+                    "l2": jacobian.l2,
+                    "near_zero": jacobian.near_zero(self.threshold),
+                    "first_order_margin": jacobian.first_order_margin(evaluation.threat),
+                }
+                for name, values in found.items():
+                    columns.setdefault(name, []).append(values.cpu().numpy())
+                size = jacobian.gradient.abs().cpu().numpy().ravel()
+                zeros += int(np.count_nonzero(size == 0))
+                counts += np.histogram(size[size > 0].clip(_EDGES[0], _EDGES[-1]), _EDGES)[0]
+                pictures.append(jacobian.gradient[: max(0, self.shown - start)].float().cpu().numpy())
+                task.advance(len(jacobian.margin))
+        evaluation.forwards += len(images)
+        evaluation.backwards += len(images)
+        return {
+            **{name: np.concatenate(parts) for name, parts in columns.items()},
+            "label": labels.cpu().numpy(),
+            "test_index": evaluation.test_index.cpu().numpy()[: self.images],
+            "entries": counts,
+            "zero_entries": np.array([zeros]),
+            "jacobian": np.concatenate(pictures),
+            "image": images[: self.shown].cpu().numpy(),
+        }
+
+    def names(self) -> tuple[str, ...]:
+        """Every score it writes, the main one first."""
+        return self.name, *(
+            f"{self.name}/{part}" for part in ("l2", "near_zero", "first_order_margin", "first_order_robust")
+        )
+
+    def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
+        """Means, the median margin, and the share of images with a margin above 1."""
+        ratio = arrays["first_order_margin"]
+        robust = int(np.count_nonzero(ratio > 1))
+        low, high = wilson(robust, len(ratio))
+        flat = "at least half of the images have a zero Jacobian"
+        return {
+            self.name: mean_score(
+                arrays["l1"], unit=self.unit, reason="pixels in [0, 1]", bounds=self.bounds
+            ),
+            f"{self.name}/l2": mean_score(
+                arrays["l2"], unit=self.unit, reason="pixels in [0, 1]", bounds=self.bounds
+            ),
+            f"{self.name}/near_zero": mean_score(
+                arrays["near_zero"], unit="fraction", reason=f"|J_i| < {self.threshold:g}", bounds=(0, 1)
+            ),
+            f"{self.name}/first_order_margin": median_score(
+                ratio, unit="ratio", reason="median", infinite=flat
+            ),
+            f"{self.name}/first_order_robust": Score(
+                value=robust / len(ratio), low=low, high=high, n=len(ratio), unit="fraction"
+            ),
+        }
+
+    def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
+        """Jacobian pictures, and the distributions of entries, norms and margins."""
+        charts = [self._statistics(arrays, record)]
+        if len(arrays["jacobian"]):
+            charts.append(_pictures(arrays, record))
+        return charts
+
+    def _statistics(self, arrays: Mapping[str, np.ndarray], record: Record) -> Chart:
+        n, counts, zeros = len(arrays["l1"]), arrays["entries"], int(arrays["zero_entries"].item())
+        entries = int(counts.sum()) + zeros
+        seen = np.flatnonzero(counts) if counts.any() else np.arange(1)
+        bins = slice(seen[0], seen[-1] + 1)
+        panels = [
+            Panel(
+                title="entries",
+                x=Axis(label="|J_i| (logits per pixel unit)", log=True),
+                y=Axis(label="share of entries", low=0),
+                marks=[
+                    Histogram(
+                        edges=_EDGES[seen[0] : seen[-1] + 2].tolist(),
+                        values=(counts[bins] / entries).tolist(),
+                    ),
+                    Rule(name=f"|J_i| = {self.threshold:g}", x=self.threshold),
+                ],
+            )
+        ]
+        ratio = arrays["first_order_margin"]
+        for title, values, label, rules in (
+            ("norms", arrays["l1"], "‖J‖₁ (logits per pixel unit)", []),
+            ("first-order margins", ratio, "L / (ε‖J‖)", [Rule(name="L = ε‖J‖", x=1.0)]),
+        ):
+            if marks := histograms({title: values}):
+                panels.append(
+                    Panel(
+                        title=title,
+                        x=Axis(label=label),
+                        y=Axis(label="share of images", low=0),
+                        marks=[*marks, *rules],
+                    )
+                )
+        return Chart(
+            name="surface-jacobian-statistics",
+            title="Jacobian of the decision function",
+            source="decision-surface paper, figure 8",
+            caption=f"J = ∂L/∂x at {n} test images, pixels in [0, 1]. {zeros / entries:.1%} of the entries are "
+            f"exactly zero and are not drawn. Right of L = ε‖J‖ ({norm_sign(record.threat.norm)} "
+            f"ε = {record.threat.eps}) the linearized network withstands every perturbation.",
+            panels=panels,
+        )
+
+
+def _pictures(arrays: Mapping[str, np.ndarray], record: Record) -> Chart:
+    captions = class_titles(arrays["label"][: len(arrays["jacobian"])].tolist(), record.dataset.classes)
+    # Color by color a Jacobian is no picture: the channels are summed.
+    jacobians = thumbnails(arrays["jacobian"].astype(np.float64)).sum(axis=1)
+    images = thumbnails(arrays["image"].astype(np.float64))
+    shown = images.transpose(0, 2, 3, 1) if images.shape[1] == 3 else images.mean(axis=1)
+    norms = [f"{caption}, ‖J‖₁ {norm:.3g}" for caption, norm in zip(captions, arrays["l1"], strict=False)]
+    return Chart(
+        name="surface-jacobian-images",
+        title="Jacobians of test images",
+        source="decision-surface paper, figures 10 and 15",
+        caption=f"The first {len(captions)} test images and J = ∂L/∂x below, summed over colors, each over its "
+        "own range and centered on zero: where brightening a pixel speaks for the class, and where against it. The "
+        "paper finds the object's own shape in the Jacobians of robust networks.",
+        panels=[
+            Panel(title="test images", marks=[Tiles(captions=captions, values=shown.tolist())]),
+            Panel(
+                title="Jacobians", marks=[Tiles(captions=norms, values=jacobians.tolist(), scale="diverging")]
+            ),
+        ],
+    )

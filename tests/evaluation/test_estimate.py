@@ -1,0 +1,71 @@
+"""What a battery is said to take: counted as it runs."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench.attacks.autoattack import autoattack
+from bench.core.classifier import WrappedClassifier
+from bench.core.threat import Threat
+from bench.data import Dataset, load
+from bench.evaluation import estimate as module
+from bench.evaluation.battery import Battery
+from bench.evaluation.estimate import autoattack_cost, estimate
+from metrics.accuracy.autoattack import AutoAttack
+
+
+@pytest.mark.parametrize(
+    ("version", "classes"),
+    [
+        pytest.param("standard", 10, marks=pytest.mark.slow),
+        ("standard", 3),
+        ("standard", 4),
+        pytest.param("plus", 2, marks=pytest.mark.slow),
+        ("plus", 3),
+        pytest.param("plus", 6, marks=pytest.mark.slow),
+        ("rand", 2),
+        ("rand", 3),
+    ],
+)
+def test_a_run_that_breaks_nothing_costs_what_is_said(version: str, classes: int) -> None:
+    torch.manual_seed(classes)
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(36, classes))
+    classifier = WrappedClassifier(linear, (1, 6, 6), classes).eval()
+    images = torch.rand(2, 1, 6, 6)
+    labels = classifier(images).argmax(dim=1)
+    result = autoattack(classifier, images, labels, Threat("linf", "1/100000"), seed=0, version=version)
+    assert not result.broken.any()
+    assert (result.forwards, result.backwards) == autoattack_cost(version, 2, 1.0, 1.0, classes)
+
+
+def test_images_that_are_wrong_cost_one_pass() -> None:
+    for version in ("standard", "plus", "rand"):
+        assert autoattack_cost(version, 100, 0.0, 0.0, 10) == (100, 0)
+
+
+def test_the_standard_version_follows_the_formula() -> None:
+    assert autoattack_cost("standard", 1000, 0.9, 0.5, 10) == (1000 + 92700 + 3876500, 90900 + 904500)
+
+
+@pytest.mark.parametrize(("noise", "version"), [(0.0, "plus"), (1.0, "rand")])
+def test_each_battery_is_counted_with_the_version_that_will_run(
+    monkeypatch: pytest.MonkeyPatch, noise: float, version: str
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(module, "autoattack_cost", lambda version, *rest: asked.append(version) or (1, 1))
+    data: Dataset = load("digits", train_size=100, test_size=30)
+
+    class Noisy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(64, 10)
+
+        def forward(self, images: Tensor) -> Tensor:
+            logits: Tensor = self.linear(images.flatten(1))
+            return logits + noise * torch.randn_like(logits)
+
+    classifier = WrappedClassifier(Noisy(), data.shape, data.num_classes)
+    estimate(20, classifier, data, Battery("one", 20, (AutoAttack("plus"),), ""))
+    assert set(asked) == {version}

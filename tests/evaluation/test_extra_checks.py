@@ -1,0 +1,240 @@
+"""Extra checks after an alarm: when they run, what they find, and what they leave alone."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import bench
+from bench.core.record import Alarm, Record, load_record
+from bench.core.threat import Threat
+from bench.data import Dataset, load
+from bench.evaluation.battery import Battery
+from bench.evaluation.evaluate import Evaluation, answer_alarms, run_battery
+from bench.evaluation.extra_checks import (
+    ALARM,
+    WORST,
+    LargerBall,
+    Noise,
+    extra_checks,
+    still_standing,
+    unanswered,
+    verdict,
+)
+from bench.evaluation.undefended import find_standard
+from leaderboards.check import check
+from metrics import CleanAccuracy, RobustAccuracy, SecurityCurve, WorstCase
+from tests.disguises import THREAT, Quantised, Randomised, train_honest
+
+BEFORE = "robust_accuracy/worst_case"
+RAISED = [Alarm(name="zero gradients", raised=True, message="")]
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load("digits", train_size=600, test_size=100)
+
+
+@pytest.fixture(scope="module")
+def honest(digits: Dataset) -> nn.Module:
+    return train_honest(digits)
+
+
+@pytest.fixture(scope="module")
+def battery() -> Battery:
+    attacks = [RobustAccuracy("pgd20"), RobustAccuracy("cw")]
+    return Battery("small", 40, (CleanAccuracy(), *attacks, SecurityCurve(images=40), WorstCase()), "")
+
+
+@pytest.fixture(scope="module")
+def answered(
+    honest: nn.Module, digits: Dataset, battery: Battery, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    folder = tmp_path_factory.mktemp("answered")
+    bench.evaluate(
+        Quantised(honest), digits, THREAT, battery, out=folder, suspicious=True, transfer_from=honest
+    )
+    return folder
+
+
+def alarm_of(record: Record) -> Alarm:
+    (found,) = (alarm for alarm in record.alarms if alarm.name == ALARM)
+    return found
+
+
+def test_no_alarm_no_extra_checks(honest: nn.Module, digits: Dataset, battery: Battery) -> None:
+    record = bench.evaluate(honest, digits, THREAT, battery, suspicious=True)
+    assert not any(alarm.raised for alarm in record.alarms)
+    assert not any(name.startswith("suspicious/") for name in record.metrics)
+    assert not unanswered(record)
+
+
+def test_no_score_of_the_battery_moves(
+    honest: nn.Module, digits: Dataset, battery: Battery, answered: Path
+) -> None:
+    plain = bench.evaluate(Quantised(honest), digits, THREAT, battery)
+    record = load_record(answered)
+    assert {name: record.metrics[name] for name in plain.metrics} == plain.metrics
+    assert record.alarms[:-1] == plain.alarms
+    assert unanswered(plain)
+    assert not unanswered(record)
+
+
+def test_transfer_finds_what_rounding_hid(
+    honest: nn.Module, digits: Dataset, battery: Battery, answered: Path
+) -> None:
+    record, alarm = load_record(answered), alarm_of(load_record(answered))
+    true = bench.evaluate(honest, digits, THREAT, battery).metrics[BEFORE].value
+    hidden, found = record.metrics[BEFORE].value, record.metrics[WORST].value
+    assert hidden is not None
+    assert found is not None
+    assert true is not None
+    assert found < hidden - 0.05
+    assert found == pytest.approx(true, abs=0.07)
+    assert alarm.raised
+    assert alarm.numbers["broken_by_transfer"]
+    assert f"would be {found:.1%} instead of {hidden:.1%}" in alarm.message
+
+
+def test_the_record_stays_valid_and_keeps_the_outcomes(answered: Path) -> None:
+    assert check(answered) == []
+    arrays = np.load(answered / "arrays.npz")
+    record = load_record(answered)
+    for name, score in record.metrics.items():
+        if name.startswith("suspicious/"):
+            assert arrays[name].mean() == pytest.approx(score.value)
+    before = arrays["suspicious/worst_case:before"]
+    assert (before == arrays[BEFORE]).all()
+    assert not (arrays[WORST] & ~before).any()
+    assert not (answered / "parts").exists()
+
+
+@pytest.mark.slow
+def test_a_randomised_network_is_attacked_by_its_mean(
+    honest: nn.Module, digits: Dataset, battery: Battery
+) -> None:
+    record = bench.evaluate(Randomised(honest), digits, THREAT, battery, suspicious=True)
+    mean, found = record.metrics["suspicious/mean_of_20_passes"].value, record.metrics[WORST].value
+    assert mean is not None
+    assert found is not None
+    assert "mean_of_20_passes" not in alarm_of(record).message
+
+
+def test_each_raised_alarm_leads_to_checks_and_quiet_ones_to_none() -> None:
+    quiet = [Alarm(name="zero gradients", raised=raised, message="") for raised in (False, None)]
+    assert extra_checks(quiet, None) == ()
+    names = [metric.name for metric in extra_checks(RAISED, None)]
+    assert names[-1] == WORST
+    assert "suspicious/pgd500" in names
+    blind = extra_checks([Alarm(name="zero gradients", raised=True, message="")], None)
+    assert "suspicious/adaptive" in [metric.name for metric in blind]
+    assert "suspicious/transfer" not in names
+
+
+def evaluation_of(network: nn.Module, digits: Dataset, measured: Mapping[str, np.ndarray]) -> Evaluation:
+    from bench.core.classifier import WrappedClassifier
+
+    images, labels = digits.test.batch(slice(0, 40))
+    return Evaluation(
+        classifier=WrappedClassifier(network, digits.shape, digits.num_classes),
+        dataset=digits,
+        threat=THREAT,
+        images=images,
+        labels=labels,
+        test_index=torch.arange(40),
+        measured={name: {"right": right} for name, right in measured.items()},
+    )
+
+
+def test_what_is_attacked_again_is_bounded_and_a_prefix(honest: nn.Module, digits: Dataset) -> None:
+    right = np.arange(40) % 2 == 0
+    evaluation = evaluation_of(honest, digits, {"robust_accuracy/pgd20": right, "prs_ratio": ~right})
+    assert (still_standing(evaluation, 100) == right).all()
+    few = still_standing(evaluation, 7)
+    assert few.sum() == 7
+    assert (few == right[: len(few)]).all()
+    assert len(few) == 14
+
+
+class Constant(nn.Module):
+    """Says the same class of everything, so that nothing can break it."""
+
+    def __init__(self, label: int) -> None:
+        super().__init__()
+        self.label = label
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return 5.0 * nn.functional.one_hot(torch.full((len(images),), self.label), 10)
+
+
+def test_a_network_that_nothing_breaks_stays_whole_and_is_suspicious(digits: Dataset) -> None:
+    network = Constant(int(digits.test.labels[0]))
+    evaluation = evaluation_of(network, digits, {})
+    right = (digits.test.labels[:40] == network.label).numpy()
+    for metric in (Noise(draws=4), LargerBall("unbounded")):
+        assert (metric.measure(evaluation)["right"] == right).all()
+    assert evaluation.forwards > 0
+    measured = {WORST: {"before": right, "right": right}, "suspicious/unbounded": {"right": right}}
+    assert verdict(measured, RAISED).raised
+
+
+def test_noise_never_leaves_the_ball(honest: nn.Module, digits: Dataset) -> None:
+    """A network that is wrong everywhere outside the ball and the box, and right inside."""
+    images, labels = digits.test.batch(slice(0, 40))
+
+    for norm, eps in (("linf", "0.1"), ("l2", "0.5")):
+        threat = Threat(norm, eps)  # type: ignore[arg-type]
+
+        class Fence(nn.Module):
+            ball = threat
+
+            def forward(self, points: torch.Tensor) -> torch.Tensor:
+                near = torch.cdist(points.flatten(1), images.flatten(1)).argmin(dim=1)
+                inside = self.ball.allows(points, images[near])
+                return nn.functional.one_hot(
+                    torch.where(inside, labels[near], (labels[near] + 1) % 10), 10
+                ).float()
+
+        evaluation = evaluation_of(Fence(), digits, {})
+        evaluation.threat = threat
+        assert Noise(draws=10).measure(evaluation)["right"].all()
+
+
+def test_a_standard_network_is_found_among_the_results(
+    honest: nn.Module, digits: Dataset, tmp_path: Path
+) -> None:
+    from bench.models import build
+
+    assert find_standard(tmp_path / "nowhere", digits) is None
+    small = Battery("small", 20, (CleanAccuracy(),), "")
+    network = build("cnn6", input_shape=digits.shape, num_classes=10, seed=3)
+    for defense in ("prs", "standard"):
+        folder = tmp_path / defense
+        bench.evaluate(network, digits, THREAT, small, out=folder, defense=defense, name="cnn6")
+    found = find_standard(tmp_path, digits)
+    assert found is not None
+    assert all(torch.equal(weight, network.state_dict()[name]) for name, weight in found.state_dict().items())
+    assert find_standard(tmp_path / "prs", digits) is None
+    assert find_standard(tmp_path, load("digits", train_size=500, test_size=100)) is None
+    (tmp_path / "standard" / "weights.safetensors").write_bytes(b"cut short")
+    assert find_standard(tmp_path, digits) is None
+
+
+def test_extra_checks_are_counted_as_cost_and_say_what_was_left_out(
+    honest: nn.Module, digits: Dataset, battery: Battery
+) -> None:
+    evaluation = evaluation_of(Quantised(honest), digits, {})
+    evaluation.images, evaluation.labels = evaluation.images[:10], evaluation.labels[:10]
+    measured = run_battery(evaluation, battery)
+    before = measured.forwards, measured.backwards
+    answer_alarms(evaluation, measured)
+    assert measured.forwards > before[0]
+    assert measured.backwards > before[1]
+    assert evaluation.forwards == measured.forwards
+    assert set(measured.seconds) == set(evaluation.measured)
+    alarm = measured.alarms[-1]
+    assert "transfer was left out" in alarm.message
+    assert "broken_by_transfer" not in alarm.numbers

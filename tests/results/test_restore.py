@@ -1,0 +1,141 @@
+"""A record brought back: the same logits, and a word for everything that is not the record's any more."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import bench
+from bench.core.errors import UserError
+from bench.core.progress import Progress
+from bench.core.record import load_record
+from bench.evaluation.battery import make_battery
+from bench.models import build
+from bench.results.restore import restore
+from bench.results.verify import verify
+from bench.runs.config import RunConfig
+from bench.runs.external import evaluate_checkpoint
+from bench.runs.run import run
+from bench.tracking import NullTracker
+
+LOADER = """
+from torch import nn
+
+def make():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+"""
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    values = {"epochs": 1, "trials": 0, "metrics": "clean_accuracy", "test_size": 30, "train_size": 200}
+    config = RunConfig.make({"defense": "standard", "out": tmp_path_factory.mktemp("runs"), **values})
+    (path,) = run(config, NullTracker(), Progress())
+    return path
+
+
+def test_the_network_gives_the_score_that_was_recorded(record: Path) -> None:
+    restored = restore(record)
+    images, labels = restored.dataset.test.batch(slice(None))
+    assert not restored.classifier.training
+    right = (restored.classifier(images).argmax(dim=1) == labels).double().mean().item()
+    assert right == load_record(record).metrics["clean_accuracy"].value
+    assert restore(record.parent).record == restored.record
+
+
+def test_weights_that_changed_are_refused(record: Path, tmp_path: Path) -> None:
+    for name in ("record.json", "weights.safetensors", "arrays.npz"):
+        (tmp_path / name).write_bytes((record.parent / name).read_bytes())
+    other = tmp_path / "weights.safetensors"
+    other.write_bytes(other.read_bytes()[:-1] + b"\1")
+    with pytest.raises(UserError, match="has changed since"):
+        restore(tmp_path)
+    other.unlink()
+    with pytest.raises(UserError, match="give them with --checkpoint"):
+        restore(tmp_path)
+    assert restore(tmp_path, weights=record.parent / "weights.safetensors").record.id
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "reason"),
+    [
+        (("dataset", "fingerprint"), "0" * 64, "the data differ"),
+        (("dataset", "evaluated_fingerprint"), "0" * 64, "test images differ"),
+        (("provenance", "config"), {}, "made from Python"),
+    ],
+)
+def test_data_that_are_not_the_records_are_refused(
+    record: Path, tmp_path: Path, where: tuple[str, str], value: object, reason: str
+) -> None:
+    content = json.loads(record.read_text())
+    content[where[0]][where[1]] = value
+    (tmp_path / "record.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=reason):
+        restore(tmp_path)
+
+
+def test_a_strangers_network_comes_back_through_its_loader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "strangers_network.py").write_text(LOADER)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    torch.manual_seed(0)
+    import strangers_network  # type: ignore[import-not-found]
+
+    module = strangers_network.make()
+    torch.save(module.state_dict(), tmp_path / "weights.pt")
+    config = RunConfig.make(
+        {
+            "defense": "external",
+            "model": "make",
+            "out": tmp_path,
+            "metrics": "clean_accuracy",
+            "test_size": 30,
+        }
+    )
+    path = evaluate_checkpoint(
+        config, tmp_path / "weights.pt", "strangers_network:make", NullTracker(), Progress()
+    )
+    images = torch.rand(3, 1, 8, 8)
+    torch.testing.assert_close(restore(path, trust=True).classifier(images), module(images))
+
+
+def test_a_record_made_in_python_finds_its_data(tmp_path: Path) -> None:
+    network = build("cnn6", input_shape=(1, 8, 8), num_classes=10, seed=0)
+    battery = make_battery("quick", ["clean_accuracy"])
+    bench.evaluate(network, "digits", "linf:0.1", battery, out=tmp_path, name="cnn6")
+    restored = restore(tmp_path)
+    assert torch.equal(restored.classifier.head.weight, network.head.weight)
+
+
+@pytest.mark.parametrize("where", ["loader", "dataset", "model"])
+def test_a_strangers_code_is_run_for_those_who_trust_it_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    (tmp_path / f"trap_{where}.py").write_text("import pathlib\npathlib.Path('sprung').touch()\n")
+    monkeypatch.chdir(tmp_path)
+    network = build("cnn6", input_shape=(1, 8, 8), num_classes=10, seed=0)
+    battery = make_battery("quick", ["clean_accuracy"])
+    bench.evaluate(network, "digits", "linf:0.1", battery, out=tmp_path, name="cnn6")
+    path = tmp_path / "record.json"
+    content = json.loads(path.read_text())
+    (content if where == "model" else content["provenance"]["config"])[where] = f"trap_{where}:make"
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=f"would run code: trap_{where}:make"):
+        restore(tmp_path, trust=False)
+    with pytest.raises(UserError, match="would run code"):
+        verify(tmp_path)
+    assert not (tmp_path / "sprung").exists()
+    with pytest.raises(UserError, match="unknown attribute of trap_"):
+        restore(tmp_path, trust=True)
+    assert (tmp_path / "sprung").exists()
+
+
+def test_a_strangers_network_needs_its_loader(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    linear = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    battery = make_battery("quick", ["clean_accuracy"])
+    bench.evaluate(linear, "digits", "linf:0", battery, out=tmp_path, name="mine")
+    with pytest.raises(UserError, match=r"network 'mine' of record .* is none of ours; give --loader"):
+        restore(tmp_path)

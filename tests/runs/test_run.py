@@ -1,0 +1,280 @@
+"""The main job: end to end, killed, given again."""
+
+import importlib
+import json
+import linecache
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.core.errors import UserError
+from bench.core.progress import Progress
+from bench.core.record import Alarm, load_record
+from bench.runs.config import RunConfig
+from bench.runs.run import resolve, run, summary
+from bench.tracking import NullTracker
+from tests.records import make_record
+
+SMALL: dict[str, Any] = {"train_size": 60, "test_size": 12, "epochs": 2, "tracking": "none"}
+
+
+def small(tmp_path: Path, **changes: Any) -> RunConfig:
+    return RunConfig.make({"defense": "standard", "out": tmp_path, **SMALL, **changes})
+
+
+def go(config: RunConfig) -> list[Path]:
+    return run(config, NullTracker(), Progress())
+
+
+def times(folder: Path) -> dict[Path, int]:
+    return {
+        path: path.stat().st_mtime_ns
+        for path in folder.rglob("*")
+        if path.is_file() and "site" not in path.parts and path.suffix != ".lock"
+    }
+
+
+def test_the_summary_of_a_result_always_says_something() -> None:
+    assert summary(make_record()).startswith("prs seed 0: clean 80.0%, PGD-20 50.0%, AutoAttack 45.0%")
+    quiet: dict[str, Any] = {"name": "a", "raised": False, "message": "m"}
+    unknown = {**quiet, "raised": None}
+    number = {"value": 0.25, "unit": "fraction"}
+    chosen = {
+        "prs_ratio": number,
+        "b": {**number, "value": None, "reason": "r"},
+        "c": number,
+        "d": number,
+        "e": number,
+    }
+    record = make_record(arrays={"test_index": np.arange(5)}, metrics=chosen, alarms=[unknown])
+    assert summary(record) == "prs seed 0: prs_ratio 0.25, c 0.25, d 0.25; no alarm could be checked"
+    record = record.model_copy(update={"metrics": {}, "alarms": [Alarm(**quiet), Alarm(**unknown)]})
+    assert summary(record) == "prs seed 0: no score has a value; no alarm raised"
+
+
+def test_a_run_searches_trains_each_seed_and_draws_pages(tmp_path: Path) -> None:
+    config = small(tmp_path, defense="prs", trials=2, seeds=(0, 1), set={"min_count": 0})
+    paths = go(config)
+    records = [load_record(path, check_files=True) for path in paths]
+    assert [record.seed for record in records] == [0, 1]
+    for record in records:
+        search = record.defense.search
+        assert search is not None
+        assert search.trials == 2
+        assert record.defense.hyperparameters["min_count"] == 0
+        assert record.defense.defaults["min_count"] == 50
+        assert len(record.history) == 2
+        assert record.training is not None
+        assert record.provenance.command == (
+            "bench run --defense prs --model cnn6 --set min_count=0 --epochs 2 --trials 2 --seeds 0,1 "
+            "--train-size 60 --test-size 12"
+        )
+    assert records[0].metrics["robust_accuracy/worst_case"].n == 12
+    assert (tmp_path / "site" / "index.html").exists()
+
+
+def test_the_same_command_again_does_nothing_twice(tmp_path: Path) -> None:
+    config = small(tmp_path, trials=0)
+    paths, before = go(config), times(tmp_path)
+    assert go(config) == paths
+    assert times(tmp_path) == before
+
+
+def test_another_battery_or_more_seeds_train_nothing_again(tmp_path: Path) -> None:
+    (first,) = go(small(tmp_path, trials=0))
+    checkpoint = first.parent.parent / "checkpoint.pt"
+    before = checkpoint.stat().st_mtime_ns
+    more = go(small(tmp_path, trials=0, seeds=(0, 1)))
+    fewer_images = go(small(tmp_path, trials=0, test_size=8))
+    assert more[0] == first
+    assert fewer_images[0].parent.parent == first.parent.parent
+    assert checkpoint.stat().st_mtime_ns == before
+    assert load_record(fewer_images[0]).dataset.test_size == 8
+
+
+def test_the_best_trial_is_taken_over_not_trained_again(tmp_path: Path) -> None:
+    (path,) = go(small(tmp_path, defense="jacobian", trials=1))
+    home = path.parent.parent
+    trial = home.parent / "trials" / "0000"
+    assert (home / "history.jsonl").read_text() == (trial / "history.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"defense": "prss"}, "did you mean prs"),
+        ({"model": "resnet"}, "did you mean resnet18"),
+        ({"dataset": "digit"}, "did you mean digits"),
+        ({"threat": "linf:two"}, "8/255"),
+        ({"threat": "linf:-0.1"}, "between 0 and 1"),
+        ({"threat": "linf:0"}, "above 0"),
+        ({"threat": "linf:1.5"}, "between 0 and 1"),
+        ({"threat": "l3:0.5"}, "unknown norm"),
+        ({"recipe": "strongg"}, "did you mean strong"),
+        ({"set": {"c": 1}}, "unknown hyper-parameter"),
+        ({"defense": "prs", "set": {"warmup": 2}}, "leaves none"),
+        ({"dataset": "mnist", "data_dir": "nowhere"}, "train-images"),
+        ({"train_size": 10_000}, "10"),
+        (
+            {"metrics": "prs_by_layer(layers=('conv9',))"},
+            "unknown layer 'conv9'.*this network has backbone.0",
+        ),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_written(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        go(small(tmp_path / "out", **change))
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_folder_that_is_a_file_is_one_clear_line(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(UserError, match="cannot write below"):
+        go(small(blocked, trials=0))
+
+
+def test_two_processes_cannot_work_on_one_run(tmp_path: Path) -> None:
+    from filelock import FileLock
+
+    config = small(tmp_path, trials=0)
+    folder = resolve(config).folder
+    folder.mkdir(parents=True)
+    with FileLock(folder / ".lock"), pytest.raises(UserError, match="another process"):
+        go(config)
+
+
+def test_a_corrupt_record_is_named(tmp_path: Path) -> None:
+    (path,) = go(small(tmp_path, trials=0))
+    path.write_text(path.read_text()[:200])
+    with pytest.raises(UserError, match=r"record\.json is not valid JSON"):
+        go(small(tmp_path, trials=0))
+
+
+def command(out: Path, *words: str) -> list[str]:
+    small_words = [
+        "--train-size",
+        "60",
+        "--test-size",
+        "12",
+        "--epochs",
+        "3",
+        "--trials",
+        "2",
+        "--tracking",
+        "none",
+    ]
+    start = [sys.executable, "-c", "from bench.cli import main; main()", "run"]
+    return [*start, "--defense", "jacobian", *small_words, "--out", str(out), "--quiet", *words]
+
+
+def kill_when(out: Path, pattern: str, timeout: float = 120) -> bool:
+    """Start the run, kill -9 it once a file matches; False when it ended before."""
+    process = subprocess.Popen(command(out), env={**os.environ, "OMP_NUM_THREADS": "1"})
+    deadline = time.monotonic() + timeout
+    try:
+        while time.monotonic() < deadline:
+            if next(out.glob(pattern), None) is not None:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                return True
+            if process.poll() is not None:
+                assert process.returncode == 0
+                return False
+            time.sleep(0.005)
+    finally:
+        process.kill()
+        process.wait()
+    raise AssertionError(f"nothing matched {pattern}")
+
+
+def finish(out: Path) -> Any:
+    done = subprocess.run(
+        command(out, "--json"),
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (path,) = json.loads(done.stdout)
+    return load_record(Path(path), check_files=True)
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_the_same_command_gives_the_same_result(tmp_path: Path) -> None:
+    whole = finish(tmp_path / "whole")
+    killed = 0
+    for pattern in (
+        "*/search.db",
+        "*/trials/0000/trial.json",
+        "*/trials/0000/checkpoint.pt",
+        "*/trials/0001/history.jsonl",
+        "*/search.json",
+        "*/seed-0/checkpoint.pt",
+        "*/seed-0/*/weights.safetensors",
+        "*/seed-0/*/parts/robust_accuracy.pgd20.npz",
+        "*/seed-0/*/parts/autoattack.pt",
+    ):
+        killed += kill_when(tmp_path / "pieces", pattern)
+    assert killed >= 6
+    pieces = finish(tmp_path / "pieces")
+    assert pieces.files["weights"].sha256 == whole.files["weights"].sha256
+    assert pieces.defense.hyperparameters == whole.defense.hyperparameters
+    timed = {"time_per_epoch", "time_per_epoch_ratio"}
+    for name in whole.metrics.keys() - timed:
+        assert pieces.metrics[name] == whole.metrics[name], name
+    assert pieces.alarms == whole.alarms
+
+
+def write_plugin(folder: Path, factor: float) -> None:
+    (folder / "loud_defense.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from defenses.standard import CrossEntropy, Standard\n\n"
+        "class Loud(CrossEntropy):\n"
+        "    def loss(self, classifier, images, labels):\n"
+        f"        return {factor} * super().loss(classifier, images, labels)\n\n"
+        "@dataclass(frozen=True, kw_only=True)\n"
+        "class Mine(Standard):\n"
+        "    def objective(self, training):\n"
+        "        return Loud(training)\n"
+    )
+
+
+def test_a_plugin_keeps_its_own_name_and_editing_it_makes_another_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    config = small(tmp_path / "runs", defense="loud_defense:Mine", trials=0)
+    names = []
+    for factor in (1.0, 0.5):
+        write_plugin(tmp_path, factor)
+        monkeypatch.delitem(sys.modules, "loud_defense", raising=False)
+        importlib.invalidate_caches()
+        linecache.clearcache()
+        job = resolve(config)
+        names.append(job.name)
+        assert job.plan.name == "loud_defense:Mine"
+    assert names[0] != names[1]
+
+
+def test_nothing_to_search_makes_the_number_of_trials_irrelevant(tmp_path: Path) -> None:
+    assert resolve(small(tmp_path, trials=0)).name == resolve(small(tmp_path, trials=7)).name
+
+
+def test_a_smaller_test_set_gets_a_folder_and_an_id_of_its_own(tmp_path: Path) -> None:
+    (whole,) = go(small(tmp_path, trials=0))
+    (part,) = go(small(tmp_path, trials=0, test_size=10))
+    records = [load_record(path) for path in (whole, part)]
+    assert records[0].id != records[1].id
+    assert [record.metrics["clean_accuracy"].n for record in records] == [12, 10]

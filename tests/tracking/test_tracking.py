@@ -1,0 +1,896 @@
+"""Tracking against a real SQLite store and a real MLflow server."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.core.errors import UserError
+from bench.core.files import sha256, write_json
+from bench.core.record import (
+    Alarm,
+    Battery,
+    Cost,
+    Dataset,
+    Defense,
+    File,
+    Provenance,
+    Record,
+    Score,
+    Search,
+    Threat,
+    Training,
+    load_record,
+)
+from bench.tracking import (
+    NullTracker,
+    Settings,
+    Tracker,
+    check_store,
+    fetch_records,
+    load_settings,
+    run_links,
+    serve_ui,
+    track_records,
+    ui_command,
+)
+from bench.tracking.entries import read_run_folder
+from bench.tracking.names import KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH, safe_key, safe_keys, shorten
+from bench.tracking.store import open_store
+
+ROOT = Path(__file__).resolve().parents[2]
+MakeStore = Callable[..., Settings]
+START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+# Run folders by hand, as the runner writes them.
+
+
+def make_run(
+    folder: Path, *, name: str = "toy-mlp-prs-0123abcd", hyperparameters: dict[str, Any] | None = None
+) -> Path:
+    run = folder / name
+    write_json(
+        run / "run.json",
+        {
+            "run": run.name,
+            "config": {"defense": "prs"},
+            "defense": "prs",
+            "model": "mlp",
+            "dataset": {
+                "name": "toy",
+                "fingerprint": "f" * 64,
+                "train_size": 80,
+                "validation_size": 20,
+                "test_size": 50,
+                "shape": [1, 2, 2],
+                "classes": ["a", "b"],
+            },
+            "threat": "linf:8/255",
+            "commit": "c" * 40,
+            "command": "bench run --defense prs",
+            "created": START.isoformat(),
+        },
+    )
+    add_trial(run, 0, "COMPLETE", epochs=3, value=0.5, hyperparameters=hyperparameters)
+    return run
+
+
+def add_trial(
+    run: Path,
+    number: int,
+    state: str,
+    *,
+    epochs: int,
+    value: float | None = None,
+    message: str = "",
+    hyperparameters: dict[str, Any] | None = None,
+) -> None:
+    folder = run / "trials" / f"{number:04d}"
+    write_json(
+        folder / "trial.json",
+        {
+            "number": number,
+            "state": state,
+            "hyperparameters": hyperparameters or {"lambda": 0.25, "warm_up": True},
+            "value": value,
+            "clean_accuracy": None if value is None else 0.9,
+            "message": message,
+            "started": (START + timedelta(minutes=number)).isoformat(),
+            "ended": None if state == "RUNNING" else (START + timedelta(minutes=number + 1)).isoformat(),
+        },
+    )
+    write_history(folder, epochs)
+
+
+def write_history(folder: Path, epochs: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [
+        {"epoch": n, "train_loss": 1 / n, "validation_accuracy": None, "seconds": 2.0}
+        for n in range(1, epochs + 1)
+    ]
+    (folder / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def add_search(run: Path) -> None:
+    search = Search(
+        trials=1,
+        complete=1,
+        pruned=0,
+        failed=0,
+        objective="validation robust accuracy",
+        clean_floor=0.8,
+        space={"lambda": "log 0.1 … 10"},
+        default_value=None,
+        best_value=0.5,
+        best_trial=0,
+        seconds=6.0,
+    )
+    write_json(run / "search.json", search.model_dump(mode="json"))
+
+
+def add_result(run: Path, seed: int = 0, *, robust: float = 0.4, when: datetime = START) -> Path:
+    write_history(run / f"seed-{seed}", 3)
+    return make_record(run / f"seed-{seed}" / "standard-50", seed, robust=robust, when=when, run=run.name)
+
+
+def make_record(
+    folder: Path,
+    seed: int = 0,
+    *,
+    robust: float = 0.4,
+    when: datetime = START,
+    run: str = "run",
+    hyperparameters: dict[str, Any] | None = None,
+    history: list[dict[str, Any]] | None = None,
+) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "arrays.npz", clean_accuracy=np.arange(50) < 45)
+    (folder / "weights.safetensors").write_bytes(b"weights")
+    (folder / "figures").mkdir(exist_ok=True)
+    for name in ("surface.png", "surface.json", "surface.csv", "plotly.min.js"):
+        (folder / "figures" / name).write_bytes(b"figure")
+    files = {"arrays": "arrays.npz", "weights": "weights.safetensors"}
+    record = Record(
+        id=f"{run}-{seed}",
+        defense=Defense(name="prs", hyperparameters=hyperparameters or {"lambda": 0.25, "seed": 9}),
+        model="mlp",
+        parameters=42,
+        feature_site="pre-activation",
+        dataset=Dataset(
+            name="toy",
+            fingerprint="f" * 64,
+            shape=(1, 2, 2),
+            classes=["a", "b"],
+            train_size=80,
+            validation_size=20,
+            test_size=50,
+            evaluated_size=50,
+            evaluated_fingerprint="e" * 64,
+        ),
+        threat=Threat(norm="linf", eps="8/255"),
+        battery=Battery(name="standard", version="1"),
+        seed=seed,
+        training=Training(recipe={"optimizer": "sgd"}, precision="fp32", epochs=3, epoch_of_weights=2),
+        metrics={
+            "clean_accuracy": Score(
+                value=0.9, low=0.8, high=0.95, n=50, unit="fraction", higher_is_better=True
+            ),
+            "robust_accuracy/pgd20": Score(value=robust, n=50, unit="fraction", higher_is_better=True),
+            "detection_auc": Score(
+                value=None, unit="AUC", higher_is_better=True, reason="no attack succeeded"
+            ),
+        },
+        alarms=[
+            Alarm(name="gradient_masking", raised=True, message="FGSM beats PGD", numbers={"gap": 0.1}),
+            Alarm(name="few_steps", raised=None, message="PGD-100 was not run"),
+        ],
+        history=history or [{"epoch": 1, "train_loss": 0.5, "seconds": 2.0}],
+        cost=Cost(train_seconds=6.0, evaluate_seconds=4.0, peak_memory_bytes=1000, forwards=10, backwards=5),
+        provenance=Provenance(
+            run=run,
+            commit="c" * 40,
+            command="bench run --defense prs",
+            versions={},
+            hardware={"device": "cpu"},
+            created=when.isoformat(),
+        ),
+        files={kind: File(path=name, sha256=sha256(folder / name)) for kind, name in files.items()},
+    )
+    record.save(folder / "record.json")
+    return folder / "record.json"
+
+
+# What MLflow then holds.
+
+
+def quiet(line: str) -> None:
+    pytest.fail(f"tracking complained: {line}")
+
+
+def all_runs(settings: Settings) -> dict[str, Any]:
+    with open_store(settings) as store:
+        runs = store.find("")
+    names = [run.info.run_name for run in runs]
+    assert len(names) == len(set(names)), f"a run was logged twice: {names}"
+    return {run.info.run_name: run for run in runs}
+
+
+def curve(settings: Settings, run: Any, name: str) -> list[tuple[int, float]]:
+    with open_store(settings) as store:
+        return [(point.step, point.value) for point in store.client.get_metric_history(run.info.run_id, name)]
+
+
+def artifacts(settings: Settings, run: Any, folder: str | None = None) -> list[str]:
+    with open_store(settings) as store:
+        return [file.path for file in store.client.list_artifacts(run.info.run_id, folder)]
+
+
+@dataclass
+class Server:
+    """`bench ui` over a store of its own, in a process that Ctrl-C stops."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[str] | None = None
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(uri=f"http://127.0.0.1:{self.port}", experiment="served", interval=0, pause=3600)
+
+    def start(self) -> str:
+        code = (
+            "import signal\n"
+            # A test run in the background hands down an ignored Ctrl-C.
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+            "from bench.tracking import Settings, serve_ui\n"
+            f"settings = Settings(uri='sqlite:///{self.folder}/mlflow.db', artifacts='{self.folder}/artifacts')\n"
+            f"serve_ui(settings, '127.0.0.1', {self.port}, lambda line: print(line, flush=True))\n"
+        )
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code], cwd=self.folder, env=environment, stdout=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout is not None
+        return self.process.stdout.readline() + self.process.stdout.readline()
+
+    def stop(self) -> int:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGINT)
+        self.process.communicate(timeout=60)
+        return self.process.returncode
+
+
+def found(server: Server, run: str) -> dict[str, Any]:
+    with open_store(server.settings) as store:
+        return {each.info.run_name: each for each in store.find(f"tags.`bench.runs.run` = '{run}'")}
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with its tables: making them takes MLflow longer than most of these tests."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    with open_store(Settings(uri=f"sqlite:///{path}", experiment="unused")):
+        return path
+
+
+@pytest.fixture
+def sqlite(empty_store: Path) -> MakeStore:
+    def make(folder: Path, **values: Any) -> Settings:
+        database = folder / "mlflow.db"
+        if not database.exists():
+            folder.mkdir(exist_ok=True)
+            shutil.copyfile(empty_store, database)
+        places = {"uri": f"sqlite:///{database}", "artifacts": str(folder / "artifacts")}
+        return Settings(**{"interval": 0, **places, **values})
+
+    return make
+
+
+@dataclass
+class Early:
+    """A run that was tracked before its server was there, and what was said about it."""
+
+    server: Server
+    run: Path
+    tracker: Tracker
+    lines: list[str]
+
+
+@pytest.fixture(scope="module")
+def early(tmp_path_factory: pytest.TempPathFactory) -> Early:
+    folder = tmp_path_factory.mktemp("server")
+    server, lines, run = Server(folder, free_port()), [], make_run(folder, name="early")
+    tracker = Tracker(server.settings, lines.append)
+    tracker.sync(run)
+    add_trial(run, 1, "COMPLETE", epochs=3, value=0.7)
+    tracker.sync(run)
+    tracker.sync(run, final=True)
+    with pytest.raises(UserError, match="not reachable"):
+        track_records([run], server.settings, quiet)
+    with pytest.raises(UserError, match="not reachable"):
+        check_store(server.settings)
+    return Early(server, run, tracker, lines)
+
+
+@pytest.fixture(scope="module")
+def server(early: Early) -> Iterator[Server]:
+    lines = early.server.start()
+    assert lines.count(f"http://127.0.0.1:{early.server.port}") == 2
+    yield early.server
+    assert early.server.stop() == 0
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.startswith(("MLFLOW_", "REGIONBENCH_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+# Settings.
+
+
+def test_the_shipped_file_shows_the_defaults() -> None:
+    assert Settings(**yaml.safe_load((ROOT / "mlflow.yaml").read_text())) == Settings() == load_settings()
+
+
+def test_option_beats_environment_beats_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mlflow.yaml").write_text("uri: http://file:1\nexperiment: file\ntimeout: 7\n")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://environment:2")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "environment")
+    settings = load_settings("http://option:3")
+    assert settings is not None
+    assert (settings.uri, settings.experiment, settings.timeout) == ("http://option:3", "environment", 7)
+    settings = load_settings()
+    assert settings is not None
+    assert settings.uri == "http://environment:2"
+
+
+def test_the_environment_can_name_another_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "other.yaml").write_text("tags: {lab: 3}\n")
+    monkeypatch.setenv("REGIONBENCH_MLFLOW_YAML", str(tmp_path / "other.yaml"))
+    settings = load_settings()
+    assert settings is not None
+    assert settings.tags == {"lab": "3"}
+    monkeypatch.setenv("REGIONBENCH_MLFLOW_YAML", str(tmp_path / "absent.yaml"))
+    with pytest.raises(UserError, match=r"absent\.yaml"):
+        load_settings()
+
+
+def test_none_switches_tracking_off_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings("none") is None
+    (tmp_path / "mlflow.yaml").write_text("uri: none\n")
+    assert load_settings() is None
+    assert load_settings("sqlite:///x.db") is not None
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host:5000")
+    assert load_settings() is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("uri: [", "not valid YAML"),
+        ("- a list", "got list"),
+        ("experimnt: x", "did you mean experiment"),
+        ("timeout: soon", "timeout: expected a valid integer"),
+        ("uri: ./mlruns", "expected a store such as sqlite:///mlflow.db"),
+        ("uri: http://host:port", "Port"),
+    ],
+)
+def test_a_bad_file_is_told_in_one_line(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "mlflow.yaml").write_text(text)
+    with pytest.raises(UserError, match=message) as caught:
+        load_settings()
+    assert "\n" not in str(caught.value)
+
+
+def test_relative_places_belong_to_the_working_folder(tmp_path: Path) -> None:
+    settings = Settings(uri="sqlite:///a/b.db", artifacts="c")
+    assert settings.database == tmp_path / "a" / "b.db"
+    assert settings.artifact_location == str(tmp_path / "c")
+
+
+def test_a_server_chooses_its_artifacts_unless_a_uri_is_named() -> None:
+    assert Settings(uri="http://host:5000").artifact_location is None
+    assert Settings(uri="http://host:5000", artifacts="s3://bucket/x").artifact_location == "s3://bucket/x"
+
+
+def test_no_password_is_shown() -> None:
+    settings = Settings(uri="postgresql://me:secret@host/db?password=secret")
+    assert settings.shown == "postgresql://host/db"
+    assert settings.address == ("host", 5432)
+    assert Settings(uri="sqlite:////a/b.db").shown == "sqlite:////a/b.db"
+
+
+# Names and values.
+
+
+@hypothesis.settings(deadline=None)  # the first call imports MLflow
+@given(st.text())
+def test_any_name_becomes_a_key_that_mlflow_accepts(name: str) -> None:
+    from mlflow.utils.validation import _validate_metric, _validate_param_name, _validate_tag
+
+    key = safe_key(name)
+    _validate_metric(key, 1.0, 0, 0)
+    _validate_param_name(key)
+    _validate_tag(key, "")
+    assert ":" not in key
+
+
+@given(st.dictionaries(st.text(alphabet="ab@#/.", max_size=4), st.integers()))
+def test_no_value_is_lost_when_names_meet(values: dict[str, int]) -> None:
+    assert list(safe_keys(values).values()) == list(values.values())
+
+
+def test_good_names_stay() -> None:
+    for name in ("robust_accuracy/pgd20", "clean_accuracy.low", "epoch/train_loss"):
+        assert safe_key(name) == name
+
+
+def test_long_keys_differ_where_the_names_do() -> None:
+    keys = safe_keys({"x" * 300: 1, "x" * 301: 2})
+    assert len(keys) == 2
+    assert max(map(len, keys)) <= KEY_LENGTH
+
+
+@given(st.text(max_size=200), st.integers(60, 100))
+def test_shortening_is_visible_and_fits(text: str, limit: int) -> None:
+    short = shorten(text, limit)
+    assert len(short) <= limit
+    assert (short == text) == (len(text) <= limit)
+    if short != text:
+        assert f"{len(text)} characters" in short
+
+
+# What a run folder says.
+
+
+def test_tracking_is_imported_without_mlflow() -> None:
+    code = "import bench.tracking, sys; sys.exit('mlflow' in sys.modules or 'torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_the_line_being_written_is_left_for_later(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    with (run / "trials/0000/history.jsonl").open("a") as stream:
+        stream.write('{"epoch": 4, "train_l')
+    (trial,) = [entry for entry in read_run_folder(run, live=True) if entry.part == "trials/0000"]
+    assert [row["epoch"] for row in trial.history] == [1, 2, 3]
+
+
+def test_a_record_names_only_files_beside_itself(tmp_path: Path, sqlite: MakeStore) -> None:
+    (tmp_path / "secret").write_text("secret")
+    path = make_record(tmp_path / "run" / "seed-0" / "standard-50")
+    content = json.loads(path.read_text())
+    content["files"]["weights"]["path"] = "../../../secret"
+    write_json(path, content)
+    settings = sqlite(tmp_path)
+    track_records([path], settings, lambda line: None)
+    (run,) = all_runs(settings).values()
+    assert artifacts(settings, run) == ["arrays.npz", "figures", "record.json"]
+
+
+@pytest.mark.parametrize("name", ["run.json", "trials/0000/trial.json"])
+def test_a_broken_file_is_told_once_and_ends_nothing(tmp_path: Path, name: str, sqlite: MakeStore) -> None:
+    run = make_run(tmp_path)
+    (run / name).write_text("{")
+    lines: list[str] = []
+    tracker = Tracker(sqlite(tmp_path), lines.append)
+    tracker.sync(run)
+    tracker.sync(run, final=True)
+    assert len(lines) == 1
+    assert name in lines[0]
+
+
+# Sync.
+
+
+def test_a_run_folder_becomes_a_search_with_its_children(tmp_path: Path, sqlite: MakeStore) -> None:
+    run, settings = make_run(tmp_path), sqlite(tmp_path, tags={"team": "a"})
+    add_search(run)
+    add_result(run)
+    Tracker(settings, quiet).sync(run, final=True)
+    runs = all_runs(settings)
+    search = runs[run.name]
+    final = runs["prs seed 0: mlp toy linf:8/255 standard"]
+    assert set(runs) == {run.name, "trial 0000", "seed-0 training", final.info.run_name}
+    assert {each.info.status for each in runs.values()} == {"FINISHED"}
+    assert {each.data.tags["team"] for each in runs.values()} == {"a"}
+    assert {each.data.tags.get("mlflow.parentRunId") for each in runs.values()} == {None, search.info.run_id}
+    assert {each.data.tags["role"] for each in runs.values()} == {"search", "trial", "training", "final"}
+
+    assert search.data.metrics["best_value"] == 0.5
+    assert search.data.params["space/lambda"] == "log 0.1 … 10"
+    assert search.data.tags["bench.runs.run"] == run.name
+    assert search.data.tags["dataset_fingerprint"] == "f" * 64
+    assert search.data.tags["mlflow.source.git.commit"] == "c" * 40
+    assert artifacts(settings, search) == ["run.json", "search.json"]
+
+    trial = runs["trial 0000"]
+    assert trial.data.params == {"lambda": "0.25", "warm_up": "True"}
+    assert trial.data.metrics["value"] == 0.5
+    assert curve(settings, trial, "epoch/train_loss") == [(1, 1.0), (2, 1 / 2), (3, 1 / 3)]
+    assert "epoch/validation_accuracy" not in trial.data.metrics
+    assert curve(settings, runs["seed-0 training"], "epoch/train_loss")[-1] == (3, 1 / 3)
+
+    assert final.data.metrics["robust_accuracy/pgd20"] == 0.4
+    assert (final.data.metrics["clean_accuracy.low"], final.data.metrics["clean_accuracy.high"]) == (
+        0.8,
+        0.95,
+    )
+    assert final.data.metrics["cost/evaluate_seconds"] == 4.0
+    assert "detection_auc" not in final.data.metrics
+    assert final.data.params["recipe/optimizer"] == "sgd"
+    assert (final.data.params["seed"], final.data.params["defense/seed"]) == ("0", "9")
+    assert final.data.tags["alarms"] == "gradient_masking"
+    assert final.data.tags["alarms_not_checked"] == "few_steps"
+    assert final.data.tags["undefined_scores"] == "detection_auc"
+    inputs = {each.tags[0].value: each.dataset for each in final.inputs.dataset_inputs}
+    assert {context: data.digest for context, data in inputs.items()} == {"train": "f" * 16, "test": "e" * 16}
+    assert artifacts(settings, final) == ["arrays.npz", "figures", "record.json", "weights.safetensors"]
+    assert artifacts(settings, final, "figures") == ["figures/surface.json", "figures/surface.png"]
+
+
+def test_trial_states_become_run_states(tmp_path: Path, sqlite: MakeStore) -> None:
+    run, settings = make_run(tmp_path), sqlite(tmp_path)
+    add_trial(run, 1, "PRUNED", epochs=1, message="below the median")
+    add_trial(run, 2, "FAIL", epochs=1, message="loss is not finite")
+    add_trial(run, 3, "RUNNING", epochs=1)
+    Tracker(settings, quiet).sync(run)
+    runs = all_runs(settings)
+    found = {name: (each.info.status, each.data.tags.get("trial_state")) for name, each in runs.items()}
+    assert found == {
+        run.name: ("RUNNING", None),
+        "trial 0000": ("FINISHED", "COMPLETE"),
+        "trial 0001": ("FINISHED", "PRUNED"),
+        "trial 0002": ("FAILED", "FAIL"),
+        "trial 0003": ("RUNNING", "RUNNING"),
+    }
+    assert runs["trial 0002"].data.tags["message"] == "loss is not finite"
+
+
+@pytest.mark.parametrize("forget", [False, True])
+def test_logging_again_changes_nothing(tmp_path: Path, forget: bool, sqlite: MakeStore) -> None:
+    run, settings = make_run(tmp_path), sqlite(tmp_path)
+    add_result(run)
+    Tracker(settings, quiet).sync(run, final=True)
+    before = all_runs(settings)
+    if forget:
+        (run / "tracking.json").unlink()
+    Tracker(settings, quiet).sync(run, final=True)
+    track_records([run], settings, lambda line: None)
+    after = all_runs(settings)
+    assert {name: each.to_dictionary() for name, each in after.items()} == {
+        name: each.to_dictionary() for name, each in before.items()
+    }
+    assert len(curve(settings, after["trial 0000"], "epoch/train_loss")) == 3
+
+
+def test_a_killed_run_is_taken_up_where_it_was(tmp_path: Path, sqlite: MakeStore) -> None:
+    run, settings = make_run(tmp_path), sqlite(tmp_path)
+    add_trial(run, 1, "RUNNING", epochs=1)
+    Tracker(settings, quiet).sync(run)
+    killed = all_runs(settings)
+    assert killed["trial 0001"].info.status == "RUNNING"  # a killed process says nothing any more
+    Tracker(settings, quiet).sync(run, final=True)
+    assert {all_runs(settings)[name].info.status for name in (run.name, "trial 0001")} == {"KILLED"}
+
+    add_trial(run, 1, "RUNNING", epochs=2)
+    tracker = Tracker(settings, quiet)
+    tracker.sync(run)
+    assert {all_runs(settings)[name].info.status for name in (run.name, "trial 0001")} == {"RUNNING"}
+    add_trial(run, 1, "COMPLETE", epochs=3, value=0.6)
+    add_search(run)
+    tracker.sync(run, final=True)
+    resumed = all_runs(settings)
+    assert {name: each.info.run_id for name, each in resumed.items()} == {
+        name: each.info.run_id for name, each in killed.items()
+    }
+    assert {each.info.status for each in resumed.values()} == {"FINISHED"}
+    assert curve(settings, resumed["trial 0001"], "epoch/train_loss") == [(1, 1.0), (2, 1 / 2), (3, 1 / 3)]
+
+
+def test_a_training_without_its_record_is_not_finished(tmp_path: Path, sqlite: MakeStore) -> None:
+    run, settings = make_run(tmp_path), sqlite(tmp_path)
+    add_search(run)
+    write_history(run / "seed-0", 2)
+    tracker = Tracker(settings, quiet)
+    tracker.sync(run)
+    assert all_runs(settings)["seed-0 training"].info.status == "RUNNING"
+    tracker.sync(run, final=True)
+    assert {all_runs(settings)[name].info.status for name in (run.name, "seed-0 training")} == {"KILLED"}
+    add_result(run)
+    tracker.sync(run, final=True)
+    assert {each.info.status for each in all_runs(settings).values()} == {"FINISHED"}
+
+
+def test_runs_that_are_gone_from_mlflow_are_logged_again(tmp_path: Path, sqlite: MakeStore) -> None:
+    run, settings = make_run(tmp_path), sqlite(tmp_path)
+    tracker = Tracker(settings, quiet)
+    tracker.sync(run)
+    before = all_runs(settings)
+    with open_store(settings) as store:
+        store.client.delete_run(before["trial 0000"].info.run_id)
+    Tracker(settings, quiet).sync(run)
+    after = all_runs(settings)
+    assert after[run.name].info.run_id == before[run.name].info.run_id
+    assert after["trial 0000"].info.run_id != before["trial 0000"].info.run_id
+    assert len(curve(settings, after["trial 0000"], "epoch/train_loss")) == 3
+
+
+def test_each_store_and_experiment_gets_everything(tmp_path: Path, sqlite: MakeStore) -> None:
+    run = make_run(tmp_path)
+    for settings in (sqlite(tmp_path), sqlite(tmp_path, experiment="other"), sqlite(tmp_path / "elsewhere")):
+        Tracker(settings, quiet).sync(run)
+        assert set(all_runs(settings)) == {run.name, "trial 0000"}
+
+
+def test_epochs_wait_for_the_interval_and_states_do_not(tmp_path: Path, sqlite: MakeStore) -> None:
+    run, settings = make_run(tmp_path), sqlite(tmp_path, interval=3600)
+    add_trial(run, 1, "RUNNING", epochs=1)
+    tracker = Tracker(settings, quiet)
+    tracker.sync(run)
+    write_history(run / "trials" / "0001", 2)
+    tracker.sync(run)
+    assert len(curve(settings, all_runs(settings)["trial 0001"], "epoch/train_loss")) == 1
+    add_trial(run, 1, "COMPLETE", epochs=3, value=0.5)
+    tracker.sync(run)
+    trial = all_runs(settings)["trial 0001"]
+    assert trial.info.status == "FINISHED"
+    assert len(curve(settings, trial, "epoch/train_loss")) == 3
+
+
+def test_long_values_and_odd_names_are_logged(tmp_path: Path, sqlite: MakeStore) -> None:
+    odd = {"eps=8/255": 1, "acc@1": 2, "acc#1": 3, "../up": 4, "λ": 5, "n" * 300: 6, "long": "x" * 7000}
+    run, settings = make_run(tmp_path, hyperparameters=odd), sqlite(tmp_path, tags={"note:1": "y" * 9000})
+    add_trial(run, 1, "FAIL", epochs=0, message="z" * 9000)
+    Tracker(settings, quiet).sync(run)
+    runs = all_runs(settings)
+    params, tags = runs["trial 0000"].data.params, runs["trial 0001"].data.tags
+    assert sorted(params.values())[:6] == ["1", "2", "3", "4", "5", "6"]
+    assert params["λ"] == "5"
+    assert len(params["long"]) == PARAM_LENGTH
+    assert params["long"].endswith("[cut, 7000 characters in all]")
+    assert len(tags["message"]) == TAG_LENGTH
+    assert tags["note_1"].endswith("[cut, 9000 characters in all]")
+
+
+def test_processes_may_make_a_fresh_store_together(tmp_path: Path) -> None:
+    settings = Settings(uri="sqlite:///fresh/mlflow.db")
+    code = (
+        "import sys; from pathlib import Path; from bench.tracking import Settings, Tracker\n"
+        "settings = Settings.model_validate_json(sys.argv[2])\n"
+        "Tracker(settings, lambda line: sys.exit(line)).sync(Path(sys.argv[1]))\n"
+    )
+    processes = []
+    for name in ("a", "b"):
+        run = make_run(tmp_path, name=name)
+        argv = [sys.executable, "-W", "error", "-c", code, str(run), settings.model_dump_json()]
+        processes.append(subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.PIPE, text=True))
+    assert [(process.communicate()[1], process.returncode) for process in processes] == [("", 0)] * 2
+    with open_store(settings) as store:
+        assert sorted(run.info.run_name for run in store.find("tags.role = 'search'")) == ["a", "b"]
+
+
+def test_trying_a_store_says_where_it_is(tmp_path: Path, sqlite: MakeStore) -> None:
+    assert "made by the first run" in check_store(Settings())
+    assert list(tmp_path.iterdir()) == []
+    assert "'regionbench'" in check_store(sqlite(tmp_path))
+
+
+def test_a_deleted_experiment_is_told_with_the_way_out(tmp_path: Path, sqlite: MakeStore) -> None:
+    run, settings = make_run(tmp_path), sqlite(tmp_path)
+    with open_store(settings) as store:
+        store.client.delete_experiment(store.experiment_id)
+    with pytest.raises(UserError, match="was deleted; restore it"):
+        track_records([run], settings, quiet)
+
+
+def test_the_environment_is_put_back(tmp_path: Path, sqlite: MakeStore) -> None:
+    before = dict(os.environ)
+    with open_store(sqlite(tmp_path)):
+        assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"
+    assert dict(os.environ) == before
+
+
+def test_the_null_tracker_touches_nothing(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    NullTracker().sync(run, final=True)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+# Records there and back.
+
+
+def test_weights_trained_elsewhere_are_logged_without_a_search(tmp_path: Path, sqlite: MakeStore) -> None:
+    settings = sqlite(tmp_path)
+    make_record(tmp_path / "elsewhere" / "seed-0" / "standard-50", run="elsewhere")
+    Tracker(settings, quiet).sync(tmp_path / "elsewhere", final=True)
+    before = all_runs(settings)
+    Tracker(settings, quiet).sync(tmp_path / "elsewhere", final=True)
+    (run,) = all_runs(settings).values()
+    assert run.data.tags["role"] == "final"
+    assert "mlflow.parentRunId" not in run.data.tags
+    assert [each.to_dictionary() for each in before.values()] == [run.to_dictionary()]
+
+
+def test_a_run_folder_knows_the_runs_of_its_records(tmp_path: Path, sqlite: MakeStore) -> None:
+    run, settings = make_run(tmp_path), sqlite(tmp_path)
+    record = add_result(run)
+    assert run_links([record], settings) == {}
+    Tracker(settings, quiet).sync(run, final=True)
+    final = all_runs(settings)["prs seed 0: mlp toy linf:8/255 standard"]
+    assert run_links([record], settings) == {load_record(record).id: final.info.run_id}
+    assert run_links([record], sqlite(tmp_path, experiment="other")) == {}
+
+
+def test_a_lone_record_is_logged_once_and_joined_by_its_folder(tmp_path: Path, sqlite: MakeStore) -> None:
+    run, settings, lines = make_run(tmp_path), sqlite(tmp_path), []
+    copy = tmp_path / "copies" / "mine.json"
+    copy.parent.mkdir()
+    copy.write_bytes(add_result(run).read_bytes())
+    track_records([copy], settings, lines.append)
+    track_records([copy.parent / "mine.json"], settings, lines.append)
+    (lone,) = all_runs(settings).values()
+    assert len(lines) == 2
+    assert all(lone.info.run_id in line for line in lines)
+    assert lone.data.tags["role"] == "final"
+    assert "mlflow.parentRunId" not in lone.data.tags
+    assert artifacts(settings, lone) == ["record.json"]
+
+    track_records([run / "seed-0"], settings, lines.append)
+    joined = all_runs(settings)[lone.info.run_name]
+    assert joined.info.run_id == lone.info.run_id
+    assert joined.data.tags["mlflow.parentRunId"] == all_runs(settings)[run.name].info.run_id
+    assert "weights.safetensors" in artifacts(settings, joined)
+
+
+def test_a_folder_of_run_folders_and_records_is_searched(tmp_path: Path, sqlite: MakeStore) -> None:
+    settings, lines = sqlite(tmp_path), []
+    add_result(make_run(tmp_path / "all" / "runs"))
+    make_record(tmp_path / "all" / "lone", run="other")
+    track_records([tmp_path / "all"], settings, lines.append)
+    assert len(lines) == 2
+    with open_store(settings) as store:
+        assert len(store.find("tags.role = 'final'")) == 2
+
+
+def test_a_path_without_records_is_a_users_mistake(tmp_path: Path, sqlite: MakeStore) -> None:
+    with pytest.raises(UserError, match="found none at"):
+        track_records([tmp_path], sqlite(tmp_path), quiet)
+
+
+def test_a_record_measured_again_is_another_run_and_the_newest_counts(
+    tmp_path: Path, sqlite: MakeStore
+) -> None:
+    run, settings = make_run(tmp_path), sqlite(tmp_path)
+    add_result(run, robust=0.4)
+    Tracker(settings, quiet).sync(run, final=True)
+    add_result(run, robust=0.3, when=START + timedelta(days=1))
+    Tracker(settings, quiet).sync(run, final=True)
+    with open_store(settings) as store:
+        assert len(store.find("tags.role = 'final'")) == 2
+    (path,), _ = fetch_records(settings, tmp_path / "out")
+    assert load_record(path).metrics["robust_accuracy/pgd20"].value == 0.3
+
+
+def test_fetching_from_nowhere_creates_nothing(tmp_path: Path, sqlite: MakeStore) -> None:
+    with pytest.raises(UserError, match="no MLflow store at"):
+        fetch_records(Settings(), tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+    with open_store(sqlite(tmp_path, experiment="robustness")):
+        pass
+    with pytest.raises(UserError, match="did you mean robustness"):
+        fetch_records(sqlite(tmp_path, experiment="robustnes"), tmp_path / "out")
+
+
+# A server.
+
+
+def test_records_make_the_round_trip_through_a_server(tmp_path: Path, server: Server) -> None:
+    run = make_run(tmp_path)
+    originals = [add_result(run, seed) for seed in (0, 1)]
+    Tracker(server.settings, quiet).sync(run, final=True)
+    paths, runs = fetch_records(server.settings, tmp_path / "out")
+    fetched = {load_record(path).id: path for path in paths if load_record(path).provenance.run == run.name}
+    assert len(fetched) == 2
+    for original in originals:
+        record = load_record(original)
+        path = fetched[record.id]
+        assert path.read_bytes() == original.read_bytes()
+        assert sha256(path.parent / "arrays.npz") == record.files["arrays"].sha256
+        with open_store(server.settings) as store:
+            assert store.client.get_run(runs[record.id]).data.tags["bench.record"] == record.id
+    (paths[0].parent / "arrays.npz").write_bytes(b"damaged")
+    fetch_records(server.settings, tmp_path / "out")
+    assert sha256(paths[0].parent / "arrays.npz") == load_record(paths[0]).files["arrays"].sha256
+
+
+def test_large_and_strange_numbers_pass_the_server(tmp_path: Path, server: Server) -> None:
+    history = [{"epoch": n, "train_loss": 1 / n, "seconds": 1.0} for n in range(1, 1500)]
+    many = {f"h{n}": n for n in range(250)}
+    path = make_record(tmp_path / "big", run="big", hyperparameters=many, history=history)
+    lines: list[str] = []
+    track_records([path], server.settings, lines.append)
+    (run,) = found(server, "big").values()
+    assert {name: run.data.params[name] for name in many} == {
+        name: str(value) for name, value in many.items()
+    }
+    assert len(curve(server.settings, run, "epoch/train_loss")) == 1499
+    folder = make_run(tmp_path, name="diverged")
+    row = {"epoch": 1, "train_loss": float("nan"), "largest_weight": float("inf"), "seconds": 1.0}
+    (folder / "trials/0000/history.jsonl").write_text(json.dumps(row) + "\n")
+    Tracker(server.settings, quiet).sync(folder, final=True)
+    assert np.isnan(found(server, "diverged")["trial 0000"].data.metrics["epoch/train_loss"])
+
+
+def test_a_server_that_was_down_costs_one_line_and_nothing_else(early: Early, server: Server) -> None:
+    assert len(early.lines) == 1
+    assert f"bench track {early.run}" in early.lines[0]
+    early.tracker.sync(early.run)
+    assert not found(server, "early"), "the tracker should still be resting"
+    early.tracker.sync(early.run, final=True)
+    assert set(found(server, "early")) == {"early", "trial 0000", "trial 0001"}
+    trial = found(server, "early")["trial 0001"]
+    assert curve(server.settings, trial, "epoch/train_loss") == [(1, 1.0), (2, 1 / 2), (3, 1 / 3)]
+    assert len(early.lines) == 1
+
+
+def test_a_server_that_never_answers_is_given_up(tmp_path: Path) -> None:
+    run, lines = make_run(tmp_path), []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        settings = Settings(uri=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=1)
+        Tracker(settings, lines.append).sync(run, final=True)
+    assert len(lines) == 1
+    assert "\n" not in lines[0]
+
+
+def test_the_pages_show_the_store(server: Server) -> None:
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/") as page:
+        assert b"<title>MLflow</title>" in page.read()
+
+
+def test_a_taken_port_is_told_with_the_way_out(tmp_path: Path, server: Server, sqlite: MakeStore) -> None:
+    with pytest.raises(UserError, match="choose another with --port"):
+        serve_ui(sqlite(tmp_path), "127.0.0.1", server.port, quiet)
+
+
+def test_for_a_server_the_address_is_enough(server: Server) -> None:
+    lines: list[str] = []
+    serve_ui(server.settings, "127.0.0.1", 1, lines.append)
+    assert lines == [f"MLflow: {server.settings.uri}"]
+
+
+def test_the_server_is_small_and_keeps_passwords_out_of_the_process_list() -> None:
+    argv, environment = ui_command(Settings(uri="postgresql://me:secret@host/db"), "0.0.0.0", 5050)
+    assert argv[argv.index("--workers") + 1] == "1"
+    assert not any("secret" in word for word in argv)
+    assert environment["MLFLOW_BACKEND_STORE_URI"] == "postgresql://me:secret@host/db"
+    assert environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
+    name = socket.gethostname()
+    assert f"{name}:5050" in environment["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
+    assert f"http://{name}:5050" in environment["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"].split(",")
+    assert "MLFLOW_SERVER_ALLOWED_HOSTS" not in ui_command(Settings(), "127.0.0.1", 5050)[1]

@@ -1,0 +1,157 @@
+"""The search: defaults first, validation data alone, resumable, honest about failures."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import pytest
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from bench.core.errors import UserError
+from bench.core.progress import Progress
+from bench.core.threat import Threat
+from bench.data import load
+from bench.training.fit import Plan
+from bench.training.recipe import make_recipe
+from bench.training.search import search
+from defenses import Defense, Objective, Training
+from defenses.space import Choice, LogUniform, Uniform
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaled(Defense):
+    """Cross-entropy times a weight; a weight above its limit gives NaN."""
+
+    name: ClassVar[str] = "scaled"
+    family: ClassVar[str] = "test"
+
+    weight: Annotated[float, Field(gt=0), LogUniform(0.01, 100)] = 1.0
+    steps: Annotated[int, Field(ge=1), Uniform(1, 5)] = 2
+    kind: Annotated[str, Choice("a", "b")] = "b"
+    limit: float = 1e9
+
+    def objective(self, training: Training) -> Objective:
+        return ScaledLoss(training, self)
+
+
+class ScaledLoss(Objective):
+    def __init__(self, training: Training, defense: Scaled) -> None:
+        super().__init__(training)
+        self.defense = defense
+
+    def loss(self, classifier: Any, images: Tensor, labels: Tensor) -> Tensor:
+        loss = self.defense.weight * cross_entropy(classifier(images), labels)
+        return loss * float("nan") if self.defense.weight > self.defense.limit else loss
+
+
+def plan(fixed: dict[str, Any] | None = None, epochs: int = 2) -> Plan:
+    dataset = load("digits", train_size=60, test_size=10)
+    return Plan(
+        "scaled",
+        Scaled,
+        fixed or {},
+        "cnn6",
+        dataset,
+        Threat("linf", "0.1"),
+        make_recipe("paper"),
+        epochs,
+        "fp32",
+    )
+
+
+def trials(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("trials/*/trial.json"))]
+
+
+def test_the_first_trial_is_the_papers_defaults_and_the_search_says_what_it_did(tmp_path: Path) -> None:
+    found = search(plan({"steps": 3}), tmp_path, 3, 0.0, Progress())
+    first = trials(tmp_path)[0]["hyperparameters"]
+    assert first == {"weight": 1.0, "steps": 3, "kind": "b", "limit": 1e9}
+    assert {trial["hyperparameters"]["steps"] for trial in trials(tmp_path)} == {3}
+    assert found.search is not None
+    assert (found.search.trials, set(found.search.space)) == (3, {"weight", "kind"})
+    assert found.search.default_value == trials(tmp_path)[0]["value"]
+    values = [trial["value"] for trial in trials(tmp_path)]
+    assert found.search.best_value == max(value for value in values if value is not None)
+    best = trials(tmp_path)[found.search.best_trial]["hyperparameters"]
+    assert found.defense.hyperparameters() == best
+
+
+def test_a_search_that_was_cut_short_proposes_what_it_would_have(tmp_path: Path) -> None:
+    whole = search(plan(), tmp_path / "whole", 4, 0.0, Progress())
+
+    class Killed(BaseException):
+        pass
+
+    calls = 0
+
+    def kill_now_and_then() -> None:
+        nonlocal calls
+        calls += 1
+        if calls in (1, 4, 6):
+            raise Killed
+
+    pieces = None
+    for _ in range(4):
+        try:
+            pieces = search(plan(), tmp_path / "pieces", 4, 0.0, Progress(), kill_now_and_then)
+        except Killed:
+            continue
+    assert pieces is not None
+    keys = ("number", "state", "hyperparameters", "value", "clean_accuracy")
+    strip = lambda folder: [{key: trial[key] for key in keys} for trial in trials(folder)]  # noqa: E731
+    assert strip(tmp_path / "whole") == strip(tmp_path / "pieces")
+    assert whole.defense == pieces.defense
+
+
+def test_a_finished_search_trains_nothing_again(tmp_path: Path) -> None:
+    search(plan(), tmp_path, 2, 0.0, Progress())
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("trials/*/*")}
+    search(plan(), tmp_path, 2, 0.0, Progress())
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("trials/*/*")} == before
+
+
+def test_a_trial_that_diverges_fails_with_epoch_and_cause_and_the_search_goes_on(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    class Listening(Progress):
+        def say(self, line: str) -> None:
+            said.append(line)
+
+    found = search(plan({"limit": 1.5}, epochs=1), tmp_path, 6, 0.0, Listening())
+    failed = [trial for trial in trials(tmp_path) if trial["state"] == "FAIL"]
+    assert failed
+    assert all("epoch 1: the loss became nan" in trial["message"] for trial in failed)
+    assert len(said) == len(failed)
+    assert found.search is not None
+    assert found.search.failed == len(failed)
+    assert found.defense.hyperparameters()["weight"] <= 1.5
+
+
+def test_no_finished_trial_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no trial"):
+        search(plan({"limit": 0.0}, epochs=1), tmp_path, 2, None, Progress())
+
+
+def test_nothing_to_search_takes_the_defaults_and_writes_nothing(tmp_path: Path) -> None:
+    fixed = {"weight": 2.0, "steps": 1, "kind": "a"}
+    for found in (
+        search(plan(fixed), tmp_path / "a", 5, None, Progress()),
+        search(plan(), tmp_path / "b", 0, None, Progress()),
+    ):
+        assert found.search is None
+        assert found.folder is None
+    assert not (tmp_path / "a").exists()
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_setting_below_the_floor_loses_to_one_above_it(tmp_path: Path) -> None:
+    found = search(plan(epochs=3), tmp_path, 5, None, Progress())
+    assert found.search is not None
+    best = trials(tmp_path)[found.search.best_trial]
+    assert best["clean_accuracy"] >= found.search.clean_floor
+    first = trials(tmp_path)[0]["clean_accuracy"]
+    assert found.search.clean_floor == pytest.approx(max(0.0, first - 0.10))
