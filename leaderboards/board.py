@@ -7,12 +7,12 @@ from functools import cached_property
 from itertools import groupby
 from typing import Any
 
-from bench.core.names import dataset_label, short_hash, slug
+from bench.core.names import WORST_CASE, dataset_label, short_hash, slug
 from bench.core.record import NORM_SIGNS
 from leaderboards.columns import COLUMNS, PARTS, Column
 from leaderboards.entry import Entry, board_identity, group
 from leaderboards.rank import Rank, order, rank
-from leaderboards.result import WORST_CASE, Result
+from leaderboards.result import Result
 from leaderboards.text import plain
 
 

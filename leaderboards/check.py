@@ -8,11 +8,10 @@ import numpy as np
 
 from bench.charts import load_chart
 from bench.core.errors import UserError
-from bench.core.record import Record, Score, is_beside, load_record, read_arrays
-from leaderboards.result import WORST_CASE, created_at, exact_eps
+from bench.core.names import CLEAN_ACCURACY, ROBUST_ACCURACY, WORST_CASE
+from bench.core.record import RECORD, Record, Score, is_beside, load_record, read_arrays
+from leaderboards.result import created_at, exact_eps
 
-CLEAN = "clean_accuracy"
-ROBUST = "robust_accuracy/"
 BOUNDS = {
     "fraction": (0.0, 1.0),
     "AUC": (0.0, 1.0),
@@ -34,7 +33,7 @@ def check(path: Path) -> list[str]:
         One line for each problem; empty when there is none.
     """
     if path.is_dir():
-        path = path / "record.json"
+        path = path / RECORD
     try:
         record = load_record(path)
         outside = [file.path for file in record.files.values() if not is_beside(file.path)]
@@ -78,17 +77,17 @@ def _ranges(record: Record) -> Iterator[str]:
 
 def _order(record: Record) -> Iterator[str]:
     worst = _value(record, WORST_CASE)
-    for name in (CLEAN, WORST_CASE):
+    for name in (CLEAN_ACCURACY, WORST_CASE):
         if _value(record, name) is None:
             yield f"{name} has no value, so the record cannot be ranked"
-    clean = record.metrics.get(CLEAN)
+    clean = record.metrics.get(CLEAN_ACCURACY)
     for name, score in record.metrics.items():
-        if not name.startswith(ROBUST) or score.value is None:
+        if not name.startswith(ROBUST_ACCURACY) or score.value is None:
             continue
         if worst is not None and name != WORST_CASE and worst > score.value + ROUNDING:
             yield f"{WORST_CASE} is above {name}: {worst:g} > {score.value:g}"
         if clean is not None and _more_correct(score, clean):
-            yield f"{name} counts more images as correct than {CLEAN} does"
+            yield f"{name} counts more images as correct than {CLEAN_ACCURACY} does"
 
 
 def _more_correct(attacked: Score, clean: Score) -> bool:
@@ -107,11 +106,11 @@ def _sizes(record: Record) -> Iterator[str]:
     data, training, search = record.dataset, record.training, record.defense.search
     if not 0 < data.evaluated_size <= data.test_size:
         yield f"dataset.evaluated_size must lie in 1 … {data.test_size} (the test set), got {data.evaluated_size}"
-    clean = record.metrics.get(CLEAN)
+    clean = record.metrics.get(CLEAN_ACCURACY)
     if clean is not None and (clean.n or 0) > data.test_size:
-        yield f"{CLEAN}: n must be at most the {data.test_size} test images, got {clean.n}"
+        yield f"{CLEAN_ACCURACY}: n must be at most the {data.test_size} test images, got {clean.n}"
     for name, score in record.metrics.items():
-        if name.startswith(ROBUST) and score.value is not None and score.n != data.evaluated_size:
+        if name.startswith(ROBUST_ACCURACY) and score.value is not None and score.n != data.evaluated_size:
             yield f"{name}: n must be the {data.evaluated_size} attacked test images, got {score.n}"
     if training is not None and not 1 <= training.epoch_of_weights <= training.epochs:
         yield f"training.epoch_of_weights must lie in 1 … {training.epochs}, got {training.epoch_of_weights}"
@@ -134,23 +133,27 @@ def _against_arrays(record: Record, arrays: Mapping[str, np.ndarray]) -> Iterato
     n = record.dataset.evaluated_size
     # A colon marks what else a metric kept: METRIC:ARRAY.
     accuracies = (name for name in arrays if ":" not in name)
-    correct = {name: arrays[name] for name in accuracies if name == CLEAN or name.startswith(ROBUST)}
+    correct = {
+        name: arrays[name]
+        for name in accuracies
+        if name == CLEAN_ACCURACY or name.startswith(ROBUST_ACCURACY)
+    }
     for name, array in sorted(correct.items()):
         if array.dtype != bool or array.ndim != 1 or not len(array):
             yield f"array {name} must be bool [n], got {array.dtype} {list(array.shape)}"
             return
-        if name != CLEAN and len(array) != n:
+        if name != CLEAN_ACCURACY and len(array) != n:
             yield f"array {name} must hold the {n} attacked test images, got {len(array)}"
             return
         value = _value(record, name)
         if value is None or abs(array.mean() - value) > 0.5 / len(array):
             yield f"array {name} has mean {array.mean():g}, the record says {value}"
-    clean = _clean_subset(correct.get(CLEAN), arrays.get("test_index"), n)
+    clean = _clean_subset(correct.get(CLEAN_ACCURACY), arrays.get("test_index"), n)
     worst = correct.get(WORST_CASE)
     for name, array in sorted(correct.items()):
-        if name != CLEAN and clean is not None and (array & ~clean).sum() > _ties(n):
+        if name != CLEAN_ACCURACY and clean is not None and (array & ~clean).sum() > _ties(n):
             yield f"array {name} counts images as correct that are wrong without an attack"
-        if name != CLEAN and worst is not None and (worst & ~array).any():
+        if name != CLEAN_ACCURACY and worst is not None and (worst & ~array).any():
             yield f"array {WORST_CASE} counts images as correct that {name} breaks"
 
 

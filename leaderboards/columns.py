@@ -2,7 +2,22 @@
 
 from dataclasses import dataclass
 
-from leaderboards.result import WORST_CASE
+from bench.core.names import (
+    AUTOATTACK,
+    BIM,
+    CLEAN_ACCURACY,
+    CW,
+    DETECTION_AUC,
+    DETECTION_AUC_CALIBRATED,
+    FGSM,
+    INCLUSION_RATIO,
+    PGD20,
+    PGD100,
+    PRS_RATIO,
+    TIME_PER_EPOCH,
+    TIME_PER_EPOCH_RATIO,
+    WORST_CASE,
+)
 
 
 @dataclass(frozen=True)
@@ -27,23 +42,23 @@ class Column:
 
 
 COLUMNS = (
-    Column("clean_accuracy", "Clean %", "", "", "higher", "Accuracy on unchanged test images."),
+    Column(CLEAN_ACCURACY, "Clean %", "", "", "higher", "Accuracy on unchanged test images."),
     *(
         Column(
-            f"robust_accuracy/{attack}",
+            metric,
             title,
             "Accuracy under attack, %",
             "attacks",
             "higher",
             f"Share of the attacked test images that {title} does not break.",
         )
-        for attack, title in (
-            ("fgsm", "FGSM"),
-            ("bim", "BIM"),
-            ("pgd20", "PGD-20"),
-            ("pgd100", "PGD-100"),
-            ("cw", "C&W"),
-            ("autoattack", "AutoAttack"),
+        for metric, title in (
+            (FGSM, "FGSM"),
+            (BIM, "BIM"),
+            (PGD20, "PGD-20"),
+            (PGD100, "PGD-100"),
+            (CW, "C&W"),
+            (AUTOATTACK, "AutoAttack"),
         )
     ),
     Column(
@@ -55,7 +70,7 @@ COLUMNS = (
         "Share of the attacked test images that no attack breaks.",
     ),
     Column(
-        "prs_ratio",
+        PRS_RATIO,
         "PRS ratio",
         "Decision regions",
         "regions",
@@ -63,7 +78,7 @@ COLUMNS = (
         "Decision regions that hold training images, divided by the number of training images.",
     ),
     Column(
-        "inclusion_ratio",
+        INCLUSION_RATIO,
         "Inclusion",
         "Decision regions",
         "regions",
@@ -71,7 +86,7 @@ COLUMNS = (
         "Share of the test images that fall into a region which holds training images.",
     ),
     Column(
-        "detection_auc",
+        DETECTION_AUC,
         "Literal",
         "Detection AUC",
         "detection",
@@ -79,7 +94,7 @@ COLUMNS = (
         "How well the curvature test tells attacked images from clean ones, as the paper writes it.",
     ),
     Column(
-        "detection_auc_calibrated",
+        DETECTION_AUC_CALIBRATED,
         "Calibrated",
         "Detection AUC",
         "detection",
@@ -87,7 +102,7 @@ COLUMNS = (
         "The same with the test's direction and threshold calibrated.",
     ),
     Column(
-        "time_per_epoch",
+        TIME_PER_EPOCH,
         "Seconds",
         "Time per epoch",
         "time",
@@ -95,7 +110,7 @@ COLUMNS = (
         "Median over the epochs, and their quartiles, on the hardware that the entry names.",
     ),
     Column(
-        "time_per_epoch_ratio",
+        TIME_PER_EPOCH_RATIO,
         "Ratio",
         "Time per epoch",
         "time",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from bench.core.names import CLEAN_ACCURACY, PRS_RATIO, TIME_PER_EPOCH
 from bench.core.record import Curve
 from leaderboards.axes import is_number
 from leaderboards.board import Board
@@ -10,9 +11,9 @@ from leaderboards.entry import Entry
 from leaderboards.text import is_percent
 
 TRADE_OFFS = (
-    ("clean_accuracy", "Robust against clean accuracy", "Clean accuracy, %"),
-    ("time_per_epoch", "Robust accuracy against training time", "Seconds per epoch"),
-    ("prs_ratio", "Robust accuracy against the PRS ratio", "PRS ratio"),
+    (CLEAN_ACCURACY, "Robust against clean accuracy", "Clean accuracy, %"),
+    (TIME_PER_EPOCH, "Robust accuracy against training time", "Seconds per epoch"),
+    (PRS_RATIO, "Robust accuracy against the PRS ratio", "PRS ratio"),
 )
 LEFT_OUT = ("epoch", "learning_rate")
 
@@ -24,7 +25,7 @@ def trade_off_charts(board: Board) -> list[Chart]:
         dots = [dot for entry in board.entries for dot in _dots(entry, metric)]
         if len(dots) > 1:
             description = f"{title}: a point for each of {len(dots)} entries, with its intervals."
-            front, trend = metric == "clean_accuracy", metric == "prs_ratio"
+            front, trend = metric == CLEAN_ACCURACY, metric == PRS_RATIO
             y_label = "Worst-case accuracy, %"
             charts.append(scatter_chart(title, description, dots, x_label, y_label, front=front, trend=trend))
     return charts

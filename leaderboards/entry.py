@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from bench.core.names import dataset_label, short_hash, slug
+from bench.core.names import WORST_CASE, dataset_label, short_hash, slug
 from bench.core.record import Alarm, Defense, Record, Score
-from leaderboards.result import WORST_CASE, Result
+from leaderboards.result import Result
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,27 @@
 """A board as a Markdown table, for a README or an issue."""
 
+from bench.core.names import (
+    AUTOATTACK,
+    CLEAN_ACCURACY,
+    DETECTION_AUC,
+    PGD20,
+    PRS_RATIO,
+    TIME_PER_EPOCH_RATIO,
+    WORST_CASE,
+)
 from leaderboards.board import Board
 from leaderboards.entry import Entry, Summary
 from leaderboards.rank import Rank
 from leaderboards.text import count, interval, quantity
 
 COLUMNS = {
-    "clean": "clean_accuracy",
-    "PGD-20": "robust_accuracy/pgd20",
-    "AutoAttack": "robust_accuracy/autoattack",
-    "worst case": "robust_accuracy/worst_case",
-    "PRS ratio": "prs_ratio",
-    "detection AUC": "detection_auc",
-    "time": "time_per_epoch_ratio",
+    "clean": CLEAN_ACCURACY,
+    "PGD-20": PGD20,
+    "AutoAttack": AUTOATTACK,
+    "worst case": WORST_CASE,
+    "PRS ratio": PRS_RATIO,
+    "detection AUC": DETECTION_AUC,
+    "time": TIME_PER_EPOCH_RATIO,
 }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from bench.core.names import dataset_label, slug
+from bench.core.names import ROBUST_ACCURACY, SUSPICIOUS, WORST_CASE, dataset_label, slug
 from bench.version import __version__
 from leaderboards import text
 from leaderboards.board import Board
@@ -14,10 +14,10 @@ from leaderboards.curves import battery_charts, history_charts, trade_off_charts
 from leaderboards.entry import Entry
 from leaderboards.figures import Shown
 from leaderboards.rank import Rank
-from leaderboards.result import WORST_CASE, Result
+from leaderboards.result import Result
 
 #: Scores that an entry page shows at once; the others are folded, by metric.
-MAIN = ("robust_accuracy/", "suspicious/")
+MAIN = (ROBUST_ACCURACY, SUSPICIOUS)
 
 
 class Pages:

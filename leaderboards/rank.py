@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from bench.core.names import CLEAN_ACCURACY
 from bench.core.statistics import paired_p_value, wilson
 from leaderboards.entry import Entry, Summary
 
@@ -32,7 +33,7 @@ def order(entries: Sequence[Entry]) -> list[Entry]:
 
     def key(entry: Entry) -> tuple[bool, float, float, str]:
         worst = entry.worst_case.mean if entry.worst_case else None
-        clean = entry.scores["clean_accuracy"].mean if "clean_accuracy" in entry.scores else None
+        clean = entry.scores[CLEAN_ACCURACY].mean if CLEAN_ACCURACY in entry.scores else None
         return worst is None, -(worst or 0.0), -(clean or 0.0), entry.page
 
     return sorted(entries, key=key)

@@ -10,9 +10,8 @@ import numpy as np
 
 from bench.core.errors import UserError
 from bench.core.files import sha256
-from bench.core.record import Record, load_record, read_arrays
-
-WORST_CASE = "robust_accuracy/worst_case"
+from bench.core.names import WORST_CASE
+from bench.core.record import RECORD, Record, load_record, read_arrays
 
 #: Pictures of what the page draws itself, sharper and with its data beside it.
 DRAWN_HERE = ("security", "training")
@@ -60,7 +59,7 @@ def read_result(path: Path, *, unattacked: bool = False) -> Result:
         UserError: when the record is unreadable or invalid, or its arrays contradict it.
     """
     if path.is_dir():
-        path = path / "record.json"
+        path = path / RECORD
     record = load_record(path)
     return Result(
         record=record,

@@ -3,30 +3,49 @@
 import re
 from typing import Any
 
+from bench.core.names import (
+    ADAPTIVE,
+    AUTOATTACK,
+    BIM,
+    CLEAN_ACCURACY,
+    CW,
+    DETECTION_AUC,
+    DETECTION_AUC_CALIBRATED,
+    FGSM,
+    INCLUSION_RATIO,
+    PGD20,
+    PGD100,
+    PRS_RATIO,
+    TIME_PER_EPOCH,
+    TIME_PER_EPOCH_RATIO,
+    WORST_CASE,
+    is_accuracy,
+)
+
 TITLES = {
-    "clean_accuracy": "Clean accuracy",
-    "robust_accuracy/fgsm": "FGSM",
-    "robust_accuracy/bim": "BIM",
-    "robust_accuracy/pgd20": "PGD-20",
-    "robust_accuracy/pgd100": "PGD-100",
-    "robust_accuracy/cw": "C&W",
-    "robust_accuracy/adaptive": "Margin and scaled cross-entropy",
-    "robust_accuracy/autoattack": "AutoAttack",
-    "robust_accuracy/worst_case": "Worst case",
-    "prs_ratio": "PRS ratio",
-    "inclusion_ratio": "Inclusion ratio",
+    CLEAN_ACCURACY: "Clean accuracy",
+    FGSM: "FGSM",
+    BIM: "BIM",
+    PGD20: "PGD-20",
+    PGD100: "PGD-100",
+    CW: "C&W",
+    ADAPTIVE: "Margin and scaled cross-entropy",
+    AUTOATTACK: "AutoAttack",
+    WORST_CASE: "Worst case",
+    PRS_RATIO: "PRS ratio",
+    INCLUSION_RATIO: "Inclusion ratio",
     "inclusion_ratio/true_label": "Inclusion ratio, regions of the true class",
     "inclusion_ratio/pred_label": "Inclusion ratio, regions of the predicted class",
     "region_health/live_units": "Live units",
     "region_health/entropy": "Region entropy",
     "region_health/purity": "Region label purity",
-    "detection_auc": "Detection AUC, literal",
-    "detection_auc_calibrated": "Detection AUC, calibrated",
+    DETECTION_AUC: "Detection AUC, literal",
+    DETECTION_AUC_CALIBRATED: "Detection AUC, calibrated",
     "detection_auc/attacker_aware": "Detection AUC, against an attacker who knows it",
     "detection/tpr_at_5fpr": "Detected at 5 % false alarms",
     "detection/recovery": "Labels recovered after detection",
-    "time_per_epoch": "Time per epoch",
-    "time_per_epoch_ratio": "Time per epoch, relative to standard training",
+    TIME_PER_EPOCH: "Time per epoch",
+    TIME_PER_EPOCH_RATIO: "Time per epoch, relative to standard training",
 }
 
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -39,7 +58,7 @@ def metric_title(metric: str) -> str:
 
 def is_percent(metric: str, unit: str) -> bool:
     """Accuracies are shown in per cent, every other fraction as it is."""
-    return unit == "fraction" and metric.split("/")[0] in ("clean_accuracy", "robust_accuracy")
+    return unit == "fraction" and is_accuracy(metric)
 
 
 def unit_shown(metric: str, unit: str) -> str:

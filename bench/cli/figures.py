@@ -7,6 +7,7 @@ import click
 
 from bench.cli.options import FilePath, data_options
 from bench.core.errors import UserError
+from bench.core.record import RECORD
 
 if TYPE_CHECKING:
     from bench.results.draw import Drawn
@@ -96,10 +97,10 @@ def figures(
 def _check(result: Path) -> None:
     if not result.exists():
         raise UserError(f"no such record or checkpoint: {result}")
-    if result.is_dir() and not (result / "record.json").exists():
-        below = sorted(result.rglob("record.json"))
+    if result.is_dir() and not (result / RECORD).exists():
+        below = sorted(result.rglob(RECORD))
         guess = f"; the first of {len(below)} below it lies in {below[0].parent}" if below else ""
-        raise UserError(f"expected a record.json in {result}, found none{guess}")
+        raise UserError(f"expected a {RECORD} in {result}, found none{guess}")
 
 
 def _is_record(result: Path) -> bool:

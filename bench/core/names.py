@@ -1,10 +1,35 @@
-"""Names made from values: digests, file names, slugs."""
+"""Names: those of scores in a record, and those made from values (digests, file names, slugs)."""
 
 import hashlib
 import json
 import re
 import unicodedata
 from typing import Any
+
+#: Scores that other parts read by name. Each metric defines its own name and may have more scores.
+CLEAN_ACCURACY = "clean_accuracy"
+ROBUST_ACCURACY = "robust_accuracy/"  # and the attack
+FGSM = ROBUST_ACCURACY + "fgsm"
+BIM = ROBUST_ACCURACY + "bim"
+PGD20 = ROBUST_ACCURACY + "pgd20"
+PGD100 = ROBUST_ACCURACY + "pgd100"
+CW = ROBUST_ACCURACY + "cw"
+CW100X5 = ROBUST_ACCURACY + "cw100x5"
+ADAPTIVE = ROBUST_ACCURACY + "adaptive"
+AUTOATTACK = ROBUST_ACCURACY + "autoattack"
+WORST_CASE = ROBUST_ACCURACY + "worst_case"
+SUSPICIOUS = "suspicious/"  # and the check that answers an alarm
+PRS_RATIO = "prs_ratio"
+INCLUSION_RATIO = "inclusion_ratio"
+DETECTION_AUC = "detection_auc"
+DETECTION_AUC_CALIBRATED = "detection_auc_calibrated"
+TIME_PER_EPOCH = "time_per_epoch"
+TIME_PER_EPOCH_RATIO = "time_per_epoch_ratio"
+
+
+def is_accuracy(name: str) -> bool:
+    """Whether a score of this name is an accuracy, clean or robust: pages show it in per cent."""
+    return name.split("/")[0] in (CLEAN_ACCURACY, ROBUST_ACCURACY.rstrip("/"))
 
 
 def identity(values: dict[str, Any]) -> str:

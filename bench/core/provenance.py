@@ -18,7 +18,7 @@ PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pyautoatt
 @cache
 def commit() -> tuple[str | None, bool | None]:
     """The commit this code was checked out at and whether files differ from it; (None, None) outside a checkout."""
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None, None
     try:

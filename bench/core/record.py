@@ -17,6 +17,11 @@ from bench.core.files import read_json, sha256, write_json
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"
 
+#: The files of a result, side by side in one folder.
+RECORD, ARRAYS, WEIGHTS, EXAMPLES = "record.json", "arrays.npz", "weights.safetensors", "examples.npz"
+#: The files of a run folder: the run, its search, each trial of the search, each training.
+RUN, SEARCH, TRIAL, HISTORY = "run.json", "search.json", "trial.json", "history.jsonl"
+
 Value = bool | int | float | str | None
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -222,7 +227,7 @@ def load_record(path: Path, *, check_files: bool = False) -> Record:
         UserError: when it is missing, no JSON, not of this schema, or a file beside it differs.
     """
     if path.is_dir():
-        path = path / "record.json"
+        path = path / RECORD
     try:
         record = Record.model_validate(read_json(path))
     except ValidationError as error:
@@ -247,7 +252,7 @@ def find_records(folder: Path) -> list[Path]:
     """
     if not folder.exists():
         raise UserError(f"no such folder of records: {folder}")
-    return [folder] if folder.is_file() else sorted(folder.rglob("record.json"))
+    return [folder] if folder.is_file() else sorted(folder.rglob(RECORD))
 
 
 def describe(error: ValidationError) -> str:

@@ -9,15 +9,25 @@ import numpy as np
 
 from bench.core.checks import SAME_LOGITS
 from bench.core.errors import NotFinite
+from bench.core.names import (
+    ADAPTIVE,
+    AUTOATTACK,
+    CLEAN_ACCURACY,
+    CW,
+    CW100X5,
+    FGSM,
+    PGD20,
+    PGD100,
+    ROBUST_ACCURACY,
+    WORST_CASE,
+)
 from bench.core.record import Alarm
 from bench.core.statistics import mcnemar
 
 Measured = Mapping[str, Mapping[str, np.ndarray]]
 
-FGSM, PGD, PGD100 = "robust_accuracy/fgsm", "robust_accuracy/pgd20", "robust_accuracy/pgd100"
-CLEAN, AUTOATTACK, WORST = "clean_accuracy", "robust_accuracy/autoattack", "robust_accuracy/worst_case"
 #: Attacks whose losses have a gradient where cross-entropy has none left: the margin, scaled logits, DLR.
-OTHER_LOSSES = ("robust_accuracy/cw", "robust_accuracy/cw100x5", "robust_accuracy/adaptive", AUTOATTACK)
+OTHER_LOSSES = (CW, CW100X5, ADAPTIVE, AUTOATTACK)
 
 
 def read_alarms(measured: Measured, num_classes: int) -> list[Alarm]:
@@ -38,9 +48,9 @@ def read_alarms(measured: Measured, num_classes: int) -> list[Alarm]:
 def one_step_beats_iterative(measured: Measured) -> Alarm:
     """FGSM leaves fewer images right than PGD-20, by more than sampling error (paired test at 95 %)."""
     name = "one step beats iterative"
-    if not {FGSM, PGD} <= measured.keys():
+    if not {FGSM, PGD20} <= measured.keys():
         return _not_run(name, "FGSM and PGD-20")
-    fgsm, pgd = measured[FGSM]["right"], measured[PGD]["right"]
+    fgsm, pgd = measured[FGSM]["right"], measured[PGD20]["right"]
     p_value = mcnemar(fgsm, pgd)
     raised = bool(fgsm.mean() < pgd.mean() and p_value < 0.05)
     message = (
@@ -62,9 +72,9 @@ def more_steps_help(measured: Measured) -> Alarm:
     Without the test, two images of a hundred would raise it; where it is raised, the attack has not converged.
     """
     name = "more steps still help"
-    if not {PGD, PGD100} <= measured.keys():
+    if not {PGD20, PGD100} <= measured.keys():
         return _not_run(name, "PGD-20 and PGD-100")
-    few, many = measured[PGD]["right"], measured[PGD100]["right"]
+    few, many = measured[PGD20]["right"], measured[PGD100]["right"]
     p_value, images = mcnemar(few, many), int(few.sum()) - int(many.sum())
     alarm = _over(
         name,
@@ -86,9 +96,9 @@ def more_steps_help(measured: Measured) -> Alarm:
 def pgd_far_above_strongest(measured: Measured) -> Alarm:
     """PGD-20 lies more than eight points above the worst case: a PGD number alone would overstate robustness."""
     name = "PGD far above the strongest attack"
-    if not {PGD, WORST} <= measured.keys():
+    if not {PGD20, WORST_CASE} <= measured.keys():
         return _not_run(name, "PGD-20 and a second attack")
-    pgd, worst = measured[PGD]["right"].mean(), measured[WORST]["right"].mean()
+    pgd, worst = measured[PGD20]["right"].mean(), measured[WORST_CASE]["right"].mean()
     return _over(name, pgd - worst, 0.08, "PGD-20 minus worst case", {"pgd20": pgd, "worst_case": worst})
 
 
@@ -111,7 +121,7 @@ def black_box_beats_white_box(measured: Measured) -> Alarm:
         )
     square = measured[AUTOATTACK]["stage"] == "square"
     for attack, arrays in measured.items():
-        if attack.startswith("robust_accuracy/") and attack not in (AUTOATTACK, WORST):
+        if attack.startswith(ROBUST_ACCURACY) and attack not in (AUTOATTACK, WORST_CASE):
             square = square & arrays["right"]
     return _over(name, square.mean(), 0.002, "images only Square breaks", {"only_square": square.mean()})
 
@@ -123,9 +133,9 @@ def zero_gradients(measured: Measured) -> Alarm:
     network from a saturated loss, whose gradient merely underflows, and the message says which it is.
     """
     name = "zero gradients"
-    if PGD not in measured:
+    if PGD20 not in measured:
         return _not_run(name, "PGD-20")
-    arrays = measured[PGD]
+    arrays = measured[PGD20]
     attacked = arrays["step"] != 0
     shares = {
         precision: float(arrays[key][attacked].mean()) if attacked.any() else 0.0
@@ -219,7 +229,11 @@ def randomised_output(measured: Measured) -> Alarm:
     """Two passes over the same images give different logits."""
     name = "randomised output"
     # AutoAttack looks as well, where clean accuracy did not and the version "rand" was not asked for.
-    looked = [arrays for key in (CLEAN, AUTOATTACK) if "between_passes" in (arrays := measured.get(key, {}))]
+    looked = [
+        arrays
+        for key in (CLEAN_ACCURACY, AUTOATTACK)
+        if "between_passes" in (arrays := measured.get(key, {}))
+    ]
     if not looked:
         return _not_run(name, "clean accuracy")
     moved = float(looked[0]["between_passes"][0])

@@ -18,7 +18,7 @@ from bench.core.guards import evaluating, full_precision, random_state_kept
 from bench.core.names import identity
 from bench.core.progress import Progress
 from bench.core.randomness import derive_seed
-from bench.core.record import Alarm, Curve, Record, Score
+from bench.core.record import WEIGHTS, Alarm, Curve, Record, Score
 from bench.core.threat import Threat
 from bench.data import Dataset, fingerprint
 from bench.evaluation.alarms import read_alarms
@@ -32,7 +32,7 @@ from bench.evaluation.describe import (
 )
 from bench.evaluation.extra_checks import extra_checks, verdict
 from bench.evaluation.figures import draw_all
-from bench.evaluation.files import RECORD, WEIGHTS, unflatten, write_result
+from bench.evaluation.files import unflatten, write_result
 from bench.evaluation.inputs import (
     as_battery,
     as_classifier,
@@ -49,7 +49,6 @@ from bench.version import __version__
 from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
 
 __all__ = [
-    "RECORD",
     "Evaluation",
     "Measured",
     "answer_alarms",

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 
 from bench.attacks import ATTACKS, Attack, maximise
 from bench.core.classifier import AnyClassifier
+from bench.core.names import ROBUST_ACCURACY, SUSPICIOUS
 from bench.core.record import Alarm, Record, Score, Value
 from bench.core.threat import Threat
 from metrics.base import Arrays, Evaluation, Metric
 
-PREFIX = "suspicious/"
-WORST = PREFIX + "worst_case"
-UNBOUNDED = PREFIX + "unbounded"
+WORST = SUSPICIOUS + "worst_case"
+UNBOUNDED = SUSPICIOUS + "unbounded"
 ALARM = "extra checks"
 
 #: At most so many standing images are attacked; the scores then speak of the test images up to the last of them.
@@ -64,7 +64,7 @@ def extra_checks(
 
 def check_called(name: str) -> Metric:
     """The check whose arrays bear this name, fit to `reduce` them, which every check does alike."""
-    return WorstCase() if name == WORST else LargerBall(name.removeprefix(PREFIX))
+    return WorstCase() if name == WORST else LargerBall(name.removeprefix(SUSPICIOUS))
 
 
 def verdict(measured: Mapping[str, Arrays], alarms: Sequence[Alarm]) -> Alarm:
@@ -81,9 +81,9 @@ def verdict(measured: Mapping[str, Arrays], alarms: Sequence[Alarm]) -> Alarm:
     n, standing = len(measured[WORST]["before"]), int(measured[WORST]["before"].sum())
     unbounded = float(measured[UNBOUNDED]["right"].mean())
     broke = {
-        name.removeprefix(PREFIX): int((measured[WORST]["before"] & ~arrays["right"]).sum())
+        name.removeprefix(SUSPICIOUS): int((measured[WORST]["before"] & ~arrays["right"]).sum())
         for name, arrays in measured.items()
-        if name.startswith(PREFIX) and "within_threat" in arrays
+        if name.startswith(SUSPICIOUS) and "within_threat" in arrays
     }
     found = ", ".join(f"{name} broke {count}" for name, count in broke.items())
     left_out = "" if "transfer" in broke else "; transfer was left out, for there is no standard network"
@@ -125,7 +125,7 @@ class Check(Metric):
     within_threat = True
 
     def __init__(self, name: str, images: int = STANDING) -> None:
-        self.name, self.images = PREFIX + name, images
+        self.name, self.images = SUSPICIOUS + name, images
 
     def settings(self) -> dict[str, Value]:
         """How many images, at most."""
@@ -303,7 +303,7 @@ class WorstCase(Metric):
         after = [
             arrays["right"]
             for name, arrays in evaluation.measured.items()
-            if name.startswith(PREFIX) and "within_threat" in arrays
+            if name.startswith(SUSPICIOUS) and "within_threat" in arrays
         ]
         return {"before": before, "right": np.logical_and.reduce([before, *after])}
 
@@ -317,7 +317,7 @@ class WorstCase(Metric):
 def still_standing(evaluation: Evaluation, images: int) -> np.ndarray:
     """bool [n]: what every attack of the battery left right, n up to the last of the first `images` such ones."""
     attacks = [
-        arrays["right"] for name, arrays in evaluation.measured.items() if name.startswith("robust_accuracy/")
+        arrays["right"] for name, arrays in evaluation.measured.items() if name.startswith(ROBUST_ACCURACY)
     ]
     if attacks:
         standing = np.logical_and.reduce(attacks)

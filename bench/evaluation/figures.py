@@ -8,6 +8,7 @@ import numpy as np
 
 from bench.charts import Axis, Chart, Heatmap, Line, Panel, Rule
 from bench.charts.words import attack_title, class_titles, norm_sign
+from bench.core.names import CLEAN_ACCURACY, ROBUST_ACCURACY
 from bench.core.progress import Progress
 from bench.core.record import Record
 from bench.geometry.cosines import COSINES, read_cosines
@@ -17,7 +18,6 @@ from metrics.base import Metric
 #: Metric → array → its values.
 ArraysByMetric = Mapping[str, Mapping[str, np.ndarray]]
 
-ATTACK = "robust_accuracy/"
 ACCURACIES = {
     "training images": "train_accuracy",
     "validation images": "validation_accuracy",
@@ -129,14 +129,14 @@ def attacks(record: Record, arrays: ArraysByMetric) -> Chart | None:
     n, right = 0, None
     for metric, own in arrays.items():
         step = own.get("step")
-        if not metric.startswith(ATTACK) or step is None or len(step) == 0:
+        if not metric.startswith(ROBUST_ACCURACY) or step is None or len(step) == 0:
             continue
         n = len(step)
         right = _right_without_attack(arrays, own) if right is None else right
         last = int(record.battery.settings.get(metric, {}).get("steps", step.max()))
         steps = np.arange(max(last, 1) + 1)
         alive = [100 * float(np.mean((step < 0) | (step > now))) for now in steps]
-        name = metric.removeprefix(ATTACK)
+        name = metric.removeprefix(ROBUST_ACCURACY)
         marks.append(Line(name=attack_title(name), x=steps.tolist(), y=alive, step=True, markers=last < 2))
     if not marks:
         return None
@@ -162,7 +162,7 @@ def _right_without_attack(arrays: ArraysByMetric, attack: Mapping[str, np.ndarra
     the attack's own: what no restart broke and no step, was wrong to begin with.
     """
     step, restart = attack["step"], attack.get("restart")
-    right = arrays.get("clean_accuracy", {}).get("right")
+    right = arrays.get(CLEAN_ACCURACY, {}).get("right")
     if right is not None and len(right) >= len(step):
         return right[: len(step)]
     return None if restart is None else ~((step == 0) & (restart < 0))

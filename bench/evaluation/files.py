@@ -8,12 +8,10 @@ import numpy as np
 from bench.attacks.examples import KEPT
 from bench.core import record as schema
 from bench.core.files import sha256
-from bench.core.record import Record
+from bench.core.record import ARRAYS, EXAMPLES, RECORD, WEIGHTS, Record
 from bench.evaluation.resume import save_arrays
 from metrics.base import Arrays, Evaluation
 
-RECORD, ARRAYS, WEIGHTS = "record.json", "arrays.npz", "weights.safetensors"
-EXAMPLES = "examples.npz"
 #: Adversarial images that a result keeps, over all attacks.
 MOST_EXAMPLES = 50
 #: What an attack metric calls them among its arrays; they lie in a file of their own.

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bench.core.errors import UserError
+from bench.core.names import CLEAN_ACCURACY, ROBUST_ACCURACY, WORST_CASE
 from bench.core.record import NORM_SIGNS
 from bench.core.statistics import (
     Difference,
@@ -18,14 +19,13 @@ from bench.core.statistics import (
     unpaired_difference,
     wilson,
 )
-from bench.results.contenders import CLEAN, ROBUST, Contender, read_contenders
+from bench.results.contenders import Contender, read_contenders
 from leaderboards.columns import COLUMNS
 from leaderboards.entry import Summary
 from leaderboards.rank import LEVEL
-from leaderboards.result import WORST_CASE
 
 LABELS = {column.metric: column.title.removesuffix(" %") for column in COLUMNS} | {
-    CLEAN: "clean images",
+    CLEAN_ACCURACY: "clean images",
     WORST_CASE: "the worst case of all attacks",
 }
 
@@ -67,7 +67,7 @@ class Row:
     def verdict(self) -> str:
         """The row in words."""
         where = f"the worst case of {_names(self.over)}" if self.over else _label(self.metric)
-        word, place = ("accurate", "on") if self.metric == CLEAN else ("robust", "under")
+        word, place = ("accurate", "on") if self.metric == CLEAN_ACCURACY else ("robust", "under")
         ahead = (
             f"{self.better} is more {word} {place} {where}"
             if self.better
@@ -172,7 +172,7 @@ def compare(a: Contender, b: Contender, *, unpaired: bool = False) -> Comparison
     common, rows, without = _common(a, b), [], []
     if unattacked:
         notes.append("ε = 0, so that nothing is attacked: clean accuracy alone is compared")
-        common = sorted(common, key=lambda metric: metric != CLEAN)[:1]
+        common = sorted(common, key=lambda metric: metric != CLEAN_ACCURACY)[:1]
     for metric in common:
         if not unattacked and not _same_settings(a, b, metric):
             notes.append(f"{metric} was measured with other settings and is left out")
@@ -184,7 +184,7 @@ def compare(a: Contender, b: Contender, *, unpaired: bool = False) -> Comparison
         row = _row(a, b, metric, arrays)
         if metric == WORST_CASE:
             row = replace(row, over=over)
-        rows.append(replace(row, metric=CLEAN) if unattacked else row)
+        rows.append(replace(row, metric=CLEAN_ACCURACY) if unattacked else row)
     if not rows:
         what = f"no per-image outcomes for {', '.join(without)}" if without else "no accuracy in common"
         hint = "; --unpaired compares intervals instead" if without else ""
@@ -253,7 +253,7 @@ def _attacks(contender: Contender) -> set[str]:
     return {
         name
         for name, score in contender.scores.items()
-        if name.startswith(ROBUST) and name != WORST_CASE and score.mean is not None
+        if name.startswith(ROBUST_ACCURACY) and name != WORST_CASE and score.mean is not None
     }
 
 
@@ -274,7 +274,7 @@ def _worst_case_over(contender: Contender, attacks: Sequence[str]) -> Contender:
 
 
 def _label(metric: str) -> str:
-    return LABELS.get(metric, metric.removeprefix(ROBUST))
+    return LABELS.get(metric, metric.removeprefix(ROBUST_ACCURACY))
 
 
 def _names(attacks: Iterable[str]) -> str:
@@ -288,7 +288,7 @@ def _common(a: Contender, b: Contender) -> list[str]:
         for name in a.scores.keys() & b.scores.keys()
         if a.scores[name].mean is not None and b.scores[name].mean is not None
     }
-    order = [WORST_CASE, CLEAN, *(column.metric for column in COLUMNS)]
+    order = [WORST_CASE, CLEAN_ACCURACY, *(column.metric for column in COLUMNS)]
     return sorted(both, key=lambda name: (order.index(name) if name in order else len(order), name))
 
 

@@ -11,12 +11,11 @@ import numpy as np
 
 from bench.core.errors import UserError
 from bench.core.files import read_json
+from bench.core.names import CLEAN_ACCURACY, ROBUST_ACCURACY
 from bench.core.record import find_records, read_arrays
 from leaderboards.entry import Entry, Summary, board_identity, group
 from leaderboards.result import read_results
 
-CLEAN = "clean_accuracy"
-ROBUST = "robust_accuracy/"
 BOARD_FORMAT = "regionbench.board/"
 
 
@@ -86,7 +85,7 @@ def _outcomes(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray | None:
     if array is None or array.dtype != bool or array.ndim != 1:
         return None
     index = arrays.get("test_index")
-    if name == CLEAN:
+    if name == CLEAN_ACCURACY:
         return array[index] if index is not None and len(index) and int(index.max()) < len(array) else None
     return array
 
@@ -129,4 +128,4 @@ def _key(
 
 
 def _is_accuracy(name: str) -> bool:
-    return name == CLEAN or name.startswith(ROBUST)
+    return name == CLEAN_ACCURACY or name.startswith(ROBUST_ACCURACY)

@@ -16,10 +16,10 @@ from bench.charts.sheet import Network, write_sheet
 from bench.charts.words import norm_sign
 from bench.core.errors import UserError
 from bench.core.guards import evaluating, full_precision
-from bench.core.names import identity, short_hash, slug
+from bench.core.names import ROBUST_ACCURACY, SUSPICIOUS, identity, short_hash, slug
 from bench.core.predictor import Predictor
 from bench.core.progress import Progress
-from bench.core.record import Record, load_record, read_arrays
+from bench.core.record import RECORD, Record, load_record, read_arrays
 from bench.evaluation.battery import BATTERIES, Battery, make_battery
 from bench.evaluation.evaluate import run_battery, unflatten
 from bench.evaluation.figures import draw_all, draw_charts, what
@@ -74,7 +74,7 @@ def draw_record(
         UserError: for a record that cannot be read or restored, an unknown metric, or nothing to draw.
     """
     progress = progress or Progress()
-    path = path / "record.json" if path.is_dir() else path
+    path = path / RECORD if path.is_dir() else path
     record = load_record(path)
     stored = unflatten(read_arrays(path, record))
     wanted = make_battery(BATTERY, metrics)
@@ -220,7 +220,7 @@ def _metrics_of(
                 metric = get_metric(registered)
                 found.setdefault(metric.name, metric)
     for missing in sorted(set(stored) - set(found)):
-        if not missing.startswith(("robust_accuracy/", "suspicious/")):
+        if not missing.startswith((ROBUST_ACCURACY, SUSPICIOUS)):
             progress.say(f"no metric called {missing} is installed, so its figures are left out")
     return list(found.values())
 

@@ -9,16 +9,15 @@ import numpy as np
 
 from bench.attacks import ATTACKS
 from bench.core.errors import UserError
+from bench.core.names import CLEAN_ACCURACY, ROBUST_ACCURACY, SUSPICIOUS
 from bench.core.record import Alarm, Curve, Point, Record, Score
 from bench.evaluation.alarms import read_alarms
 from bench.evaluation.battery import BATTERIES, make_battery
-from bench.evaluation.extra_checks import ALARM, PREFIX, WORST, check_called, verdict
+from bench.evaluation.extra_checks import ALARM, WORST, check_called, verdict
 from bench.evaluation.files import unflatten
 from metrics import METRICS, RobustAccuracy
 from metrics import get as get_metric
 from metrics.base import Arrays, Metric
-
-CLEAN, ROBUST = "clean_accuracy", "robust_accuracy/"
 
 #: By how much, relative to the larger or to 1, two computations of one number may differ for rounding.
 ROUNDING = 1e-6
@@ -55,13 +54,13 @@ def check_stored(record: Record, flat: Mapping[str, np.ndarray]) -> Iterator[Che
 
 def metric_as_measured(name: str, record: Record) -> Metric | None:
     """The metric that gave a record's arrays of this name, with the record's settings; None where there is none."""
-    if name.startswith(PREFIX):
+    if name.startswith(SUSPICIOUS):
         return check_called(name)
     settings = record.battery.settings.get(name) or {}
     own = make_battery(record.battery.name).metrics if record.battery.name in BATTERIES else ()
     candidates = [metric for metric in own if metric.name == name]
-    if name.removeprefix(ROBUST) in ATTACKS:
-        candidates.append(RobustAccuracy(name.removeprefix(ROBUST)))
+    if name.removeprefix(ROBUST_ACCURACY) in ATTACKS:
+        candidates.append(RobustAccuracy(name.removeprefix(ROBUST_ACCURACY)))
     for registered in METRICS.names():
         # A plug-in that does not load is not what measured this.
         with suppress(UserError):
@@ -93,7 +92,7 @@ def _scores_and_curves(record: Record, arrays: Mapping[str, Arrays]) -> Iterator
             found, drawn = metric.reduce(parts), metric.curves(parts)
         except Exception as error:
             # Arrays of an older version may lack some; those of an accuracy have always been these.
-            if name == CLEAN or name.startswith(ROBUST) or not isinstance(error, KeyError):
+            if name == CLEAN_ACCURACY or name.startswith(ROBUST_ACCURACY) or not isinstance(error, KeyError):
                 problems.append(f"{name}: its arrays are unusable ({type(error).__name__}: {error})")
             else:
                 skipped.append(name)

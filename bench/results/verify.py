@@ -22,16 +22,16 @@ from bench.core.classifier import AnyClassifier
 from bench.core.errors import UserError, unknown_name
 from bench.core.files import sha256
 from bench.core.guards import full_precision, random_state_kept
+from bench.core.names import CLEAN_ACCURACY, ROBUST_ACCURACY, WORST_CASE
 from bench.core.progress import Progress
 from bench.core.randomness import derive_seed
-from bench.core.record import Record, is_beside, load_record
+from bench.core.record import RECORD, Record, is_beside, load_record
 from bench.results.restore import Restored, restore
-from bench.results.stored import CLEAN, ROBUST, Check, Outcome, check_stored
+from bench.results.stored import Check, Outcome, check_stored
 from metrics import Metric, RobustAccuracy
 from metrics.accuracy.autoattack import AutoAttack
 from metrics.base import Evaluation
 
-WORST = "robust_accuracy/worst_case"
 RANDOMIZED = "randomised output"
 AGAIN = " again"
 
@@ -61,7 +61,7 @@ class Verification:
         return tuple(
             check.name
             for check in self.checks
-            if check.name.startswith(ROBUST)
+            if check.name.startswith(ROBUST_ACCURACY)
             and not check.name.endswith(AGAIN)
             and check.outcome == "not checked"
         )
@@ -74,8 +74,8 @@ class Verification:
         outcomes = {check.name: check.outcome for check in self.checks}
         if "mismatch" in outcomes.values() or not self.unchecked:
             return "MISMATCH" if "mismatch" in outcomes.values() else "nothing was checked"
-        clean = "matches" if outcomes.get(CLEAN) == "match" else "not checked"
-        left = ", ".join(name.removeprefix(ROBUST) for name in self.unchecked)
+        clean = "matches" if outcomes.get(CLEAN_ACCURACY) == "match" else "not checked"
+        left = ", ".join(name.removeprefix(ROBUST_ACCURACY) for name in self.unchecked)
         return f"clean accuracy {clean}; robust accuracies not checked: {left}"
 
     def as_json(self) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def verify(
     Raises:
         UserError: for an unknown attack, or when record, weights or data cannot be had.
     """
-    path = path / "record.json" if path.is_dir() else path
+    path = path / RECORD if path.is_dir() else path
     record = load_record(path)
     metrics = [_metric(name, record) for name in attacks]
     files = list(_files(record, path.parent, weights))
@@ -175,10 +175,10 @@ def _load(folder: Path, record: Record, kind: str) -> dict[str, np.ndarray]:
 def _malformed_arrays(record: Record, arrays: Mapping[str, np.ndarray]) -> Iterator[str]:
     n = record.dataset.evaluated_size
     for name, array in arrays.items():
-        if name in (CLEAN, WORST) or _is_attack(name):
-            fits = array.dtype == bool and array.ndim == 1 and (name == CLEAN or len(array) == n)
+        if name in (CLEAN_ACCURACY, WORST_CASE) or _is_attack(name):
+            fits = array.dtype == bool and array.ndim == 1 and (name == CLEAN_ACCURACY or len(array) == n)
             if not fits or not len(array):
-                size = "N" if name == CLEAN else n
+                size = "N" if name == CLEAN_ACCURACY else n
                 yield f"array {name} must be bool [{size}], got {array.dtype} {list(array.shape)}"
 
 
@@ -194,9 +194,9 @@ def _malformed_examples(examples: Mapping[str, np.ndarray]) -> Iterator[str]:
 
 def _clean(restored: Restored, arrays: Mapping[str, np.ndarray]) -> Check:
     """Accuracy on the whole test set again; image by image where the record kept them."""
-    score, test = restored.record.metrics.get(CLEAN), restored.dataset.test
+    score, test = restored.record.metrics.get(CLEAN_ACCURACY), restored.dataset.test
     if score is None or score.value is None:
-        return Check(CLEAN, "not checked", "the record has none")
+        return Check(CLEAN_ACCURACY, "not checked", "the record has none")
     right = np.concatenate(
         [
             (restored.classifier(images).argmax(dim=1) == labels).cpu().numpy()
@@ -208,8 +208,10 @@ def _clean(restored: Restored, arrays: Mapping[str, np.ndarray]) -> Check:
     if _randomized(restored.record):
         low, high = score.low or 0.0, 1.0 if score.high is None else score.high
         inside = low <= value <= high
-        return Check(CLEAN, _outcome(inside), f"{found}; the network is randomized: within its interval?")
-    before = arrays.get(CLEAN)
+        return Check(
+            CLEAN_ACCURACY, _outcome(inside), f"{found}; the network is randomized: within its interval?"
+        )
+    before = arrays.get(CLEAN_ACCURACY)
     if before is not None and len(before) == n:
         apart = int((before != right).sum())
         how = f"{apart} images differ"
@@ -217,7 +219,7 @@ def _clean(restored: Restored, arrays: Mapping[str, np.ndarray]) -> Check:
         apart = round(abs(value - score.value) * n)
         how = f"{apart} more or fewer are right"
     agrees = apart <= forgiven(n) and _near(before, score.value, n)
-    return Check(CLEAN, _outcome(agrees), f"{found}; {how}, up to {forgiven(n)} forgiven")
+    return Check(CLEAN_ACCURACY, _outcome(agrees), f"{found}; {how}, up to {forgiven(n)} forgiven")
 
 
 def _attacks(
@@ -233,7 +235,7 @@ def _attacks(
     """
     record = restored.record
     for name, score in record.metrics.items():
-        if not name.startswith(ROBUST) or name == WORST or score.value is None:
+        if not name.startswith(ROBUST_ACCURACY) or name == WORST_CASE or score.value is None:
             continue
         before, problems, found = arrays.get(name), [], []
         if before is not None:
@@ -300,23 +302,23 @@ def _worst_case(
     record: Record, arrays: Mapping[str, np.ndarray], agreed: Mapping[str, np.ndarray]
 ) -> Iterator[Check]:
     """It follows from the outcomes of all attacks, stored or of now; none is above any attack's score."""
-    score, before, n = record.metrics.get(WORST), arrays.get(WORST), record.dataset.evaluated_size
+    score, before, n = record.metrics.get(WORST_CASE), arrays.get(WORST_CASE), record.dataset.evaluated_size
     others = {name: one.value for name, one in record.metrics.items() if _is_attack(name)}
     values = {name: value for name, value in others.items() if value is not None}
     if score is None or score.value is None:
         if values or before is not None:
-            yield Check(WORST, "not checked", "the record has none")
+            yield Check(WORST_CASE, "not checked", "the record has none")
         return
     outcomes = {**agreed, **{name: array for name, array in arrays.items() if _is_attack(name)}}
     lowest = min(values, key=lambda name: values[name], default=None)
     if lowest is not None and score.value > values[lowest] + 0.5 / n:
-        yield Check(WORST, "mismatch", f"{score.value:.2%}, above {lowest} with {values[lowest]:.2%}")
+        yield Check(WORST_CASE, "mismatch", f"{score.value:.2%}, above {lowest} with {values[lowest]:.2%}")
         return
     missing = sorted(values.keys() - outcomes.keys())
     if missing or not outcomes:
         near = _near(before, score.value, n)
         words = f"no outcomes of {', '.join(missing) or 'any attack'} are there that it could follow from"
-        yield Check(WORST, "not checked" if near else "mismatch", words)
+        yield Check(WORST_CASE, "not checked" if near else "mismatch", words)
         return
     worst = np.logical_and.reduce(list(outcomes.values()))
     if any(name not in arrays for name in outcomes):
@@ -326,7 +328,7 @@ def _worst_case(
     else:
         agrees = _near(worst, score.value, n) and (before is None or bool((worst == before).all()))
     words = "it follows from" if agrees else "it does not follow from"
-    yield Check(WORST, _outcome(agrees), f"{words} the outcomes of {len(outcomes)} attacks")
+    yield Check(WORST_CASE, _outcome(agrees), f"{words} the outcomes of {len(outcomes)} attacks")
 
 
 def _again(
@@ -365,14 +367,14 @@ def _again(
 
 def _metric(name: str, record: Record) -> Metric:
     """The metric of an attack, with the settings that the record was measured with."""
-    name = name.removeprefix(ROBUST)
+    name = name.removeprefix(ROBUST_ACCURACY)
     if name not in ATTACKS and name != "autoattack":
         raise unknown_name("attack", name, [*ATTACKS, "autoattack"])
-    settings = record.battery.settings.get(f"{ROBUST}{name}")
+    settings = record.battery.settings.get(f"{ROBUST_ACCURACY}{name}")
     metric: Metric = _autoattack(settings) if name == "autoattack" else RobustAccuracy(name)
     score = record.metrics.get(metric.name)
     if score is None or score.value is None:
-        known = ", ".join(one.removeprefix(ROBUST) for one in record.metrics if _is_attack(one))
+        known = ", ".join(one.removeprefix(ROBUST_ACCURACY) for one in record.metrics if _is_attack(one))
         raise UserError(f"the record has no {metric.name} to compare with; it has {known or 'no attack'}")
     if settings is not None and settings != metric.settings():
         raise UserError(
@@ -395,7 +397,7 @@ def _autoattack(settings: Mapping[str, Any] | None) -> AutoAttack:
 
 
 def _is_attack(name: str) -> bool:
-    return name.startswith(ROBUST) and name != WORST and ":" not in name
+    return name.startswith(ROBUST_ACCURACY) and name != WORST_CASE and ":" not in name
 
 
 def _randomized(record: Record) -> bool:

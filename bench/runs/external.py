@@ -7,13 +7,13 @@ from bench.core.classifier import WrappedClassifier
 from bench.core.guards import evaluating
 from bench.core.names import identity, safe_name
 from bench.core.progress import Progress
-from bench.core.record import load_record
+from bench.core.record import RECORD, load_record
 from bench.core.threat import Threat
 from bench.data import Dataset, defaults_of, fingerprint
 from bench.evaluation.battery import make_battery
 from bench.evaluation.describe import Trained
 from bench.evaluation.estimate import estimate
-from bench.evaluation.evaluate import RECORD, evaluate_to_folder
+from bench.evaluation.evaluate import evaluate_to_folder
 from bench.evaluation.extra_checks import unanswered
 from bench.models.loaders import make_network, robustbench_loader
 from bench.models.weights import fill, load_weights

@@ -13,17 +13,17 @@ from bench.core import provenance
 from bench.core import record as schema
 from bench.core.errors import UserError
 from bench.core.files import write_json
-from bench.core.names import safe_name
+from bench.core.names import AUTOATTACK, CLEAN_ACCURACY, PGD20, WORST_CASE, safe_name
 from bench.core.progress import Progress, readable
-from bench.core.record import Record, find_records, load_record
+from bench.core.record import HISTORY, RECORD, RUN, Record, find_records, load_record
 from bench.data import fingerprint
 from bench.evaluation.describe import Trained
 from bench.evaluation.estimate import estimate
-from bench.evaluation.evaluate import RECORD, evaluate_to_folder
+from bench.evaluation.evaluate import evaluate_to_folder
 from bench.evaluation.extra_checks import unanswered
 from bench.runs.config import RunConfig
 from bench.runs.job import Job, load_data, pick_device, resolve, result_name
-from bench.training.fit import CHECKPOINT, HISTORY, fit
+from bench.training.fit import CHECKPOINT, fit
 from bench.training.loop import Diverged
 from bench.training.probes import Probe, make_probe
 from bench.training.search import TRIAL_SEED, Found, search
@@ -191,7 +191,7 @@ def _take_over(trial: Path, home: Path) -> None:
 
 
 def _write_run(job: Job) -> None:
-    path = job.folder / "run.json"
+    path = job.folder / RUN
     if path.exists():
         return
     plan, dataset = job.plan, job.plan.dataset
@@ -238,10 +238,10 @@ def _announce(job: Job, progress: Progress) -> None:
 def summary(record: Record) -> str:
     """One line with the scores people ask for first."""
     names = {
-        "clean": "clean_accuracy",
-        "PGD-20": "robust_accuracy/pgd20",
-        "AutoAttack": "robust_accuracy/autoattack",
-        "worst case": "robust_accuracy/worst_case",
+        "clean": CLEAN_ACCURACY,
+        "PGD-20": PGD20,
+        "AutoAttack": AUTOATTACK,
+        "worst case": WORST_CASE,
     }
     parts = [
         f"{label} {score.value:.1%}"

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bench.attacks import ATTACKS, Attack
 from bench.charts.words import attack_title
 from bench.core.errors import UserError, unknown_name
-from bench.core.names import identity
+from bench.core.names import identity, is_accuracy
 from bench.core.record import Value, describe
 from bench.core.threat import Threat
 from bench.evaluation.battery import Battery, make_battery, select
@@ -80,7 +80,7 @@ class Column(BaseModel):
     @property
     def percent(self) -> bool:
         """Whether the page, and the paper's numbers, give it in per cent."""
-        return self.attack is not None or self.name.split("/")[0] in ("clean_accuracy", "robust_accuracy")
+        return self.attack is not None or is_accuracy(self.name)
 
 
 class AttackAt(RobustAccuracy):

@@ -15,7 +15,19 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.core.errors import UserError
 from bench.core.files import read_json, sha256
-from bench.core.record import Dataset, Record, Search, Value, describe, load_record
+from bench.core.record import (
+    HISTORY,
+    RECORD,
+    RUN,
+    SEARCH,
+    TRIAL,
+    Dataset,
+    Record,
+    Search,
+    Value,
+    describe,
+    load_record,
+)
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 STATUS: dict[str, Status] = {
@@ -116,8 +128,8 @@ def folder_identity(folder: Path) -> str:
         UserError: when its `run.json` is not valid.
     """
     words = folder.resolve().name
-    if (folder / "run.json").is_file():
-        run = _load(_Run, folder / "run.json")
+    if (folder / RUN).is_file():
+        run = _load(_Run, folder / RUN)
         words = f"{run.run} {run.created.isoformat()}"
     return hashlib.sha256(words.encode()).hexdigest()[:32]
 
@@ -140,17 +152,15 @@ def read_run_folder(folder: Path, *, live: bool) -> list[Entry]:
         UserError: when a file of the folder is broken.
     """
     identity = {"bench.folder": folder_identity(folder)}
-    finals = [_final(path, folder, identity) for path in sorted(folder.glob("seed-*/*/record.json"))]
-    return (
-        finals if not (folder / "run.json").is_file() else [*_work(folder, identity, finals, live), *finals]
-    )
+    finals = [_final(path, folder, identity) for path in sorted(folder.glob(f"seed-*/*/{RECORD}"))]
+    return finals if not (folder / RUN).is_file() else [*_work(folder, identity, finals, live), *finals]
 
 
 def _work(folder: Path, identity: dict[str, str], finals: list[Entry], live: bool) -> list[Entry]:
-    run = _load(_Run, folder / "run.json")
+    run = _load(_Run, folder / RUN)
     common = {
         **identity,
-        "bench.runs.run": run.run,
+        "bench.run": run.run,
         "defense": run.defense,
         "model": run.model,
         "dataset": run.dataset.name,
@@ -160,8 +170,8 @@ def _work(folder: Path, identity: dict[str, str], finals: list[Entry], live: boo
     }
     data = [_training_data(run.dataset)]
     parts = [
-        *(_trial(path, common, data, live) for path in sorted(folder.glob("trials/*/trial.json"))),
-        *(_training(path, common, data, live) for path in sorted(folder.glob("seed-*/history.jsonl"))),
+        *(_trial(path, common, data, live) for path in sorted(folder.glob(f"trials/*/{TRIAL}"))),
+        *(_training(path, common, data, live) for path in sorted(folder.glob(f"seed-*/{HISTORY}"))),
     ]
     entries = [_search(folder, run, common, data, [*parts, *finals], live), *parts]
     return [replace(entry, tags={**entry.tags, "bench.part": entry.part}) for entry in entries]
@@ -194,7 +204,7 @@ def read_record(path: Path) -> Entry:
 def _search(
     folder: Path, run: _Run, common: dict[str, str], data: list[Data], parts: list[Entry], live: bool
 ) -> Entry:
-    summary = folder / "search.json"
+    summary = folder / SEARCH
     search = _load(Search, summary) if summary.is_file() else None
     measured = {part.part.partition("/")[0] for part in parts if part.tags["role"] == "final"}
     trained = {part.part for part in parts if part.tags["role"] == "training"}
@@ -206,7 +216,7 @@ def _search(
         name=run.run,
         status="RUNNING" if live else "FINISHED" if ended else "KILLED",
         started=_milliseconds(run.created),
-        ended=None if live else max([_changed(folder / "run.json"), *(part.ended or 0 for part in parts)]),
+        ended=None if live else max([_changed(folder / RUN), *(part.ended or 0 for part in parts)]),
         tags={**common, "role": "search", **({"objective": search.objective} if search else {})},
         params={
             "defense": run.defense,
@@ -217,13 +227,13 @@ def _search(
         },
         scores={name: value for name, value in scores.items() if value is not None},
         data=data,
-        artifacts={name: folder / name for name in ("run.json", "search.json") if (folder / name).is_file()},
+        artifacts={name: folder / name for name in (RUN, SEARCH) if (folder / name).is_file()},
     )
 
 
 def _trial(path: Path, common: dict[str, str], data: list[Data], live: bool) -> Entry:
     trial = _load(_Trial, path)
-    history = _history(path.with_name("history.jsonl"))
+    history = _history(path.with_name(HISTORY))
     killed = trial.state == "RUNNING" and not live
     scores = {"value": trial.value, "clean_accuracy": trial.clean_accuracy}
     return Entry(
@@ -276,7 +286,7 @@ def _record_tags(record: Record, path: Path) -> dict[str, str]:
     warnings = [f"- **{alarm.name}**: {alarm.message}" for alarm in record.alarms if alarm.raised]
     return {
         "role": "final",
-        "bench.runs.run": record.provenance.run,
+        "bench.run": record.provenance.run,
         "bench.record": record.id,
         "bench.record_sha256": sha256(path),
         "schema_version": record.schema_version,
@@ -342,7 +352,7 @@ def _record_files(record: Record, path: Path) -> dict[str, Path]:
     drawn = [*path.parent.glob("figures/*.png"), *path.parent.glob("figures/*.json")]
     names += [f"figures/{figure.name}" for figure in sorted(drawn) if not figure.is_symlink()]
     files = {name: path.parent / name for name in names if (path.parent / name).is_file()}
-    return {"record.json": path, **files}
+    return {RECORD: path, **files}
 
 
 def _training_data(dataset: _Dataset | Dataset) -> Data:

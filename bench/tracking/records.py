@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.core.errors import UserError
 from bench.core.files import sha256
-from bench.core.record import load_record
+from bench.core.record import RECORD, RUN, load_record
 from bench.tracking.entries import read_record
 from bench.tracking.settings import Settings
 from bench.tracking.store import Store, open_store
@@ -69,12 +69,12 @@ def fetch_records(settings: Settings, out: Path) -> tuple[list[Path], dict[str, 
 def _sources(path: Path) -> set[Path]:
     """Run folders to sync and lone records to log."""
     for folder in (path, *path.resolve().parents):
-        if (folder / "run.json").is_file():
+        if (folder / RUN).is_file():
             return {folder.resolve()}
     if path.is_file():
         return {path.resolve()}
-    folders = {run.parent.resolve() for run in path.rglob("run.json")}
-    records = {record.resolve() for record in path.rglob("record.json")}
+    folders = {run.parent.resolve() for run in path.rglob(RUN)}
+    records = {record.resolve() for record in path.rglob(RECORD)}
     lone = {record for record in records if not folders & set(record.parents)}
     if not folders | lone:
         raise UserError(f"expected a record, a seed folder or a run folder, found none at {path}")
@@ -91,7 +91,7 @@ def _track_lone(store: Store, path: Path) -> str:
 
 def _fetch(store: Store, run_id: str, expected: str, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "record.json"
+    path = folder / RECORD
     if not path.is_file() or sha256(path) != expected:
         store.download(run_id, path.name, folder)
         if sha256(path) != expected:

@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from urllib.parse import quote
 
 from bench.core.errors import UserError
+from bench.core.names import WORST_CASE
 from bench.tracking.settings import Settings
 from bench.tracking.store import open_store
 
@@ -21,7 +23,7 @@ ANY = "0.0.0.0"
 RESULTS = (
     "/#/experiments/{experiment}/runs?workflowType=machine_learning&compareRunsMode=CHART"
     "&searchFilter=tags.role%20%3D%20%27final%27&orderByAsc=false"
-    "&orderByKey=metrics.%60robust_accuracy%2Fworst_case%60"
+    f"&orderByKey=metrics.%60{quote(WORST_CASE, safe='')}%60"
 )
 START_SECONDS = 120
 STOP_SECONDS = 10

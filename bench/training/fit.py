@@ -9,6 +9,7 @@ from typing import Any
 from bench.core.classifier import Classifier
 from bench.core.files import write_text
 from bench.core.progress import Progress
+from bench.core.record import HISTORY
 from bench.core.threat import Threat
 from bench.data import Dataset
 from bench.models import build
@@ -16,7 +17,7 @@ from bench.training.loop import Result, Row, train
 from bench.training.recipe import Recipe
 from defenses.base import Defense
 
-HISTORY, CHECKPOINT = "history.jsonl", "checkpoint.pt"
+CHECKPOINT = "checkpoint.pt"
 
 
 @dataclass(frozen=True)

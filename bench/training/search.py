@@ -15,7 +15,7 @@ from bench.core.errors import UserError
 from bench.core.files import replacing, write_json
 from bench.core.progress import Progress
 from bench.core.randomness import derive_seed
-from bench.core.record import Search, finite
+from bench.core.record import SEARCH, TRIAL, Search, finite
 from bench.training.fit import Plan, fit, read_history
 from bench.training.loop import CLEAN_LOSS, Diverged, Row, Stop
 from defenses.base import Defense
@@ -94,7 +94,7 @@ def _search(
             changed()
     best = _best(study, clean_floor)
     summary = _summary(study, best, space, _floor(study, clean_floor), folder)
-    write_json(folder / "search.json", summary.model_dump(mode="json"))
+    write_json(folder / SEARCH, summary.model_dump(mode="json"))
     return Found(
         plan.defense.make({**plan.fixed, **best.params}), summary, _trial_folder(folder, best.number)
     )
@@ -153,7 +153,7 @@ def _run_trial(
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "ended": None,
     }
-    write_json(here / "trial.json", entry)
+    write_json(here / TRIAL, entry)
 
     def report(row: Row) -> None:
         step = int(row["epoch"] or 0)
@@ -187,7 +187,7 @@ def _run_trial(
         "message": message,
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    write_json(here / "trial.json", entry)
+    write_json(here / TRIAL, entry)
 
 
 def _suggest(trial: optuna.Trial, name: str, spread: Range, defense: type[Defense]) -> Any:
@@ -217,7 +217,7 @@ def _floor(study: optuna.Study, clean_floor: float | None) -> float:
 def _best(study: optuna.Study, clean_floor: float | None) -> FrozenTrial:
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if not complete:
-        raise UserError("no trial of the search could be finished; each trial.json says why")
+        raise UserError("no trial of the search could be finished; each {TRIAL} says why")
     floor = _floor(study, clean_floor)
     # Below the floor for all: the closest to it. The order of trials settles ties, so the defaults win them.
     return max(

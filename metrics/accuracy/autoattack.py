@@ -8,6 +8,7 @@ import torch
 from bench.attacks.autoattack import Passes, autoattack, check_settings
 from bench.attacks.examples import first_broken
 from bench.core.checks import SAME_LOGITS, moved_between
+from bench.core.names import CLEAN_ACCURACY
 from bench.core.record import Score, Value
 from metrics.base import Arrays, Evaluation, Metric
 
@@ -86,8 +87,8 @@ class AutoAttack(Metric):
     @torch.no_grad()
     def _moved(self, evaluation: Evaluation) -> float:
         """How far logits move between two passes, relative to the largest."""
-        if "clean_accuracy" in evaluation.measured:
-            return float(evaluation.measured["clean_accuracy"]["between_passes"][0])
+        if CLEAN_ACCURACY in evaluation.measured:
+            return float(evaluation.measured[CLEAN_ACCURACY]["between_passes"][0])
         some = evaluation.images[: self.batch_size]
         first, second = evaluation.classifier(some), evaluation.classifier(some)
         evaluation.forwards += 2 * len(some)

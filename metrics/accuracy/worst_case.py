@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from bench.core.names import ROBUST_ACCURACY
 from bench.core.record import Score
 from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
 
@@ -22,7 +23,7 @@ class WorstCase(Metric):
         attacks = [
             arrays["right"]
             for name, arrays in evaluation.measured.items()
-            if name.startswith("robust_accuracy/")
+            if name.startswith(ROBUST_ACCURACY)
         ]
         if not attacks:
             raise NotMeasurable("no attack ran")

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from bench.core.errors import UserError
+from bench.core.names import WORST_CASE
 from bench.core.record import Record, load_record
 from leaderboards.build import build
-from leaderboards.result import WORST_CASE
 from tests.records import make_arrays, make_record, make_scores, write_record
 
 NASTY = "<script>alert('x')</script>\"&{{ 7777 * 7777 }}"

@@ -4,8 +4,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.core.names import WORST_CASE
 from leaderboards.check import check
-from leaderboards.result import WORST_CASE
 from tests.records import make_arrays, make_record, make_scores, write_record
 
 PGD = "robust_accuracy/pgd20"

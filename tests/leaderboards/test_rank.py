@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from bench.core.names import WORST_CASE
 from bench.core.statistics import mcnemar, paired_p_value
 from leaderboards.board import Board, make_boards
-from leaderboards.result import WORST_CASE, read_results
+from leaderboards.result import read_results
 from tests.records import make_arrays, make_record, make_scores, write_record
 
 masks = st.integers(1, 12).flatmap(lambda n: st.tuples(npst.arrays(bool, (1, n)), npst.arrays(bool, (1, n))))

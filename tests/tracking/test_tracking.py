@@ -279,7 +279,7 @@ class Server:
 
 def found(server: Server, run: str) -> dict[str, Any]:
     with open_store(server.settings) as store:
-        return {each.info.run_name: each for each in store.find(f"tags.`bench.runs.run` = '{run}'")}
+        return {each.info.run_name: each for each in store.find(f"tags.`bench.run` = '{run}'")}
 
 
 def free_port() -> int:
@@ -523,7 +523,7 @@ def test_a_run_folder_becomes_a_search_with_its_children(tmp_path: Path, sqlite:
 
     assert search.data.metrics["best_value"] == 0.5
     assert search.data.params["space/lambda"] == "log 0.1 … 10"
-    assert search.data.tags["bench.runs.run"] == run.name
+    assert search.data.tags["bench.run"] == run.name
     assert search.data.tags["dataset_fingerprint"] == "f" * 64
     assert search.data.tags["mlflow.source.git.commit"] == "c" * 40
     assert artifacts(settings, search) == ["run.json", "search.json"]
