@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from bench.core.classifier import AnyClassifier, WrappedClassifier
+from bench.core.classifier import AnyClassifier
 from bench.core.errors import UserError
 from bench.core.files import sha256
 from bench.core.record import Record, find_records, load_record
 from bench.data import Dataset
 from bench.models.loaders import make_network, names_code
-from bench.models.weights import fill, load_weights
+from bench.models.weights import load_weights, set_weights
 
 
 def find_standard(folder: Path, dataset: Dataset) -> AnyClassifier | None:
@@ -46,12 +46,7 @@ def _network_of(record: Record, folder: Path, dataset: Dataset) -> AnyClassifier
         if names_code(loader or record.model):
             return None
         network = make_network(record.model, loader, dataset)
-        weights = load_weights(source)
-        if isinstance(network, WrappedClassifier):
-            inner = {name.removeprefix("module."): tensor for name, tensor in weights.items()}
-            fill(network.module, inner, source)
-        else:
-            fill(network, weights, source)
+        set_weights(network, load_weights(source), source)
     except UserError:
         return None
     return network

@@ -1,4 +1,4 @@
-"""Checkpoints: a training that can go on, and weights that anyone can load."""
+"""Read and write checkpoints: the state of a training to resume, and the weights of a network."""
 
 import io
 import pickle
@@ -12,13 +12,14 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
+from bench.core.classifier import WrappedClassifier
 from bench.core.errors import UserError
 from bench.core.files import replacing
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write a resumable state, whole or not at all."""
-    # By way of memory: torch's own writer tells a full disk in words that nobody would recognise.
+    """Write the state of a training atomically."""
+    # Through memory: the error that torch's own writer raises on a full disk does not mention the disk.
     buffer = io.BytesIO()
     torch.save(state, buffer)
     with replacing(path) as temporary:
@@ -26,16 +27,16 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Read what `save_checkpoint` wrote; no code in the file is ever run.
+    """Read a state that `save_checkpoint` wrote, without running any code in the file.
 
     Raises:
-        UserError: when it cannot be read.
+        UserError: when the file cannot be read.
     """
     return _load_pickle(path, device)
 
 
 def save_weights(path: Path, module: nn.Module) -> None:
-    """Write a module's tensors as safetensors, whole or not at all; tied weights are written once for each name."""
+    """Write a module's state dict as safetensors, atomically; tied weights are written once for each name."""
     tensors = {
         name: tensor.detach().cpu().clone().contiguous() for name, tensor in module.state_dict().items()
     }
@@ -44,13 +45,13 @@ def save_weights(path: Path, module: nn.Module) -> None:
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """A state dict from safetensors, or from a torch file without code in it.
+    """Read a state dict from a safetensors file, or from a torch file without pickled code.
 
-    Torch files may nest the weights under "state_dict", "model" or "model_state_dict"; a "module." prefix from
-    data-parallel training is taken off.
+    A torch file may nest the weights under "state_dict", "model_state_dict" or "model". Names are returned as
+    they are in the file; `set_weights` fits them to a network.
 
     Raises:
-        UserError: when the file is missing, unreadable, holds pickled code, or no tensors.
+        UserError: when the file is missing or unreadable, or holds pickled code or no tensors.
     """
     if not path.is_file():
         raise UserError(f"no such checkpoint: {path}")
@@ -67,16 +68,26 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     named = isinstance(state, dict) and all(isinstance(name, str) for name in state)
     if not named or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"checkpoint {path} holds no state dict of tensors; save model.state_dict()")
-    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    return dict(state)
 
 
-def fill(module: nn.Module, weights: dict[str, Tensor], source: Path | str) -> None:
-    """Load weights into a module, every one or none.
+def set_weights(classifier: nn.Module, weights: dict[str, Tensor], source: Path | str) -> None:
+    """Load a state dict into a network, every tensor or none.
+
+    The names may carry the prefix "module." of data-parallel training, and that of `WrappedClassifier`, once or
+    several times; it is removed as far as the network's own names ask for it.
+
+    Args:
+        classifier: of a `WrappedClassifier`, the network inside is filled.
+        weights: name → tensor, as `load_weights` returns them.
+        source: named in errors.
 
     Raises:
-        UserError: when names or shapes differ; the first differences are named.
+        UserError: when names or shapes differ (the first differences are listed), or a weight is not finite.
     """
+    module = classifier.module if isinstance(classifier, WrappedClassifier) else classifier
     expected = module.state_dict()
+    weights = _without_prefix(weights, expected)
     missing = [name for name in expected if name not in weights]
     extra = [name for name in weights if name not in expected]
     shapes = [
@@ -97,17 +108,27 @@ def fill(module: nn.Module, weights: dict[str, Tensor], source: Path | str) -> N
     module.load_state_dict(weights)
 
 
+def _without_prefix(weights: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same weights with as many "module." prefixes removed as make most names those of the network."""
+    candidates = [weights]
+    while any(name.startswith("module.") for name in candidates[-1]):
+        candidates.append({name.removeprefix("module."): tensor for name, tensor in candidates[-1].items()})
+    return max(candidates, key=lambda candidate: len(candidate.keys() & expected.keys()))
+
+
 def _load_pickle(path: Path, device: torch.device | str) -> Any:
     try:
         return torch.load(path, map_location=device, weights_only=True)
     except pickle.UnpicklingError:
-        # A zip archive or a bare pickle that names anything but tensors; other bytes only look like one.
+        # By its first bytes a zip archive or a pickle, which names classes other than tensors; else a damaged file.
         if path.read_bytes()[:2] in (b"PK", b"\x80\x02"):
             raise UserError(
                 f"checkpoint {path} holds pickled code, which is not run; save model.state_dict() instead"
             ) from None
-        raise UserError(f"cannot read checkpoint {path}: it is no torch file, or it is cut short") from None
+        raise UserError(
+            f"cannot read checkpoint {path}: it is not a torch file, or it is truncated"
+        ) from None
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, BadZipFile) as error:
         readable = isinstance(error, OSError | RuntimeError) and str(error)
-        reason = str(error).splitlines()[0] if readable else "it is no torch file, or it is cut short"
+        reason = str(error).splitlines()[0] if readable else "it is not a torch file, or it is truncated"
         raise UserError(f"cannot read checkpoint {path}: {reason}") from error

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.core.classifier import AnyClassifier, WrappedClassifier
+from bench.core.classifier import AnyClassifier
 from bench.core.errors import UserError
 from bench.core.files import sha256
 from bench.core.record import Record, load_record
@@ -11,7 +11,7 @@ from bench.core.threat import Threat
 from bench.data import Dataset, fingerprint
 from bench.models import MODELS
 from bench.models.loaders import names_code
-from bench.models.weights import fill, load_weights
+from bench.models.weights import load_weights, set_weights
 from bench.runs.config import RunConfig
 from bench.runs.external import make_network
 from bench.runs.job import load_data, pick_device
@@ -75,12 +75,8 @@ def restore(
             f"which makes it"
         )
     classifier = make_network(record.model, network, dataset)
-    target = classifier.module if isinstance(classifier, WrappedClassifier) else classifier
     source = _weights(record, folder, weights)
-    state = load_weights(source)
-    # A wrapped network was saved from its wrapper, which puts its own name before every weight.
-    inner = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    fill(target, inner if isinstance(classifier, WrappedClassifier) else state, source)
+    set_weights(classifier, load_weights(source), source)
     classifier.to(dataset.test.images.device).requires_grad_(False)
     return Restored(record, folder, classifier.eval(), dataset, Threat(record.threat.norm, record.threat.eps))
 

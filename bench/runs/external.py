@@ -3,7 +3,6 @@
 import shlex
 from pathlib import Path
 
-from bench.core.classifier import WrappedClassifier
 from bench.core.guards import evaluating
 from bench.core.names import identity, safe_name
 from bench.core.progress import Progress
@@ -16,7 +15,7 @@ from bench.evaluation.estimate import estimate
 from bench.evaluation.evaluate import evaluate_to_folder
 from bench.evaluation.extra_checks import unanswered
 from bench.models.loaders import make_network, robustbench_loader
-from bench.models.weights import fill, load_weights
+from bench.models.weights import load_weights, set_weights
 from bench.runs.config import RunConfig
 from bench.runs.job import load_data, pick_device, result_name
 from bench.runs.run import Tracker, build_pages, summary
@@ -54,8 +53,7 @@ def evaluate_checkpoint(
     loader = _in_full(loader, data, threat)
     classifier = make_network(config.model, loader, data, pretrained=checkpoint is None)
     if weights is not None:
-        target = classifier.module if isinstance(classifier, WrappedClassifier) else classifier
-        fill(target, weights, checkpoint or "")
+        set_weights(classifier, weights, checkpoint or "")
     classifier.to(data.test.images.device).requires_grad_(False)
     digits = identity(
         {

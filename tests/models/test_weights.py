@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from bench.core.classifier import WrappedClassifier
 from bench.core.errors import UserError
-from bench.models.weights import fill, load_checkpoint, load_weights, save_checkpoint, save_weights
+from bench.models.weights import load_checkpoint, load_weights, save_checkpoint, save_weights, set_weights
 
 
 class Stranger:
@@ -25,9 +26,39 @@ def test_weights_come_back_bit_for_bit(tmp_path: Path, nest: str | None) -> None
     state = {f"module.{name}": tensor for name, tensor in source.state_dict().items()}
     torch.save({nest: state} if nest else state, tmp_path / "w.pt")
     for path in (tmp_path / "w.safetensors", tmp_path / "w.pt"):
-        fill(target, load_weights(path), path)
+        set_weights(target, load_weights(path), path)
         for name, tensor in source.state_dict().items():
             assert torch.equal(tensor, target.state_dict()[name])
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "module.module."])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_prefixes_of_data_parallel_training_and_of_the_wrapper_are_removed(
+    prefix: str, wrapped: bool
+) -> None:
+    source, inner = network(), network()
+    classifier = WrappedClassifier(nn.Sequential(nn.Flatten(), inner), (3, 1, 1), 2) if wrapped else inner
+    names = f"{prefix}1." if wrapped else prefix
+    set_weights(classifier, {names + name: tensor for name, tensor in source.state_dict().items()}, "w.pt")
+    for name, tensor in source.state_dict().items():
+        assert torch.equal(tensor, inner.state_dict()[name])
+
+
+def test_a_network_with_a_child_called_module_keeps_its_names() -> None:
+    class Nested(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module, self.head = nn.Linear(3, 4), nn.Linear(4, 2)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.head(self.module(images.flatten(1)))
+
+    source, target = Nested(), Nested()
+    saved = WrappedClassifier(source, (3, 1, 1), 2).state_dict()
+    for weights in (source.state_dict(), saved):
+        nn.init.zeros_(target.module.weight)
+        set_weights(WrappedClassifier(target, (3, 1, 1), 2), weights, "w.pt")
+        assert torch.equal(source.module.weight, target.module.weight)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -72,7 +103,7 @@ def test_weights_of_another_network_change_nothing() -> None:
     before = {name: tensor.clone() for name, tensor in target.state_dict().items()}
     other = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5))
     with pytest.raises(UserError, match=r"does not fit.*\(5, 3\).*\(4, 3\).*missing"):
-        fill(target, other.state_dict(), "w.pt")
+        set_weights(target, other.state_dict(), "w.pt")
     assert all(torch.equal(tensor, before[name]) for name, tensor in target.state_dict().items())
 
 
