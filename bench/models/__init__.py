@@ -1,4 +1,4 @@
-"""The networks by name, one file each."""
+"""Networks by name, one file each; each takes images of any size from 8x8 pixels on."""
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -12,7 +12,7 @@ from bench.models.network import Network, Shape, convolutions, hidden
 
 __all__ = ["MODELS", "SMALLEST_SIDE", "Network", "Shape", "build", "convolutions", "hidden"]
 
-#: Every network takes images from this side on, in pixels.
+#: Smallest side of an image that every network accepts, in pixels.
 SMALLEST_SIDE = 8
 
 
@@ -47,17 +47,19 @@ def build(
     std: Sequence[float] | None = None,
     seed: int,
 ) -> Classifier:
-    """A fresh classifier whose weights depend on the seed alone.
+    """Build a classifier with fresh weights, which depend on the seed alone.
 
     Args:
         name: a network of `MODELS`, or `module:function` with the same signature.
-        input_shape: (C, H, W) of the images, from 8x8 on.
+        input_shape: (C, H, W) of the images; H and W at least 8.
         num_classes: K, at least 2.
-        mean, std: per-channel normalization of pixels in [0, 1], kept inside the classifier; None is none.
-        seed: of the initial weights; the global random state is left as it was.
+        mean, std: normalization of pixels in [0, 1], one value per channel, applied inside the classifier; None
+            for no normalization.
+        seed: of the initial weights; the global random state is left unchanged.
 
     Raises:
-        UserError: for an unknown name, a smaller image, fewer classes, or a plug-in that gives no `Network`.
+        UserError: for an unknown name, images that are too small, fewer than 2 classes, or a plug-in that does
+            not return a `Network`.
     """
     _, height, width = input_shape
     if min(height, width) < SMALLEST_SIDE:

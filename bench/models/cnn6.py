@@ -8,11 +8,11 @@ from bench.models.network import Network, Plan, Shape, convolutions, hidden
 
 
 def cnn6(input_shape: Shape, num_classes: int) -> Network:
-    """Six 3x3 convolutions, then fully connected 512 and 128, without batch norm (P1).
+    """Six 3x3 convolutions and two fully connected layers of 512 and 128, without batch norm (P1).
 
-    32, 64, pool, 128, 128, pool, 64, pool, 64, with 2x2 maximum pools. On 3x32x32 the flattened map has
-    64·4·4 = 1024 values; on 8x8, the smallest image, the third pool just reaches 1x1. D = 128. The paper
-    does not say how the weights start; they start as He et al. (2015) draw them.
+    Convolutions: 32, 64, pool, 128, 128, pool, 64, pool, 64, with 2x2 max pooling. On 3x32x32 images the
+    flattened map has 64·4·4 = 1024 values; on 8x8 images, the smallest, the third pool leaves 1x1. D = 128. The
+    paper does not give the initialization; ours is that of He et al. (2015).
     """
     pool = partial(nn.MaxPool2d, 2)
     plan: Plan = [32, 64, pool, 128, 128, pool, 64, pool, 64]

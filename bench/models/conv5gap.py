@@ -8,10 +8,10 @@ from bench.models.network import Network, Shape, convolutions
 
 
 def conv5gap(input_shape: Shape, num_classes: int) -> Network:
-    """Yu et al.'s CIFAR-10 network: five 3x3 convolutions, then the average over the image.
+    """Yu et al.'s CIFAR-10 network: five 3x3 convolutions and global average pooling.
 
-    The paper says "five convolutional layers and one global average pooling layer" and no more. The widths
-    are ours: 64, 64, pool, 128, 128, pool, 256, with 2x2 maximum pools. Site "pooled", D = 256.
+    The paper says "five convolutional layers and one global average pooling layer" and gives no widths. Ours are
+    64, 64, pool, 128, 128, pool, 256, with 2x2 max pooling. Site "pooled", D = 256.
     """
     pool = partial(nn.MaxPool2d, 2)
     layers, (channels, _, _) = convolutions(input_shape, [64, 64, pool, 128, 128, pool, 256])

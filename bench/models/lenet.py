@@ -8,14 +8,14 @@ from bench.models.network import Network, Plan, Shape, convolutions, hidden
 
 
 def lenet(input_shape: Shape, num_classes: int) -> Network:
-    """Fawzi et al.'s CIFAR-10 LeNet: 5x5 convolutions 32, 32, 64, then one hidden layer of 64.
+    """Fawzi et al.'s CIFAR-10 LeNet: 5x5 convolutions of 32, 32 and 64 channels and a hidden layer of 64.
 
-    The paper names the network without its layers; these are those of MatConvNet's CIFAR-10 LeNet, which
-    is Caffe's "CIFAR10-quick" (Jia et al., 2014) with a ReLU on the hidden layer. Behind each convolution
-    stands a 3x3 pool of stride 2: first maxima, then averages. On the smallest image, 8x8, the last one
-    just reaches 1x1. D = 64.
+    The paper does not list the layers. These are those of MatConvNet's CIFAR-10 LeNet, which is Caffe's
+    "CIFAR10-quick" (Jia et al., 2014) with a ReLU on the hidden layer. Each convolution is followed by 3x3
+    pooling of stride 2: max pooling first, average pooling after the other two. On 8x8 images, the smallest, the
+    last pool leaves 1x1. D = 64.
     """
-    # `ceil_mode` as in Caffe: 32 → 16 → 8 → 4.
+    # `ceil_mode` as in Caffe, so that 32 → 16 → 8 → 4.
     maximum = partial(nn.MaxPool2d, 3, stride=2, ceil_mode=True)
     average = partial(nn.AvgPool2d, 3, stride=2, ceil_mode=True)
     plan: Plan = [32, maximum, 32, average, 64, average]

@@ -1,7 +1,7 @@
-"""Networks to measure: ours by name, or somebody else's by a function, from `timm` or from RobustBench.
+"""Make the network to measure: one of ours by name, or another from a function, `timm` or RobustBench.
 
-A loader is written as one word, which a record keeps and `restore` reads again: `module:function`, `timm:NAME`
-or `robustbench:DATASET/THREAT/ID`.
+A loader is a string, stored in the record so that the network can be restored: `module:function`, `timm:NAME` or
+`robustbench:DATASET/THREAT/ID`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,16 +21,16 @@ from bench.core.threat import Threat
 from bench.data import Dataset
 from bench.models import build
 
-#: Data set and norm → RobustBench's words for them.
+#: Our names of data sets and norms → RobustBench's.
 ROBUSTBENCH_DATA = {"cifar10": "cifar10", "cifar100": "cifar100", "imagenet": "imagenet"}
 ROBUSTBENCH_THREATS = {"linf": "Linf", "l2": "L2"}
 
-#: Where RobustBench keeps what it downloads.
+#: Folder for RobustBench's downloads.
 ROBUSTBENCH_FOLDER = Path("models")
 
 INSTALL_TIMM = "pip install timm"
 INSTALL_ROBUSTBENCH = "pip install git+https://github.com/RobustBench/robustbench.git"
-#: Modules that these packages import and that pip knows by another name.
+#: Modules that these packages import → how to install each, where pip knows it by another name.
 INSTALL = {
     "autoattack": "pip install git+https://github.com/fra31/auto-attack.git",
     "bs4": "pip install beautifulsoup4",
@@ -39,23 +39,23 @@ INSTALL = {
 
 
 def names_code(word: object) -> bool:
-    """Whether a network, a loader or a data set is written as `module:function`, code that would be run."""
+    """Whether a network, loader or data set is given as `module:function`, which means running that code."""
     source, colon, _ = str(word).partition(":")
     return bool(colon) and source not in ("timm", "robustbench", "imagefolder")
 
 
 def make_network(model: str, loader: str | None, data: Dataset, *, pretrained: bool = False) -> AnyClassifier:
-    """A network for a data set: one of ours, or what a loader makes.
+    """Make a network for a data set, by name or with a loader.
 
     Args:
-        model: a name of `MODELS`; a mere label when there is a loader.
+        model: a name of `MODELS`; only a label if a loader is given.
         loader: `module:function`, called without arguments; `timm:NAME`; `robustbench:DATASET/THREAT/ID`.
-        data: what it must fit.
-        pretrained: take the published weights of a timm or RobustBench network, where they are at hand or can be
-            fetched. Without it there is only the architecture, for a checkpoint to fill.
+        data: gives the shape of the images and the number of classes.
+        pretrained: load the published weights of a timm or RobustBench network from disk or the network. Without
+            it the architecture is made, for a checkpoint to fill.
 
     Raises:
-        UserError: for an unknown name, a loader that fails, a package or weights that are missing, or a network
+        UserError: for an unknown name, a loader that fails, a missing package or missing weights, or a network
             that does not fit the data.
     """
     if loader is None:
@@ -73,10 +73,15 @@ def make_network(model: str, loader: str | None, data: Dataset, *, pretrained: b
 
 
 def robustbench_loader(identifier: str, data: Dataset, threat: Threat) -> str:
-    """The loader's word for a RobustBench id: `ID` under this data set and norm, or `DATASET/THREAT/ID` in full.
+    """Write a RobustBench id as a loader, `robustbench:DATASET/THREAT/ID`.
+
+    Args:
+        identifier: DATASET/THREAT/ID, or ID alone, which is completed from the other two arguments.
+        data: the data set of the evaluation.
+        threat: the threat of the evaluation.
 
     Raises:
-        UserError: for a data set or a norm that RobustBench has no networks for.
+        UserError: for a data set for which RobustBench has no networks.
     """
     if identifier.count("/") == 2:
         return f"robustbench:{identifier}"
@@ -86,22 +91,22 @@ def robustbench_loader(identifier: str, data: Dataset, threat: Threat) -> str:
     if name not in ROBUSTBENCH_DATA:
         known = ", ".join(ROBUSTBENCH_DATA)
         raise UserError(
-            f"RobustBench has networks for {known}, not for {data.name}; for images of theirs in a folder "
-            f"write the id in full, such as imagenet/Linf/{identifier}"
+            f"RobustBench has networks for {known}, not for {data.name}; if the folder holds images of one of "
+            f"these, write the id in full, such as imagenet/Linf/{identifier}"
         )
     return f"robustbench:{ROBUSTBENCH_DATA[name]}/{ROBUSTBENCH_THREATS[threat.norm]}/{identifier}"
 
 
 def timm_network(name: str, data: Dataset, *, pretrained: bool) -> nn.Module:
-    """A network of `timm` that takes pixels in [0, 1]: its own mean and standard deviation are put before it.
+    """Make a network of `timm` that takes pixels in [0, 1] and applies its own normalization to them.
 
     Args:
-        name: as `timm.list_models` shows it.
-        data: decides channels, classes and, for a network of one fixed size, the size of the images.
-        pretrained: with the published weights, which must have the data's number of classes.
+        name: a name from `timm.list_models`.
+        data: gives channels, classes and, for a network with one fixed input size, the size of the images.
+        pretrained: load the published weights, which must have the data's number of classes.
 
     Raises:
-        UserError: when timm is missing, knows no such name, or its weights cannot be had or do not fit.
+        UserError: if timm is missing or does not know the name, or if the weights cannot be fetched or do not fit.
     """
     timm = _package("timm", f"--timm {name}", INSTALL_TIMM)
     if not timm.is_model(name.partition(".")[0]):
@@ -111,7 +116,7 @@ def timm_network(name: str, data: Dataset, *, pretrained: bool) -> nn.Module:
     classes = int(config.get("num_classes") or 0)
     if pretrained and classes != data.num_classes:
         raise UserError(
-            f"--timm {name}: its published weights tell {classes} classes apart, {data.name} has "
+            f"--timm {name}: its published weights are for {classes} classes, {data.name} has "
             f"{data.num_classes}; give weights that fit with --checkpoint FILE"
         )
     size = {"img_size": height} if config.get("fixed_input_size") else {}
@@ -126,36 +131,37 @@ def timm_network(name: str, data: Dataset, *, pretrained: bool) -> nn.Module:
             else ""
         )
         raise UserError(f"--timm {name} failed: {_first_line(error)}{how}") from error
-    return normalised(module, _per_channel(config["mean"], channels), _per_channel(config["std"], channels))
+    return normalized(module, _per_channel(config["mean"], channels), _per_channel(config["std"], channels))
 
 
-def normalised(module: nn.Module, mean: Sequence[float], std: Sequence[float]) -> nn.Module:
-    """The same network, taking pixels in [0, 1]: (x − mean) / std is what its first layer sees.
+def normalized(module: nn.Module, mean: Sequence[float], std: Sequence[float]) -> nn.Module:
+    """Make a network normalize its input: its first layer receives (x − mean) / std for pixels x in [0, 1].
 
-    A hook does it, so that the names of its weights stay those of its published checkpoints.
+    A hook normalizes, so that the names of the weights remain those of the published checkpoints.
 
     Args:
-        mean, std: one for each channel.
+        module: changed in place and returned.
+        mean, std: one value per channel.
     """
 
-    def normalise(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    def normalize(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
         (images,) = inputs
-        centre, scale = images.new_tensor(mean), images.new_tensor(std)
-        return (images - centre.view(1, -1, 1, 1)) / scale.view(1, -1, 1, 1)
+        center, scale = images.new_tensor(mean), images.new_tensor(std)
+        return (images - center.view(1, -1, 1, 1)) / scale.view(1, -1, 1, 1)
 
-    module.register_forward_pre_hook(normalise)
+    module.register_forward_pre_hook(normalize)
     return module
 
 
 def robustbench_network(identifier: str, *, pretrained: bool) -> nn.Module:
-    """A network of RobustBench's model zoo, which takes pixels in [0, 1].
+    """Make a network of RobustBench's model zoo, which takes pixels in [0, 1].
 
     Args:
         identifier: DATASET/THREAT/ID, such as cifar10/Linf/Carmon2019Unlabeled.
-        pretrained: with its published weights, read from models/DATASET/THREAT/ID.pt or fetched there.
+        pretrained: load the published weights from models/DATASET/THREAT/ID.pt, fetching the file if it is missing.
 
     Raises:
-        UserError: when the package is missing, knows no such network, or the weights cannot be had.
+        UserError: if the package is missing or does not know the network, or if the weights cannot be fetched.
     """
     if identifier.count("/") != 2:
         raise UserError(
@@ -170,7 +176,7 @@ def robustbench_network(identifier: str, *, pretrained: bool) -> nn.Module:
         return _architecture(zoo[name], identifier)
     path = ROBUSTBENCH_FOLDER / dataset / threat / f"{name}.pt"
     try:
-        # It prints while it downloads; standard output is for our own answer.
+        # RobustBench prints while it downloads; standard output is reserved for our own result.
         with redirect_stdout(None):
             module: nn.Module = package.utils.load_model(
                 model_name=name, model_dir=str(ROBUSTBENCH_FOLDER), dataset=dataset, threat_model=threat
@@ -191,7 +197,7 @@ def _robustbench_zoo(dataset: str, threat: str) -> Mapping[str, Any]:
         found: Mapping[str, Any] = zoo[enums.BenchmarkDataset(dataset)][enums.ThreatModel(threat)]
     except (KeyError, ValueError):
         raise UserError(
-            f"RobustBench has no networks for {dataset}/{threat}; expected such as cifar10/Linf or imagenet/L2"
+            f"RobustBench has no networks for {dataset}/{threat}; expected for example cifar10/Linf or imagenet/L2"
         ) from None
     return found
 
@@ -199,7 +205,7 @@ def _robustbench_zoo(dataset: str, threat: str) -> Mapping[str, Any]:
 def _architecture(entry: Mapping[str, Any], identifier: str) -> nn.Module:
     make = entry.get("model")
     if make is None:
-        raise UserError(f"--robustbench {identifier}: the package gives no architecture for it to fill")
+        raise UserError(f"--robustbench {identifier}: the package has no architecture for this network")
     try:
         module: nn.Module = make()
     except Exception as error:
@@ -230,7 +236,7 @@ def _package(name: str, asked: str, install: str) -> ModuleType:
             raise UserError(f"{asked} needs {missing}, which {name} imports: {how}") from error
         raise UserError(f"{asked} needs the optional package {name}: {install}") from error
     except Exception as error:
-        # An import that meets another release of something than it was written for fails in any way.
+        # An incompatible release of a dependency can raise any exception.
         raise UserError(
             f"{asked}: the package {name} cannot be imported: {type(error).__name__}: {_first_line(error)}"
         ) from error
@@ -239,12 +245,12 @@ def _package(name: str, asked: str, install: str) -> ModuleType:
 def _timm_config(timm: ModuleType, name: str) -> dict[str, Any]:
     config = timm.get_pretrained_cfg(name)
     found = config.to_dict() if config is not None else {}
-    # As timm does for a network without a configuration: pixels as they are.
+    # Like timm, leave pixels as they are if a network has no configuration.
     return {**found, "mean": found.get("mean") or (0.0,), "std": found.get("std") or (1.0,)}
 
 
 def _per_channel(values: Sequence[float], channels: int) -> list[float]:
-    """One value a channel; the mean of them all where the images have another number, such as grey ones."""
+    """One value per channel; their mean for every channel if the images have another number of channels."""
     if len(values) == channels:
         return [float(value) for value in values]
     return [sum(map(float, values)) / len(values)] * channels

@@ -8,11 +8,11 @@ from bench.models.network import Network, Shape, convolutions, hidden
 
 
 def mnist4(input_shape: Shape, num_classes: int) -> Network:
-    """Yu et al.'s MNIST network: 5x5 convolutions 32 and 64, then one hidden layer of 1024.
+    """Yu et al.'s MNIST network: 5x5 convolutions of 32 and 64 channels and a hidden layer of 1024.
 
-    The paper says "two convolutional layers and two fully connected layers"; the widths, and the 2x2
-    maximum pool behind each convolution, are those of the MNIST network of Madry et al. (2018), which has
-    the same four layers. D = 1024.
+    The paper says "two convolutional layers and two fully connected layers". The widths, and the 2x2 max pooling
+    after each convolution, are those of the MNIST network of Madry et al. (2018), which has the same four
+    layers. D = 1024.
     """
     pool = partial(nn.MaxPool2d, 2)
     layers, (channels, height, width) = convolutions(input_shape, [32, pool, 64, pool], kernel=5)

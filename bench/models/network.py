@@ -1,4 +1,4 @@
-"""What a network file gives: its parts, cut before the last hidden activation. And the layers they share."""
+"""The parts that a network's file returns, and the layers that the networks share."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,18 +11,21 @@ from bench.core.classifier import Site
 #: (C, H, W) of one image, without the batch.
 Shape = tuple[int, int, int]
 
-#: Layer by layer: the channels of a convolution, or a function that makes a pool.
+#: The layers in order: the output channels of a convolution, or a function that makes a pool.
 Plan = Sequence[int | Callable[[], nn.Module]]
 
 
 @dataclass(frozen=True)
 class Network:
-    """The parts of a classifier; see `bench.core.classifier.Classifier` for their meaning.
+    """The parts of a classifier, divided before the last hidden activation; `build` joins them.
+
+    logits = head(activation(backbone(images))). The decision region of an image is read from the sign of
+    Z = backbone(images); see `bench.core.classifier.Classifier`.
 
     Args:
-        backbone: normalized images [B, C, H, W] to features Z [B, D].
-        head: the final linear layer, D to classes.
-        activation: what stands between Z and the head; never in place, since Z is read after it ran.
+        backbone: maps normalized images [B, C, H, W] to features Z [B, D].
+        head: the final linear layer, from D features to K logits.
+        activation: applied to Z before the head; must not work in place, since Z is read afterwards.
         site: "pre-activation", or "pooled" when Z is read after the last non-linearity.
     """
 
@@ -35,17 +38,17 @@ class Network:
 def convolutions(
     input_shape: Shape, plan: Plan, *, kernel: int = 3, batch_norm: bool = False
 ) -> tuple[nn.Sequential, Shape]:
-    """Convolutions that keep the image size, each with a ReLU, and pools that halve it.
+    """Convolutions that keep the image size, each followed by a ReLU, and pools that halve it.
 
     Args:
         input_shape: (C, H, W).
-        plan: the layers in order. A pool maps a side of n pixels to ⌊n/2⌋; one that would leave less than
-            1x1 is left out.
-        kernel: odd side of every filter, in pixels.
-        batch_norm: put a batch norm between each convolution and its ReLU.
+        plan: the layers in order. A pool maps a side of n pixels to ⌊n/2⌋; a pool whose output would be smaller
+            than 1x1 is omitted.
+        kernel: side of every filter in pixels, an odd number.
+        batch_norm: insert a batch norm between each convolution and its ReLU.
 
     Returns:
-        The layers, and the shape of what they give.
+        The layers, and the shape (C, H, W) of their output.
     """
     channels, height, width = input_shape
     layers: list[nn.Module] = []
@@ -64,7 +67,7 @@ def convolutions(
 
 
 def hidden(inputs: int, outputs: int) -> nn.Linear:
-    """A fully connected layer for a ReLU behind it, with He's weights and zero bias."""
+    """A fully connected layer to be followed by a ReLU, with He's initialization and zero bias."""
     layer = nn.Linear(inputs, outputs)
     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     nn.init.zeros_(layer.bias)
@@ -72,10 +75,11 @@ def hidden(inputs: int, outputs: int) -> nn.Linear:
 
 
 def _convolution(input_shape: Shape, channels: int, kernel: int) -> nn.Conv2d:
-    """He's weights, Var = 2 / fan-in (He et al., 2015, eq. 10), for the fan-in that meets the image.
+    """A convolution with He's initialization, Var = 2 / fan-in (He et al., 2015, eq. 10), and zero bias.
 
-    The usual fan-in counts filter taps that lie on the zero padding. On a 1x1 map those are 8 of 9: each
-    layer would shrink the signal threefold, and VGG-16 on 8x8 images, with six such layers, never learns.
+    We depart from the usual fan-in, which also counts the filter taps on the zero padding. On a 1x1 map these are
+    8 of 9: each layer would shrink the signal threefold, and VGG-16 on 8x8 images, with six such layers, does
+    not train. Here the fan-in counts the taps on the image alone, averaged over the filter's positions.
     """
     inputs, height, width = input_shape
     layer = nn.Conv2d(inputs, channels, kernel, padding=kernel // 2)
@@ -87,6 +91,6 @@ def _convolution(input_shape: Shape, channels: int, kernel: int) -> nn.Conv2d:
 
 
 def _mean_taps(side: int, kernel: int) -> float:
-    """How many of a filter's `kernel` taps meet an axis of `side` pixels, averaged over its positions."""
+    """The mean number of a filter's `kernel` taps that lie on an axis of `side` pixels, over all positions."""
     reach = kernel // 2
     return sum(max(0, side - abs(offset)) for offset in range(-reach, reach + 1)) / side

@@ -8,11 +8,11 @@ from bench.models.network import Network, Shape, convolutions
 
 
 def nin(input_shape: Shape, num_classes: int) -> Network:
-    """Fawzi et al.'s network in network: three convolutions, each followed by 1x1 ones, and dropout 0.5.
+    """Fawzi et al.'s network in network: three convolutions, each followed by 1x1 convolutions, and dropout 0.5.
 
-    The original's last 1x1 convolution, to the classes, and the average over the image are both linear, so
-    they change places here: pooled features, then a linear head. The two pools (3x3, stride 2) leave 2x2
-    of the smallest image, 8x8. Site "pooled", D = 192.
+    The original ends with a 1x1 convolution to the classes and an average over the image. Both are linear, so
+    their order is reversed here: pooled features, then a linear head. The two pools (3x3, stride 2) reduce 8x8
+    images, the smallest, to 2x2. Site "pooled", D = 192.
     """
     maximum = partial(nn.MaxPool2d, 3, stride=2, ceil_mode=True)
     average = partial(nn.AvgPool2d, 3, stride=2, ceil_mode=True)

@@ -8,16 +8,16 @@ from bench.models.network import Network, Plan, Shape, convolutions, hidden
 
 
 def vgg16(input_shape: Shape, num_classes: int) -> Network:
-    """VGG-16 in CIFAR form: thirteen 3x3 convolutions, then two hidden layers of 512.
+    """VGG-16 in CIFAR form: thirteen 3x3 convolutions and two hidden layers of 512.
 
-    Each of the five blocks ends with a 2x2 maximum pool; where the map is already a single pixel wide (the
-    last pool on 28x28, the last two on 8x8) the pool is left out. No dropout, no batch norm. D = 512.
+    Each of the five blocks ends with 2x2 max pooling, which is omitted where the map is a single pixel wide (the
+    last pool on 28x28 images, the last two on 8x8). No dropout, no batch norm. D = 512.
     """
     return _vgg16(input_shape, num_classes, batch_norm=False)
 
 
 def vgg16_bn(input_shape: Shape, num_classes: int) -> Network:
-    """VGG-16 in CIFAR form with a batch norm behind every convolution."""
+    """VGG-16 in CIFAR form with a batch norm after every convolution."""
     return _vgg16(input_shape, num_classes, batch_norm=True)
 
 

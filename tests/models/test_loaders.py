@@ -17,7 +17,7 @@ from bench.core.progress import Progress
 from bench.core.record import load_record
 from bench.core.threat import Threat
 from bench.data import Dataset, load
-from bench.models.loaders import make_network, normalised, robustbench_loader
+from bench.models.loaders import make_network, normalized, robustbench_loader
 from bench.models.weights import save_weights
 from bench.results.restore import restore
 from bench.runs.config import RunConfig
@@ -120,7 +120,7 @@ def test_normalisation_stands_before_the_first_layer_and_leaves_the_names_alone(
     images = torch.rand(5, 3, 2, 2, generator=torch.Generator().manual_seed(0))
     mean, std = torch.tensor(MEAN).view(1, 3, 1, 1), torch.tensor(STD).view(1, 3, 1, 1)
     expected, names = plain((images - mean) / std), list(plain.state_dict())
-    network = normalised(plain, MEAN, STD)
+    network = normalized(plain, MEAN, STD)
     assert torch.equal(network(images), expected)
     assert list(network.state_dict()) == names
 
@@ -170,7 +170,7 @@ def test_a_timm_record_can_be_restored(timm: list[dict[str, Any]], tmp_path: Pat
     ("loader", "message"),
     [
         ("timm:smal", "unknown timm network 'smal'; did you mean small"),
-        ("timm:imagenet", "tell 1000 classes apart, digits has 10; .*--checkpoint"),
+        ("timm:imagenet", "are for 1000 classes, digits has 10; .*--checkpoint"),
         ("timm:offline", "cannot reach the hub; .*give --checkpoint FILE"),
     ],
 )
