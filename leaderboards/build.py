@@ -39,7 +39,12 @@ class Site:
 
 
 def build(
-    records: Iterable[Path], out: Path, *, links: Mapping[str, str] | None = None, strict: bool = True
+    records: Iterable[Path],
+    out: Path,
+    *,
+    links: Mapping[str, str] | None = None,
+    titles: Mapping[str, str] | None = None,
+    strict: bool = True,
 ) -> Site:
     """Draw the leaderboards of a set of records, and put them in the place of an older site.
 
@@ -47,6 +52,7 @@ def build(
         records: `record.json` files; arrays and figures beside them are used where they exist.
         out: the folder of the site; written whole or left as it was.
         links: record id → MLflow run id, shown on the entry's page.
+        titles: score → title, as `metrics.titles()` gives them; any other score keeps its name.
         strict: raise for an unreadable record; otherwise leave it out and say so in `Site.warnings`.
 
     Raises:
@@ -60,7 +66,7 @@ def build(
         raise UserError(f"expected at least one record to build a leaderboard from, got none{left_out}")
     boards = make_boards(results)
     with _replacing_folder(out) as folder:
-        warnings += _write(folder, boards, Pages(links or {}))
+        warnings += _write(folder, boards, Pages(links or {}, titles or {}))
     entries = sum(len(board.entries) for board in boards)
     return Site(out, len(boards), entries, len(results), tuple(warnings))
 

@@ -25,10 +25,11 @@ class Pages:
 
     Args:
         links: record id → MLflow run id.
+        titles: score → title; any other score keeps its name, and stands below those with a title.
     """
 
-    def __init__(self, links: Mapping[str, str]) -> None:
-        self._links = dict(links)
+    def __init__(self, links: Mapping[str, str], titles: Mapping[str, str]) -> None:
+        self._links, self._titles = dict(links), dict(titles)
         self._templates = Environment(
             loader=PackageLoader("leaderboards", "templates"),
             autoescape=True,
@@ -42,11 +43,11 @@ class Pages:
             "duration",
             "interval",
             "memory",
-            "metric_title",
             "number",
             "plain",
         )
         self._templates.filters.update({name: getattr(text, name) for name in helpers})
+        self._templates.filters["metric_title"] = lambda metric: self._titles.get(metric, metric)
         self._templates.filters["dataset_label"] = dataset_label
         self._templates.filters["pretty"] = lambda value: json.dumps(value, indent=2, sort_keys=True)
         self._templates.globals.update(
@@ -71,7 +72,7 @@ class Pages:
     ) -> str:
         """The page of an entry, with its figures by heading."""
         columns = [column.metric for column in board.columns]
-        known = [name for name in entry.scores if name in text.TITLES or name.startswith(MAIN)]
+        known = [name for name in entry.scores if name in self._titles or name.startswith(MAIN)]
         first = [name for name in columns if name in entry.scores]
         first += [name for name in known if name not in columns]
         return self._render(

@@ -3,57 +3,9 @@
 import re
 from typing import Any
 
-from bench.core.names import (
-    ADAPTIVE,
-    AUTOATTACK,
-    BIM,
-    CLEAN_ACCURACY,
-    CW,
-    DETECTION_AUC,
-    DETECTION_AUC_CALIBRATED,
-    FGSM,
-    INCLUSION_RATIO,
-    PGD20,
-    PGD100,
-    PRS_RATIO,
-    TIME_PER_EPOCH,
-    TIME_PER_EPOCH_RATIO,
-    WORST_CASE,
-    is_accuracy,
-)
-
-TITLES = {
-    CLEAN_ACCURACY: "Clean accuracy",
-    FGSM: "FGSM",
-    BIM: "BIM",
-    PGD20: "PGD-20",
-    PGD100: "PGD-100",
-    CW: "C&W",
-    ADAPTIVE: "Margin and scaled cross-entropy",
-    AUTOATTACK: "AutoAttack",
-    WORST_CASE: "Worst case",
-    PRS_RATIO: "PRS ratio",
-    INCLUSION_RATIO: "Inclusion ratio",
-    "inclusion_ratio/true_label": "Inclusion ratio, regions of the true class",
-    "inclusion_ratio/pred_label": "Inclusion ratio, regions of the predicted class",
-    "region_health/live_units": "Live units",
-    "region_health/entropy": "Region entropy",
-    "region_health/purity": "Region label purity",
-    DETECTION_AUC: "Detection AUC, literal",
-    DETECTION_AUC_CALIBRATED: "Detection AUC, calibrated",
-    "detection_auc/attacker_aware": "Detection AUC, against an attacker who knows it",
-    "detection/tpr_at_5fpr": "Detected at 5 % false alarms",
-    "detection/recovery": "Labels recovered after detection",
-    TIME_PER_EPOCH: "Time per epoch",
-    TIME_PER_EPOCH_RATIO: "Time per epoch, relative to standard training",
-}
+from bench.core.names import TIME_PER_EPOCH_RATIO, is_accuracy
 
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-
-def metric_title(metric: str) -> str:
-    """The title of a metric; one that is not known keeps its own name."""
-    return TITLES.get(metric, metric)
 
 
 def is_percent(metric: str, unit: str) -> bool:

@@ -1,106 +1,89 @@
-"""The metrics: one file each, one visible line each."""
+"""The metrics: one file and one line of `BUILT_IN` each."""
 
-import ast
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import fields, is_dataclass
+from functools import partial
+from importlib import import_module
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from bench.core.errors import UserError
-from bench.core.record import describe
 from bench.core.registry import Registry
-from metrics.accuracy.autoattack import AutoAttack
-from metrics.accuracy.clean_accuracy import CleanAccuracy
-from metrics.accuracy.robust_accuracy import RobustAccuracy
-from metrics.accuracy.security_curve import SecurityCurve
-from metrics.accuracy.time_per_epoch import TimePerEpoch
-from metrics.accuracy.worst_case import WorstCase
+from metrics.arguments import convert, parse
 from metrics.base import Evaluation, Metric, NotMeasurable
-from metrics.curvature.convexity import Convexity
-from metrics.curvature.curvature_profile import CurvatureProfile
-from metrics.curvature.detection import Detection
-from metrics.curvature.detection_attackers import DetectionAttackers
-from metrics.curvature.paths import Connectivity
-from metrics.curvature.shared_directions import SharedDirections
-from metrics.regions.attack_curves import AttackCurves
-from metrics.regions.features import Features
-from metrics.regions.final_layer_cosine import FinalLayerCosine
-from metrics.regions.inclusion_groups import InclusionGroups
-from metrics.regions.inclusion_ratio import InclusionRatio
-from metrics.regions.logit_motion import LogitMotion
-from metrics.regions.major_groups import MajorGroups
-from metrics.regions.major_region import MajorRegion
-from metrics.regions.prs_by_layer import PRSByLayer
-from metrics.regions.prs_ratio import PRSRatio
-from metrics.regions.region_distance import RegionDistance
-from metrics.regions.region_health import RegionHealth
-from metrics.regions.region_plane import RegionPlane
-from metrics.regions.sparsity import Sparsity
-from metrics.surface.decision_function import DecisionFunction
-from metrics.surface.decision_surface import DecisionSurface
-from metrics.surface.input_hessian import InputHessian
-from metrics.surface.input_jacobian import InputJacobian
 
-__all__ = ["METRICS", "Evaluation", "Metric", "NotMeasurable", "get"]
+__all__ = ["BUILT_IN", "METRICS", "Evaluation", "Metric", "NotMeasurable", "get", "owner_of", "titles"]
 
-#: Name → a function of no arguments that makes the metric as the batteries use it.
-METRICS = Registry(
-    "metric",
-    "bench.metrics",
-    {
-        "clean_accuracy": lambda: CleanAccuracy,
-        "robust_accuracy/fgsm": lambda: lambda: RobustAccuracy("fgsm"),
-        "robust_accuracy/bim": lambda: lambda: RobustAccuracy("bim"),
-        "robust_accuracy/pgd20": lambda: lambda: RobustAccuracy("pgd20"),
-        "robust_accuracy/pgd100": lambda: lambda: RobustAccuracy("pgd100"),
-        "robust_accuracy/cw": lambda: lambda: RobustAccuracy("cw"),
-        "robust_accuracy/cw100x5": lambda: lambda: RobustAccuracy("cw100x5"),
-        "robust_accuracy/adaptive": lambda: lambda: RobustAccuracy("adaptive"),
-        "robust_accuracy/autoattack": lambda: AutoAttack,
-        "robust_accuracy/worst_case": lambda: WorstCase,
-        "security_curve": lambda: SecurityCurve,
-        "prs_ratio": lambda: PRSRatio,
-        "inclusion_ratio": lambda: InclusionRatio,
-        "region_health": lambda: RegionHealth,
-        "detection_auc": lambda: Detection,
-        "attack_curves": lambda: AttackCurves,
-        "features": lambda: Features,
-        "final_layer_cosine": lambda: FinalLayerCosine,
-        "inclusion_groups": lambda: InclusionGroups,
-        "logit_motion": lambda: LogitMotion,
-        "major_groups": lambda: MajorGroups,
-        "major_region": lambda: MajorRegion,
-        "prs_by_layer": lambda: PRSByLayer,
-        "region_distance": lambda: RegionDistance,
-        "sparsity": lambda: Sparsity,
-        "decision_function": lambda: DecisionFunction,
-        "decision_surface": lambda: DecisionSurface,
-        "input_hessian": lambda: InputHessian,
-        "input_jacobian": lambda: InputJacobian,
-        "region_plane": lambda: RegionPlane,
-        "convexity": lambda: Convexity,
-        "curvature_profile": lambda: CurvatureProfile,
-        "paths": lambda: Connectivity,
-        "shared_directions": lambda: SharedDirections,
-        "detection_auc/attacker_aware": lambda: DetectionAttackers,
-        "time_per_epoch": lambda: TimePerEpoch,
-    },
-)
+
+def _at(place: str, *arguments: str) -> Callable[[], Callable[..., Metric]]:
+    """Import the class at `module:Class` below `metrics` once it is asked for, and fix its first arguments."""
+
+    def found() -> Callable[..., Metric]:
+        module, _, name = place.partition(":")
+        metric: Callable[..., Metric] = getattr(import_module(f"metrics.{module}"), name)
+        return partial(metric, *arguments) if arguments else metric
+
+    return found
+
+
+#: Name → where its class is. The order is that in which a battery runs them: a metric comes after those it reads,
+#: and cheap ones come first.
+BUILT_IN: dict[str, Callable[[], Callable[..., Metric]]] = {
+    "clean_accuracy": _at("accuracy.clean_accuracy:CleanAccuracy"),
+    "time_per_epoch": _at("accuracy.time_per_epoch:TimePerEpoch"),
+    "prs_ratio": _at("regions.prs_ratio:PRSRatio"),
+    "inclusion_ratio": _at("regions.inclusion_ratio:InclusionRatio"),
+    "region_health": _at("regions.region_health:RegionHealth"),
+    "robust_accuracy/fgsm": _at("accuracy.robust_accuracy:RobustAccuracy", "fgsm"),
+    "robust_accuracy/bim": _at("accuracy.robust_accuracy:RobustAccuracy", "bim"),
+    "robust_accuracy/pgd20": _at("accuracy.robust_accuracy:RobustAccuracy", "pgd20"),
+    "robust_accuracy/pgd100": _at("accuracy.robust_accuracy:RobustAccuracy", "pgd100"),
+    "robust_accuracy/cw": _at("accuracy.robust_accuracy:RobustAccuracy", "cw"),
+    "robust_accuracy/adaptive": _at("accuracy.robust_accuracy:RobustAccuracy", "adaptive"),
+    "robust_accuracy/cw100x5": _at("accuracy.robust_accuracy:RobustAccuracy", "cw100x5"),
+    "security_curve": _at("accuracy.security_curve:SecurityCurve"),
+    "detection_auc": _at("curvature.detection:Detection"),
+    "detection_auc/attacker_aware": _at("curvature.detection_attackers:DetectionAttackers"),
+    "robust_accuracy/autoattack": _at("accuracy.autoattack:AutoAttack"),
+    "robust_accuracy/worst_case": _at("accuracy.worst_case:WorstCase"),
+    # P1 and P2: decision regions
+    "prs_by_layer": _at("regions.prs_by_layer:PRSByLayer"),
+    "sparsity": _at("regions.sparsity:Sparsity"),
+    "final_layer_cosine": _at("regions.final_layer_cosine:FinalLayerCosine"),
+    "major_region": _at("regions.major_region:MajorRegion"),
+    "inclusion_groups": _at("regions.inclusion_groups:InclusionGroups"),
+    "major_groups": _at("regions.major_groups:MajorGroups"),
+    "region_distance": _at("regions.region_distance:RegionDistance"),
+    "logit_motion": _at("regions.logit_motion:LogitMotion"),
+    "attack_curves": _at("regions.attack_curves:AttackCurves"),
+    "features": _at("regions.features:Features"),
+    # Yu et al.: the decision surface
+    "decision_function": _at("surface.decision_function:DecisionFunction"),
+    "input_jacobian": _at("surface.input_jacobian:InputJacobian"),
+    "input_hessian": _at("surface.input_hessian:InputHessian"),
+    "decision_surface": _at("surface.decision_surface:DecisionSurface"),
+    "region_plane": _at("regions.region_plane:RegionPlane"),
+    # Fawzi et al.: classification regions
+    "paths": _at("curvature.paths:Connectivity"),
+    "convexity": _at("curvature.convexity:Convexity"),
+    "curvature_profile": _at("curvature.curvature_profile:CurvatureProfile"),
+    "shared_directions": _at("curvature.shared_directions:SharedDirections"),
+}
+
+METRICS = Registry("metric", "bench.metrics", BUILT_IN)
 
 
 def get(name: str) -> Metric:
-    """The metric called `name`, or made by what `module:Class` points to; with arguments as NAME(KEY=VALUE, …).
+    """Make the metric called `name`, or the one at `module:Class`; arguments are written NAME(KEY=VALUE, …).
 
     Raises:
-        UserError: when there is none, what was found makes no `Metric`, or does not take the arguments.
+        UserError: for an unknown name, an object that is no `Metric`, or arguments that it does not take.
     """
-    name, values = _parse(name)
+    name, values = parse(name)
     if name not in METRICS.names() and ":" not in name and (owner := owner_of(name)):
         raise UserError(f"{name} is a score of the metric {owner}: --metrics {owner}")
-    found = METRICS.get(name)
+    found: Any = METRICS.get(name)
     try:
-        metric = found(**_typed(name, found, values)) if callable(found) else found
+        metric = found(**convert(name, found, values)) if callable(found) else found
     except TypeError as error:
         reason = str(error).rpartition("() ")[2]
         raise UserError(f"metric {name} does not take these arguments: {reason}") from None
@@ -111,41 +94,16 @@ def get(name: str) -> Metric:
 
 def owner_of(score: str) -> str | None:
     """The registered name of the metric that writes a score; None where there is none."""
+    return next((name for name, metric in _usable() if score in metric.names()), None)
+
+
+def titles() -> dict[str, str]:
+    """Score → title, of all registered metrics; a score without a title is not in it."""
+    return {score: title for _, metric in _usable() for score, title in metric.titles.items()}
+
+
+def _usable() -> Iterator[tuple[str, Metric]]:
+    """Every registered metric that can be made; a broken plug-in is left out."""
     for name in METRICS.names():
-        # Somebody's broken plug-in writes no score.
         with suppress(UserError):
-            if score in get(name).names():
-                return name
-    return None
-
-
-def _typed(name: str, found: object, values: dict[str, Any]) -> dict[str, Any]:
-    """The values as the fields of a dataclass want them; others as they are."""
-    types: dict[str, Any] = {each.name: each.type for each in fields(found)} if is_dataclass(found) else {}
-    typed = dict(values)
-    for key, value in values.items():
-        if key in types and not isinstance(types[key], str):
-            try:
-                typed[key] = TypeAdapter(types[key]).validate_python(value)
-            except ValidationError as error:
-                problem = describe(error).removeprefix("value: ")
-                several = error.errors()[0]["type"] == "tuple_type"
-                hint = f"; several values stand in brackets, such as {key}=({value!r},)" if several else ""
-                raise UserError(f"metric {name}, {key}: {problem}{hint}") from None
-    return typed
-
-
-def _parse(text: str) -> tuple[str, dict[str, Any]]:
-    """The name and the arguments of NAME(KEY=VALUE, …), whose values are Python's literals."""
-    name, bracket, _ = text.partition("(")
-    if not bracket:
-        return text, {}
-    try:
-        call = ast.parse(f"_({text.removeprefix(name)[1:]}", mode="eval").body
-        if not isinstance(call, ast.Call) or call.args:
-            raise ValueError
-        return name, {str(each.arg): ast.literal_eval(each.value) for each in call.keywords}
-    except (SyntaxError, ValueError):
-        raise UserError(
-            f"expected a metric as NAME or NAME(KEY=VALUE, …) such as prs_by_layer(train_images=1000), got {text!r}"
-        ) from None
+            yield name, get(name)

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -149,22 +149,41 @@ class Evaluation:
 class Metric(ABC):
     """A quantity measured on a trained classifier.
 
-    A concrete metric is one short file. `measure` runs once, its arrays are kept beside the record and let a
-    killed evaluation go on; `reduce` is cheap and pure. Add a class attribute for each constant below.
+    `measure` runs once, and its arrays are kept beside the record; `reduce` turns them into scores, is cheap and
+    pure, and can run again at any time. A metric of your own needs `name`, `measure` and `reduce`:
+
+        class MeanLogit(Metric):
+            name = "mean_logit"
+            unit = "logits"
+            higher_is_better = None
+            bounds = (-np.inf, np.inf)
+
+            def measure(self, evaluation):
+                with torch.no_grad():
+                    logits = evaluation.classifier(evaluation.images)
+                return {"mean": logits.mean(dim=1).cpu().numpy()}
+
+            def reduce(self, arrays):
+                return {self.name: self.score(float(arrays["mean"].mean()), n=len(arrays["mean"]))}
 
     Attributes:
-        name: what `bench list metrics` shows and the key of the main score.
-        unit: of the main score: "fraction", "AUC", "seconds", "ratio", "nats", "count".
+        name: key of the main score, and of the arrays.
+        titles: score name → what the pages call it. Titled scores stand in the first table of an entry's page.
+        unit: of the main score: "fraction", "AUC", "seconds", "ratio", "nats", "count", ….
         higher_is_better: True, False, or None where neither direction is better.
         bounds: the smallest and largest value the main score can take.
         needs: names of metrics that must have run before.
+        batteries: of a built-in metric: name of each battery it belongs to → its arguments there. Others are asked
+            for by name, as `--metrics NAME`.
     """
 
     name: str
+    titles: Mapping[str, str] = {}
     unit: ClassVar[str] = "fraction"
     higher_is_better: ClassVar[bool | None] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     needs: tuple[str, ...] = ()
+    batteries: Mapping[str, Mapping[str, Any]] = {}
 
     @abstractmethod
     def measure(self, evaluation: Evaluation) -> Arrays:

@@ -25,6 +25,7 @@ def leaderboard_build(records: Path | None, tracking: str | None, out: Path, qui
     from bench.core.record import find_records
     from bench.tracking import fetch_records, load_settings
     from leaderboards.build import build
+    from metrics import titles
 
     if records and tracking:
         raise UserError("give --records or --tracking, not both")
@@ -40,7 +41,7 @@ def leaderboard_build(records: Path | None, tracking: str | None, out: Path, qui
             paths = find_records(records or Path("runs"))
         if not paths:
             raise UserError(f"no records in {tracking or records or 'runs'}; `bench run` makes them")
-        site = build(paths, out, links=links, strict=False)
+        site = build(paths, out, links=links, titles=titles(), strict=False)
     for warning in site.warnings:
         progress.say(f"left out: {warning}")
     click.echo(out / "index.html")

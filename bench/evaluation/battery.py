@@ -2,51 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from bench.core.classifier import AnyClassifier
 from bench.core.errors import UserError, unknown_name
 from bench.core.names import identity
 from bench.data import Dataset
-from metrics import (
-    AttackCurves,
-    CleanAccuracy,
-    Connectivity,
-    Convexity,
-    CurvatureProfile,
-    DecisionFunction,
-    DecisionSurface,
-    Detection,
-    DetectionAttackers,
-    Features,
-    FinalLayerCosine,
-    InclusionGroups,
-    InclusionRatio,
-    InputHessian,
-    InputJacobian,
-    LogitMotion,
-    MajorGroups,
-    MajorRegion,
-    Metric,
-    PRSByLayer,
-    PRSRatio,
-    RegionDistance,
-    RegionHealth,
-    RegionPlane,
-    RobustAccuracy,
-    SecurityCurve,
-    SharedDirections,
-    Sparsity,
-    TimePerEpoch,
-    WorstCase,
-)
+from metrics import BUILT_IN, Metric
 from metrics import get as get_metric
-from metrics.accuracy.autoattack import AutoAttack
 
 #: Raised whenever a change moves any score; results of different versions never share a board.
 BATTERY_VERSION = "2"
-
-#: What every battery that judges robustness runs before AutoAttack; the last one for losses without a gradient.
-ATTACKS = ("fgsm", "bim", "pgd20", "pgd100", "cw", "adaptive")
 
 
 @dataclass(frozen=True)
@@ -77,62 +43,39 @@ class Battery:
             metric.check(classifier, image)
 
 
-def _quick() -> Battery:
-    return Battery(
-        "quick",
-        200,
-        _metrics(attacks=ATTACKS, detection_images=100, aware_images=40, curve_images=200),
-        "every attack on 200 test images, detection on 100; minutes",
-    )
+def _make(name: str, images: int | None, summary: str) -> Battery:
+    """Collect the built-in metrics that name the battery among theirs, with the arguments they give for it."""
+    metrics = []
+    for find in BUILT_IN.values():
+        metric = find()
+        batteries = metric().batteries
+        if name in batteries:
+            metrics.append(metric(**batteries[name]))
+    return Battery(name, images, tuple(metrics), summary)
 
 
-def _standard() -> Battery:
-    return Battery(
-        "standard",
-        1000,
-        _metrics(attacks=ATTACKS, detection_images=300, aware_images=100, curve_images=500),
-        "every attack on 1,000 test images, detection on 300; what to publish",
-    )
-
-
-def _full() -> Battery:
-    return Battery(
-        "full",
-        None,
-        (
-            *_metrics(
-                attacks=(*ATTACKS, "cw100x5"), detection_images=1000, aware_images=300, curve_images=1000
-            ),
-            *_geometry_metrics(images=1000, attacks=("fgsm", "bim", "pgd20", "pgd100", "cw"), papers=True),
-        ),
-        "every attack, more of them with restarts, on the whole test set, and all of the geometry at the "
-        "papers' sizes",
-    )
-
-
-def _geometry() -> Battery:
-    return Battery(
-        "geometry",
-        200,
-        (
-            CleanAccuracy(),
-            PRSRatio(),
-            InclusionRatio(),
-            RegionHealth(),
-            RobustAccuracy("pgd20"),
-            Detection(images=100),
-            DetectionAttackers(images=40),
-            *_geometry_metrics(images=200, attacks=("fgsm", "bim", "pgd20", "cw"), papers=False),
-        ),
-        "decision regions, decision surfaces and curvature with every figure, on 200 test images; minutes",
-    )
-
-
+#: Name → a function that makes the battery. Each metric says to which of them it belongs, and with which arguments.
 BATTERIES: dict[str, Callable[[], Battery]] = {
-    "quick": _quick,
-    "standard": _standard,
-    "full": _full,
-    "geometry": _geometry,
+    name: partial(_make, name, images, summary)
+    for name, images, summary in (
+        ("quick", 200, "every attack on 200 test images, detection on 100; minutes"),
+        (
+            "standard",
+            1000,
+            "every attack on 1,000 test images, detection on 300; what to publish",
+        ),
+        (
+            "full",
+            None,
+            "every attack, more of them with restarts, on the whole test set, and all of the geometry at the "
+            "papers' sizes",
+        ),
+        (
+            "geometry",
+            200,
+            "decision regions, decision surfaces and curvature with every figure, on 200 test images; minutes",
+        ),
+    )
 }
 
 
@@ -180,58 +123,3 @@ def select(battery: Battery, names: Sequence[str]) -> Battery:
     digits = identity({metric.name: metric.settings() for metric in metrics})
     summary = f"{', '.join(names)}, on the images of {battery.name}"
     return replace(battery, name=f"selected-{digits}", metrics=metrics, summary=summary)
-
-
-def _metrics(
-    attacks: tuple[str, ...], detection_images: int, aware_images: int, curve_images: int
-) -> tuple[Metric, ...]:
-    return (
-        CleanAccuracy(),
-        TimePerEpoch(),
-        PRSRatio(),
-        InclusionRatio(),
-        RegionHealth(),
-        *(RobustAccuracy(attack) for attack in attacks),
-        SecurityCurve(images=curve_images),
-        Detection(images=detection_images),
-        DetectionAttackers(images=aware_images),
-        AutoAttack(),
-        WorstCase(),
-    )
-
-
-def _geometry_metrics(images: int, attacks: tuple[str, ...], papers: bool) -> tuple[Metric, ...]:
-    """What the four papers measure beside accuracies.
-
-    Args:
-        images: test images of the metrics that attack or differentiate.
-        attacks: of the metrics that attack by name.
-        papers: the papers' own sizes, instead of ones that a small network passes in minutes.
-    """
-    train_images = None if papers else 10_000
-    return (
-        # P1 and P2: decision regions
-        PRSByLayer(train_images=train_images),
-        Sparsity(train_images=train_images),
-        FinalLayerCosine(),
-        MajorRegion(),
-        InclusionGroups(images=1000 if papers else 100, attacks=attacks),
-        MajorGroups(images=10_000 if papers else 100, attacks=attacks),
-        RegionDistance(images=images),
-        LogitMotion(images=images),
-        AttackCurves(images=1000 if papers else 100, attacks=attacks),
-        Features(),
-        # Yu et al.: the decision surface
-        DecisionFunction(images=images),
-        InputJacobian(images=images),
-        InputHessian(images=100 if papers else 20),
-        DecisionSurface(images=4, line_images=1000, parameter_images=200) if papers else DecisionSurface(),
-        RegionPlane(planes=10, resolution=128) if papers else RegionPlane(),
-        # Fawzi et al.: classification regions
-        Connectivity(pairs=1000 if papers else 20),
-        Convexity(trials=5000 if papers else 500),
-        CurvatureProfile(images=200 if papers else 20),
-        SharedDirections(train_images=100, per_image=20, test_images=1000, curved_images=200)
-        if papers
-        else SharedDirections(),
-    )

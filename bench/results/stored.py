@@ -15,8 +15,9 @@ from bench.evaluation.alarms import read_alarms
 from bench.evaluation.battery import BATTERIES, make_battery
 from bench.evaluation.extra_checks import ALARM, WORST, check_called, verdict
 from bench.evaluation.files import unflatten
-from metrics import METRICS, RobustAccuracy
+from metrics import METRICS
 from metrics import get as get_metric
+from metrics.accuracy.robust_accuracy import RobustAccuracy
 from metrics.base import Arrays, Metric
 
 #: By how much, relative to the larger or to 1, two computations of one number may differ for rounding.

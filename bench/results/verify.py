@@ -28,8 +28,9 @@ from bench.core.randomness import derive_seed
 from bench.core.record import RECORD, Record, is_beside, load_record
 from bench.results.restore import Restored, restore
 from bench.results.stored import Check, Outcome, check_stored
-from metrics import Metric, RobustAccuracy
+from metrics import Metric
 from metrics.accuracy.autoattack import AutoAttack
+from metrics.accuracy.robust_accuracy import RobustAccuracy
 from metrics.base import Evaluation
 
 RANDOMIZED = "randomised output"

@@ -29,6 +29,7 @@ from bench.training.probes import Probe, make_probe
 from bench.training.search import TRIAL_SEED, Found, search
 from bench.training.timing import StandardClock
 from leaderboards.build import build as build_site
+from metrics import titles
 
 __all__ = [
     "Job",
@@ -266,7 +267,7 @@ def build_pages(out: Path, tracker: Tracker, progress: Progress) -> Path:
     with _locked(out / ".site.lock", "another process is drawing the pages", wait=60):
         try:
             records = find_records(out)
-            build_site(records, site, links=tracker.links(records), strict=False)
+            build_site(records, site, links=tracker.links(records), titles=titles(), strict=False)
         except UserError as error:
             progress.say(f"pages not drawn: {error}")
     return site

@@ -7,7 +7,7 @@ from bench.core.names import short_hash, slug
 from bench.core.progress import Progress
 from bench.study.columns import Column
 from bench.study.table import Cell, Row, make_cell
-from leaderboards import text
+from metrics import titles
 
 
 def bar_charts(
@@ -42,7 +42,7 @@ def _chart(bar: Column, rows: Sequence[Row], cells: dict[str, Cell], source: str
         low=[_scaled(low, scale) for low, _ in ends.values()],
         high=[_scaled(high, scale) for _, high in ends.values()],
     )
-    title = bar.title or text.metric_title(bar.name)
+    title = bar.title or titles().get(bar.name, bar.name)
     unit = "%" if bar.percent else next((cell.unit for cell in cells.values() if cell.unit), "")
     caption = ["One bar a row, the mean over its seeds."]
     if any(low is not None for low, _ in ends.values()):

@@ -29,6 +29,7 @@ from bench.study.table import Cell, TableResult
 from bench.training.probes import ATTACK
 from bench.version import __version__
 from leaderboards import text
+from metrics import titles
 
 PAGE = "index.html"
 
@@ -121,7 +122,7 @@ def outline(study: Study) -> str:
 
 def title_of(column: Column) -> str:
     """The heading of a column, with its unit."""
-    title = column.title or text.metric_title(column.name)
+    title = column.title or titles().get(column.name, column.name)
     return f"{title} %" if column.percent and "%" not in title else title
 
 
@@ -181,7 +182,7 @@ def _write(folder: Path, template: str, **context: Any) -> Path:
     environment.filters.update(
         {
             name: getattr(text, name)
-            for name in ("breakable", "count", "dataset_label", "duration", "metric_title", "number", "plain")
+            for name in ("breakable", "count", "dataset_label", "duration", "number", "plain")
         }
     )
     environment.globals.update(generator=f"regionbench {__version__}", p_value=p_value)

@@ -29,6 +29,8 @@ class AutoAttack(Metric):
     """
 
     name = "robust_accuracy/autoattack"
+    titles = {"robust_accuracy/autoattack": "AutoAttack"}
+    batteries = {"quick": {}, "standard": {}, "full": {}}
 
     def __init__(
         self, version: str = "standard", seed: int = 0, batch_size: int = 250, passes: Passes = "exact"

@@ -19,6 +19,8 @@ class CleanAccuracy(Metric):
     """
 
     name = "clean_accuracy"
+    titles = {"clean_accuracy": "Clean accuracy"}
+    batteries = {"quick": {}, "standard": {}, "full": {}, "geometry": {}}
 
     @torch.no_grad()
     def measure(self, evaluation: Evaluation) -> Arrays:

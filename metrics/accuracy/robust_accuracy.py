@@ -6,8 +6,13 @@ import numpy as np
 
 from bench.attacks import ATTACKS
 from bench.attacks.examples import first_broken
+from bench.charts.words import ATTACKS as TITLES
 from bench.core.record import Score, Value
 from metrics.base import Arrays, Evaluation, Metric
+
+_JUDGING = {"quick": {}, "standard": {}, "full": {}}
+#: Attack → the batteries it belongs to, where these are not all that judge robustness.
+_BATTERIES = {"pgd20": {**_JUDGING, "geometry": {}}, "cw100x5": {"full": {}}}
 
 
 class RobustAccuracy(Metric):
@@ -22,6 +27,9 @@ class RobustAccuracy(Metric):
     def __init__(self, attack: str) -> None:
         self.attack = ATTACKS[attack]
         self.name = f"robust_accuracy/{attack}"
+        title = TITLES.get(attack, {"adaptive": "Margin and scaled cross-entropy"}.get(attack))
+        self.titles = {self.name: title} if title else {}
+        self.batteries = _BATTERIES.get(attack, _JUDGING)
 
     def settings(self) -> dict[str, Value]:
         """The attack's settings."""

@@ -24,6 +24,7 @@ class SecurityCurve(Metric):
     """
 
     name = "security_curve"
+    batteries = {"quick": {"images": 200}, "standard": {"images": 500}, "full": {"images": 1000}}
 
     def __init__(
         self, factors: tuple[str, ...] = ("1/4", "1/2", "3/4", "1", "3/2", "2"), images: int = 500

@@ -16,9 +16,14 @@ class TimePerEpoch(Metric):
     """
 
     name = "time_per_epoch"
+    titles = {
+        "time_per_epoch": "Time per epoch",
+        "time_per_epoch_ratio": "Time per epoch, relative to standard training",
+    }
     unit: ClassVar[str] = "seconds"
     higher_is_better: ClassVar[bool | None] = False
     bounds: ClassVar[tuple[float, float]] = (0.0, float("inf"))
+    batteries = {"quick": {}, "standard": {}, "full": {}}
 
     def measure(self, evaluation: Evaluation) -> Arrays:
         """Seconds of each epoch [E], and of a standard epoch in the same process [E].

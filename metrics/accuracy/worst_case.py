@@ -13,6 +13,8 @@ class WorstCase(Metric):
     """Share of the attacked test images that survive every attack of the battery at the threat's ε."""
 
     name = "robust_accuracy/worst_case"
+    titles = {"robust_accuracy/worst_case": "Worst case"}
+    batteries = {"quick": {}, "standard": {}, "full": {}}
 
     def measure(self, evaluation: Evaluation) -> Arrays:
         """Per image whether every attack left it right [n].

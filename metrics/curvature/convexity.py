@@ -32,6 +32,7 @@ class Convexity(Metric):
     """
 
     name = "convexity"
+    batteries = {"full": {"trials": 5000}, "geometry": {"trials": 500}}
 
     trials: int = 500
     largest: int = 10

@@ -56,6 +56,7 @@ class CurvatureProfile(Metric):
     unit: ClassVar[str] = "1/pixel"
     higher_is_better: ClassVar[bool | None] = None
     bounds: ClassVar[tuple[float, float]] = (-float("inf"), float("inf"))
+    batteries = {"full": {"images": 200}, "geometry": {"images": 20}}
 
     images: int = 20
     extremes: int = 20

@@ -40,6 +40,18 @@ class Detection(CurvatureDetector):
     """
 
     name = "detection_auc"
+    titles = {
+        "detection_auc": "Detection AUC, literal",
+        "detection_auc_calibrated": "Detection AUC, calibrated",
+        "detection/tpr_at_5fpr": "Detected at 5 % false alarms",
+        "detection/recovery": "Labels recovered after detection",
+    }
+    batteries = {
+        "quick": {"images": 100},
+        "standard": {"images": 300},
+        "full": {"images": 1000},
+        "geometry": {"images": 100},
+    }
 
     images: int = 200
 

@@ -58,6 +58,13 @@ class DetectionAttackers(CurvatureDetector):
     """
 
     name = "detection_auc/attacker_aware"
+    titles = {"detection_auc/attacker_aware": "Detection AUC, against an attacker who knows it"}
+    batteries = {
+        "quick": {"images": 40},
+        "standard": {"images": 100},
+        "full": {"images": 300},
+        "geometry": {"images": 40},
+    }
 
     images: int = 40
     steps: int = 20

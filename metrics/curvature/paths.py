@@ -53,6 +53,7 @@ class Connectivity(Metric):
     """
 
     name = "paths"
+    batteries = {"full": {"pairs": 1000}, "geometry": {"pairs": 20}}
 
     pairs: int = 50
     max_depth: int = 20

@@ -67,6 +67,10 @@ class SharedDirections(Metric):
     name = "shared_directions"
     unit: ClassVar[str] = "ratio"
     higher_is_better: ClassVar[bool | None] = None
+    batteries = {
+        "full": {"train_images": 100, "per_image": 20, "test_images": 1000, "curved_images": 200},
+        "geometry": {},
+    }
 
     train_images: int = 20
     per_image: int = 10

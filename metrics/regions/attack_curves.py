@@ -11,7 +11,7 @@ from bench.core.record import Record
 from bench.data import Split
 from bench.geometry.groups import draw
 from metrics.base import Evaluation, NotMeasurable
-from metrics.regions.two_groups import TwoGroups
+from metrics.regions.two_groups import FULL_ATTACKS, TwoGroups
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,7 @@ class AttackCurves(TwoGroups):
 
     name = "attack_curves"
     groups: ClassVar[tuple[str, str]] = ("train", "test")
+    batteries = {"full": {"images": 1000, "attacks": FULL_ATTACKS}, "geometry": {}}
 
     factors: tuple[str, ...] = ("1/4", "1/2", "3/2", "2")
 

@@ -44,6 +44,7 @@ class Features(Metric):
     unit: ClassVar[str] = "silhouette"
     higher_is_better: ClassVar[bool | None] = None
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+    batteries = {"full": {}, "geometry": {}}
 
     images: int = 500
     layers: int = 3

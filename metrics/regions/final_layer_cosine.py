@@ -25,6 +25,7 @@ class FinalLayerCosine(Metric):
     unit: ClassVar[str] = "cosine"
     higher_is_better: ClassVar[bool | None] = None
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+    batteries = {"full": {}, "geometry": {}}
 
     def measure(self, evaluation: Evaluation) -> Arrays:
         """The whole matrix [K, K].

@@ -12,7 +12,7 @@ from bench.data import Split
 from bench.geometry.groups import draw
 from bench.geometry.regions import membership
 from metrics.base import Evaluation
-from metrics.regions.two_groups import TwoGroups
+from metrics.regions.two_groups import FULL_ATTACKS, TwoGroups
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,7 @@ class InclusionGroups(TwoGroups):
 
     name = "inclusion_groups"
     groups: ClassVar[tuple[str, str]] = ("included", "excluded")
+    batteries = {"full": {"images": 1000, "attacks": FULL_ATTACKS}, "geometry": {}}
 
     def choose(self, evaluation: Evaluation) -> dict[str, tuple[Split, np.ndarray]]:
         """The correctly classified test images in populated regions, and the others.

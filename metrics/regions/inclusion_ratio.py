@@ -17,6 +17,12 @@ class InclusionRatio(Metric):
     """
 
     name = "inclusion_ratio"
+    titles = {
+        "inclusion_ratio": "Inclusion ratio",
+        "inclusion_ratio/true_label": "Inclusion ratio, regions of the true class",
+        "inclusion_ratio/pred_label": "Inclusion ratio, regions of the predicted class",
+    }
+    batteries = {"quick": {}, "standard": {}, "full": {}, "geometry": {}}
 
     def measure(self, evaluation: Evaluation) -> Arrays:
         """Per test image [N], whether its region is populated: at all, by its class, by its predicted class.

@@ -46,6 +46,7 @@ class LogitMotion(Metric):
     unit: ClassVar[str] = "cosine"
     higher_is_better: ClassVar[bool | None] = None
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+    batteries = {"full": {"images": 1000}, "geometry": {"images": 200}}
 
     attack: str = "pgd20"
     images: int = 200

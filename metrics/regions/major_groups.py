@@ -12,7 +12,7 @@ from bench.data import Split
 from bench.geometry.groups import draw, in_own_row
 from bench.geometry.regions import major_regions
 from metrics.base import Evaluation
-from metrics.regions.two_groups import TwoGroups
+from metrics.regions.two_groups import FULL_ATTACKS, TwoGroups
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,7 @@ class MajorGroups(TwoGroups):
 
     name = "major_groups"
     groups: ClassVar[tuple[str, str]] = ("major", "extra")
+    batteries = {"full": {"images": 10_000, "attacks": FULL_ATTACKS}, "geometry": {}}
 
     def choose(self, evaluation: Evaluation) -> dict[str, tuple[Split, np.ndarray]]:
         """The training images in the major region of their class, and the others.

@@ -26,6 +26,7 @@ class MajorRegion(Metric):
 
     name = "major_region/share"
     higher_is_better: ClassVar[bool | None] = None
+    batteries = {"full": {}, "geometry": {}}
 
     def measure(self, evaluation: Evaluation) -> Arrays:
         """By class [C] its images and those in its major region; by class and region [R] class and images.

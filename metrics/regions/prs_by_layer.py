@@ -36,6 +36,7 @@ class PRSByLayer(Metric):
 
     name = "prs_by_layer"
     higher_is_better: ClassVar[bool | None] = None
+    batteries = {"full": {"train_images": None}, "geometry": {"train_images": 10_000}}
 
     layers: tuple[str, ...] = ()
     train_images: int | None = None

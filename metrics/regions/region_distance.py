@@ -53,6 +53,7 @@ class RegionDistance(Metric):
     name = "region_distance"
     unit: ClassVar[str] = "AUC"
     higher_is_better: ClassVar[bool | None] = None
+    batteries = {"full": {"images": 1000}, "geometry": {"images": 200}}
 
     attack: str = "pgd20"
     images: int = 200

@@ -21,7 +21,13 @@ class RegionHealth(Metric):
     """
 
     name = "region_health/live_units"
+    titles = {
+        "region_health/live_units": "Live units",
+        "region_health/entropy": "Region entropy",
+        "region_health/purity": "Region label purity",
+    }
     higher_is_better: ClassVar[bool | None] = None
+    batteries = {"quick": {}, "standard": {}, "full": {}, "geometry": {}}
 
     def measure(self, evaluation: Evaluation) -> Arrays:
         """Per unit [D], is it live; per training image [N], its region, and has it the majority's label.

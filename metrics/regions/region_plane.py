@@ -44,6 +44,7 @@ class RegionPlane(Metric):
     unit: ClassVar[str] = "regions"
     higher_is_better: ClassVar[bool | None] = None
     bounds: ClassVar[tuple[float, float]] = (1.0, float("inf"))
+    batteries = {"full": {"planes": 10, "resolution": 128}, "geometry": {}}
 
     planes: int = 3
     resolution: int = 64

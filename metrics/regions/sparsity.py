@@ -32,6 +32,7 @@ class Sparsity(Metric):
 
     name = "sparsity"
     higher_is_better: ClassVar[bool | None] = None
+    batteries = {"full": {"train_images": None}, "geometry": {"train_images": 10_000}}
 
     train_images: int | None = None
 

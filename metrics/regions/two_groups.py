@@ -20,6 +20,8 @@ from bench.core.threat import Threat
 from bench.data import Split
 from metrics.base import Arrays, Evaluation, Metric
 
+#: The attacks on groups of images in the battery "full".
+FULL_ATTACKS = ("fgsm", "bim", "pgd20", "pgd100", "cw")
 #: Any threat does to check factors against.
 _ANY = Threat("linf", "1/255")
 

@@ -41,6 +41,7 @@ class DecisionFunction(Metric):
     unit: ClassVar[str] = "logits"
     higher_is_better: ClassVar[bool | None] = None
     bounds: ClassVar[tuple[float, float]] = (-float("inf"), float("inf"))
+    batteries = {"full": {"images": 1000}, "geometry": {"images": 200}}
 
     attack: str = "cw"
     images: int = 500

@@ -69,6 +69,10 @@ class DecisionSurface(Metric):
     unit: ClassVar[str] = "ℓ∞"
     higher_is_better: ClassVar[bool | None] = None
     bounds: ClassVar[tuple[float, float]] = (0.0, float("inf"))
+    batteries = {
+        "full": {"images": 4, "line_images": 1000, "parameter_images": 200},
+        "geometry": {},
+    }
 
     images: int = 2
     half: int = 20

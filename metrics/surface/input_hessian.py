@@ -50,6 +50,7 @@ class InputHessian(Metric):
     unit: ClassVar[str] = "1/pixel²"
     higher_is_better: ClassVar[bool | None] = None
     bounds: ClassVar[tuple[float, float]] = (0.0, float("inf"))
+    batteries = {"full": {"images": 100}, "geometry": {"images": 20}}
 
     images: int = 20
     hessian: HessianKind = "ce_exact"

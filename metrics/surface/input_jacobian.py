@@ -43,6 +43,7 @@ class InputJacobian(Metric):
     unit: ClassVar[str] = "logits/pixel"
     higher_is_better: ClassVar[bool | None] = None
     bounds: ClassVar[tuple[float, float]] = (0.0, float("inf"))
+    batteries = {"full": {"images": 1000}, "geometry": {"images": 200}}
 
     images: int = 500
     threshold: float = NEAR_ZERO

@@ -14,7 +14,7 @@ from bench.charts.histograms import histograms
 from bench.charts.plotly.page import describe
 from bench.charts.png.figure import make_figure
 from bench.charts.tiling import panel_rows
-from metrics import DecisionSurface
+from metrics.surface.decision_surface import DecisionSurface
 from tests.charts.examples import MARKS, chart, heatmap, panel
 
 

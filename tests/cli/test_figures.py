@@ -18,8 +18,11 @@ from bench.data import load
 from bench.evaluation import battery as batteries
 from bench.evaluation.battery import Battery
 from bench.models import build
-from metrics import CleanAccuracy, PRSRatio, RegionHealth, SecurityCurve
+from metrics.accuracy.clean_accuracy import CleanAccuracy
+from metrics.accuracy.security_curve import SecurityCurve
 from metrics.curvature.detection import Detection
+from metrics.regions.prs_ratio import PRSRatio
+from metrics.regions.region_health import RegionHealth
 
 Run = Callable[..., Result]
 

@@ -14,8 +14,11 @@ from bench.core.threat import Threat
 from bench.data import Dataset, load
 from bench.evaluation.alarms import read_alarms
 from bench.evaluation.battery import Battery
-from metrics import CleanAccuracy, RobustAccuracy, SecurityCurve, WorstCase
 from metrics.accuracy.autoattack import AutoAttack
+from metrics.accuracy.clean_accuracy import CleanAccuracy
+from metrics.accuracy.robust_accuracy import RobustAccuracy
+from metrics.accuracy.security_curve import SecurityCurve
+from metrics.accuracy.worst_case import WorstCase
 from metrics.base import Metric
 from tests.disguises import (
     THREAT,

@@ -1,17 +1,55 @@
 """Batteries: the fixed ones, and those of chosen metrics."""
 
+import json
+from pathlib import Path
+
 import pytest
 from torch import nn
 
 import bench
 from bench.core.errors import UserError
 from bench.evaluation.battery import BATTERIES, make_battery
+from bench.evaluation.describe import describe_battery
 from bench.runs.config import RunConfig, split_names
-from metrics import CleanAccuracy
+from metrics import BUILT_IN, METRICS, get
+from metrics.accuracy.clean_accuracy import CleanAccuracy
+
+#: What version 2 of every battery measures: changing it is changing the protocol, and needs a new version.
+PROTOCOL = json.loads(Path(__file__).with_name("batteries.json").read_text(encoding="utf-8"))
 
 
 def names(metrics: list[str], battery: str = "quick") -> list[str]:
     return [metric.name for metric in make_battery(battery, metrics).metrics]
+
+
+def test_the_batteries_are_those_of_the_protocol() -> None:
+    assert list(BATTERIES) == list(PROTOCOL)
+
+
+@pytest.mark.parametrize("name", PROTOCOL)
+def test_a_battery_measures_what_its_protocol_says_in_that_order(name: str) -> None:
+    battery, expected = make_battery(name), PROTOCOL[name]
+    assert battery.name == name
+    assert {key: getattr(battery, key) for key in ("version", "images", "summary")} == {
+        key: expected[key] for key in ("version", "images", "summary")
+    }
+    assert [[metric.name, metric.settings()] for metric in battery.metrics] == expected["metrics"]
+
+
+@pytest.mark.parametrize("name", PROTOCOL)
+def test_a_record_describes_its_battery_by_every_setting(name: str) -> None:
+    described = describe_battery(make_battery(name)).model_dump(mode="json")
+    settings = {metric: values for metric, values in PROTOCOL[name]["metrics"] if values}
+    assert described == {"name": name, "version": PROTOCOL[name]["version"], "settings": settings}
+
+
+@pytest.mark.parametrize("name", METRICS.names())
+def test_a_metric_names_batteries_that_exist_and_belongs_to_those_alone(name: str) -> None:
+    metric = get(name)
+    assert set(metric.batteries) <= set(BATTERIES)
+    for battery in BATTERIES:
+        measured = {each.name for each in make_battery(battery).metrics}
+        assert (metric.name in measured) == (name in BUILT_IN and battery in metric.batteries)
 
 
 @pytest.mark.parametrize("name", BATTERIES)

@@ -22,10 +22,14 @@ from bench.data import Dataset, Split, load
 from bench.evaluation.battery import Battery, make_battery
 from bench.evaluation.estimate import estimate
 from bench.models import build
-from metrics import CleanAccuracy, InclusionRatio, PRSRatio, RobustAccuracy, WorstCase
 from metrics import get as get_metric
 from metrics.accuracy.autoattack import AutoAttack
+from metrics.accuracy.clean_accuracy import CleanAccuracy
+from metrics.accuracy.robust_accuracy import RobustAccuracy
+from metrics.accuracy.worst_case import WorstCase
 from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
+from metrics.regions.inclusion_ratio import InclusionRatio
+from metrics.regions.prs_ratio import PRSRatio
 
 
 @pytest.fixture(scope="module")
@@ -455,7 +459,9 @@ from bench.battery import Battery
 from bench.core.data import load
 from bench.core.record import Record
 from bench.core.threat import Threat
-from metrics import CleanAccuracy, RobustAccuracy, WorstCase
+from metrics.accuracy.clean_accuracy import CleanAccuracy
+from metrics.accuracy.robust_accuracy import RobustAccuracy
+from metrics.accuracy.worst_case import WorstCase
 battery = Battery("small", 10, (CleanAccuracy(), RobustAccuracy("fgsm"), WorstCase()), "")
 data = load("digits", train_size=100, test_size=20)
 network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))

@@ -26,7 +26,10 @@ from bench.evaluation.extra_checks import (
 )
 from bench.evaluation.undefended import find_standard
 from leaderboards.check import check
-from metrics import CleanAccuracy, RobustAccuracy, SecurityCurve, WorstCase
+from metrics.accuracy.clean_accuracy import CleanAccuracy
+from metrics.accuracy.robust_accuracy import RobustAccuracy
+from metrics.accuracy.security_curve import SecurityCurve
+from metrics.accuracy.worst_case import WorstCase
 from tests.disguises import THREAT, Quantised, Randomised, train_honest
 
 BEFORE = "robust_accuracy/worst_case"

@@ -17,7 +17,8 @@ from bench.evaluation.battery import Battery
 from bench.evaluation.evaluate import unflatten
 from bench.geometry.cosines import COSINES, write_cosines
 from bench.models import build
-from metrics import RobustAccuracy, SecurityCurve
+from metrics.accuracy.robust_accuracy import RobustAccuracy
+from metrics.accuracy.security_curve import SecurityCurve
 from metrics.base import Arrays, Evaluation, Metric
 from tests.records import make_record
 

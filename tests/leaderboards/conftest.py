@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from leaderboards.build import build
+from metrics import titles
 from tests.records import make_arrays, make_record, write_record
 
 # defense, network, seeds, clean and worst-case rate, PRS ratio, seconds per epoch, ratio, alarms
@@ -108,7 +109,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def site(sample: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site that is built from them."""
     out = tmp_path_factory.mktemp("built") / "site"
-    build(sample, out, links={"sample-07-0": "0123456789abcdef0123456789abcdef"})
+    build(sample, out, links={"sample-07-0": "0123456789abcdef0123456789abcdef"}, titles=titles())
     return out
 
 

@@ -18,8 +18,9 @@ from bench.core.progress import Progress
 from bench.runs.run import TrainingFailed
 from bench.study import beside, correlation, run_study, table
 from bench.tracking import NullTracker
-from metrics import DecisionSurface, InputJacobian
 from metrics.base import Metric
+from metrics.surface.decision_surface import DecisionSurface
+from metrics.surface.input_jacobian import InputJacobian
 
 CORRELATION: dict[str, Any] = {
     "study": "correlation",

@@ -10,8 +10,10 @@ from bench.core.classifier import WrappedClassifier
 from bench.core.threat import Threat
 from bench.data import load
 from bench.models import build
-from metrics import CleanAccuracy, RobustAccuracy, SecurityCurve
 from metrics.accuracy.autoattack import AutoAttack
+from metrics.accuracy.clean_accuracy import CleanAccuracy
+from metrics.accuracy.robust_accuracy import RobustAccuracy
+from metrics.accuracy.security_curve import SecurityCurve
 from metrics.base import Evaluation
 
 set_version = package.AutoAttack._set_version
