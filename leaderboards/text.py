@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from bench.core.names import TIME_PER_EPOCH_RATIO, is_accuracy
+from bench.core.names import is_accuracy
 
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
