@@ -44,4 +44,6 @@ def test_a_board_marks_no_other_direction_than_the_metric(column) -> None:
 def test_what_a_board_shows_has_a_title_and_is_measured_by_every_judging_battery(column) -> None:
     assert column.metric in titles()
     for battery in set(BATTERIES) - {"geometry"}:
-        assert column.metric in {score for metric in make_battery(battery).metrics for score in metric.names()}
+        assert column.metric in {
+            score for metric in make_battery(battery).metrics for score in metric.names()
+        }
