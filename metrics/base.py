@@ -22,6 +22,8 @@ from bench.data import Dataset, Split
 from bench.geometry.regions import Patterns, pack
 
 Arrays = dict[str, np.ndarray]
+#: Name of each battery a metric belongs to → the arguments it takes there.
+Batteries = Mapping[str, Mapping[str, Any]]
 
 #: Why a network has neither features nor final weights, and what it would need.
 NO_HEAD = (
@@ -183,7 +185,7 @@ class Metric(ABC):
     higher_is_better: ClassVar[bool | None] = True
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     needs: tuple[str, ...] = ()
-    batteries: Mapping[str, Mapping[str, Any]] = {}
+    batteries: Batteries = {}
 
     @abstractmethod
     def measure(self, evaluation: Evaluation) -> Arrays:

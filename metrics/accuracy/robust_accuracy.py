@@ -6,13 +6,16 @@ import numpy as np
 
 from bench.attacks import ATTACKS
 from bench.attacks.examples import first_broken
-from bench.charts.words import ATTACKS as TITLES
+from bench.charts.words import ATTACKS as ATTACK_TITLES
 from bench.core.record import Score, Value
-from metrics.base import Arrays, Evaluation, Metric
+from metrics.base import Arrays, Batteries, Evaluation, Metric
 
-_JUDGING = {"quick": {}, "standard": {}, "full": {}}
-#: Attack → the batteries it belongs to, where these are not all that judge robustness.
-_BATTERIES = {"pgd20": {**_JUDGING, "geometry": {}}, "cw100x5": {"full": {}}}
+#: The batteries that every attack but those of `BATTERIES` belongs to.
+_USUAL: Batteries = {"quick": {}, "standard": {}, "full": {}}
+#: Attack → the batteries it belongs to.
+BATTERIES: Mapping[str, Batteries] = {"pgd20": {**_USUAL, "geometry": {}}, "cw100x5": {"full": {}}}
+#: Attack → its title; an attack without one is shown by its name.
+TITLES = {**ATTACK_TITLES, "adaptive": "Margin and scaled cross-entropy"}
 
 
 class RobustAccuracy(Metric):
@@ -27,9 +30,8 @@ class RobustAccuracy(Metric):
     def __init__(self, attack: str) -> None:
         self.attack = ATTACKS[attack]
         self.name = f"robust_accuracy/{attack}"
-        title = TITLES.get(attack, {"adaptive": "Margin and scaled cross-entropy"}.get(attack))
-        self.titles = {self.name: title} if title else {}
-        self.batteries = _BATTERIES.get(attack, _JUDGING)
+        self.titles = {self.name: TITLES[attack]} if attack in TITLES else {}
+        self.batteries = BATTERIES.get(attack, _USUAL)
 
     def settings(self) -> dict[str, Value]:
         """The attack's settings."""

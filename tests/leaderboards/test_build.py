@@ -199,7 +199,7 @@ def test_the_board_reads_without_a_script(site: Path) -> None:
 def test_a_column_that_no_entry_fills_is_left_out_and_named(tmp_path: Path) -> None:
     path = write_record(tmp_path / "r", make_record(metrics=make_scores(make_arrays())))
     build([path], tmp_path / "site", titles=titles())
-    text = board_page(tmp_path / "site", titles=titles()).read_text(encoding="utf-8")
+    text = board_page(tmp_path / "site").read_text(encoding="utf-8")
     assert "PGD-20" in text
     assert "Detection AUC</span>" not in text
     assert "Left out, as no entry has a value: PRS ratio" in text
