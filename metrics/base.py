@@ -1,5 +1,6 @@
 """What a metric is: `measure` gives arrays, `reduce` turns them into scores."""
 
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from torch import Tensor
 from bench.attacks import Attack, AttackResult
 from bench.charts import Chart
 from bench.core.classifier import AnyClassifier
+from bench.core.passes import PassCount
 from bench.core.progress import Progress
 from bench.core.randomness import make_generator
 from bench.core.record import Curve, Record, Score, Value
@@ -66,7 +68,7 @@ class Evaluation:
         measured: arrays of the metrics that already ran, by metric name.
         history: one row an epoch of the training; empty for a network trained elsewhere.
         scratch: a folder in which a long metric may keep its progress, or None.
-        forwards, backwards: counters, in images; metrics and attacks add to them.
+        passes: all passes through the classifier since this evaluation was made; no metric has to count.
     """
 
     classifier: AnyClassifier
@@ -81,9 +83,34 @@ class Evaluation:
     measured: dict[str, Arrays] = field(default_factory=dict)
     history: Sequence[Mapping[str, float | int | str | None]] = ()
     scratch: Path | None = None
-    forwards: int = 0
-    backwards: int = 0
+    passes: PassCount = field(default_factory=PassCount, init=False)
     _regions: dict[str, SplitRegions] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # The hook goes with the evaluation: a dropped one leaves the classifier as it was.
+        weakref.finalize(self, self.passes.watch(self.classifier).remove)
+
+    @property
+    def forwards(self) -> int:
+        """Forward passes through the classifier so far, in images.
+
+        Assigning is allowed and changes nothing: older metrics do `evaluation.forwards += n` for passes that are
+        counted already.
+        """
+        return self.passes.forwards
+
+    @forwards.setter
+    def forwards(self, value: int) -> None:
+        pass
+
+    @property
+    def backwards(self) -> int:
+        """Backward passes through the classifier so far, in images; as `forwards`."""
+        return self.passes.backwards
+
+    @backwards.setter
+    def backwards(self, value: int) -> None:
+        pass
 
     @property
     def device(self) -> torch.device:
@@ -96,7 +123,7 @@ class Evaluation:
 
     def attack(self, attack: Attack, images: Tensor, labels: Tensor, name: str) -> AttackResult:
         """Run an attack at the threat on images [n, C, H, W] with labels [n], drawing from `generator(name)`."""
-        result = attack(
+        return attack(
             self.classifier,
             images,
             labels,
@@ -105,9 +132,6 @@ class Evaluation:
             batch_size=self.batch_size,
             progress=self.progress,
         )
-        self.forwards += result.forwards
-        self.backwards += result.backwards
-        return result
 
     def features(self, split: Split, name: str) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Stream (features Z [B, D], logits [B, K], labels [B]) over a split, without gradient.
@@ -121,7 +145,6 @@ class Evaluation:
             for start in range(0, len(split), self.batch_size):
                 images, labels = split.batch(slice(start, start + self.batch_size))
                 logits, features = self.classifier.forward_with_features(images)
-                self.forwards += len(images)
                 yield features, logits, labels
                 task.advance(len(images))
 

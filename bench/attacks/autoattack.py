@@ -33,6 +33,7 @@ from bench.core.checks import (
 from bench.core.classifier import AnyClassifier
 from bench.core.errors import UserError, unknown_name
 from bench.core.guards import channels_last, evaluating, frozen, random_state_kept
+from bench.core.passes import PassCount, counting
 from bench.core.progress import Progress, Task
 from bench.core.record import Value
 from bench.core.threat import Threat
@@ -59,7 +60,8 @@ class AutoAttackResult:
         skipped: attack → why it could not run here.
         warnings: stage → the first thing that was warned of in it; "output" → what is odd about the network's.
         settings: the package and its version, AutoAttack's version, seed, batch size, number of targets.
-        forwards, backwards: passes through the network, in images.
+        forwards, backwards: passes through the network, in images, those of `resumed` among them.
+        resumed: the passes of the process that wrote the state this run goes on from; none without one.
     """
 
     adversarial: Tensor
@@ -71,6 +73,7 @@ class AutoAttackResult:
     settings: dict[str, Value]
     forwards: int
     backwards: int
+    resumed: PassCount
 
 
 def check_settings(version: str, seed: int, batch_size: int, passes: str) -> None:
@@ -140,12 +143,14 @@ def autoattack(
     }
     # Before anything is laid out anew.
     fingerprint = fingerprint_of(classifier, images, labels, threat, settings) if state_path else ""
+    resumed = PassCount()
     with (
         evaluating(classifier),
         frozen(classifier),
         nullcontext(None) if passes == "exact" else channels_last(classifier) as plain_layout,
         random_state_kept(seed),
         torch.no_grad(),
+        counting(classifier) as passed,
     ):
         network = _Counted(classifier, log, plain_layout)
         if passes != "exact":
@@ -162,7 +167,8 @@ def autoattack(
                 check_finite(logits)
                 state.stage[rows[_predicted(logits) != labels[rows]]] = 0
         else:
-            network.forwards, network.backwards, log.first = state.forwards, state.backwards, state.warnings
+            resumed = PassCount(state.forwards, state.backwards)
+            passed.forwards, passed.backwards, log.first = state.forwards, state.backwards, state.warnings
             network.probabilities = "output" in log.first
 
         run = _Run(suite, network, images, labels, threat, state, log)
@@ -185,7 +191,7 @@ def autoattack(
                             run.strike(denied, low=False)
                             state.unconfirmed[denied] = True
                         state.batches = batch + 1
-                        state.forwards, state.backwards = network.forwards, network.backwards
+                        state.forwards, state.backwards = passed.forwards, passed.backwards
                         state.warnings = log.first
                         if state_path:
                             state.save(state_path, fingerprint)
@@ -202,8 +208,9 @@ def autoattack(
         skipped=skipped,
         warnings=log.first,
         settings=settings,
-        forwards=network.forwards,
-        backwards=network.backwards,
+        forwards=passed.forwards,
+        backwards=passed.backwards,
+        resumed=resumed,
     )
 
 
@@ -307,13 +314,12 @@ def _predicted(logits: Tensor) -> Tensor:
 
 
 class _Counted:
-    """The network as the package calls it, with every pass counted in images."""
+    """The network as the package calls it."""
 
     def __init__(
         self, classifier: AnyClassifier, log: "_FirstWarnings", plain_layout: Callable[[], None] | None
     ) -> None:
         self.classifier, self.log, self.plain_layout = classifier, log, plain_layout
-        self.forwards = self.backwards = 0
         self.bar: _BatchBar | None = None
         self.at_once: int | None = None
         self.low = False
@@ -321,7 +327,6 @@ class _Counted:
 
     def __call__(self, images: Tensor) -> Tensor:
         logits = check_logits(self._forward(images), len(images), self.classifier.num_classes)
-        self.forwards += len(images)
         if self.bar is not None:
             self.bar.advance(len(images))
         if self.probabilities is None:
@@ -333,8 +338,6 @@ class _Counted:
         if images.requires_grad and not logits.requires_grad:
             # No path back to the pixels: a gradient of zero lets the stages run, and Square can still break it.
             logits = logits + 0 * images.flatten(1).sum(dim=1, keepdim=True)
-        if logits.requires_grad:
-            logits.register_hook(self._count)
         return logits
 
     @contextmanager
@@ -374,9 +377,6 @@ class _Counted:
             self.plain_layout = None
         else:
             raise error
-
-    def _count(self, gradient: Tensor) -> None:
-        self.backwards += len(gradient)
 
 
 class _BatchBar:

@@ -14,6 +14,7 @@ from bench.core.classifier import AnyClassifier
 from bench.core.errors import UserError
 from bench.core.gradients import input_gradients, is_zero
 from bench.core.guards import evaluating, random_state_kept
+from bench.core.passes import counting
 
 #: A targeted step goes this much further (ℓ2, as in the authors' code): between two other regions the steps would
 #: shrink towards the corner of the target's and never enter it.
@@ -87,19 +88,17 @@ def deepfool(
     labels = torch.zeros(size, dtype=torch.int64, device=images.device)
     clean_labels, found = labels.clone(), labels.bool()
     rivals = labels.new_zeros(size, min(candidates, num_classes) - 1) if targets is None else targets[:, None]
-    forwards = backwards = 0
 
     def place(rows: Tensor) -> Tensor:
         points = images[rows] + (1 + overshoot) * total[rows]
         return points.clamp(0.0, 1.0) if clip else points
 
-    with evaluating(classifier), random_state_kept(), torch.enable_grad():
+    with evaluating(classifier), random_state_kept(), torch.enable_grad(), counting(classifier) as passes:
         for active in torch.arange(size, device=images.device).split(batch_size):
             for iteration in range(max_iter + 1):
                 points = place(active).requires_grad_()
                 logits = check_logits(classifier(points), len(points), num_classes)
                 predicted = logits.detach().argmax(dim=1)
-                forwards += len(points)
                 if iteration == 0:
                     check_finite(logits)
                     clean_labels[active] = predicted
@@ -115,7 +114,6 @@ def deepfool(
                 own = clean_labels[active] if targets is None else predicted
                 beyond = 0.0 if targets is None else CORNER
                 step = linear_step(logits, points, own, rivals[active], beyond, boxed=clip)
-                backwards += len(points) * rivals.shape[1]
                 goes_on &= ~is_zero(step)
                 active = active[goes_on]
                 total[active] += step[goes_on]
@@ -126,7 +124,9 @@ def deepfool(
                     break
     perturbed = place(torch.arange(size, device=images.device))
     perturbation = perturbed - images if clip else (1 + overshoot) * total
-    return DeepFoolResult(perturbation, perturbed, labels, clean_labels, found, forwards, backwards)
+    return DeepFoolResult(
+        perturbation, perturbed, labels, clean_labels, found, passes.forwards, passes.backwards
+    )
 
 
 def runners_up(logits: Tensor, predicted: Tensor, count: int) -> Tensor:

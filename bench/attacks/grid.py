@@ -26,13 +26,10 @@ class Survival:
 
     Attributes:
         broken: bool [n].
-        forwards, backwards: passes through the network, in images.
         notes: what the attack left out, was warned of, or ran instead.
     """
 
     broken: Tensor
-    forwards: int
-    backwards: int
     notes: tuple[str, ...] = ()
 
 
@@ -73,8 +70,7 @@ class WholeAutoAttack:
         if version != self.version:
             changes = f"output changes between passes by {moved:.1e}"
             notes.insert(0, f"warned: {changes}: version {version} instead of {self.version}")
-        forwards = result.forwards + 2 * len(some)
-        return Survival(result.broken, forwards, result.backwards, tuple(notes))
+        return Survival(result.broken, tuple(notes))
 
 
 AUTOATTACK = WholeAutoAttack()
@@ -90,14 +86,11 @@ class Grid:
     Attributes:
         right: bool [A, E, n] on the CPU.
         logits: float32 [n, K] of the clean images, on the CPU.
-        forwards, backwards: passes through the network, in images.
         notes: attack → what to know about it, each once.
     """
 
     right: Tensor
     logits: Tensor
-    forwards: int
-    backwards: int
     notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -176,7 +169,6 @@ def attack_grid(
     """
     right = torch.zeros(len(attacks), len(threats), len(index), dtype=torch.bool)
     logits = torch.zeros(len(index), classifier.num_classes)
-    forwards = backwards = 0
     notes: dict[str, list[str]] = {}
     sources = {
         (attack.name, threat): generator(f"{name} {attack.name} {threat}")
@@ -191,7 +183,6 @@ def attack_grid(
             images, labels = split.batch(index[part].to(split.labels.device))
             with torch.no_grad():
                 seen = torch.cat([classifier(some) for some in images.split(batch_size)])
-            forwards += len(images)
             logits[part] = seen.float().cpu()
             for row, attack in enumerate(attacks):
                 for column, threat in enumerate(threats):
@@ -209,10 +200,9 @@ def attack_grid(
                             sources[attack.name, threat],
                             batch_size=batch_size,
                         )
-                        result = Survival(found.broken, found.forwards, found.backwards)
-                    forwards, backwards = forwards + result.forwards, backwards + result.backwards
+                        result = Survival(found.broken)
                     notes.setdefault(attack.name, []).extend(result.notes)
                     right[row, column, part] = (~result.broken).cpu()
                     task.advance(len(images), f"{attack.name} at {threat}")
     once = {name: tuple(dict.fromkeys(said)) for name, said in notes.items() if said}
-    return Grid(right, logits, forwards, backwards, once)
+    return Grid(right, logits, once)

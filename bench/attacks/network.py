@@ -1,4 +1,4 @@
-"""A network as an attack sees it: looked at batch by batch, every pass counted in images."""
+"""A network as an attack sees it: looked at batch by batch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -52,7 +52,6 @@ class Network:
         probabilities: the network ends in a softmax, and its logarithm is taken; None before the first pass.
         draws: the network was seen to draw random numbers; nobody is looked at twice then.
         weights: parameters and buffers to run with instead of the classifier's own.
-        forwards, backwards: passes so far, in images.
     """
 
     classifier: AnyClassifier
@@ -66,8 +65,6 @@ class Network:
     probabilities: bool | None = None
     draws: bool = False
     weights: dict[str, Tensor] | None = None
-    forwards: int = 0
-    backwards: int = 0
 
     def fooled(self, predicted: Tensor, aims: Tensor) -> Tensor:
         """Where the attack has what it wants: bool [B]."""
@@ -150,7 +147,6 @@ class Network:
             if self.probabilities:
                 logits = logits_of(logits)
             losses = self.objective(logits, aims)
-        self.forwards += len(points)
         predicted = logits.argmax(dim=1)
         if not gradient:
             slope = points.new_empty(len(points), 0)
@@ -158,7 +154,6 @@ class Network:
             slope = torch.zeros_like(points)  # nobody here takes another step
         else:
             slope = input_gradient(losses, points)
-            self.backwards += len(points)
         return predicted, losses.detach(), decision_function(logits.detach(), aims), slope
 
     def _logits(self, points: Tensor) -> Tensor:
@@ -182,5 +177,3 @@ class Network:
             if out_of_memory(error):
                 raise
             return torch.ones_like(aims, dtype=torch.bool)
-        finally:
-            self.forwards, self.backwards = double.forwards, double.backwards

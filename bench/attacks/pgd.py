@@ -21,6 +21,7 @@ from bench.core.classifier import AnyClassifier
 from bench.core.errors import UserError
 from bench.core.gradients import input_gradient, is_zero
 from bench.core.guards import channels_last, evaluating, frozen, random_state_kept
+from bench.core.passes import counting
 from bench.core.progress import Progress
 from bench.core.record import Value
 from bench.core.threat import Threat
@@ -237,6 +238,7 @@ class Attack:
             frozen(classifier),
             channels_last(classifier) as plain_layout,
             random_state_kept(generator.initial_seed()),
+            counting(classifier) as passes,
             (progress or Progress()).task(self.name, total) as task,
         ):
             network = Network(
@@ -260,7 +262,7 @@ class Attack:
                 network.objective = _raised(name, targets)
                 start = threat.random_start(images, generator) if self.random_start else images
                 run.restart(restart, start, name if targets is None else None)
-        result.forwards, result.backwards = network.forwards, network.backwards
+        result.forwards, result.backwards = passes.forwards, passes.backwards
         if network.probabilities:
             result.notes.append(probabilities.NOTE)
             probabilities.warn()

@@ -22,14 +22,11 @@ class ZeroGradients:
             zero gradient.
         float32: bool [B]; exactly zero in every entry in float32, where a saturated softmax underflows.
         float64: bool [B]; the same in float64 as well.
-        forwards, backwards: passes through the network, in images.
     """
 
     right: Tensor
     float32: Tensor
     float64: Tensor
-    forwards: int
-    backwards: int
 
 
 def zero_gradients(
@@ -53,7 +50,7 @@ def zero_gradients(
     right = torch.zeros_like(labels, dtype=torch.bool)
     float32, float64 = right.clone(), right.clone()
     if len(images) == 0:
-        return ZeroGradients(right, float32, float64, 0, 0)
+        return ZeroGradients(right, float32, float64)
     with evaluating(classifier), frozen(classifier), random_state_kept():
         network = Network(
             classifier,
@@ -69,4 +66,4 @@ def zero_gradients(
             float32[right] = is_zero(gradient)
             flat = torch.nonzero(float32).flatten()
             float64[flat] = network.is_zero_in_double(images[flat], labels[flat])
-    return ZeroGradients(right, float32, float64, network.forwards, network.backwards)
+    return ZeroGradients(right, float32, float64)

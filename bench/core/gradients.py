@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from bench.core.passes import batched_backward
+
 #: Values of all images in one pass on the CPU, 64 of 3x32x32: what the layers make of them still fits its caches;
 #: larger passes are up to twice as slow.
 _CPU_VALUES = 64 * 3 * 32 * 32
@@ -59,7 +61,7 @@ def _batched(values: Tensor, points: Tensor) -> Tensor | None:
     chosen = torch.eye(columns, dtype=values.dtype, device=values.device)
     chosen = chosen[:, None, :].expand(columns, len(values), columns)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), batched_backward(columns):
             # An operation without a batching rule is looped over inside, with a warning.
             warnings.filterwarnings("ignore", message="There is a performance drop", category=UserWarning)
             (gradients,) = torch.autograd.grad(

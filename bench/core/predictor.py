@@ -1,4 +1,4 @@
-"""What class a network says, for any number of images, with the passes counted."""
+"""Predict the class of any number of images."""
 
 from dataclasses import dataclass
 
@@ -15,17 +15,14 @@ class Predictor:
     Attributes:
         classifier: images [B, C, H, W] to logits [B, K].
         batch_size: images per pass.
-        forwards: images seen so far.
     """
 
     classifier: AnyClassifier
     batch_size: int = 500
-    forwards: int = 0
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
         """The predicted class of every image: int64 [B]."""
-        self.forwards += len(images)
         if len(images) == 0:
             return torch.zeros(0, dtype=torch.int64, device=images.device)
         return torch.cat([self.classifier(some).argmax(dim=1) for some in images.split(self.batch_size)])

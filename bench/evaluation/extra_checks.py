@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from bench.attacks import ATTACKS, Attack, maximise
 from bench.core.classifier import AnyClassifier
 from bench.core.names import ROBUST_ACCURACY, SUSPICIOUS
+from bench.core.passes import counting
 from bench.core.record import Alarm, Record, Score, Value
 from bench.core.threat import Threat
 from metrics.base import Arrays, Evaluation, Metric
@@ -229,7 +230,10 @@ class Transfer(Check):
         """By the last iterate of PGD-100 on the standard network, with cross-entropy or with the margin."""
         threat, generator = evaluation.threat, evaluation.generator(self.name)
         fallen = torch.zeros_like(labels, dtype=torch.bool)
-        with evaluation.progress.task("suspicious transfer", 2 * len(images)) as task:
+        with (
+            counting(self.standard, evaluation.passes),
+            evaluation.progress.task("suspicious transfer", 2 * len(images)) as task,
+        ):
             for loss in ("ce", "margin"):
                 for rows in torch.arange(len(images), device=images.device).split(evaluation.batch_size):
                     points = maximise(
@@ -241,8 +245,6 @@ class Transfer(Check):
                         steps=100,
                         loss=loss,
                     )
-                    evaluation.forwards += 100 * len(rows)
-                    evaluation.backwards += 100 * len(rows)
                     wrong = _predict(evaluation, points) != labels[rows]
                     fallen[rows] |= wrong & threat.allows(points, images[rows])
                     task.advance(len(rows))
@@ -265,11 +267,7 @@ class Averaged(Check):
         # An attack asks a network for its logits, its shape and its classes, which the mean has as well.
         mean = cast(AnyClassifier, MeanOfPasses(evaluation.classifier, 20))
         attack = Attack("mean of 20 passes", steps=100)
-        before = evaluation.forwards, evaluation.backwards
-        fallen = _attack(evaluation, attack, mean, images, labels, evaluation.threat, self.name)
-        evaluation.forwards += 19 * (evaluation.forwards - before[0])
-        evaluation.backwards += 19 * (evaluation.backwards - before[1])
-        return fallen
+        return _attack(evaluation, attack, mean, images, labels, evaluation.threat, self.name)
 
 
 class MeanOfPasses(nn.Module):
@@ -345,13 +343,10 @@ def _attack(
         batch_size=evaluation.batch_size,
         progress=evaluation.progress,
     )
-    evaluation.forwards += result.forwards
-    evaluation.backwards += result.backwards
     return result.broken
 
 
 @torch.no_grad()
 def _predict(evaluation: Evaluation, images: Tensor) -> Tensor:
     parts = [evaluation.classifier(some).argmax(dim=1) for some in images.split(evaluation.batch_size)]
-    evaluation.forwards += len(images)
     return torch.cat(parts) if parts else torch.empty(0, dtype=torch.int64, device=images.device)

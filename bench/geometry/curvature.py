@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 from bench.core.errors import UserError, unknown_name
 from bench.core.gradients import cached_rows, input_gradients
 from bench.core.guards import evaluating, frozen
+from bench.core.passes import forward_mode
 from bench.core.progress import Task
 
 Estimator = Literal["second_difference", "gradient_difference", "softplus"]
@@ -41,8 +42,6 @@ class Curvature:
             orientation, whatever that of `per_class` is.
         skipped: bool [B], images where some ‖∇F‖ vanishes, so that the boundary has no normal.
         h: length of the step, in pixel units.
-        forwards, backwards: images through the network and gradients taken; a directional derivative counts
-            as one of each.
     """
 
     score: Tensor
@@ -52,8 +51,6 @@ class Curvature:
     recovered: Tensor
     skipped: Tensor
     h: float
-    forwards: int
-    backwards: int
 
     def perturbed(self, threshold: float = 0.0) -> Tensor:
         """Which images [B] algorithm 2 flags: ρ ≥ t (lines 6–7, where the second branch must say true)."""
@@ -116,19 +113,13 @@ def second_derivative(
     return _slopes(lambda images: _slopes(network, images, directions), points, directions).double()
 
 
-@dataclass(frozen=True)
-class _Rule:
-    """How an estimator gets vᵀHv, and what one direction costs."""
+#: How to get vᵀHv of every logit from (network, points, logits, directions, h).
+QuadraticForm = Callable[[Network, Tensor, Tensor, Tensor, float], Tensor]
 
-    form: Callable[[Network, Tensor, Tensor, Tensor, float], Tensor]
-    forwards: int
-    backwards: int
-
-
-_RULES = {
-    "second_difference": _Rule(second_difference, forwards=2, backwards=0),
-    "gradient_difference": _Rule(gradient_difference, forwards=2, backwards=2),
-    "softplus": _Rule(second_derivative, forwards=1, backwards=2),
+_ESTIMATORS: Mapping[str, QuadraticForm] = {
+    "second_difference": second_difference,
+    "gradient_difference": gradient_difference,
+    "softplus": second_derivative,
 }
 
 
@@ -205,7 +196,7 @@ def mean_curvature(
     with evaluating(classifier), frozen(classifier):
         parts = []
         for some in images.split(max(1, min(_AT_ONCE, batch_size // 2))):
-            parts.append(_curvature(classifier, network, some, unit, _RULES[estimator], h, batch_size))
+            parts.append(_curvature(classifier, network, some, unit, _ESTIMATORS[estimator], h, batch_size))
             if task is not None:
                 task.advance(len(some))
     return _oriented(parts, 1.0 if orientation == "algorithm2" else -1.0)
@@ -250,8 +241,8 @@ def check_settings(
     Raises:
         UserError: for an unknown estimator or orientation, fewer than 2 directions, or another setting not above 0.
     """
-    if estimator not in _RULES:
-        raise unknown_name("curvature estimator", estimator, _RULES)
+    if estimator not in _ESTIMATORS:
+        raise unknown_name("curvature estimator", estimator, _ESTIMATORS)
     if orientation not in get_args(Orientation):
         raise unknown_name("orientation", orientation, get_args(Orientation))
     if directions < 2:
@@ -289,7 +280,7 @@ def _curvature(
     network: Network,
     images: Tensor,
     unit: Tensor,
-    rule: _Rule,
+    form: QuadraticForm,
     h: float,
     batch_size: int,
 ) -> Curvature:
@@ -304,13 +295,13 @@ def _curvature(
     with torch.no_grad():
         predicted = (logits if network is classifier else classifier(images)).argmax(dim=1)
     margins = _Margins.of(predicted, classes)
-    length, normal_form = _normals(network, points, logits, margins, rule, h)
+    length, normal_form = _normals(network, points, logits, margins, form, h)
 
     total = torch.zeros_like(normal_form)
     scores = []
     for some in unit.split(max(1, batch_size // (2 * count))):
         with torch.no_grad():
-            forms = rule.form(
+            forms = form(
                 network,
                 images.repeat(len(some), *[1] * (images.dim() - 1)),
                 logits.repeat(len(some), 1),
@@ -328,7 +319,6 @@ def _curvature(
     skipped = ~(length * h > resolution).all(dim=1)
     nan = torch.full((), math.nan, dtype=torch.double, device=images.device)
     per_class = nan.expand(count, classes).scatter(1, margins.others, total / len(unit))
-    images_seen = count * (len(unit) + classes - 1)
     return Curvature(
         score=torch.where(skipped, nan, score.mean(dim=0)),
         standard_error=torch.where(skipped, nan, score.std(dim=0) / math.sqrt(len(unit))),
@@ -337,13 +327,11 @@ def _curvature(
         recovered=predicted,
         skipped=skipped,
         h=h,
-        forwards=rule.forwards * images_seen + count * (1 if network is classifier else 2),
-        backwards=rule.backwards * images_seen + count * (classes - 1),
     )
 
 
 def _normals(
-    network: Network, points: Tensor, logits: Tensor, margins: _Margins, rule: _Rule, h: float
+    network: Network, points: Tensor, logits: Tensor, margins: _Margins, form: QuadraticForm, h: float
 ) -> tuple[Tensor, Tensor]:
     """‖∇F_i‖ and nᵀH_i n of every other class, float64 [B, L − 1]."""
     images = points.detach()
@@ -355,7 +343,7 @@ def _normals(
             lengths.append(gradient.flatten(1).norm(dim=1))
             nonzero = lengths[-1].where(lengths[-1] > 0, 1.0).view(-1, *[1] * (images.dim() - 1))
             with torch.no_grad():
-                forms = rule.form(network, images, logits, (gradient / nonzero).to(images), h)
+                forms = form(network, images, logits, (gradient / nonzero).to(images), h)
                 along.append(margins(forms)[:, column])
     return torch.stack(lengths, dim=1), torch.stack(along, dim=1)
 
@@ -373,13 +361,12 @@ def _oriented(parts: Sequence[Curvature], sign: float) -> Curvature:
         "per_class": sign * joined["per_class"],
         "recovered": recovered.masked_fill(joined["skipped"], -1),
     }
-    forwards, backwards = sum(part.forwards for part in parts), sum(part.backwards for part in parts)
-    return Curvature(**joined, h=parts[0].h, forwards=forwards, backwards=backwards)
+    return Curvature(**joined, h=parts[0].h)
 
 
 def _slopes(network: Network, points: Tensor, directions: Tensor) -> Tensor:
     """Directional derivatives of every logit [M, L] in one forward-mode pass."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), forward_mode():
         # Forward mode, when it first loads, warns of its own use of a deprecated part of torch.
         warnings.filterwarnings("ignore", message=".*torch.jit.script")
         return jvp(network, (points,), (directions,))[1]

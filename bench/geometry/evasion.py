@@ -27,13 +27,10 @@ class Evasion:
     Attributes:
         adversarial: [B, C, H, W]; the fooling iterate with the smallest surrogate, the start where none is better.
         surrogate: ρ̂ there, float64 [B]; NaN where it was nowhere defined.
-        forwards, backwards: passes through the network, in images.
     """
 
     adversarial: Tensor
     surrogate: Tensor
-    forwards: int
-    backwards: int
 
 
 @dataclass
@@ -50,7 +47,6 @@ class Surrogate:
         h: length of the step, in pixel units.
         candidates: classes that take part, the predicted one included; the strongest of the others.
         batch_size: images per pass.
-        forwards, backwards: passes so far, in images.
     """
 
     classifier: AnyClassifier
@@ -58,15 +54,13 @@ class Surrogate:
     h: float
     candidates: int = 10
     batch_size: int = 500
-    forwards: int = 0
-    backwards: int = 0
 
     def look(self, points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """k̂ [B], ρ̂ [B], its gradient and that of the margin of the labels, both [B, C, H, W]."""
         dimension, shape = points[0].numel(), (-1, *[1] * (points.dim() - 1))
         points = points.detach().requires_grad_()
         with torch.enable_grad():
-            logits = self._forward(points)
+            logits = self.classifier(points)
             predicted = logits.detach().argmax(dim=1)
             rivals = runners_up(logits, predicted, min(self.candidates, logits.shape[1]) - 1)
             boundaries = self._boundaries(logits, predicted, rivals)
@@ -78,7 +72,6 @@ class Surrogate:
             # Every second difference subtracts 2F(x): d of them on the mean over v, one along the normal.
             center = -2 * (dimension - 1) * (weights * boundaries.double()).sum(dim=1) / self.h**2
             value, slope = center.detach(), input_gradient(center, points)
-            self.backwards += (2 + rivals.shape[1]) * len(points)
 
             share = dimension / len(self.unit)
             for v in self.unit.split(self._at_once(len(points))):
@@ -102,21 +95,16 @@ class Surrogate:
     ) -> tuple[Tensor, Tensor]:
         """Σ over steps [S, B, C, H, W] and classes of weight · (F(x + hv) + F(x − hv)) / h², and its gradient."""
         ends = torch.cat([points + self.h * steps, points - self.h * steps])
-        logits = self._forward(ends.flatten(0, 1)).view(len(ends), len(points), -1)
+        logits = self.classifier(ends.flatten(0, 1)).view(len(ends), len(points), -1)
         boundaries = self._boundaries(
             logits, predicted.expand(len(ends), -1), rivals.expand(len(ends), *rivals.shape)
         )
         total = (weights * boundaries.double()).sum(dim=(0, 2)) / self.h**2
-        self.backwards += ends.shape[0] * ends.shape[1]
         return total.detach(), input_gradient(total, points, keep_graph=True)
 
     @staticmethod
     def _boundaries(logits: Tensor, predicted: Tensor, rivals: Tensor) -> Tensor:
         return logits.gather(-1, rivals) - logits.gather(-1, predicted.unsqueeze(-1))
-
-    def _forward(self, images: Tensor) -> Tensor:
-        self.forwards += len(images)
-        return self.classifier(images)
 
 
 def evade(
@@ -187,7 +175,7 @@ def evade(
             if task is not None:
                 task.advance(len(rows))
     value = torch.where(lowest.isfinite(), side * lowest, torch.nan)
-    return Evasion(kept, value, surrogate.forwards, surrogate.backwards)
+    return Evasion(kept, value)
 
 
 def _unit(vectors: Tensor) -> Tensor:

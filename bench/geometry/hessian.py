@@ -157,15 +157,12 @@ class Expansion:
         value: F(x).
         gradient: J, float64 [d].
         hessian: H.
-        forwards, backwards: passes it took, in images.
     """
 
     function: Callable[[Tensor, Tensor], Tensor]
     value: float
     gradient: Tensor
     hessian: Hessian
-    forwards: int
-    backwards: int
 
     def bound(self, delta: Tensor) -> tuple[float, float]:
         """Σ|J_i||δ_i| and ½Σ|λ_i| y_i², y = Eᵀδ, for δ of d values: their sum bounds |J·δ + ½δᵀHδ|.
@@ -238,22 +235,17 @@ def expand(
     found: Hessian
     with evaluating(classifier), frozen(classifier), random_state_kept(0):
         if hessian == "ce_exact":
-            value, gradient, found, classes = _of_cross_entropy(network, image, label)
-            passes = 1, classes
+            value, gradient, found = _of_cross_entropy(network, image, label)
         elif hessian == "softplus":
             value, gradient, found = _exact(network, image, label)
-            passes = 1, 1 + image.numel()
         else:
             value, gradient, found = _differences(network, image, label, step, batch_size)
-            passes = 1 + 2 * image.numel(), 1 + 2 * image.numel()
     check_finite(gradient)
-    return Expansion(function, value, gradient, found, *passes)
+    return Expansion(function, value, gradient, found)
 
 
-def _of_cross_entropy(
-    network: Network, image: Tensor, label: Tensor
-) -> tuple[float, Tensor, LowRankHessian, int]:
-    """CE, Σ_k (p_k − [k = t]) J_k, H = BᵀB of rows b_k = √p_k (J_k − Σ_i p_i J_i), and the number of classes."""
+def _of_cross_entropy(network: Network, image: Tensor, label: Tensor) -> tuple[float, Tensor, LowRankHessian]:
+    """CE, Σ_k (p_k − [k = t]) J_k, and H = BᵀB of rows b_k = √p_k (J_k − Σ_i p_i J_i)."""
     with torch.enable_grad():
         point = image.detach()[None].requires_grad_()
         logits = network(point)
@@ -268,7 +260,7 @@ def _of_cross_entropy(
     gradient = mean - jacobian[label]
     jacobian -= mean
     jacobian *= probability.sqrt()[:, None]
-    return cross_entropy(wide, own).item(), gradient, LowRankHessian(jacobian), len(jacobian)
+    return cross_entropy(wide, own).item(), gradient, LowRankHessian(jacobian)
 
 
 def _exact(network: Network, image: Tensor, label: Tensor) -> tuple[float, Tensor, DenseHessian]:

@@ -37,11 +37,9 @@ class Path:
 
 @dataclass(frozen=True)
 class Paths:
-    """A path for every pair, and what they cost in images."""
+    """A path for every pair."""
 
     paths: list[Path]
-    forwards: int
-    backwards: int
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ def find_paths(
         raise UserError(
             f"expected max_depth, samples and max_anchors from 1, got {max_depth}, {samples} and {max_anchors}"
         )
-    predict, forwards, backwards = Predictor(classifier, batch_size), 0, 0
+    predict = Predictor(classifier, batch_size)
     with evaluating(classifier):
         labels = predict(starts)
         if not torch.equal(labels, predict(ends)):
@@ -122,8 +120,6 @@ def find_paths(
             projected = deepfool(
                 classifier, middles, targets=labels[pairs], max_iter=max_iter, batch_size=batch_size
             )
-            forwards += projected.forwards
-            backwards += projected.backwards
             arrived = predict(projected.perturbed) == labels[pairs]
             lost.update(pairs[~arrived].tolist())
             bends = pairs.bincount(minlength=len(kept)).tolist()
@@ -135,7 +131,7 @@ def find_paths(
         _path(torch.stack([anchors[place] for place in sorted(anchors)]), pair not in lost)
         for pair, anchors in enumerate(kept)
     ]
-    return Paths(paths, forwards + predict.forwards, backwards)
+    return Paths(paths)
 
 
 def _bend(

@@ -33,7 +33,6 @@ class Boundary:
         own, other: the two classes.
         h: length of the step, in pixel units.
         batch_size: images per pass.
-        forwards, backwards: passes so far, in images.
     """
 
     classifier: AnyClassifier
@@ -42,12 +41,9 @@ class Boundary:
     other: int
     h: float
     batch_size: int = 500
-    forwards: int = 0
-    backwards: int = 0
 
     def values(self, points: Tensor) -> Tensor:
         """F at points [M, C, H, W]: [M]."""
-        self.forwards += len(points)
         logits = self.classifier(points)
         return logits[:, self.own] - logits[:, self.other]
 
@@ -58,7 +54,6 @@ class Boundary:
             with torch.enable_grad():
                 inputs = some.detach().requires_grad_()
                 parts.append(input_gradient(self.values(inputs), inputs).flatten(1).double())
-            self.backwards += len(some)
         return torch.cat(parts)
 
     def products(self, directions: Tensor) -> Tensor:
@@ -94,7 +89,6 @@ class Boundary:
         length = gradient.norm().item()
         with torch.no_grad():
             size = self.classifier(self.point[None]).abs().amax().item()
-        self.forwards += 1
         resolution = torch.finfo(self.point.dtype).eps * size
         if not length * self.h > resolution:
             return torch.zeros_like(gradient), 0.0
@@ -144,8 +138,6 @@ def boundary_points(
         other=beyond,
         perturbed=attack.perturbed,
         found=attack.found,
-        forwards=attack.forwards + predict.forwards,
-        backwards=attack.backwards,
     )
 
 
@@ -158,7 +150,6 @@ class BoundaryPoints:
         own, other: int64 [B], the classes on the two sides.
         perturbed: x + r(x) with the overshoot [B, C, H, W].
         found: bool [B].
-        forwards, backwards: passes through the network, in images.
     """
 
     points: Tensor
@@ -166,8 +157,6 @@ class BoundaryPoints:
     other: Tensor
     perturbed: Tensor
     found: Tensor
-    forwards: int
-    backwards: int
 
 
 def principal_directions(

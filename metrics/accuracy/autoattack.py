@@ -67,8 +67,7 @@ class AutoAttack(Metric):
             state_path=evaluation.scratch / "autoattack.pt" if evaluation.scratch else None,
             progress=evaluation.progress,
         )
-        evaluation.forwards += result.forwards
-        evaluation.backwards += result.backwards
+        evaluation.passes.add(result.resumed)
         doubts = [f"{stage}: {warning}" for stage, warning in result.warnings.items()]
         if version != self.version:
             doubts.insert(
@@ -93,7 +92,6 @@ class AutoAttack(Metric):
             return float(evaluation.measured[CLEAN_ACCURACY]["between_passes"][0])
         some = evaluation.images[: self.batch_size]
         first, second = evaluation.classifier(some), evaluation.classifier(some)
-        evaluation.forwards += 2 * len(some)
         return moved_between(first, second)
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:

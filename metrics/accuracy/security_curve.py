@@ -45,8 +45,6 @@ class SecurityCurve(Metric):
             result = ATTACKS["pgd20"](
                 evaluation.classifier, images, labels, threat, generator, batch_size=evaluation.batch_size
             )
-            evaluation.forwards += result.forwards
-            evaluation.backwards += result.backwards
             right.append((~result.broken).cpu().numpy())
         return {
             "norm": np.array(evaluation.threat.norm, dtype=np.str_),

@@ -56,7 +56,6 @@ class Convexity(Metric):
         for k in evaluation.progress.track(self._sizes, "convexity", len(self._sizes)):
             stays = mixtures_stay(predict, evaluation.images, labels, k, self.trials, generator)
             arrays[f"k{k}"] = stays.numpy()
-        evaluation.forwards += predict.forwards
         return arrays
 
     @property

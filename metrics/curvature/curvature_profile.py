@@ -97,16 +97,12 @@ class CurvatureProfile(Metric):
         """
         clean, index = self._correct(evaluation)
         near_clean = boundary_points(evaluation.classifier, clean, batch_size=evaluation.batch_size)
-        evaluation.forwards += near_clean.forwards
-        evaluation.backwards += near_clean.backwards
         found = near_clean.found
         if not found.any():
             raise NotMeasurable(f"DeepFool fooled the network on none of {len(clean)} images")
         near_perturbed = boundary_points(
             evaluation.classifier, near_clean.perturbed[found], batch_size=evaluation.batch_size
         )
-        evaluation.forwards += near_perturbed.forwards
-        evaluation.backwards += near_perturbed.backwards
 
         rows = torch.nonzero(found).flatten().tolist()
         profiles, means = [], []
@@ -141,7 +137,6 @@ class CurvatureProfile(Metric):
     def _correct(self, evaluation: Evaluation) -> tuple[Tensor, Tensor]:
         predict = Predictor(evaluation.classifier, evaluation.batch_size)
         index = torch.nonzero(predict(evaluation.images) == evaluation.labels).flatten()[: self.images]
-        evaluation.forwards += predict.forwards
         if len(index) == 0:
             raise NotMeasurable("no test image is classified correctly, so there is none to start from")
         return evaluation.images[index], index
@@ -150,7 +145,7 @@ class CurvatureProfile(Metric):
         boundary = boundary_at(
             evaluation.classifier, point, own, other, h_scale=self.h_scale, batch_size=evaluation.batch_size
         )
-        profile = principal_directions(
+        return principal_directions(
             boundary,
             evaluation.generator(self.name),
             extremes=self.extremes,
@@ -158,18 +153,12 @@ class CurvatureProfile(Metric):
             mean_directions=self.directions,
             mean_up_to=self.full_up_to,
         )
-        evaluation.forwards += boundary.forwards
-        evaluation.backwards += boundary.backwards
-        return profile
 
     def _mean(self, evaluation: Evaluation, point: Tensor, own: int, other: int) -> float:
         boundary = boundary_at(
             evaluation.classifier, point, own, other, h_scale=self.h_scale, batch_size=evaluation.batch_size
         )
-        mean = mean_at(boundary, evaluation.generator(self.name), self.directions)
-        evaluation.forwards += boundary.forwards
-        evaluation.backwards += boundary.backwards
-        return mean
+        return mean_at(boundary, evaluation.generator(self.name), self.directions)
 
     def names(self) -> tuple[str, ...]:
         """Every score it writes, the main one first."""

@@ -115,7 +115,6 @@ class DetectionAttackers(CurvatureDetector):
                 perturbed = self._evade(evaluation, pairs, wanted, task)
                 fooled = found & (predict(perturbed) != pairs.labels)
                 arrays |= self._attacker(AWARE[wanted], evaluation, clean, perturbed, fooled, task)
-        evaluation.forwards += predict.forwards
         return arrays
 
     def _attacker(
@@ -160,8 +159,6 @@ class DetectionAttackers(CurvatureDetector):
             batch_size=evaluation.batch_size,
             task=task,
         )
-        evaluation.forwards += result.forwards
-        evaluation.backwards += result.backwards
         perturbed[found] = result.adversarial
         return perturbed
 

@@ -92,21 +92,18 @@ class CurvatureDetector(Metric):
         """
         predict = Predictor(evaluation.classifier, evaluation.batch_size)
         right = predict(evaluation.images) == evaluation.labels
-        evaluation.forwards += predict.forwards
         index = torch.nonzero(right).flatten()[: self.images]
         if len(index) == 0:
             raise NotMeasurable("no test image is classified correctly, so there is none to perturb")
         clean = evaluation.images[index]
         attack = deepfool(evaluation.classifier, clean, clip=self.clip, batch_size=evaluation.batch_size)
-        evaluation.forwards += attack.forwards
-        evaluation.backwards += attack.backwards
         if not attack.found.any():
             raise NotMeasurable(f"DeepFool fooled the network on none of {len(index)} images")
         return Perturbed(index, clean, evaluation.labels[index], attack)
 
     def curvatures(self, evaluation: Evaluation, images: Tensor, task: Task) -> Curvature:
         """ρ and the recovered label of every image [n, C, H, W]."""
-        result = mean_curvature(
+        return mean_curvature(
             evaluation.classifier,
             images,
             # The same generator each time: every image is looked at along the same directions.
@@ -118,9 +115,6 @@ class CurvatureDetector(Metric):
             batch_size=evaluation.batch_size,
             task=task,
         )
-        evaluation.forwards += result.forwards
-        evaluation.backwards += result.backwards
-        return result
 
 
 def auc_score(clean: np.ndarray, perturbed: np.ndarray, reason: str) -> Score:

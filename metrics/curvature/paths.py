@@ -94,8 +94,6 @@ class Connectivity(Metric):
                         samples=self.samples,
                         batch_size=evaluation.batch_size,
                     )
-                    evaluation.forwards += result.forwards
-                    evaluation.backwards += result.backwards
                     paths.extend(result.paths)
                     task.advance(len(result.paths))
                 arrays |= {
@@ -112,7 +110,6 @@ class Connectivity(Metric):
                         example = scenario, path
         if example is not None:
             arrays |= self._sections(evaluation, predict, *example)
-        evaluation.forwards += predict.forwards
         return arrays
 
     def _pairs(
@@ -157,8 +154,6 @@ class Connectivity(Metric):
         pushed = deepfool(
             evaluation.classifier, others, targets=labels[first], batch_size=evaluation.batch_size
         )
-        evaluation.forwards += pushed.forwards
-        evaluation.backwards += pushed.backwards
         arrived = pushed.found & (predict(pushed.perturbed) == labels[first])
         return starts[arrived], pushed.perturbed[arrived], int((~arrived).sum())
 
@@ -166,8 +161,6 @@ class Connectivity(Metric):
         """The strips along the straight line and along the path found, for the figure."""
         ends = path.anchors[[0, -1]]
         push = deepfool(evaluation.classifier, ends[:1], batch_size=1)
-        evaluation.forwards += push.forwards
-        evaluation.backwards += push.backwards
         aside = push.perturbation[0]
         if not aside.any():
             aside = torch.randn(aside.shape, generator=evaluation.generator("paths/aside")).to(aside)

@@ -140,14 +140,10 @@ class SharedDirections(Metric):
         for name, some in vectors.items():
             shares = share_within(some, basis).cpu().numpy()
             arrays[f"projection/{name}"] = shares[np.isfinite(shares)]
-        evaluation.forwards += predict.forwards
         return arrays
 
     def _boundary(self, evaluation: Evaluation, images: Tensor) -> BoundaryPoints:
-        points = boundary_points(evaluation.classifier, images, batch_size=evaluation.batch_size)
-        evaluation.forwards += points.forwards
-        evaluation.backwards += points.backwards
-        return points
+        return boundary_points(evaluation.classifier, images, batch_size=evaluation.batch_size)
 
     def _basis(self, evaluation: Evaluation, images: Tensor) -> tuple[Tensor, int]:
         """u_1 … u_m from training images, and how many of them had a boundary with a normal."""
@@ -169,8 +165,6 @@ class SharedDirections(Metric):
                 extremes=self.per_image,
                 full_up_to=self.full_up_to,
             )
-            evaluation.forwards += boundary.forwards
-            evaluation.backwards += boundary.backwards
             if profile is not None and len(profile.curvatures):
                 largest = profile.curvatures.abs().argsort(descending=True)[: self.per_image]
                 top.append(profile.directions[largest])
@@ -196,8 +190,6 @@ class SharedDirections(Metric):
             ratios = relative_curvature(
                 boundary, basis, evaluation.generator(f"{self.name}/relative"), self.directions
             )
-            evaluation.forwards += boundary.forwards
-            evaluation.backwards += boundary.backwards
             if ratios is not None:
                 rho.append(ratios.cpu().numpy())
         return np.stack(rho) if rho else np.zeros((0, len(basis)))

@@ -91,7 +91,6 @@ class Features(Metric):
         stream = batches(train, index, evaluation.batch_size, evaluation.progress, "feature space")
         with torch.no_grad():
             parts = [evaluation.classifier.features(images).double().cpu() for images in stream]
-        evaluation.forwards += len(index)
         features = torch.cat(parts).numpy()
         labels = train.labels.cpu().numpy()[index]
         seed = evaluation.generator("t-SNE").initial_seed() % 2**32
@@ -105,7 +104,6 @@ class Features(Metric):
         if len(image) == 0:
             return {}
         found = find_layers(evaluation.classifier, image)
-        evaluation.forwards += 1
         spatial = [layer for layer in found if len(layer.shape) == 3 and min(layer.shape[1:]) > 1]
         activations = [layer for layer in spatial if layer.kind == "activation"]
         layers = (activations or [layer for layer in spatial if layer.kind == "linear"])[: self.layers]
@@ -117,7 +115,6 @@ class Features(Metric):
             maps[layer.name] = output[0, : self.channels].float().cpu().numpy().copy()
 
         observe(evaluation.classifier, layers, [image], see)
-        evaluation.forwards += 1
         return {
             "image": image[0].cpu().numpy(),
             "map_layer": np.array([layer.name for layer in layers]),

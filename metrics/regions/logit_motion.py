@@ -81,8 +81,6 @@ class LogitMotion(Metric):
             losses_of(attack.loss)[0],
             batch_size=evaluation.batch_size,
         )
-        evaluation.forwards += gradients.forwards
-        evaluation.backwards += gradients.backwards
         right, broken = gradients.right.cpu().numpy(), result.broken.cpu().numpy()
         shown = np.array([index for index, _ in _chosen(right, broken)], dtype=np.int64)
         places = torch.from_numpy(shown).to(images.device)
@@ -279,6 +277,5 @@ def _mean(values: np.ndarray, unit: str, missing: str) -> Score:
 
 @torch.no_grad()
 def _logits(evaluation: Evaluation, images: Tensor) -> np.ndarray:
-    evaluation.forwards += len(images)
     parts = [evaluation.classifier(some).float() for some in images.split(evaluation.batch_size)]
     return torch.cat(parts).cpu().numpy()

@@ -83,7 +83,6 @@ class PRSByLayer(Metric):
 
         images = batches(train, index, evaluation.batch_size, evaluation.progress, "regions by layer")
         observe(evaluation.classifier, layers, images, see)
-        evaluation.forwards += 1 + len(index)
         return {
             "layer": np.array([layer.name for layer in layers]),
             "units": np.array([layer.width for layer in layers]),

@@ -223,7 +223,6 @@ def _look(evaluation: Evaluation, images: Tensor) -> tuple[Tensor, Tensor]:
         parts = [
             evaluation.classifier.forward_with_features(some) for some in images.split(evaluation.batch_size)
         ]
-    evaluation.forwards += len(images)
     logits, features = (torch.cat(part) for part in zip(*parts, strict=True))
     return logits, features
 

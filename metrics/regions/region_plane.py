@@ -94,7 +94,6 @@ class RegionPlane(Metric):
                 found = read_plane(
                     evaluation.classifier, corners.plane, a, b, batch_size=evaluation.batch_size
                 )
-                evaluation.forwards += self.resolution**2 + 3
                 here = {
                     "region": found.region,
                     "predicted": found.predicted,

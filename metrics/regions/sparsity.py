@@ -67,7 +67,6 @@ class Sparsity(Metric):
 
         images = batches(train, index, evaluation.batch_size, evaluation.progress, "sparsity")
         observe(evaluation.classifier, layers, images, see)
-        evaluation.forwards += 1 + len(index)
         return {
             "layer": np.array([layer.name for layer in layers]),
             "zeros": np.array([int(zeros[layer.name]) for layer in layers]),

@@ -100,8 +100,6 @@ class TwoGroups(Metric):
                 progress=evaluation.progress,
                 name=f"{self.name} {group}",
             )
-            evaluation.forwards += grid.forwards
-            evaluation.backwards += grid.backwards
             labels = split.labels.cpu()[torch.from_numpy(index)].unsqueeze(1)
             arrays |= {
                 f"{group}_index": index,

@@ -130,7 +130,6 @@ class DecisionFunction(Metric):
 
 @torch.no_grad()
 def _margins(evaluation: Evaluation, images: Tensor, labels: Tensor) -> np.ndarray:
-    evaluation.forwards += len(images)
     size = evaluation.batch_size
     parts = [
         decision_function(evaluation.classifier(some), own)

@@ -137,7 +137,6 @@ class DecisionSurface(Metric):
             found.append(start + torch.nonzero(hits).flatten())
             if sum(map(len, found)) >= wanted:
                 break
-        evaluation.forwards += predict.forwards
         return torch.cat(found)
 
     def _surfaces(self, evaluation: Evaluation, drawn: Tensor, offsets: Tensor) -> Arrays:
@@ -157,7 +156,6 @@ class DecisionSurface(Metric):
                         offsets,
                         batch_size=evaluation.batch_size,
                     )
-                    evaluation.forwards += len(offsets) ** 2
                     losses.append(surface.cross_entropy.float())
                     margins.append(surface.decision.float())
                     task.advance()
@@ -183,16 +181,12 @@ class DecisionSurface(Metric):
                         batch_size=evaluation.batch_size,
                     ).float()
                 )
-                evaluation.forwards += len(images) * len(offsets)
                 task.advance()
         return {"line": torch.stack(lines, dim=1).numpy()}
 
     def _betas(self, evaluation: Evaluation, images: Tensor, labels: Tensor, beta: str) -> Tensor:
         if len(images) == 0:
             return torch.zeros_like(images)
-        passes = {"random": (1, 1), "cw": (1, 1), "untargeted": (2, 2), "least_likely": (3, 2)}[beta]
-        evaluation.forwards += passes[0] * len(images)
-        evaluation.backwards += passes[1] * len(images)
         return attack_direction(
             evaluation.classifier,
             images,
@@ -225,8 +219,6 @@ class DecisionSurface(Metric):
             surface = parameter_surface(
                 evaluation.classifier, images, labels, alpha, beta, offsets, batch_size=size
             )
-            evaluation.forwards += len(images) * (1 + len(offsets) ** 2)
-            evaluation.backwards += len(images)
             arrays[f"{kind}_loss"] = surface.cross_entropy.numpy()
             arrays[f"{kind}_decision"] = surface.decision.numpy()
         return arrays

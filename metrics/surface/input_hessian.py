@@ -104,8 +104,6 @@ class InputHessian(Metric):
                 first, second = expansion.bound(delta)
                 moved = image + delta.view_as(image).to(image)
                 change = expansion.function(moved[None], label[None]).item() - expansion.value
-                evaluation.forwards += expansion.forwards + 1
-                evaluation.backwards += expansion.backwards
                 sizes = expansion.hessian.eigenvalues.abs().sort(descending=True).values
                 spectra.append(sizes[:_KEPT].cpu().numpy())
                 if number == 0:

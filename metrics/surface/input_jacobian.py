@@ -96,8 +96,6 @@ class InputJacobian(Metric):
                 counts += np.histogram(size[size > 0].clip(_EDGES[0], _EDGES[-1]), _EDGES)[0]
                 pictures.append(jacobian.gradient[: max(0, self.shown - start)].float().cpu().numpy())
                 task.advance(len(jacobian.margin))
-        evaluation.forwards += len(images)
-        evaluation.backwards += len(images)
         return {
             **{name: np.concatenate(parts) for name, parts in columns.items()},
             "label": labels.cpu().numpy(),

@@ -57,7 +57,7 @@ class Counting(Metric):
         self.calls += 1
         if self.breaks:
             raise KeyboardInterrupt
-        evaluation.forwards += 7
+        evaluation.classifier(evaluation.images[:7])
         return {"right": np.array([True, False])}
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bench.core.errors import UserError
+from bench.core.passes import counting
 from bench.geometry.curvature import (
     gradient_difference,
     mean_curvature,
@@ -253,14 +254,16 @@ def test_other_activations_with_kinks_are_not_smoothed_in_silence(activation, im
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_scores_do_not_depend_on_the_batches(estimator, network, images):
     network, images = network.double(), images.double()
-    whole = mean_curvature(network, images, generator(), directions=7, estimator=estimator)
+    with counting(network) as at_once:
+        whole = mean_curvature(network, images, generator(), directions=7, estimator=estimator)
     for batch_size in (1, 5, 24):
-        split = mean_curvature(
-            network, images, generator(), directions=7, estimator=estimator, batch_size=batch_size
-        )
+        with counting(network) as passes:
+            split = mean_curvature(
+                network, images, generator(), directions=7, estimator=estimator, batch_size=batch_size
+            )
         assert torch.allclose(split.score, whole.score)
         assert torch.allclose(split.standard_error, whole.standard_error)
-        assert (split.forwards, split.backwards) == (whole.forwards, whole.backwards)
+        assert passes == at_once
 
 
 @settings(deadline=None, max_examples=20)
@@ -268,16 +271,18 @@ def test_scores_do_not_depend_on_the_batches(estimator, network, images):
 def test_second_differences_take_as_many_forwards_as_stated(count, directions, classes, batch_size):
     network = Network(classes).eval()
     images = torch.rand(count, 1, 4, 4, generator=generator(1))
-    result = mean_curvature(network, images, generator(), directions=directions, batch_size=batch_size)
-    assert network.seen == result.forwards == count * (2 * directions + 2 * (classes - 1) + 1)
-    assert result.backwards == count * (classes - 1)
+    with counting(network) as passes:
+        mean_curvature(network, images, generator(), directions=directions, batch_size=batch_size)
+    assert network.seen == passes.forwards == count * (2 * directions + 2 * (classes - 1) + 1)
+    assert passes.backwards == count * (classes - 1)
 
 
 @pytest.mark.parametrize("estimator", ["gradient_difference", "softplus"])
 def test_directional_derivatives_are_counted(estimator, network, images):
-    result = mean_curvature(network, images, generator(), directions=6, estimator=estimator)
-    assert network.seen == result.forwards
-    assert result.backwards == 6 * (2 * (6 + 2) + 2)
+    with counting(network) as passes:
+        mean_curvature(network, images, generator(), directions=6, estimator=estimator)
+    assert network.seen == passes.forwards
+    assert passes.backwards == 6 * (2 * (6 + 2) + 2)
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)

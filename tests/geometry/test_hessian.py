@@ -9,6 +9,7 @@ from torch import nn
 from bench.core.classifier import WrappedClassifier
 from bench.core.errors import NotFinite, UserError
 from bench.core.margins import cross_entropy, decision_function
+from bench.core.passes import counting
 from bench.core.threat import Threat
 from bench.geometry.curvature import smoothed
 from bench.geometry.hessian import DenseHessian, LowRankHessian, expand
@@ -245,9 +246,11 @@ def test_forwards_are_counted_in_images(kind):
     classifier, image = relu_network()
     counted = Counted(classifier.module)
     watched = WrappedClassifier(counted.float(), classifier.input_shape, 4).double()
-    counted.seen = 0
-    found = expand(watched, image, torch.tensor(2), hessian=kind)
-    assert counted.seen == found.forwards
+    counted.seen, size = 0, image.numel()
+    with counting(watched) as passes:
+        expand(watched, image, torch.tensor(2), hessian=kind)
+    assert counted.seen == passes.forwards
+    assert passes.backwards == {"ce_exact": 4, "softplus": 1 + size, "finite_difference": 1 + 2 * size}[kind]
 
 
 @settings(deadline=None, max_examples=20)

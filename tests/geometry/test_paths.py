@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from bench.core.errors import UserError
+from bench.core.passes import counting
 from bench.core.predictor import Predictor
 from bench.geometry.paths import cross_section, find_paths
 
@@ -100,9 +101,10 @@ def test_the_same_point_twice_is_joined():
 
 def test_every_pass_is_counted():
     classifier = Plane(annulus)
-    result = find_paths(classifier, point(-1.0, 0.0), point(1.0, 0.01), batch_size=7)
-    assert result.forwards == classifier.seen
-    assert result.backwards > 0
+    with counting(classifier) as passes:
+        find_paths(classifier, point(-1.0, 0.0), point(1.0, 0.01), batch_size=7)
+    assert passes.forwards == classifier.seen
+    assert passes.backwards > 0
 
 
 def test_a_path_with_too_many_anchors_is_given_up():

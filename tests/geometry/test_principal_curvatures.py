@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from bench.core.errors import UserError
+from bench.core.passes import counting
 from bench.geometry.principal_curvatures import (
     boundary_at,
     boundary_points,
@@ -140,7 +141,8 @@ def test_points_are_brought_onto_the_boundary():
         / draws.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
         * torch.linspace(1.0, 3.5, 20).view(-1, 1, 1, 1)
     )
-    near = boundary_points(classifier, images)
+    with counting(classifier) as passes:
+        near = boundary_points(classifier, images)
     assert near.found.all()
     way = (near.perturbed - images).flatten(1).norm(dim=1)
     beside = (near.points.flatten(1).norm(dim=1) - RADIUS).abs()
@@ -148,16 +150,17 @@ def test_points_are_brought_onto_the_boundary():
     outside = images.flatten(1).norm(dim=1) > RADIUS
     assert torch.equal(near.own == 0, outside)
     assert (near.own != near.other).all()
-    assert near.forwards == classifier.seen
+    assert passes.forwards == classifier.seen
 
 
 def test_passes_are_counted():
     classifier = Against(sphere, (1, 2, 3))
     boundary = boundary_at(classifier, on_sphere((1, 2, 3)), 0, 1, batch_size=4)
-    principal_directions(boundary, generator())
-    assert boundary.forwards == classifier.seen
+    with counting(classifier) as passes:
+        principal_directions(boundary, generator())
+    assert passes.forwards == classifier.seen
     # One for the normal, two for each of the d − 1 columns.
-    assert boundary.backwards == 1 + 2 * 5
+    assert passes.backwards == 1 + 2 * 5
 
 
 def test_mistakes_are_told():
