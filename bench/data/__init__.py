@@ -26,9 +26,10 @@ __all__ = [
     "load",
 ]
 
-#: Where data sets lie unless the user says otherwise, relative to the working folder.
+#: Default folder of the data sets, relative to the working folder.
 DATA_DIR = Path("data")
 
+#: What comes before the path in the name of an image folder.
 FOLDER_PREFIX = "imagefolder:"
 
 
@@ -36,7 +37,7 @@ def _from(module: str, function: str) -> Callable[[], Any]:
     return lambda: getattr(import_module(f"bench.data.{module}"), function)
 
 
-#: Name → loader `(data_dir: Path, download: bool) -> RawData`. `imagefolder:PATH` is a name as well.
+#: Name → loader `(data_dir: Path, download: bool) -> RawData`. `load` also accepts `imagefolder:PATH`.
 DATASETS = Registry(
     "data set",
     "bench.datasets",
@@ -60,18 +61,18 @@ def load(
     test_size: int | None = None,
     image_size: int | None = None,
 ) -> Dataset:
-    """A data set in its fixed splits; `bench.data.splits` states the rule.
+    """Load a data set in its fixed splits, which `bench.data.splits` defines.
 
     Args:
         name: of `DATASETS`, `imagefolder:PATH` with torchvision's layout below PATH, or `module:loader`.
-        data_dir: where the files lie, or go; "data" by default.
-        download: fetch missing files; nothing is ever fetched without it.
-        train_size: how many training images; validation shrinks with it. None is all.
-        test_size: how many test images. None is all.
-        image_size: side in pixels that the images of an `imagefolder:PATH` are brought to.
+        data_dir: folder of the files, "data" by default.
+        download: download missing files. Nothing is ever downloaded without it.
+        train_size: number of training images; the validation split shrinks with it. None uses all.
+        test_size: number of test images. None uses all.
+        image_size: for `imagefolder:PATH`, the side in pixels to which images are resized.
 
     Raises:
-        UserError: for an unknown name, missing or damaged files, or a size that the data set does not have.
+        UserError: for an unknown name, missing or damaged files, or a size outside the range of the data set.
     """
     if name == FOLDER_PREFIX.removesuffix(":"):
         raise UserError("expected imagefolder:PATH with train/ and test/ below PATH, got no path")
@@ -85,12 +86,12 @@ def load(
     else:
         loader = DATASETS.get(name)
         if image_size is not None:
-            raise UserError(f"--image-size is for imagefolder:PATH alone; {name} has a size of its own")
+            raise UserError(
+                f"--image-size is for imagefolder:PATH alone; the images of {name} have a fixed size"
+            )
         raw = loader(Path(data_dir or DATA_DIR), download)
         if not isinstance(raw, RawData):
-            raise UserError(
-                f"data set {name!r}: its loader must return RawData, it gave {type(raw).__name__}"
-            )
+            raise UserError(f"data set {name!r}: its loader must return RawData, got {type(raw).__name__}")
     train, validation = split_training(raw.train_labels, train_size)
     test = split_test(raw.test_labels, test_size)
     return Dataset(

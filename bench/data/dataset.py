@@ -25,7 +25,7 @@ class Split:
         return self.images[index].float() / 255, self.labels[index]
 
     def to(self, device: torch.device | str) -> "Split":
-        """The same on another device."""
+        """Copy to another device."""
         return Split(self.images.to(device), self.labels.to(device))
 
     def take(self, n: int) -> "Split":
@@ -35,7 +35,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Three splits of one data set; `test` is touched by the final battery alone."""
+    """Three splits of one data set; only the final battery reads `test`."""
 
     name: str
     classes: tuple[str, ...]
@@ -45,7 +45,7 @@ class Dataset:
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are."""
+        """Number of classes."""
         return len(self.classes)
 
     @property
@@ -56,7 +56,7 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over class names, images and labels of all splits, in their order."""
+        """SHA-256 over class names, images and labels of all splits, in order."""
         splits = (self.train, self.validation, self.test)
         pixels = fingerprint(*(tensor for split in splits for tensor in (split.images, split.labels)))
         return hashlib.sha256(json.dumps([pixels, self.classes]).encode()).hexdigest()
@@ -73,7 +73,7 @@ class Dataset:
 
     @cached_property
     def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        # From histograms: exact on every device, and no float copy of the whole training set.
+        # Histograms are exact on every device, and need no float copy of the training set.
         level = torch.arange(256, dtype=torch.float64) / 255
         mean, std = [], []
         for channel in range(self.shape[0]):
@@ -85,14 +85,14 @@ class Dataset:
         return tuple(mean), tuple(std)
 
     def to(self, device: torch.device | str) -> "Dataset":
-        """The same on another device."""
+        """Copy to another device."""
         return Dataset(
             self.name, self.classes, self.train.to(device), self.validation.to(device), self.test.to(device)
         )
 
 
 def fingerprint(*tensors: Tensor) -> str:
-    """SHA-256, as hex, over type, shape and bytes of each tensor in turn."""
+    """SHA-256 digest, in hex, of the type, shape and bytes of each tensor in turn."""
     digest = hashlib.sha256()
     for tensor in tensors:
         array = tensor.detach().cpu().contiguous().numpy()

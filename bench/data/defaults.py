@@ -1,21 +1,21 @@
-"""What to assume for a data set when the user says nothing."""
+"""Default threat, epochs and search trials of each data set."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class DatasetDefaults:
-    """The usual threat of a data set, and how long to train and to search on it.
+    """Default threat, training epochs and search trials of a data set.
 
-    Epochs: the PRS experiments warm up for 50 epochs, half of an assumed 100 (P1, section 4.2). The 300
-    epochs of P1's study over many models belong to that study, not to every training. The 8x8 digits need
-    only 20. Trials: Optuna's sampler draws its first ten at random, so 20 leave it ten to choose; on the
-    digits ten show a search within minutes.
+    Epochs: the PRS experiments warm up for 50 epochs, half of an assumed 100 (P1, section 4.2). P1's study over
+    many models trains for 300, which is a setting of that study alone. The 8x8 digits need only 20.
+    Trials: Optuna's sampler draws its first ten settings at random, so 20 trials leave it ten to choose. On the
+    digits, ten trials show a search within minutes.
 
     Args:
-        threat: as `Threat.parse` reads it.
-        epochs: of one training.
-        trials: of one search.
+        threat: in the syntax of `Threat.parse`.
+        epochs: epochs of one training.
+        trials: trials of one search.
     """
 
     threat: str
@@ -29,9 +29,9 @@ DEFAULTS = {
     "fashion-mnist": DatasetDefaults("linf:0.1"),
 }
 
-COLOUR_IMAGES = DatasetDefaults("linf:8/255")
+COLOR_IMAGES = DatasetDefaults("linf:8/255")
 
 
 def defaults_of(name: str) -> DatasetDefaults:
-    """The defaults of a data set; those of color images, CIFAR-10's, for every name without its own."""
-    return DEFAULTS.get(name, COLOUR_IMAGES)
+    """Defaults of a data set; a name without an entry gets those of color images, CIFAR-10's."""
+    return DEFAULTS.get(name, COLOR_IMAGES)

@@ -10,9 +10,9 @@ from bench.data.splits import stratified_order
 
 
 def digits(data_dir: Path, download: bool) -> RawData:
-    """1,797 handwritten 8x8 digits of scikit-learn; no files needed.
+    """1,797 handwritten 8x8 digits of scikit-learn; needs no files.
 
-    Grey values 0 … 16 become round(v·255/16). There is no published test set: a fixed stratified fifth is it.
+    Gray values 0 … 16 become round(v·255/16). No test set is published, so a fixed stratified fifth serves as one.
     """
     from sklearn.datasets import load_digits
 
@@ -20,7 +20,7 @@ def digits(data_dir: Path, download: bool) -> RawData:
     images = torch.from_numpy(np.rint(bunch.images * 255 / 16).astype(np.uint8)).unsqueeze(1)
     labels = torch.from_numpy(bunch.target.astype(np.int64))
     order = stratified_order(labels, "digits")
-    held = round(len(labels) / 5)
-    test, train = order[:held].sort().values, order[held:].sort().values
+    test_size = round(len(labels) / 5)
+    test, train = order[:test_size].sort().values, order[test_size:].sort().values
     classes = tuple(str(digit) for digit in bunch.target_names)
     return RawData(classes, images[train], labels[train], images[test], labels[test])

@@ -13,32 +13,32 @@ from torchvision.transforms.functional import center_crop, resize
 from bench.core.errors import UserError
 from bench.data.raw import RawData
 
-#: How many headers are read, evenly over all files, to tell whether the folder is gray.
+#: Number of file headers, evenly spaced over all files, that decide whether the folder is gray.
 SAMPLED_HEADERS = 256
 
-#: Folders whose own name is the data set's; any other is `imagefolder:NAME` and never passes for an original.
+#: Folder names that are used unchanged. Others become `imagefolder:NAME`, so that none passes for an original.
 OWN_NAMES = ("cifar10-jpeg",)
 
 
 def imagefolder_name(path: Path) -> str:
-    """The data set's name: that of the folder behind `imagefolder:`."""
+    """Name of the data set in a folder."""
     folder = path.expanduser().resolve().name
     return folder if folder in OWN_NAMES else f"imagefolder:{folder}"
 
 
 def imagefolder(path: Path, image_size: int | None = None) -> RawData:
-    """The images below a folder, decoded only when a split asks for them.
+    """Images of a folder, decoded only when a split needs them.
 
-    One channel when the files are gray, else three. Decoded JPEGs can differ by a gray level between
+    They have one channel when the files are gray, else three. A decoded JPEG can differ by one gray level between
     versions of Pillow; the fingerprint then differs too.
 
     Args:
-        path: holds `train` and `test`, each with one folder a class.
-        image_size: the shorter side is resized to so many pixels, bilinearly, and the centered square is kept;
-            None keeps the files' own size, which must then be one for all.
+        path: folder with `train` and `test`, each with one folder per class.
+        image_size: resize the shorter side to this many pixels, bilinearly, and keep the centered square.
+            None keeps the size of the files, which must be the same for all.
 
     Raises:
-        UserError: when folders, classes or files are missing, cannot be read, or do not fit together.
+        UserError: when folders, classes or files are missing, unreadable or inconsistent.
     """
     if image_size is not None and image_size < 1:
         raise UserError(f"--image-size must be at least 1 pixel, got {image_size}")
@@ -46,7 +46,7 @@ def imagefolder(path: Path, image_size: int | None = None) -> RawData:
     if train.classes != test.classes:
         only = sorted(set(train.classes) ^ set(test.classes))
         raise UserError(
-            f"train and test below {path} must hold the same classes; in one of them alone: {', '.join(only)}"
+            f"train and test below {path} must hold the same classes; in only one of them: {', '.join(only)}"
         )
     files = [file for file, _ in train.samples + test.samples]
     sampled = files[:: -(-len(files) // SAMPLED_HEADERS)]
@@ -63,13 +63,13 @@ def imagefolder(path: Path, image_size: int | None = None) -> RawData:
 
 
 class ImageFiles:
-    """Image files that are decoded when they are indexed.
+    """Image files that are decoded when indexed.
 
     Args:
         files: their paths.
         channels: 1 or 3.
-        size: (width, height) that every image has, or is brought to.
-        fit: crop and resize to `size` instead of refusing other sizes.
+        size: (width, height) of every decoded image.
+        fit: resize and crop to `size`; otherwise refuse a file of another size.
     """
 
     def __init__(self, files: list[str], channels: int, size: tuple[int, int], *, fit: bool) -> None:
@@ -79,10 +79,10 @@ class ImageFiles:
         return len(self.files)
 
     def __getitem__(self, index: Tensor) -> Tensor:
-        """uint8 [M, C, H, W] of the files at `index` [M].
+        """Decode the files at `index` [M] to uint8 [M, C, H, W].
 
         Raises:
-            UserError: for a file that is no image, has another size, or has color in a gray folder.
+            UserError: for a file that is not an image, has another size, or has color in a gray folder.
         """
         width, height = self.size
         images = np.empty((len(index), height, width, self.channels), dtype=np.uint8)
@@ -96,10 +96,10 @@ class ImageFiles:
             with Image.open(file) as image:
                 if self.channels == 1 and image.mode not in ("1", "L"):
                     raise UserError(
-                        f"{file} has mode {image.mode} in a folder of gray images; convert it first"
+                        f"{file} has mode {image.mode} in a folder of gray images; convert it to gray first"
                     )
                 if image.mode.startswith(("I", "F")):
-                    raise UserError(f"{file} has more than 8 bits a channel; convert it first")
+                    raise UserError(f"{file} has more than 8 bits per channel; convert it to 8 bits first")
                 pixels = image.convert("L" if self.channels == 1 else "RGB")
         except OSError as error:
             raise UserError(f"cannot read {file} as an image: {error}") from error
@@ -108,7 +108,7 @@ class ImageFiles:
         elif pixels.size != self.size:
             found, expected = ("x".join(map(str, size)) for size in (pixels.size, self.size))
             raise UserError(
-                f"{file} is {found} where others are {expected}; add --image-size N to bring all to NxN"
+                f"{file} is {found}, other files are {expected}; add --image-size N to resize all to NxN"
             )
         return np.asarray(pixels).reshape(self.size[1], self.size[0], self.channels)
 
@@ -116,11 +116,11 @@ class ImageFiles:
 def _scan(path: Path, part: str) -> ImageFolder:
     folder = path.expanduser() / part
     if not folder.is_dir():
-        raise UserError(f"expected {folder}/<class>/ with images, found no such folder; is the path right?")
+        raise UserError(f"expected {folder}/<class>/ with images, which does not exist; is the path right?")
     try:
         return ImageFolder(str(folder))
     except FileNotFoundError as error:
-        raise UserError(f"{folder}: expected a folder of images for each class; {error}") from error
+        raise UserError(f"{folder}: expected one folder of images per class; {error}") from error
 
 
 def _header(file: str) -> tuple[str, tuple[int, int]]:

@@ -10,19 +10,19 @@ from bench.data.raw import RawData
 
 
 def mnist(data_dir: Path, download: bool) -> RawData:
-    """60,000 + 10,000 handwritten digits, 28x28, from the IDX files below `MNIST/raw`."""
+    """60,000 training and 10,000 test images of handwritten digits, 28x28, from the IDX files in `MNIST/raw`."""
     return _idx("mnist", datasets.MNIST, data_dir, download)
 
 
 def fashion_mnist(data_dir: Path, download: bool) -> RawData:
-    """60,000 + 10,000 pieces of clothing, 28x28 and gray, from the IDX files below `FashionMNIST/raw`."""
+    """60,000 training and 10,000 test gray images of clothing, 28x28, from the IDX files in `FashionMNIST/raw`."""
     return _idx("fashion-mnist", datasets.FashionMNIST, data_dir, download)
 
 
 def _idx(name: str, kind: Any, data_dir: Path, download: bool) -> RawData:
     files = [f"{kind.__name__}/raw/{archive.removesuffix('.gz')}" for archive, _ in kind.resources]
     train, test = open_published(
-        name, data_dir, files, download, lambda part: kind(data_dir, train=part, download=download)
+        name, data_dir, files, download, lambda train: kind(data_dir, train=train, download=download)
     )
     return RawData(
         tuple(kind.classes), train.data.unsqueeze(1), train.targets, test.data.unsqueeze(1), test.targets

@@ -1,4 +1,4 @@
-"""What a loader gives: everything a data set publishes, before it is split."""
+"""What a data set loader returns: all images and labels that a data set publishes, before the splits."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,26 +10,26 @@ from bench.core.errors import UserError
 
 
 class Images(Protocol):
-    """Images that come when indexed: a uint8 tensor [N, C, H, W] is one, files decoded on demand another."""
+    """Images that are read by indexing: a uint8 tensor [N, C, H, W], or files that are decoded on demand."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: Tensor) -> Tensor:
-        """The images at an int64 index [M]: uint8 [M, C, H, W]."""
+        """Images at an int64 index [M], as uint8 [M, C, H, W]."""
         ...
 
 
 @dataclass(frozen=True)
 class RawData:
-    """The training and test images that a data set publishes.
+    """Training and test images that a data set publishes.
 
     Args:
-        classes: the name of each class; label k means `classes[k]`.
-        train_images, test_images: uint8 [N, C, H, W], or anything that gives such a tensor when indexed.
+        classes: names of the classes; label k means `classes[k]`.
+        train_images, test_images: uint8 [N, C, H, W], or an object that gives such a tensor when indexed.
         train_labels, test_labels: int64 [N].
 
     Raises:
-        UserError: when types, shapes or labels do not fit together.
+        UserError: for wrong types or shapes, labels outside the classes, or unequal numbers of images and labels.
     """
 
     classes: tuple[str, ...]
@@ -52,7 +52,7 @@ def _check(part: str, images: Tensor | Images, labels: Tensor, num_classes: int)
         )
     if not isinstance(labels, Tensor):
         raise UserError(
-            f"{part} labels must be a torch.Tensor, got {type(labels).__name__}; torch.as_tensor makes one"
+            f"{part} labels must be a torch.Tensor, got {type(labels).__name__}; use torch.as_tensor"
         )
     if labels.dtype != torch.int64 or labels.dim() != 1:
         raise UserError(

@@ -1,10 +1,11 @@
-"""The fixed splits: which images train, validate and test, the same for everyone and every training seed.
+"""The fixed training, validation and test splits, equal for everyone and for every training seed.
 
-One rule for every data set. The published training set is put into a stratified order; its first tenth (at
-most 5,000 images, at least one of each class) is kept for validation, the rest trains. `train_size` takes the
-first so many of the rest, and validation then shrinks with it: it is always 10 % of training and validation
-together, within the same limits. `test_size` takes the first so many of the test set in a stratified order.
-So smaller sizes are always part of larger ones, and no image ever moves from validation to training.
+One rule serves every data set. The published training set is put into a stratified order. Its first tenth (at
+most 5,000 images, at least as many as there are classes) is kept for validation, and the rest is for training.
+`train_size` takes the first images of the rest in a stratified order. The validation split then shrinks too: it
+is always 10 % of training and validation together, within the same limits. `test_size` takes the first images of
+the test set in a stratified order. A smaller split is therefore always part of a larger one, and no image ever
+moves from validation to training.
 """
 
 import numpy as np
@@ -18,19 +19,20 @@ MOST_VALIDATION = 5_000
 
 
 def stratified_order(labels: Tensor, purpose: str) -> Tensor:
-    """A fixed random order in which every beginning holds the classes in their overall proportions.
+    """A fixed random order in which every prefix holds the classes in their overall proportions.
 
-    The r-th image (from 0) of a class with n images stands at (r + ½)/n; the first image of each class stands
-    at 0, so that a beginning as long as there are classes misses none, unless the class has but one image.
+    Images are sorted by position: the r-th image (from 0) of a class with n images has position (r + ½)/n. The
+    first image of a class with n > 1 has position 0, so that a prefix as long as the number of classes contains
+    each of them.
 
     Args:
         labels: int64 [N].
-        purpose: names the order; orders with different names are unrelated.
+        purpose: name of the order; orders of different names are independent.
 
     Returns:
         Indices, int64 [N].
     """
-    # RandomState, because NumPy promises never to change its streams: the splits must outlive releases.
+    # NumPy guarantees the streams of RandomState across releases, and the splits must never change.
     shuffled = np.random.RandomState(derive_seed("split", purpose) % 2**32).permutation(len(labels))
     shuffled_labels = labels.numpy()[shuffled]
     place = np.empty(len(labels))
@@ -43,14 +45,14 @@ def stratified_order(labels: Tensor, purpose: str) -> Tensor:
 
 
 def split_training(labels: Tensor, train_size: int | None) -> tuple[Tensor, Tensor]:
-    """Indices of the training and of the validation images, disjoint; see the rule above.
+    """Indices of the training and of the validation images, disjoint, by the rule of this module.
 
     Args:
         labels: int64 [N] of the published training set.
-        train_size: how many images train; None is all that validation leaves.
+        train_size: number of training images; None uses all that are not kept for validation.
 
     Raises:
-        UserError: when `train_size` is not between 1 and what validation leaves.
+        UserError: when `train_size` is below 1, or above the number of images not kept for validation.
     """
     num_classes = len(labels.unique())
     order = stratified_order(labels, "validation")
@@ -64,12 +66,12 @@ def split_training(labels: Tensor, train_size: int | None) -> tuple[Tensor, Tens
             f"got {train_size}"
         )
     train = rest[stratified_order(labels[rest], "training")[:train_size]]
-    # A ninth of the training images is a tenth of both together.
+    # A ninth of the training images is a tenth of training and validation together.
     return train, validation[: max(num_classes, train_size // 9)]
 
 
 def split_test(labels: Tensor, test_size: int | None) -> Tensor:
-    """Indices of the test images, in the fixed order whatever their number.
+    """Indices of the test images, in an order that does not depend on `test_size`.
 
     Raises:
         UserError: when `test_size` is not between 1 and the size of the test set.

@@ -1,4 +1,4 @@
-"""Street View House Numbers (Netzer et al., 2011); torchvision checks the published checksums."""
+"""Street View House Numbers (Netzer et al., 2011); torchvision verifies the published checksums."""
 
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,11 @@ from bench.data.raw import RawData
 
 
 def svhn(data_dir: Path, download: bool) -> RawData:
-    """73,257 + 26,032 color images of house numbers, 32x32, from two .mat files."""
-    files = [datasets.SVHN.split_list[part][1] for part in ("train", "test")]
+    """73,257 training and 26,032 test color images of house numbers, 32x32, from two .mat files."""
+    files = [datasets.SVHN.split_list[split][1] for split in ("train", "test")]
 
-    def open_part(part: bool) -> Any:
-        return datasets.SVHN(data_dir, split="train" if part else "test", download=download)
+    def open_part(train: bool) -> Any:
+        return datasets.SVHN(data_dir, split="train" if train else "test", download=download)
 
     train, test = open_published("svhn", data_dir, files, download, open_part)
     return RawData(
