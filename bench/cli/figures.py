@@ -10,7 +10,7 @@ from bench.core.errors import UserError
 from bench.core.record import RECORD
 
 if TYPE_CHECKING:
-    from bench.results.draw import Drawn
+    from bench.results.figure_pages import FigurePage
 
 #: What only a checkpoint needs to be told; a record says it itself.
 OF_A_CHECKPOINT = ("model", "dataset", "download", "image_size", "train_size", "test_size", "threat")
@@ -89,9 +89,9 @@ def figures(
         click.echo(drawn[0].page)
         return
     from bench.cli.display import make_progress
-    from bench.results.draw import draw_beside
+    from bench.results.figure_pages import draw_side_by_side
 
-    click.echo(draw_beside(drawn, out or Path("figures"), make_progress(quiet)))
+    click.echo(draw_side_by_side(drawn, out or Path("figures"), make_progress(quiet)))
 
 
 def _check(result: Path) -> None:
@@ -132,9 +132,9 @@ def _of_record(
     trust: bool,
     quiet: bool,
     given: dict[str, Any],
-) -> "Drawn":
+) -> "FigurePage":
     from bench.cli.display import make_progress
-    from bench.results.draw import draw_record
+    from bench.results.figure_pages import draw_record
 
     return draw_record(
         record,
@@ -158,7 +158,7 @@ def _of_checkpoint(
     loader: str | None,
     quiet: bool,
     given: dict[str, Any],
-) -> "Drawn":
+) -> "FigurePage":
     if no_measure or weights is not None:
         option = "--no-measure" if no_measure else "--checkpoint"
         raise UserError(
@@ -170,7 +170,7 @@ def _of_checkpoint(
         )
 
     from bench.cli.display import make_progress
-    from bench.results.draw import draw_checkpoint
+    from bench.results.figure_pages import draw_checkpoint
     from bench.runs.config import RunConfig
 
     named = {"model": (loader or "").rpartition(":")[2], **given}

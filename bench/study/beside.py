@@ -6,8 +6,8 @@ from pathlib import Path
 from bench.charts import Chart
 from bench.core.names import short_hash, slug
 from bench.core.progress import Progress
-from bench.results.beside import set_beside, shows_images
-from bench.results.draw import measure_figures, right_images
+from bench.results.figure_matching import match_figures, shows_images
+from bench.results.measure_missing import correctly_classified, measure_figures
 from bench.study.columns import metrics_of
 from bench.study.spec import TableStudy
 from bench.study.table import Row, TableResult, named_metrics
@@ -50,7 +50,7 @@ def draw_beside(
             trust=True,
             progress=progress,
         )
-    together = set_beside(found)
+    together = match_figures(found)
     seeds = {row.name: row.records[0].seed for row in rows if len(study.rows[row.name].config.seeds) > 1}
     result.charts += [_of_study(chart, seeds, bool(first)) for chart in together.charts]
     result.notes += together.notes
@@ -61,7 +61,9 @@ def _right_in_all(study: TableStudy, rows: Sequence[Row], data_dir: Path | None)
     if len({row.records[0].dataset.evaluated_fingerprint for row in rows}) > 1:
         return []
     right = [
-        right_images(row.paths[0], data_dir=data_dir, device=study.rows[row.name].config.device, trust=True)
+        correctly_classified(
+            row.paths[0], data_dir=data_dir, device=study.rows[row.name].config.device, trust=True
+        )
         for row in rows
     ]
     return [place for place in right[0] if all(place in other for other in right[1:])]

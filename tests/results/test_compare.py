@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from bench.cli.compare import compare as command
 from bench.core.errors import UserError
 from bench.core.statistics import mcnemar, paired_difference, wilson
-from bench.results.compare import Comparison, Row, compare_paths
+from bench.results.compare import ComparedAccuracy, Comparison, compare_paths
 from leaderboards.board import make_boards
 from leaderboards.downloads import board_json
 from leaderboards.result import read_results
@@ -35,7 +35,7 @@ def one(a: Path, b: Path, **options: Any) -> Comparison:
     return comparison
 
 
-def row(comparison: Comparison, metric: str) -> Row:
+def row(comparison: Comparison, metric: str) -> ComparedAccuracy:
     return next(row for row in comparison.rows if row.metric == metric)
 
 
@@ -172,7 +172,7 @@ def without_score(path: Path, *names: str) -> Path:
     return path
 
 
-def test_worst_cases_of_different_attacks_are_taken_anew_over_those_both_have(tmp_path: Path) -> None:
+def test_worst_cases_of_different_attacks_are_computed_again_over_the_common_attacks(tmp_path: Path) -> None:
     a = without_score(write(tmp_path / "a"), AUTOATTACK, "robust_accuracy/cw")
     b = write(tmp_path / "b", rates={"robust_accuracy/autoattack": 0.1})
     comparison = one(a, b)
@@ -183,10 +183,10 @@ def test_worst_cases_of_different_attacks_are_taken_anew_over_those_both_have(tm
     assert found.over == tuple(f"{ROBUST}{name}" for name in ("bim", "fgsm", "pgd100", "pgd20"))
     (note,) = (note for note in comparison.notes if "worst cases" in note)
     assert "B: AutoAttack, BIM, C&W" in note
-    assert note.endswith("taken anew over what both share: BIM, FGSM, PGD-100, PGD-20")
+    assert note.endswith("computed again over the common attacks: BIM, FGSM, PGD-100, PGD-20")
 
 
-def test_worst_cases_of_other_settings_are_taken_anew_without_that_attack(tmp_path: Path) -> None:
+def test_worst_cases_of_other_settings_are_computed_again_without_that_attack(tmp_path: Path) -> None:
     sides = [
         write(tmp_path / name, rates=rates, battery={"settings": {AUTOATTACK: {"version": version}}})
         for name, rates, version in (("a", None, "standard"), ("b", {AUTOATTACK: 0.1}, "rand"))
@@ -211,7 +211,7 @@ def test_worst_cases_that_share_nothing_or_have_no_outcomes_are_left_out(
     c = without_score(write_record(tmp_path / "c", make_record(make_arrays(WEAK))), attacks[0])
     comparison = one(write(tmp_path / "d"), c, unpaired=True)
     assert WORST not in {found.metric for found in comparison.rows}
-    assert any("for want of per-image outcomes of AutoAttack, BIM" in note for note in comparison.notes)
+    assert any("the per-image outcomes of AutoAttack, BIM" in note for note in comparison.notes)
 
 
 def test_records_without_outcomes_need_the_word_unpaired(tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ def test_a_malformed_export_is_told(tmp_path: Path, change: dict[str, Any]) -> N
     content["entries"][0]["scores"][AUTOATTACK] |= change
     export = tmp_path / "board.json"
     export.write_text(json.dumps(content))
-    with pytest.raises(UserError, match="is no board of this version"):
+    with pytest.raises(UserError, match="is not a board of this version"):
         compare_paths(export, b, unpaired=True)
 
 

@@ -137,5 +137,5 @@ def test_a_strangers_network_needs_its_loader(tmp_path: Path) -> None:
     linear = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
     battery = make_battery("quick", ["clean_accuracy"])
     bench.evaluate(linear, "digits", "linf:0", battery, out=tmp_path, name="mine")
-    with pytest.raises(UserError, match=r"network 'mine' of record .* is none of ours; give --loader"):
+    with pytest.raises(UserError, match=r"unknown network 'mine' of record .*with --loader"):
         restore(tmp_path)

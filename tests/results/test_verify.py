@@ -19,8 +19,9 @@ from bench.data import Dataset, load
 from bench.evaluation.resume import save_arrays
 from bench.models import build
 from bench.models.weights import load_weights, save_weights
-from bench.results.verify import _metric as metric_to_run
-from bench.results.verify import forgiven, verify
+from bench.results.verification.check import forgiven
+from bench.results.verification.repeat import metric_to_repeat
+from bench.results.verify import verify
 from bench.runs.config import RunConfig
 from bench.runs.external import evaluate_checkpoint
 from bench.tracking import NullTracker
@@ -266,12 +267,12 @@ def test_autoattack_runs_again_with_the_records_own_settings(copied: Path) -> No
             ),
         }
     )
-    metric = metric_to_run("autoattack", record)
+    metric = metric_to_repeat("autoattack", record)
     assert isinstance(metric, AutoAttack)
     assert metric.settings() == {**settings, "passes": "fast"}
     strange = record.battery.model_copy(update={"settings": {name: {"restarts": 3}}})
     with pytest.raises(UserError, match="settings that AutoAttack does not have"):
-        metric_to_run("autoattack", record.model_copy(update={"battery": strange}))
+        metric_to_repeat("autoattack", record.model_copy(update={"battery": strange}))
 
 
 @pytest.mark.parametrize("way", ["outside the ball", "clean", "another image", "outcome"])

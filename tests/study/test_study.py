@@ -310,7 +310,7 @@ def test_rows_stand_beside_each_other_around_images_that_all_of_them_classify(
         monkeypatch.setattr(kind, "measure", measure)
     monkeypatch.setattr(beside, "metrics_of", named)
     monkeypatch.setattr(
-        beside, "right_images", lambda path, **_: [1, 4, 7] if "jacobian" in str(path) else [4, 7, 9]
+        beside, "correctly_classified", lambda path, **_: [1, 4, 7] if "jacobian" in str(path) else [4, 7, 9]
     )
     page = study(tmp_path, BESIDE)
     assert [index[:2] for _, index in measured] == [[4, 7]] * 4  # two metrics of two rows, for one seed

@@ -6,13 +6,13 @@ import pytest
 
 from bench.charts import Chart, Heatmap, Line, Panel, Points
 from bench.evaluation.figures import what
-from bench.results.beside import Figures, network_names, set_beside
+from bench.results.figure_matching import ResultFigures, match_figures, network_names
 from tests.records import make_record
 
 
 def named(*changes: dict[str, Any], files: str = "") -> list[str]:
     results = [
-        Figures(make_record(**change), [], file)
+        ResultFigures(make_record(**change), [], file)
         for change, file in zip(changes, files or [""] * 99, strict=False)
     ]
     return network_names(results)
@@ -67,12 +67,12 @@ def chart(name: str, title: str, *, image: bool = False, caption: str = "") -> C
     return Chart(name=name, title=title, caption=caption, panels=[Panel(marks=[heatmap if image else line])])
 
 
-def figures(name: str, *charts: Chart, **changes: Any) -> Figures:
-    return Figures(make_record(defense=defense(name), **changes), charts)
+def figures(name: str, *charts: Chart, **changes: Any) -> ResultFigures:
+    return ResultFigures(make_record(defense=defense(name), **changes), charts)
 
 
-def test_figures_that_two_networks_have_are_one_and_the_others_are_told() -> None:
-    together = set_beside(
+def test_figures_that_two_networks_have_are_combined_and_the_others_are_noted() -> None:
+    together = match_figures(
         {
             "a": figures(
                 "a", chart("security", "Security"), chart("training", "Training"), chart("odd", "Odd")
@@ -90,7 +90,7 @@ def test_a_numbered_figure_is_found_by_its_image_and_never_set_beside_another() 
     def around(number: int, image: int) -> Chart:
         return chart(f"surface-{number}", f"Surface around test image {image}", image=True)
 
-    together = set_beside(
+    together = match_figures(
         {"a": figures("a", around(1, 0), around(2, 3)), "b": figures("b", around(1, 3), around(2, 4))}
     )
     (made,) = together.charts
@@ -112,7 +112,7 @@ def plane(number: int, finding: int, *images: int, training: bool = False) -> Ch
 
 
 def test_every_plane_of_the_same_images_stands_beside_its_twin_and_the_others_are_told() -> None:
-    together = set_beside(
+    together = match_figures(
         {
             "a": figures("a", plane(1, 5, 1, 2, 3), plane(2, 6, 4, 5, 6), plane(3, 7, 7, 8, 9)),
             "b": figures("b", plane(1, 8, 4, 5, 6), plane(2, 9, 1, 2, 3), plane(3, 4, 7, 8, 10)),
@@ -136,7 +136,7 @@ def test_every_plane_of_the_same_images_stands_beside_its_twin_and_the_others_ar
 def test_planes_of_training_images_and_figures_of_one_title_are_not_lost_either() -> None:
     own = [plane(number, number, number, 2, 3, training=True) for number in (1, 2, 3)]
     lines = [chart("odd-1", "Odd"), chart("odd-2", "Odd")]
-    together = set_beside({"a": figures("a", *own, *lines), "b": figures("b", *own, *lines[:1])})
+    together = match_figures({"a": figures("a", *own, *lines), "b": figures("b", *own, *lines[:1])})
     assert [each.name for each in together.charts] == [
         "plane-training-1",
         "plane-training-2",
@@ -148,7 +148,7 @@ def test_planes_of_training_images_and_figures_of_one_title_are_not_lost_either(
 
 def test_maps_of_other_data_sets_are_told_and_lines_are_shared() -> None:
     own = chart("surface-1", "Surface", image=True), chart("security", "Security")
-    together = set_beside(
+    together = match_figures(
         {"a": figures("a", *own), "b": figures("b", *own, dataset={"name": "mnist"}), "c": figures("c", *own)}
     )
     surface, security = together.charts
@@ -160,16 +160,16 @@ def test_maps_of_other_data_sets_are_told_and_lines_are_shared() -> None:
 def test_the_same_test_images_are_known_whatever_their_number() -> None:
     own = chart("surface-1", "Surface", image=True)
     other = {"evaluated_fingerprint": "0" * 64, "evaluated_size": 7}
-    assert set_beside({"a": figures("a", own), "b": figures("b", own, dataset=other)}).charts
+    assert match_figures({"a": figures("a", own), "b": figures("b", own, dataset=other)}).charts
     folder = {"name": "imagefolder:photos"}
     results = {"a": figures("a", own, dataset=folder), "b": figures("b", own, dataset=folder | other)}
-    assert not set_beside(results).charts
+    assert not match_figures(results).charts
 
 
 def test_what_a_caption_says_of_its_network_is_left_to_the_panels() -> None:
     results = {}
     for name in ("a", "b"):
         record = make_record(defense=defense(name))
-        results[name] = Figures(record, [chart("x", "X", caption=f"{what(record)}. How to read it.")])
-    (made,) = set_beside(results).charts
+        results[name] = ResultFigures(record, [chart("x", "X", caption=f"{what(record)}. How to read it.")])
+    (made,) = match_figures(results).charts
     assert made.caption == "How to read it. Matching panels have the same axes."

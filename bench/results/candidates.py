@@ -1,4 +1,4 @@
-"""What can be compared: the networks of one defense, read from records or from a board's JSON export."""
+"""Candidates of a comparison: the networks of one defense, from records or from a board's JSON export."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.core.errors import UserError
 from bench.core.files import read_json
-from bench.core.names import CLEAN_ACCURACY, ROBUST_ACCURACY
+from bench.core.names import CLEAN_ACCURACY, is_accuracy
 from bench.core.record import find_records, read_arrays
 from leaderboards.entry import Entry, Summary, board_identity, group
 from leaderboards.result import read_results
@@ -20,16 +20,16 @@ BOARD_FORMAT = "regionbench.board/"
 
 
 @dataclass(frozen=True)
-class Contender:
-    """One side: the networks of one defense that differ in their training seed alone.
+class Candidate:
+    """One side of a comparison: the networks of one defense that differ only in their training seed.
 
     Attributes:
         name: defense, network and seeds.
-        key: what finds the same contender on another board.
-        board: what results must share to be compared.
+        key: equal for the same defense, network and setting on another board.
+        board: the properties that results must share to be compared.
         scores: accuracies over the seeds, by metric.
-        outcomes: bool [seeds, n] by metric; without those that were not kept.
-        settings: how each metric was measured; empty where that is not known.
+        outcomes: bool [seeds, n] by metric, where every seed stores them.
+        settings: the settings of each metric; empty where unknown.
     """
 
     name: str
@@ -40,26 +40,26 @@ class Contender:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_contenders(path: Path) -> list[Contender]:
-    """The entries at a path: a record, a folder of records, or a board's JSON export.
+def read_candidates(path: Path) -> list[Candidate]:
+    """Read the candidates of a record, a folder of records, or a board's JSON export.
 
     Raises:
-        UserError: when there is none.
+        UserError: when there is no candidate, or the export is malformed.
     """
     if path.is_file():
         content = read_json(path)
         if isinstance(content, dict) and str(content.get("format", "")).startswith(BOARD_FORMAT):
-            return _exported(content, path)
+            return _from_export(content, path)
     paths = find_records(path)
     results, warnings = read_results(paths, strict=path.is_file(), unattacked=True)
     if not results:
-        why = warnings[0] if warnings else "expected a record, a folder of them, or a board's JSON"
+        why = warnings[0] if warnings else "expected a record, a folder of records, or a board's JSON export"
         raise UserError(f"no results in {path}: {why}")
-    return [_contender(entry) for entry in group(results)]
+    return [_from_entry(entry) for entry in group(results)]
 
 
-def _contender(entry: Entry) -> Contender:
-    names = [name for name in entry.scores if _is_accuracy(name)]
+def _from_entry(entry: Entry) -> Candidate:
+    names = [name for name in entry.scores if is_accuracy(name)]
     board = board_identity(entry.results[0])
     stored = [read_arrays(result.path, result.record) for result in entry.results]
     outcomes = {}
@@ -69,7 +69,7 @@ def _contender(entry: Entry) -> Contender:
         if len(kept) == len(stored) and len({len(array) for array in kept}) == 1:
             outcomes[name] = np.stack(kept)
     seeds = f"seed{'s' if len(entry.seeds) > 1 else ''} {', '.join(map(str, entry.seeds))}"
-    return Contender(
+    return Candidate(
         name=f"{entry.defense.name}, {entry.model}, {seeds}",
         key=_key(entry.defense.name, entry.model, entry.defense.hyperparameters, board),
         board=board,
@@ -80,7 +80,7 @@ def _contender(entry: Entry) -> Contender:
 
 
 def _outcomes(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray | None:
-    """Per attacked image; clean accuracy is kept for the whole test set."""
+    """Outcomes of an accuracy on the attacked images, or None. Those of clean accuracy cover the whole test set."""
     array = arrays.get(name)
     if array is None or array.dtype != bool or array.ndim != 1:
         return None
@@ -90,24 +90,24 @@ def _outcomes(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray | None:
     return array
 
 
-def _exported(content: Mapping[str, Any], path: Path) -> list[Contender]:
+def _from_export(content: Mapping[str, Any], path: Path) -> list[Candidate]:
     try:
         shared = ("dataset", "fingerprint", "evaluated", "norm", "eps", "battery", "version")
         board = {key: content[key] for key in shared}
         Fraction(str(board["eps"]))
         return [
-            Contender(
+            Candidate(
                 name=f"{entry['defense']}, {entry['model']}, {len(entry['seeds'])} seeds",
                 key=_key(entry["defense"], entry["model"], entry["hyperparameters"], board),
                 board=board,
                 scores={
-                    name: _summary(score) for name, score in entry["scores"].items() if _is_accuracy(name)
+                    name: _summary(score) for name, score in entry["scores"].items() if is_accuracy(name)
                 },
             )
             for entry in content["entries"]
         ]
     except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
-        raise UserError(f"{path} is no board of this version: {error} is missing or malformed") from None
+        raise UserError(f"{path} is not a board of this version: {error} is missing or malformed") from None
 
 
 def _summary(score: Mapping[str, Any]) -> Summary:
@@ -125,7 +125,3 @@ def _key(
 ) -> tuple[str, ...]:
     setting = json.dumps(hyperparameters, sort_keys=True, default=str)
     return defense, model, setting, str(board["dataset"]), str(board["norm"]), str(board["eps"])
-
-
-def _is_accuracy(name: str) -> bool:
-    return name == CLEAN_ACCURACY or name.startswith(ROBUST_ACCURACY)

@@ -1,0 +1,1 @@
+"""The checks that `bench.results.verify` makes of one record."""
