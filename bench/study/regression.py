@@ -1,6 +1,5 @@
 """Ordinary least squares over candidates, and what it says about a published sign."""
 
-import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,10 +44,10 @@ class Fit:
 def regress(x: Sequence[float], y: Sequence[float], run: Sequence[object]) -> Fit:
     """The line through the points, with and without the assumption that points of one run are independent.
 
-    `scipy.stats.linregress` gives slope, standard error and p-value. Over runs, the error is the cluster-robust
-    one, (XᵀX)⁻¹ (Σ_g X_gᵀ u_g u_gᵀ X_g) (XᵀX)⁻¹ · G/(G − 1) · (n − 1)/(n − 2) with residuals u and G runs, and t
-    has G − 1 degrees of freedom (Cameron and Miller 2015, "A practitioner's guide to cluster-robust inference",
-    section II.B). With few runs it still errs on the small side.
+    `scipy.stats.linregress` gives slope, standard error and p-value. Over runs, statsmodels gives the
+    cluster-robust standard error, from (XᵀX)⁻¹ (Σ_g X_gᵀ u_g u_gᵀ X_g) (XᵀX)⁻¹ · G/(G − 1) · (n − 1)/(n − 2) with
+    residuals u and G runs, and a t-test on G − 1 degrees of freedom (Cameron and Miller 2015, "A practitioner's
+    guide to cluster-robust inference", section II.B). With few runs the error is still too small.
 
     Args:
         x, y: [n], finite.
@@ -67,7 +66,7 @@ def regress(x: Sequence[float], y: Sequence[float], run: Sequence[object]) -> Fi
         # A perfect fit divides by a residual of zero; its p-value, zero, is what is meant.
         warnings.simplefilter("ignore", RuntimeWarning)
         line = stats.linregress(at, of)
-    error, p_value, reason = _over_runs(at, of - line.intercept - line.slope * at, groups, line.slope)
+    error, p_value, reason = _over_runs(at, of, groups)
     return Fit(
         n,
         runs,
@@ -81,19 +80,22 @@ def regress(x: Sequence[float], y: Sequence[float], run: Sequence[object]) -> Fi
     )
 
 
-def _over_runs(
-    x: np.ndarray, residual: np.ndarray, groups: np.ndarray, slope: float
-) -> tuple[float | None, float | None, str]:
+def _over_runs(x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> tuple[float | None, float | None, str]:
     """Cluster-robust standard error and p-value of a slope; None and the reason where runs are too few."""
-    n, runs = len(x), int(groups.max()) + 1
+    runs = int(groups.max()) + 1
     if runs < FEWEST:
         return None, None, f"{runs} of the {FEWEST} trainings that a test over runs needs"
-    centered = x - x.mean()
-    scores = np.bincount(groups, centered * residual)
-    correction = runs / (runs - 1) * (n - 1) / (n - 2)
-    error = math.sqrt(correction * float(np.square(scores).sum())) / float(np.square(centered).sum())
-    p_value = float(2 * stats.t.sf(abs(slope) / error, runs - 1)) if error > 0 else 0.0
-    return error, p_value, ""
+    # Takes seconds to import.
+    from statsmodels.regression.linear_model import OLS
+
+    # Centering x leaves the slope as it is and keeps the design well conditioned.
+    design = np.column_stack([np.ones_like(x), x - x.mean()])
+    with warnings.catch_warnings():
+        # As in `regress`: a perfect fit has a residual of zero.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        fit = OLS(y, design).fit(cov_type="cluster", cov_kwds={"groups": groups}, use_t=True)
+        error, p_value = float(fit.bse[1]), float(fit.pvalues[1])
+    return error, p_value if error > 0 else 0.0, ""
 
 
 def judge(sign: Sign, value: float | None, p_value: float | None) -> Verdict:

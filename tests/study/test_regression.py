@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -50,6 +50,31 @@ def test_the_error_over_runs_is_the_cluster_robust_sandwich() -> None:
     assert fit.run_error == pytest.approx(math.sqrt(sandwich[1, 1]))
     assert fit.slope is not None
     assert fit.run_p_value == pytest.approx(2 * stats.t.sf(abs(fit.slope) / fit.run_error, 5))
+
+
+POINTS = st.lists(
+    st.tuples(st.floats(-10, 10), st.floats(-10, 10), st.integers(0, 6)), min_size=8, max_size=40
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(POINTS)
+def test_the_error_over_runs_is_the_sum_of_scores_by_run(points: list[tuple[float, float, int]]) -> None:
+    x, y = (np.array([point[at] for point in points]) for at in (0, 1))
+    runs = np.unique([point[2] for point in points], return_inverse=True)[1]
+    groups = int(runs.max()) + 1
+    centered = x - x.mean()
+    assume(groups >= 3 and np.ptp(x) > 0.1 and np.ptp(y) > 0.1)
+    residual = y - y.mean() - (centered @ y) / (centered @ centered) * centered
+    scores = np.bincount(runs, centered * residual)
+    assume(np.abs(scores).max() > 1e-3)
+    correction = groups / (groups - 1) * (len(x) - 1) / (len(x) - 2)
+    error = math.sqrt(correction * np.square(scores).sum()) / (centered @ centered)
+    fit = regress(x.tolist(), y.tolist(), runs.tolist())
+    assert fit.slope is not None
+    assert fit.run_error == pytest.approx(error, rel=1e-6)
+    p_value = 2 * stats.t.sf(abs(fit.slope) / error, groups - 1)
+    assert fit.run_p_value == pytest.approx(p_value, rel=1e-6, abs=1e-12)
 
 
 def test_copies_of_a_candidate_impress_the_plain_p_value_alone() -> None:
