@@ -2,8 +2,9 @@
 
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -200,6 +201,8 @@ class Metric(ABC):
         needs: names of metrics that must have run before.
         batteries: of a built-in metric: name of each battery it belongs to → its arguments there. Others are asked
             for by name, as `--metrics NAME`.
+        charts_function: "module:function" that draws: called with the metric, its arrays and the record, it gives a
+            list of charts. A metric of your own can override `charts` instead.
     """
 
     name: str
@@ -209,6 +212,7 @@ class Metric(ABC):
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     needs: tuple[str, ...] = ()
     batteries: Batteries = {}
+    charts_function: ClassVar[str] = ""
 
     @abstractmethod
     def measure(self, evaluation: Evaluation) -> Arrays:
@@ -246,13 +250,17 @@ class Metric(ABC):
         return {}
 
     def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
-        """Figures of what `measure` gave, as plain data; none by default.
+        """Figures of what `measure` gave, as plain data: those of `charts_function`, none without it.
 
         Args:
             arrays: this metric's own, as they lie beside the record.
             record: for class names, threat, network and the other scores; its own scores are in it.
         """
-        return []
+        if not self.charts_function:
+            return []
+        module, _, name = self.charts_function.partition(":")
+        draw: Callable[..., list[Chart]] = getattr(import_module(module), name)
+        return draw(self, arrays, record)
 
     def proportion(self, right: np.ndarray, reason: str = "") -> Score:
         """The share of true values in a bool array [n], with its Wilson interval."""

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.charts import Axis, Chart, Line, Panel
 from bench.core.errors import UserError
 from bench.core.predictor import Predictor
-from bench.core.record import Curve, Point, Record, Score, Value
+from bench.core.record import Curve, Point, Score, Value
 from bench.core.statistics import wilson
 from bench.geometry.convexity import mixtures_stay
 from metrics.base import Arrays, Evaluation, Metric
@@ -33,6 +32,7 @@ class Convexity(Metric):
 
     name = "convexity"
     batteries = {"full": {"trials": 5000}, "geometry": {"trials": 500}}
+    charts_function = "metrics.curvature.charts.convexity:draw"
 
     trials: int = 500
     largest: int = 10
@@ -85,41 +85,6 @@ class Convexity(Metric):
         if not points:
             return {}
         return {self.name: Curve(x_label="images mixed", y_label="mixtures in the region", points=points)}
-
-    def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
-        """Figure 3."""
-        curve = self.curves(arrays).get(self.name)
-        if curve is None:
-            return []
-        points = curve.points
-        line = Line(
-            name="mixtures",
-            x=[point.x for point in points],
-            y=[100 * point.value for point in points],
-            low=[100 * (point.low or 0) for point in points],
-            high=[100 * (point.high or 0) for point in points],
-            markers=True,
-        )
-        return [
-            Chart(
-                name="curvature-convexity",
-                title="Mixtures of images of one region that stay in it",
-                source="classification-regions paper, figure 3",
-                caption="Dirichlet(1) mixtures of k test images of one predicted class, up to "
-                f"{self._most(arrays)} for each k; 95 % Wilson intervals. A convex region would stay at 100 %.",
-                panels=[
-                    Panel(
-                        x=Axis(label="k, images mixed"),
-                        y=Axis(label="mixtures in the region (%)", low=0, high=100),
-                        marks=[line],
-                    )
-                ],
-            )
-        ]
-
-    @staticmethod
-    def _most(arrays: Mapping[str, np.ndarray]) -> int:
-        return max(len(stays) for stays in arrays.values())
 
 
 def _by_size(arrays: Mapping[str, np.ndarray]) -> dict[int, np.ndarray]:

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from bench.charts import Axis, Chart, Line, Panel
 from bench.core.errors import UserError
 from bench.core.predictor import Predictor
 from bench.core.progress import Task
-from bench.core.record import Record, Score, Value
-from bench.geometry.detection import FEWEST, auc, calibrated_side, roc
+from bench.core.record import Score, Value
+from bench.geometry.detection import FEWEST, calibrated_side
 from bench.geometry.evasion import evade
 from metrics.base import Arrays, Evaluation
 from metrics.curvature.detector import (
@@ -65,6 +64,7 @@ class DetectionAttackers(CurvatureDetector):
         "full": {"images": 300},
         "geometry": {"images": 40},
     }
+    charts_function = "metrics.curvature.charts.detection_attackers:draw"
 
     images: int = 40
     steps: int = 20
@@ -165,7 +165,7 @@ class DetectionAttackers(CurvatureDetector):
     @staticmethod
     def _side(arrays: Mapping[str, np.ndarray]) -> int:
         """Which side of ρ means perturbed, by DeepFool's own images on every other image."""
-        clean, perturbed = _usable(arrays, "alpha1", slice(None, None, 2))
+        clean, perturbed = usable(arrays, "alpha1", slice(None, None, 2))
         return int(calibrated_side(clean, perturbed)) if len(clean) else 1
 
     def names(self) -> tuple[str, ...]:
@@ -188,9 +188,9 @@ class DetectionAttackers(CurvatureDetector):
     def _scores(
         self, arrays: Mapping[str, np.ndarray], title: str, attacker: str, calibrated: str, side: int
     ) -> dict[str, Score]:
-        clean, perturbed = _usable(arrays, attacker)
+        clean, perturbed = usable(arrays, attacker)
         n, fooled = len(clean), arrays[f"{attacker}/fooled"]
-        longer = _longer(arrays, attacker, fooled)
+        longer = length_ratios(arrays, attacker, fooled)
         who = "knows the detector" if title == "attacker_aware" else "does not know the detector"
         scale = "on the smoothed network" if self.estimator == "softplus" else f"h = {arrays['h'].item():.3f}"
         reason = (
@@ -203,7 +203,7 @@ class DetectionAttackers(CurvatureDetector):
             missing = f"at least {FEWEST} pairs are needed; {reason}"
             return {f"{name}/{title}": no_score(name, n, missing) for name in NAMES}
 
-        named = (arrays[f"{attacker}/recovered"] == arrays["label"])[_rows(arrays, attacker)]
+        named = (arrays[f"{attacker}/recovered"] == arrays["label"])[usable_rows(arrays, attacker)]
         scores = (
             auc_score(clean, perturbed, reason),
             self._calibrated(arrays, calibrated, side, who),
@@ -214,7 +214,7 @@ class DetectionAttackers(CurvatureDetector):
 
     @staticmethod
     def _calibrated(arrays: Mapping[str, np.ndarray], attacker: str, side: int, who: str) -> Score:
-        clean, perturbed = (side * part for part in _usable(arrays, attacker, slice(1, None, 2)))
+        clean, perturbed = (side * part for part in usable(arrays, attacker, slice(1, None, 2)))
         reason = (
             f"against an attacker who {who}; {'larger' if side > 0 else 'smaller'} curvature means perturbed, "
             "chosen by DeepFool's images on the other half"
@@ -223,74 +223,20 @@ class DetectionAttackers(CurvatureDetector):
             return no_score("detection_auc_calibrated", len(clean), f"too few pairs in this half; {reason}")
         return auc_score(clean, perturbed, reason)
 
-    def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
-        """Figure 8: true against false positives, by α and attacker."""
-        titles = {f"alpha{alpha}": _strength(arrays, alpha) for alpha in ALPHAS}
-        titles["aware"] = "knows the detector"
-        lines = []
-        for attacker, title in titles.items():
-            clean, perturbed = _usable(arrays, attacker)
-            if len(clean) < FEWEST:
-                continue
-            false, true = roc(clean, perturbed)
-            lines.append(
-                Line(
-                    name=f"{title}: AUC {auc(clean, perturbed):.2f}, n = {len(clean)}",
-                    x=(100 * false).tolist(),
-                    y=(100 * true).tolist(),
-                )
-            )
-        if not lines:
-            return []
-        box = (
-            "; in brackets, how much the pixel box leaves of it (median)"
-            if self.clip
-            else ", clipped nowhere"
-        )
-        chance = Line(name="chance", x=[0.0, 100.0], y=[0.0, 100.0])
-        return [
-            Chart(
-                name="curvature-detection-roc",
-                title="The curvature detector by size of the perturbation and by attacker",
-                source="classification-regions paper, figure 8",
-                caption="Each point is a threshold on ρ; above it an image is flagged. α multiplies DeepFool's "
-                f"perturbation{box}. The paper draws clean "
-                "images kept against perturbed ones missed, the same curve turned. An attacker who knows "
-                "the detector lowers ρ while the classifier stays fooled; below the diagonal its images"
-                " look cleaner than "
-                "clean ones.",
-                panels=[
-                    Panel(
-                        x=Axis(label="clean images flagged (%)", low=0, high=100),
-                        y=Axis(label="perturbed images flagged (%)", low=0, high=100),
-                        square=True,
-                        marks=[*lines, chance],
-                    )
-                ],
-            )
-        ]
 
-
-def _longer(arrays: Mapping[str, np.ndarray], attacker: str, rows: np.ndarray) -> np.ndarray:
+def length_ratios(arrays: Mapping[str, np.ndarray], attacker: str, rows: np.ndarray) -> np.ndarray:
     """How many times as long as DeepFool's own an attacker's perturbations are, for some rows: float."""
     return arrays[f"{attacker}/distance"][rows] / arrays["alpha1/distance"][rows]
 
 
-def _strength(arrays: Mapping[str, np.ndarray], alpha: int) -> str:
-    """α, with the factor the pixel box leaves of it (median of the images drawn) where that is less."""
-    longer = _longer(arrays, f"alpha{alpha}", _rows(arrays, f"alpha{alpha}"))
-    factor = f"{np.median(longer):.1f}" if len(longer) else f"{alpha:.1f}"
-    return f"α = {alpha}" + (f" ({factor} in the box)" if factor != f"{alpha:.1f}" else "")
-
-
-def _rows(arrays: Mapping[str, np.ndarray], attacker: str) -> np.ndarray:
+def usable_rows(arrays: Mapping[str, np.ndarray], attacker: str) -> np.ndarray:
     """Images with a clean score that the attacker fooled with a score of its own: bool [m]."""
     return np.isfinite(arrays["clean_score"]) & np.isfinite(arrays[f"{attacker}/score"])
 
 
-def _usable(
+def usable(
     arrays: Mapping[str, np.ndarray], attacker: str, part: slice = slice(None)
 ) -> tuple[np.ndarray, np.ndarray]:
     """Clean and perturbed scores of the usable images in a part of all."""
-    rows = _rows(arrays, attacker)[part]
+    rows = usable_rows(arrays, attacker)[part]
     return arrays["clean_score"][part][rows], arrays[f"{attacker}/score"][part][rows]

@@ -1,13 +1,10 @@
 """Robust accuracy by ε under every attack, on training and on test images."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from bench.charts import Chart
-from bench.core.record import Record
 from bench.data import Split
 from bench.geometry.groups import draw
 from metrics.base import Evaluation, NotMeasurable
@@ -28,6 +25,7 @@ class AttackCurves(TwoGroups):
     name = "attack_curves"
     groups: ClassVar[tuple[str, str]] = ("train", "test")
     batteries = {"full": {"images": 1000, "attacks": FULL_ATTACKS}, "geometry": {}}
+    charts_function = "metrics.regions.charts.attack_curves:draw"
 
     factors: tuple[str, ...] = ("1/4", "1/2", "3/2", "2")
 
@@ -50,19 +48,3 @@ class AttackCurves(TwoGroups):
         if not any(len(index) for _, index in chosen.values()):
             raise NotMeasurable("training and test set are empty")
         return chosen
-
-    def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
-        """Robust accuracy by ε, training and test images, a panel for each attack."""
-        if not self.any_image(arrays):
-            return []
-        return [
-            self.by_eps(
-                arrays,
-                record,
-                name="attacks-train-test",
-                title="Robust accuracy by ε on training and test images",
-                source="P1, figure 3",
-                caption="Share of images that an attack does not break, misclassified ones counted as broken; "
-                "bands are 95 % Wilson intervals.",
-            )
-        ]

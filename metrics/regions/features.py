@@ -10,11 +10,8 @@ from sklearn.manifold import TSNE
 from sklearn.metrics import silhouette_samples
 from torch import Tensor
 
-from bench.charts import Axis, Chart, Panel, Points, Tiles
-from bench.charts.histograms import thumbnails
-from bench.charts.words import class_titles
 from bench.core.errors import UserError
-from bench.core.record import Record, Score, Value
+from bench.core.record import Score, Value
 from bench.core.statistics import mean_score
 from bench.geometry.groups import batches, draw
 from bench.geometry.layers import Layer, find_layers, observe
@@ -45,6 +42,7 @@ class Features(Metric):
     higher_is_better: ClassVar[bool | None] = None
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     batteries = {"full": {}, "geometry": {}}
+    charts_function = "metrics.regions.charts.features:draw"
 
     images: int = 500
     layers: int = 3
@@ -128,15 +126,6 @@ class Features(Metric):
         reason = "" if len(values) else missing
         return {self.name: mean_score(values, unit=self.unit, reason=reason, bounds=self.bounds)}
 
-    def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
-        """The feature maps, and the t-SNE map colored by class."""
-        charts = []
-        if "map_layer" in arrays:
-            charts.append(_maps_chart(arrays))
-        if len(arrays["embedding"]):
-            charts.append(_space_chart(arrays, record))
-        return charts
-
 
 def embed(features: np.ndarray, seed: int) -> np.ndarray:
     """t-SNE of features [n, D] in the plane [n, 2], from the first two principal components.
@@ -153,62 +142,3 @@ def embed(features: np.ndarray, seed: int) -> np.ndarray:
     start = "pca" if directions >= 2 else "random"
     tsne = TSNE(2, init=start, perplexity=min(30, (n - 1) / 3), random_state=seed)
     return tsne.fit_transform(features).astype(np.float64)
-
-
-def _maps_chart(arrays: Mapping[str, np.ndarray]) -> Chart:
-    image = thumbnails(arrays["image"])
-    if len(image) == 3:
-        picture = Tiles(captions=["input"], values=[image.transpose(1, 2, 0).clip(0, 1).tolist()])
-    else:
-        picture = Tiles(captions=["input"], values=[image[0].tolist()])
-    panels = [Panel(title="input", marks=[picture])]
-    for number, name in enumerate(arrays["map_layer"]):
-        maps = arrays[f"map_{number}"]
-        zeros, dead = float((maps == 0).mean()), sum(not channel.any() for channel in maps)
-        count = f", {dead} of {len(maps)} maps dead" if dead else ""
-        tiles = Tiles(
-            captions=[
-                f"channel {k}" if channel.any() else f"channel {k}: dead" for k, channel in enumerate(maps)
-            ],
-            values=[channel.astype(float).tolist() for channel in thumbnails(maps)],
-            # From zero on, so that a dead map is as dark as it is empty.
-            low=min(0.0, float(maps.min())),
-            high=float(maps.max()) if maps.max() > 0 else 1.0,
-        )
-        panels.append(Panel(title=f"{name}: {zeros:.0%} exact zeros{count}", marks=[tiles]))
-    return Chart(
-        name="regions-feature-maps",
-        title="Feature maps",
-        source="P2, figure 11",
-        caption="The first test image and what the first layers make of it; the maps of a layer share a scale, "
-        "and dead ones are zero everywhere. The paper finds sparser maps where the PRS ratio is low.",
-        panels=panels,
-    )
-
-
-def _space_chart(arrays: Mapping[str, np.ndarray], record: Record) -> Chart:
-    points = []
-    labels = np.unique(arrays["label"]).tolist()
-    for label, name in zip(labels, class_titles(labels, record.dataset.classes), strict=True):
-        own = arrays["embedding"][arrays["label"] == label]
-        points.append(
-            Points(
-                name=name,
-                x=own[:, 0].tolist(),
-                y=own[:, 1].tolist(),
-            )
-        )
-    silhouette = arrays["silhouette"]
-    mean = (
-        f" Mean silhouette in the feature space itself: {silhouette.mean():.3f}." if len(silhouette) else ""
-    )
-    return Chart(
-        name="regions-feature-space",
-        title="Penultimate features by class",
-        source="P2, figure 13",
-        caption=f"t-SNE of {len(arrays['label'])} training images: neighbors stay neighbors, distances between "
-        f"clusters mean nothing.{mean}",
-        panels=[
-            Panel(x=Axis(label="t-SNE 1 (no unit)"), y=Axis(label="t-SNE 2 (no unit)"), marks=list(points))
-        ],
-    )

@@ -5,13 +5,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from bench.charts import Axis, Chart, Heatmap, Panel
-from bench.core.record import Record, Score
+from bench.core.record import Score
 from bench.geometry.cosines import cosine_matrix, mean_off_diagonal
 from metrics.base import NO_HEAD, Arrays, Evaluation, Metric, NotMeasurable
-
-#: Classes that a heat map still shows legibly.
-_SHOWN = 100
 
 
 class FinalLayerCosine(Metric):
@@ -26,6 +22,7 @@ class FinalLayerCosine(Metric):
     higher_is_better: ClassVar[bool | None] = None
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     batteries = {"full": {}, "geometry": {}}
+    charts_function = "metrics.regions.charts.final_layer_cosine:draw"
 
     def measure(self, evaluation: Evaluation) -> Arrays:
         """The whole matrix [K, K].
@@ -49,33 +46,3 @@ class FinalLayerCosine(Metric):
         return {
             self.name: self.score(mean_off_diagonal(matrix), n=classes * (classes - 1) // 2, reason=reason)
         }
-
-    def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
-        """The matrix as a heat map."""
-        matrix = arrays["cosine"][:_SHOWN, :_SHOWN]
-        classes = [float(number) for number in range(len(matrix))]
-        names = record.dataset.classes[: len(matrix)]
-        few = len(matrix) <= 20 and len(names) == len(matrix)
-        axis = Axis(label="class", ticks=classes, tick_labels=names) if few else Axis(label="class, from 0")
-        left_out = len(arrays["cosine"]) - len(matrix)
-        first = f"; the first {_SHOWN} of {len(arrays['cosine'])} classes" if left_out else ""
-        return [
-            Chart(
-                name="regions-final-layer-cosine",
-                title="Cosine similarity of the final layer's weights",
-                source="P1, figure 6",
-                caption=f"Cosine between the weight rows of two classes, mean off the diagonal "
-                f"{mean_off_diagonal(arrays['cosine']):.3f}{first}. The nearer to 1, the more all logits move "
-                "together.",
-                panels=[
-                    Panel(
-                        x=axis,
-                        y=axis,
-                        square=True,
-                        marks=[
-                            Heatmap(x=classes, y=classes, z=matrix.tolist(), unit="cosine", scale="diverging")
-                        ],
-                    )
-                ],
-            )
-        ]

@@ -1,13 +1,10 @@
 """Whether test images that fall into populated regions are the robust ones."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from bench.charts import Chart
-from bench.core.record import Record
 from bench.data import Split
 from bench.geometry.groups import draw
 from bench.geometry.regions import membership
@@ -30,6 +27,7 @@ class InclusionGroups(TwoGroups):
     name = "inclusion_groups"
     groups: ClassVar[tuple[str, str]] = ("included", "excluded")
     batteries = {"full": {"images": 1000, "attacks": FULL_ATTACKS}, "geometry": {}}
+    charts_function = "metrics.regions.charts.inclusion_groups:draw"
 
     def choose(self, evaluation: Evaluation) -> dict[str, tuple[Split, np.ndarray]]:
         """The correctly classified test images in populated regions, and the others.
@@ -48,25 +46,3 @@ class InclusionGroups(TwoGroups):
             )
             for group, mask in masks.items()
         }
-
-    def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
-        """Robust accuracy by ε and attack, and confidence, of both groups."""
-        if not self.any_image(arrays):
-            return []
-        return [
-            self.by_eps(
-                arrays,
-                record,
-                name="regions-inclusion-groups",
-                title="Robust accuracy inside and outside of populated regions",
-                source="P1, figure 7",
-                caption="Correctly classified test images whose region some training image populates (included), "
-                "and the others; bands are 95 % Wilson intervals. The paper finds the included ones more robust.",
-            ),
-            Chart(
-                name="regions-inclusion-confidence",
-                title="Confidence inside and outside of populated regions",
-                caption="What the same images' labels get without attack.",
-                panels=self.confidence_panels(arrays),
-            ),
-        ]

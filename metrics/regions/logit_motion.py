@@ -1,6 +1,6 @@
 """Why attacks fail: no gradient to follow, or logits that move together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,16 +11,14 @@ from torch import Tensor
 from bench.attacks.grid import find_attacks
 from bench.attacks.losses import losses_of
 from bench.attacks.zero_gradient import zero_gradients
-from bench.charts import Axis, Bars, Chart, Panel, Tiles
-from bench.charts.histograms import histograms, thumbnails
-from bench.charts.words import attack_title, class_titles
+from bench.charts.histograms import thumbnails
 from bench.core.errors import UserError
-from bench.core.record import Record, Score, Value
+from bench.core.record import Score, Value
 from bench.core.statistics import mean_score, wilson
 from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
 
-#: Classes in one example's bars, and examples of each outcome.
-_CLASSES, _EXAMPLES = 10, 2
+#: Examples of each outcome that charts show.
+EXAMPLES = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +45,7 @@ class LogitMotion(Metric):
     higher_is_better: ClassVar[bool | None] = None
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     batteries = {"full": {"images": 1000}, "geometry": {"images": 200}}
+    charts_function = "metrics.regions.charts.logit_motion:draw"
 
     attack: str = "pgd20"
     images: int = 200
@@ -82,7 +81,7 @@ class LogitMotion(Metric):
             batch_size=evaluation.batch_size,
         )
         right, broken = gradients.right.cpu().numpy(), result.broken.cpu().numpy()
-        shown = np.array([index for index, _ in _chosen(right, broken)], dtype=np.int64)
+        shown = np.array([index for index, _ in examples(right, broken)], dtype=np.int64)
         places = torch.from_numpy(shown).to(images.device)
         return {
             "label": labels.cpu().numpy(),
@@ -123,102 +122,12 @@ class LogitMotion(Metric):
             "logit_motion/change_succeeded": _mean(length[succeeded], "logits", never["succeeded"]),
             "logit_motion/change_failed": _mean(length[failed], "logits", never["failed"]),
         }
-        for outcome, mask in _outcomes(arrays).items():
+        for outcome, mask in by_outcome(arrays).items():
             low, high = wilson(int(np.count_nonzero(mask)), len(mask))
             scores[f"logit_motion/{outcome}"] = Score(
                 value=float(mask.mean()), low=low, high=high, n=len(mask), unit="fraction"
             )
         return scores
-
-    def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
-        """Shares of outcomes, examples of logits before and after, and the cosines by outcome."""
-        return [self._bars(arrays), self._examples(arrays, record), *self._cosines(arrays)]
-
-    def _bars(self, arrays: Mapping[str, np.ndarray]) -> Chart:
-        outcomes = _outcomes(arrays)
-        saturated = outcomes["failed_zero_gradient"] & ~outcomes["failed_zero_gradient_float64"]
-        shown = {
-            "succeeded": outcomes["succeeded"],
-            "failed, gradient not zero": outcomes["failed_gradient"],
-            "failed, zero in float32 alone": saturated,
-            "failed, zero in float64 too": outcomes["failed_zero_gradient_float64"],
-        }
-        n = len(arrays["right"])
-        intervals = [wilson(int(np.count_nonzero(mask)), n) for mask in shown.values()]
-        bars = Bars(
-            name="share of images",
-            categories=list(shown),
-            values=[float(mask.mean()) for mask in shown.values()],
-            low=[low for low, _ in intervals],
-            high=[high for _, high in intervals],
-        )
-        wrong = int(np.count_nonzero(~arrays["right"]))
-        return Chart(
-            name="regions-zero-gradient",
-            title=f"Why {attack_title(self.attack)} fails",
-            source="P1, figure 5 (a)",
-            caption=f"Outcomes on {n} test images by the input gradient at the clean image, with 95 % Wilson "
-            f"intervals; {wrong} that are wrong without attack count as succeeded. An attack that fails for want "
-            "of a gradient says nothing about robustness.",
-            panels=[
-                Panel(
-                    x=Axis(label="outcome"), y=Axis(label="share of test images", low=0, high=1), marks=[bars]
-                )
-            ],
-        )
-
-    def _examples(self, arrays: Mapping[str, np.ndarray], record: Record) -> Chart:
-        names, cosine = record.dataset.classes, cosines(arrays["before"], arrays["after"])
-        panels: list[Panel] = []
-        rows = []
-        for index, outcome in _chosen(arrays["right"], arrays["broken"]):
-            before, after = arrays["before"][index], arrays["after"][index]
-            classes = np.sort(np.argsort(-np.maximum(before, after), kind="stable")[:_CLASSES])
-            labels = class_titles(classes.tolist(), names)
-            (own,) = class_titles([int(arrays["label"][index])], names)
-            angle = f", cosine {cosine[index]:.2f}" if np.isfinite(cosine[index]) else ""
-            pictures = _pictures(arrays, index, names)
-            panels += pictures
-            rows.append(len(pictures) + 1)
-            panels.append(
-                Panel(
-                    title=f"image {index} ({own}): attack {outcome}{angle}",
-                    x=Axis(label="class"),
-                    y=Axis(label="logit"),
-                    marks=[
-                        Bars(name="before", categories=labels, values=before[classes].astype(float).tolist()),
-                        Bars(name="after", categories=labels, values=after[classes].astype(float).tolist()),
-                    ],
-                )
-            )
-        return Chart(
-            name="regions-logits-before-after",
-            title=f"Logits before and after {attack_title(self.attack)}",
-            source="P1, figure 5 (b)",
-            caption=f"The first {_EXAMPLES} test images of each outcome, the {_CLASSES} largest logits of each. "
-            "Where the logits move in parallel, the label stays.",
-            panels=panels,
-            rows=rows if max(rows) > 1 else [],
-        )
-
-    def _cosines(self, arrays: Mapping[str, np.ndarray]) -> list[Chart]:
-        right, broken = arrays["right"], arrays["broken"]
-        cosine = cosines(arrays["before"], arrays["after"])
-        groups = {"attack succeeded": cosine[right & broken], "attack failed": cosine[right & ~broken]}
-        marks = histograms({f"{name} (n = {len(values)})": values for name, values in groups.items()})
-        if not marks:
-            return []
-        return [
-            Chart(
-                name="regions-logit-cosine",
-                title=f"Direction of the logits before and after {attack_title(self.attack)}",
-                source="P1, figure 5 (b)",
-                caption="Cosine between an image's logits before and after the attack; 1 is no turn at all.",
-                panels=[
-                    Panel(x=Axis(label="cosine"), y=Axis(label="share of images", low=0), marks=list(marks))
-                ],
-            )
-        ]
 
 
 def cosines(before: np.ndarray, after: np.ndarray) -> np.ndarray:
@@ -229,33 +138,16 @@ def cosines(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     return np.divide(products, lengths, out=np.full(len(before), np.nan), where=lengths > 0).clip(-1, 1)
 
 
-def _chosen(right: np.ndarray, broken: np.ndarray) -> list[tuple[int, str]]:
+def examples(right: np.ndarray, broken: np.ndarray) -> list[tuple[int, str]]:
     """Positions of the examples, and what the attack did to each."""
     return [
-        *((int(index), "succeeded") for index in np.flatnonzero(right & broken)[:_EXAMPLES]),
-        *((int(index), "failed") for index in np.flatnonzero(right & ~broken)[:_EXAMPLES]),
+        *((int(index), "succeeded") for index in np.flatnonzero(right & broken)[:EXAMPLES]),
+        *((int(index), "failed") for index in np.flatnonzero(right & ~broken)[:EXAMPLES]),
     ] or [(0, "wrong without attack")]
 
 
-def _pictures(arrays: Mapping[str, np.ndarray], index: int, names: Sequence[str]) -> list[Panel]:
-    """An example without and under attack; nothing where the arrays are older than the pictures."""
-    (place,) = np.nonzero(arrays.get("shown_index", np.empty(0)) == index)
-    if len(place) == 0:
-        return []
-    pair = np.stack([arrays[kind][place[0]] for kind in ("shown_clean", "shown_attacked")])
-    pair = pair.astype(np.float64).clip(0, 1)
-    colored = pair.shape[1] == 3
-    shown = pair.transpose(0, 2, 3, 1) if colored else pair.mean(axis=1)
-    predicted = [int(np.argmax(arrays[when][index])) for when in ("before", "after")]
-    captions = [
-        f"{when}: {name}"
-        for when, name in zip(("before", "after"), class_titles(predicted, names), strict=True)
-    ]
-    ends = {} if colored else {"low": 0.0, "high": 1.0}
-    return [Panel(title=f"image {index}", marks=[Tiles(captions=captions, values=shown.tolist(), **ends)])]
-
-
-def _outcomes(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def by_outcome(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Outcome, as in the names of scores → which images had it: bool [n]."""
     failed = ~arrays["broken"]
     return {
         "succeeded": ~failed,

@@ -1,13 +1,10 @@
 """Whether training images in the major region of their class are the robust ones."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from bench.charts import Chart
-from bench.core.record import Record
 from bench.data import Split
 from bench.geometry.groups import draw, in_own_row
 from bench.geometry.regions import major_regions
@@ -31,6 +28,7 @@ class MajorGroups(TwoGroups):
     name = "major_groups"
     groups: ClassVar[tuple[str, str]] = ("major", "extra")
     batteries = {"full": {"images": 10_000, "attacks": FULL_ATTACKS}, "geometry": {}}
+    charts_function = "metrics.regions.charts.major_groups:draw"
 
     def choose(self, evaluation: Evaluation) -> dict[str, tuple[Split, np.ndarray]]:
         """The training images in the major region of their class, and the others.
@@ -48,26 +46,3 @@ class MajorGroups(TwoGroups):
             )
             for group, mask in (("major", major), ("extra", ~major))
         }
-
-    def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
-        """Robust accuracy by ε and attack, and confidence, of both groups."""
-        if not self.any_image(arrays):
-            return []
-        return [
-            self.by_eps(
-                arrays,
-                record,
-                name="regions-major-groups",
-                title="Robust accuracy in major and in extra regions",
-                source="P1, figure 8 (b)",
-                caption="Training images in the region that most images of their class share (major), and the "
-                "others (extra); bands are 95 % Wilson intervals. The paper finds the major ones more robust.",
-            ),
-            Chart(
-                name="regions-major-confidence",
-                title="Confidence in major and in extra regions",
-                source="P1, figure 8 (c)",
-                caption="What the same images' labels get without attack; the paper's confidence is the logit.",
-                panels=self.confidence_panels(arrays),
-            ),
-        ]

@@ -5,14 +5,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from bench.charts import Axis, Bars, Chart, Line, Panel
-from bench.charts.words import class_titles
-from bench.core.record import Record, Score
+from bench.core.record import Score
 from bench.geometry.regions import count_regions, find_regions, major_regions, within_class
 from metrics.base import Arrays, Evaluation, Metric
-
-#: Classes that one panel still shows legibly.
-_SHOWN = 20
 
 
 class MajorRegion(Metric):
@@ -27,6 +22,7 @@ class MajorRegion(Metric):
     name = "major_region/share"
     higher_is_better: ClassVar[bool | None] = None
     batteries = {"full": {}, "geometry": {}}
+    charts_function = "metrics.regions.charts.major_region:draw"
 
     def measure(self, evaluation: Evaluation) -> Arrays:
         """By class [C] its images and those in its major region; by class and region [R] class and images.
@@ -72,58 +68,3 @@ class MajorRegion(Metric):
             "major_region/major_regions": Score(value=majors, n=n, unit="count"),
             "major_region/extra_regions": Score(value=regions - majors, n=n, unit="count"),
         }
-
-    def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
-        """Images in the major and in extra regions by class, and the regions' sizes by rank."""
-        sizes, major = arrays["class_size"][:_SHOWN], arrays["major_size"][:_SHOWN]
-        names = class_titles(range(len(sizes)), record.dataset.classes)
-        total = len(arrays["class_size"])
-        first = f" The first {_SHOWN} of {total} classes." if total > _SHOWN else ""
-        lines = []
-        for number, name in enumerate(names):
-            own = np.sort(arrays["region_size"][arrays["region_class"] == number])[::-1]
-            if len(own):
-                ranks = _ranks(len(own))
-                lines.append(
-                    Line(
-                        name=name,
-                        x=ranks.astype(float).tolist(),
-                        y=own[ranks - 1].astype(float).tolist(),
-                    )
-                )
-        panels = [
-            Panel(
-                title="by class",
-                x=Axis(label="class"),
-                y=Axis(label="training images", low=0),
-                marks=[
-                    Bars(name=name, categories=names, values=counts.astype(float).tolist(), stacked=True)
-                    for name, counts in (("major region", major), ("extra regions", sizes - major))
-                ],
-            )
-        ]
-        if lines:
-            panels.append(
-                Panel(
-                    title="by region",
-                    x=Axis(label="region of the class, largest first", log=True),
-                    y=Axis(label="training images in the region", log=True),
-                    marks=lines,
-                )
-            )
-        return [
-            Chart(
-                name="regions-major",
-                title="Training images by region",
-                source="P1, figures 8 (a) and 10",
-                caption=f"{arrays['regions'].item()} regions hold {arrays['class_size'].sum()} training images. "
-                "Bars add up to the images of a class. The left end of each line is the class's major region."
-                f"{first}",
-                panels=panels,
-            )
-        ]
-
-
-def _ranks(count: int) -> np.ndarray:
-    """1 … count, thinned out where a logarithmic axis cannot tell them apart."""
-    return np.unique(np.geomspace(1, count, 100).round().astype(np.int64))

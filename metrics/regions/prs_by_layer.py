@@ -7,10 +7,9 @@ from typing import ClassVar
 import numpy as np
 from torch import Tensor
 
-from bench.charts import Axis, Bars, Chart, Panel
 from bench.core.classifier import AnyClassifier
 from bench.core.errors import UserError
-from bench.core.record import Record, Score, Value
+from bench.core.record import Score, Value
 from bench.geometry.groups import batches, draw
 from bench.geometry.layers import Layer, find_layers, observe, pick_layers, shorten
 from bench.geometry.regions import count_regions, pack
@@ -37,6 +36,7 @@ class PRSByLayer(Metric):
     name = "prs_by_layer"
     higher_is_better: ClassVar[bool | None] = None
     batteries = {"full": {"train_images": None}, "geometry": {"train_images": 10_000}}
+    charts_function = "metrics.regions.charts.prs_by_layer:draw"
 
     layers: tuple[str, ...] = ()
     train_images: int | None = None
@@ -101,28 +101,3 @@ class PRSByLayer(Metric):
                 for layer, ratio in zip(arrays["layer"], ratios, strict=True)
             },
         }
-
-    def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
-        """The ratio by layer."""
-        n = int(arrays["images"].item())
-        bars = Bars(
-            name="PRS ratio",
-            categories=[f"{depth}. {layer}" for depth, layer in enumerate(arrays["layer"], 1)],
-            values=(arrays["regions"] / n).tolist(),
-        )
-        return [
-            Chart(
-                name="regions-by-layer",
-                title="PRS ratio by layer",
-                source="P1, figure 2 (a)",
-                caption=f"Distinct sign patterns of {n} training images over their number, first layer first. "
-                f"1: every image has a region of its own; {1 / n:.1e}: all share one.",
-                panels=[
-                    Panel(
-                        x=Axis(label="layer"),
-                        y=Axis(label="PRS ratio (regions / images)", low=0, high=1),
-                        marks=[bars],
-                    )
-                ],
-            )
-        ]

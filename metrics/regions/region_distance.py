@@ -11,11 +11,8 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from bench.attacks.grid import find_attacks
-from bench.charts import Axis, Bars, Chart, Panel, Points
-from bench.charts.histograms import histograms
-from bench.charts.words import attack_title, class_titles
 from bench.core.errors import UserError, unknown_name
-from bench.core.record import Record, Score, Value
+from bench.core.record import Score, Value
 from bench.core.statistics import mean_score
 from bench.geometry.detection import auc, unpaired_interval
 from bench.geometry.groups import draw
@@ -24,10 +21,8 @@ from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
 
 #: What became of an image, in the array `outcome`.
 WRONG, BROKEN, SURVIVED = 0, 1, 2
-#: Classes that one panel of bars still shows legibly.
-_SHOWN = 20
 #: Where images come from, in words.
-_SETS = {"train": "training", "test": "test"}
+SETS = {"train": "training", "test": "test"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +49,7 @@ class RegionDistance(Metric):
     unit: ClassVar[str] = "AUC"
     higher_is_better: ClassVar[bool | None] = None
     batteries = {"full": {"images": 1000}, "geometry": {"images": 200}}
+    charts_function = "metrics.regions.charts.region_distance:draw"
 
     attack: str = "pgd20"
     images: int = 200
@@ -62,8 +58,8 @@ class RegionDistance(Metric):
 
     def __post_init__(self) -> None:
         find_attacks([self.attack])
-        if self.split not in _SETS:
-            raise unknown_name("split", self.split, _SETS)
+        if self.split not in SETS:
+            raise unknown_name("split", self.split, SETS)
         if self.images < 1 or self.min_count < 0:
             raise UserError(
                 f"expected images from 1 and min_count from 0 on, got images={self.images}, "
@@ -140,7 +136,7 @@ class RegionDistance(Metric):
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
         """The probability, the mean distances, the correlation."""
-        broken, survived = (_distances(arrays, outcome) for outcome in (BROKEN, SURVIVED))
+        broken, survived = (distances_of(arrays, outcome) for outcome in (BROKEN, SURVIVED))
         fallen = int(np.count_nonzero(arrays["fell_back"]))
         notes = [f"{len(broken)} broken and {len(survived)} surviving images"]
         if fallen:
@@ -153,68 +149,10 @@ class RegionDistance(Metric):
             main = self.score(value, low, high, n=len(broken) + len(survived), reason="; ".join(notes))
         return {
             self.name: main,
-            "region_distance/broken": _mean(broken, "no correctly classified image was broken"),
-            "region_distance/survived": _mean(survived, "no correctly classified image survived"),
+            "region_distance/broken": mean_distance(broken, "no correctly classified image was broken"),
+            "region_distance/survived": mean_distance(survived, "no correctly classified image survived"),
             "region_distance/logit_correlation": _correlation(arrays),
         }
-
-    def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
-        """Distances by outcome, against the logit of the label, and by class."""
-        found = {outcome: _distances(arrays, outcome) for outcome in (BROKEN, SURVIVED)}
-        names = {
-            BROKEN: f"attack succeeded (n = {len(found[BROKEN])})",
-            SURVIVED: f"attack failed (n = {len(found[SURVIVED])})",
-        }
-        marks = histograms({names[outcome]: distances for outcome, distances in found.items()})
-        if not marks:
-            return []
-        distance = Axis(label="distance to the mean (ℓ2, feature units)", low=0)
-        panels = [Panel(x=distance, y=Axis(label="share of images", low=0), marks=list(marks))]
-        known = np.isfinite(arrays["distance"])
-        points = [
-            Points(
-                name=name,
-                x=arrays["distance"][chosen].tolist(),
-                y=arrays["target_logit"][chosen].astype(float).tolist(),
-            )
-            for outcome, name in names.items()
-            if (chosen := known & (arrays["outcome"] == outcome)).any()
-        ]
-        panels.append(Panel(x=distance, y=Axis(label="logit of the label"), marks=list(points)))
-        classes = len(arrays["major_size"])
-        labels = record.dataset.classes
-        caption = (
-            f"Clean, correctly classified {_SETS[self.split]} images by what {attack_title(self.attack)} does to "
-            "them. The paper finds training images far from the mean vulnerable, and those near it confident."
-        )
-        whole = np.flatnonzero(arrays["fell_back"]).tolist()
-        if classes <= _SHOWN and len(labels) == classes:
-            panels.append(_class_panel(arrays, names, labels, whole))
-            caption += (
-                " By class: mean distance and 95 % t interval, none for a single image; "
-                f"n {_counts(arrays, labels)}."
-            )
-        return [
-            Chart(
-                name="regions-distance",
-                title=f"Distance to the mean of {_mean_of(len(whole), int((arrays['major_size'] > 0).sum()))}",
-                source="P1, figure 9",
-                caption=caption + self._fallback(whole, arrays, labels),
-                panels=panels,
-            )
-        ]
-
-    def _fallback(self, whole: list[int], arrays: Mapping[str, np.ndarray], labels: list[str]) -> str:
-        """Which classes are measured to the mean of the whole class, for the caption."""
-        if not whole:
-            return ""
-        classes = int((arrays["major_size"] > 0).sum())
-        which = ", ".join(class_titles(whole[:_SHOWN], labels))
-        which = "" if len(whole) == classes else f": {which}{', …' if len(whole) > _SHOWN else ''}"
-        return (
-            f" {len(whole)} of {classes} classes have a major region of fewer than {self.min_count} images and "
-            f"take the mean of the whole class{which}."
-        )
 
 
 def _look(evaluation: Evaluation, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -227,63 +165,14 @@ def _look(evaluation: Evaluation, images: Tensor) -> tuple[Tensor, Tensor]:
     return logits, features
 
 
-def _distances(arrays: Mapping[str, np.ndarray], outcome: int) -> np.ndarray:
+def distances_of(arrays: Mapping[str, np.ndarray], outcome: int) -> np.ndarray:
+    """The finite distances of the images with an outcome."""
     distance = arrays["distance"][arrays["outcome"] == outcome]
     return distance[np.isfinite(distance)]
 
 
-def _mean_of(fallen: int, classes: int) -> str:
-    """What distances are taken to, in words, when so many of the classes fell back."""
-    if not fallen:
-        return "the major region"
-    return "the class" if fallen == classes else "the major region or of the class"
-
-
-def _by_class(arrays: Mapping[str, np.ndarray], outcome: int) -> list[np.ndarray]:
-    chosen = (arrays["outcome"] == outcome) & np.isfinite(arrays["distance"])
-    return [
-        arrays["distance"][chosen & (arrays["label"] == number)]
-        for number in range(len(arrays["major_size"]))
-    ]
-
-
-def _class_panel(
-    arrays: Mapping[str, np.ndarray], names: Mapping[int, str], labels: list[str], whole: list[int]
-) -> Panel:
-    """Mean distances by class and outcome, with intervals; dots above the classes measured to their own mean."""
-    marks: list[Bars | Points] = []
-    for outcome, name in names.items():
-        scores = [_mean(own, "none") for own in _by_class(arrays, outcome)]
-        marks.append(
-            Bars(
-                name=name,
-                categories=labels,
-                values=[score.value for score in scores],
-                low=[score.low for score in scores],
-                high=[score.high for score in scores],
-            )
-        )
-    if whole and len(whole) < np.count_nonzero(arrays["major_size"]):
-        ends = [end for mark in marks if isinstance(mark, Bars) for end in (*mark.values, *mark.high)]
-        top = 1.05 * max(end for end in ends if end is not None)
-        marks.append(
-            Points(
-                name="to the mean of the whole class",
-                x=[float(number) for number in whole],
-                y=[top] * len(whole),
-            )
-        )
-    return Panel(x=Axis(label="class"), y=Axis(label="mean distance", low=0), marks=list(marks))
-
-
-def _counts(arrays: Mapping[str, np.ndarray], labels: list[str]) -> str:
-    """How many images stand behind each pair of bars, in words."""
-    pairs = zip(labels, _by_class(arrays, BROKEN), _by_class(arrays, SURVIVED), strict=True)
-    counts = ", ".join(f"{name} {len(broken)}/{len(survived)}" for name, broken, survived in pairs)
-    return f"(succeeded/failed): {counts}"
-
-
-def _mean(values: np.ndarray, missing: str) -> Score:
+def mean_distance(values: np.ndarray, missing: str) -> Score:
+    """The mean of distances with its interval; `missing` is the reason where there is none."""
     reason = "" if len(values) else missing
     return mean_score(values, unit="feature units", reason=reason, bounds=(0.0, math.inf))
 

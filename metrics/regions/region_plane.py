@@ -1,16 +1,14 @@
 """The decision regions that a plane through three images cuts (P1, figure 1)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import torch
 
-from bench.charts import Axis, Chart, Heatmap, Panel, Points
-from bench.charts.words import class_titles
 from bench.core.errors import UserError
-from bench.core.record import Record, Score, Value
+from bench.core.record import Score, Value
 from bench.core.statistics import mean_score
 from bench.geometry.plane import Plane, plane_through, read_plane
 from metrics.base import NO_HEAD, Arrays, Evaluation, Metric, NotMeasurable
@@ -18,7 +16,7 @@ from metrics.base import NO_HEAD, Arrays, Evaluation, Metric, NotMeasurable
 #: Triples to try before giving up on finding three images that span a plane.
 _TRIES = 20
 #: What the arrays of planes through training images begin with.
-_TRAINING = "training/"
+TRAINING = "training/"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +43,7 @@ class RegionPlane(Metric):
     higher_is_better: ClassVar[bool | None] = None
     bounds: ClassVar[tuple[float, float]] = (1.0, float("inf"))
     batteries = {"full": {"planes": 10, "resolution": 128}, "geometry": {}}
+    charts_function = "metrics.regions.charts.region_plane:draw"
 
     planes: int = 3
     resolution: int = 64
@@ -71,13 +70,13 @@ class RegionPlane(Metric):
             raise NotMeasurable(NO_HEAD)
         arrays = self._planes(evaluation, _draw_test, evaluation.generator(self.name), "test")
         arrays["test_index"] = arrays.pop("index")
-        arrays[f"{_TRAINING}images"] = np.array([len(evaluation.dataset.train)])
+        arrays[f"{TRAINING}images"] = np.array([len(evaluation.dataset.train)])
         generator = evaluation.generator(f"{self.name}/training")
         try:
             found = self._planes(evaluation, _draw_training, generator, "training")
         except NotMeasurable:
             return arrays
-        return arrays | {f"{_TRAINING}{name}": values for name, values in found.items()}
+        return arrays | {f"{TRAINING}{name}": values for name, values in found.items()}
 
     def _planes(
         self,
@@ -118,26 +117,14 @@ class RegionPlane(Metric):
         """The mean count over planes of either kind."""
         cells = arrays["region"].shape[1:]
         reason = f"in {cells[0]} x {cells[1]} cells of each of {len(arrays['count'])} planes"
-        counts, where = arrays.get(f"{_TRAINING}count", np.empty(0)), "three training images of one class"
-        images = int(arrays.get(f"{_TRAINING}images", np.zeros(1)).sum())
+        counts, where = arrays.get(f"{TRAINING}count", np.empty(0)), "three training images of one class"
+        images = int(arrays.get(f"{TRAINING}images", np.zeros(1)).sum())
         missing = f"no {where} span a plane, among {images}" if images else "there are no training images"
         training = f"{reason} through {where}" if len(counts) else missing
         return {
             self.name: mean_score(arrays["count"], unit=self.unit, reason=reason, bounds=self.bounds),
             f"{self.name}/training": mean_score(counts, unit=self.unit, reason=training, bounds=self.bounds),
         }
-
-    def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
-        """For every plane: its regions, those of the three images, and the predicted classes."""
-        training = {
-            name.removeprefix(_TRAINING): values
-            for name, values in arrays.items()
-            if name.startswith(_TRAINING)
-        }
-        return [
-            *(_chart(arrays, record, place, "test") for place in range(len(arrays["count"]))),
-            *(_chart(training, record, place, "training") for place in range(len(training.get("count", ())))),
-        ]
 
 
 @dataclass(frozen=True)
@@ -185,80 +172,3 @@ def _draw_training(evaluation: Evaluation, generator: torch.Generator) -> _Corne
     raise NotMeasurable(
         f"expected three training images of one class that span a plane, found none among {len(labels)}"
     )
-
-
-def _chart(arrays: Mapping[str, np.ndarray], record: Record, place: int, kind: str) -> Chart:
-    names = record.dataset.classes
-    region, corner_region = arrays["region"][place], arrays["corner_region"][place]
-    labels, which = _images(arrays, place, kind, names)
-    # Images may lie in one region, which then has the number of the first and the names of all.
-    sharing = [
-        " and ".join(label for label, other in zip(labels, corner_region, strict=True) if other == at)
-        for at in corner_region
-    ]
-    own = np.zeros_like(region)
-    for number in (3, 2, 1):
-        own[region == corner_region[number - 1]] = number
-    a, b = arrays["a"][place].tolist(), arrays["b"][place].tolist()
-    points = Points(
-        name=f"{kind} images",
-        x=arrays["corner"][place, :, 0].tolist(),
-        y=arrays["corner"][place, :, 1].tolist(),
-        labels=labels,
-    )
-    panels = [
-        Panel(
-            title=title,
-            x=Axis(label="along the plane (ℓ2, pixels in [0, 1])"),
-            y=Axis(label="across it (ℓ2, pixels in [0, 1])"),
-            square=True,
-            marks=[
-                Heatmap(
-                    x=a,
-                    y=b,
-                    z=z.tolist(),
-                    unit=unit,
-                    scale="categorical",
-                    names=list(meaning),
-                    neutral=neutral,
-                ),
-                points,
-            ],
-        )
-        for title, z, unit, meaning, neutral in (
-            ("decision regions", region, "region", (), None),
-            (
-                "regions of the three images",
-                own,
-                "region",
-                ("another region", *(f"of {images}" for images in sharing)),
-                0,
-            ),
-            ("predicted classes", arrays["predicted"][place], "class", names, None),
-        )
-    ]
-    count = int(arrays["count"][place])
-    shares = ", ".join(f"{(region == at).mean():.1%}" for at in corner_region)
-    images_of = "test images" if kind == "test" else "training images of one class"
-    return Chart(
-        name=f"regions-plane-{place + 1}" if kind == "test" else f"regions-plane-training-{place + 1}",
-        title=f"Decision regions in the plane through three {images_of}: {count}",
-        source="P1, figure 1",
-        caption=f"{count} regions (sign patterns of the penultimate layer) at the centers of {len(b)} x {len(a)} "
-        f"cells; colors repeat. The regions of the three images fill {shares} of the window. {which}; cells may "
-        "lie outside the pixel box.",
-        panels=panels,
-    )
-
-
-def _images(
-    arrays: Mapping[str, np.ndarray], place: int, kind: str, names: Sequence[str]
-) -> tuple[list[str], str]:
-    """What the three images of a plane are called beside their points, and in the caption."""
-    index = arrays["test_index" if kind == "test" else "index"][place].tolist()
-    classes = class_titles(arrays["label"][place].tolist(), names)
-    if kind == "training":
-        which = f"Training images {', '.join(map(str, index))}, all of class {classes[0]}"
-        return [f"image {at}" for at in index], which
-    which = ", ".join(f"{at} ({name})" for at, name in zip(index, classes, strict=True))
-    return [f"image {at} ({name})" for at, name in zip(index, classes, strict=True)], f"Test images {which}"

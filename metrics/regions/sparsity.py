@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.charts import Axis, Bars, Chart, Panel, Rule
 from bench.core.errors import UserError
-from bench.core.record import Record, Score, Value
+from bench.core.record import Score, Value
 from bench.geometry.groups import batches, draw
 from bench.geometry.layers import Layer, find_layers, observe
 from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
@@ -33,6 +32,7 @@ class Sparsity(Metric):
     name = "sparsity"
     higher_is_better: ClassVar[bool | None] = None
     batteries = {"full": {"train_images": None}, "geometry": {"train_images": 10_000}}
+    charts_function = "metrics.regions.charts.sparsity:draw"
 
     train_images: int | None = None
 
@@ -85,28 +85,3 @@ class Sparsity(Metric):
                 for layer, share in zip(arrays["layer"], shares, strict=True)
             },
         }
-
-    def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
-        """The share by layer, and the mean."""
-        shares = arrays["zeros"] / arrays["values"]
-        bars = Bars(
-            name="share of exact zeros",
-            categories=[f"{depth}. {layer}" for depth, layer in enumerate(arrays["layer"], 1)],
-            values=shares.tolist(),
-        )
-        return [
-            Chart(
-                name="regions-sparsity",
-                title="Sparsity by activation layer",
-                source="P2, figure 12",
-                caption=f"Share of outputs that are exactly zero over {arrays['images'].item()} training images; "
-                "the line is the mean over the layers, which the paper sets against the PRS ratio.",
-                panels=[
-                    Panel(
-                        x=Axis(label="activation layer"),
-                        y=Axis(label="share of exact zeros", low=0, high=1),
-                        marks=[bars, Rule(name="mean over layers", y=float(shares.mean()))],
-                    )
-                ],
-            )
-        ]

@@ -10,11 +10,9 @@ import numpy as np
 import torch
 
 from bench.attacks.grid import attack_grid, find_grid_attacks, scaled_threats
-from bench.charts import Axis, Chart, Line, Panel, Rule
-from bench.charts.histograms import histograms
-from bench.charts.words import attack_title, norm_sign
+from bench.charts.words import attack_title
 from bench.core.errors import UserError
-from bench.core.record import Curve, Point, Record, Score, Value
+from bench.core.record import Curve, Point, Score, Value
 from bench.core.statistics import mean_score, unpaired_difference, wilson
 from bench.core.threat import Threat
 from bench.data import Split
@@ -143,7 +141,7 @@ class TwoGroups(Metric):
                 x_label="ε",
                 y_label=f"accuracy of {group} images under {attack_title(str(attack))}",
                 n=right.shape[1],
-                points=_points(arrays["eps"], right),
+                points=points_of(arrays["eps"], right),
             )
             for group in self.groups
             for attack, right in zip(arrays["attack"], arrays[f"{group}_right"], strict=True)
@@ -165,55 +163,6 @@ class TwoGroups(Metric):
         share = self.proportion(right, reason)
         return share.model_copy(update={"higher_is_better": True})
 
-    def by_eps(self, arrays: Mapping[str, np.ndarray], record: Record, **about: str) -> Chart:
-        """Robust accuracy by ε, a panel for each attack and a line for each group.
-
-        Args:
-            arrays, record: as for `charts`.
-            about: name, title, source and caption of the chart.
-        """
-        panels = []
-        for number, attack in enumerate(arrays["attack"]):
-            lines = [
-                _line(name, arrays["eps"], right)
-                for group, name in self._names(arrays).items()
-                if (right := arrays[f"{group}_right"][number]).shape[1]
-            ]
-            if lines:
-                threat = Rule(name="the threat's ε", x=float(arrays["eps"][arrays["at_threat"].item()]))
-                panels.append(
-                    Panel(
-                        title=attack_title(str(attack)),
-                        x=Axis(label=f"ε ({norm_sign(record.threat.norm)}, pixels in [0, 1])", low=0),
-                        y=Axis(label="robust accuracy", low=0, high=1),
-                        marks=[*lines, threat],
-                    )
-                )
-        return Chart(panels=panels, **about)
-
-    def confidence_panels(self, arrays: Mapping[str, np.ndarray]) -> list[Panel]:
-        """Histograms of target logit and of confidence by group."""
-        kinds = {"target_logit": "logit of the label", "confidence": "softmax probability of the label"}
-        return [
-            Panel(
-                x=Axis(label=label),
-                y=Axis(label="share of the group", low=0),
-                marks=list(
-                    histograms(
-                        {name: arrays[f"{group}_{kind}"] for group, name in self._names(arrays).items()}
-                    )
-                ),
-            )
-            for kind, label in kinds.items()
-        ]
-
-    def _names(self, arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
-        return {group: f"{group} (n = {len(arrays[f'{group}_index'])})" for group in self.groups}
-
-    def any_image(self, arrays: Mapping[str, np.ndarray]) -> bool:
-        """Whether there is anything to draw."""
-        return any(len(arrays[f"{group}_index"]) for group in self.groups)
-
 
 def _notes(arrays: Mapping[str, np.ndarray], group: str, attack: str) -> str:
     """What to know about an attack on a group."""
@@ -221,22 +170,10 @@ def _notes(arrays: Mapping[str, np.ndarray], group: str, attack: str) -> str:
     return "; ".join(note for name, _, note in said if name == attack)
 
 
-def _points(eps: np.ndarray, right: np.ndarray) -> list[Point]:
+def points_of(eps: np.ndarray, right: np.ndarray) -> list[Point]:
     """One group under one attack by ε [E]: right [E, n]."""
     points = []
     for radius, row in zip(eps, right, strict=True):
         low, high = wilson(int(np.count_nonzero(row)), len(row))
         points.append(Point(x=float(radius), value=float(row.mean()), low=low, high=high))
     return points
-
-
-def _line(name: str, eps: np.ndarray, right: np.ndarray) -> Line:
-    points = _points(eps, right)
-    return Line(
-        name=name,
-        x=[point.x for point in points],
-        y=[point.value for point in points],
-        low=[point.low for point in points],
-        high=[point.high for point in points],
-        markers=True,
-    )

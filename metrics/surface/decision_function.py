@@ -9,12 +9,9 @@ import torch
 from torch import Tensor
 
 from bench.attacks.grid import find_attacks
-from bench.charts import Axis, Chart, Panel, Rule
-from bench.charts.histograms import histograms
-from bench.charts.words import attack_title, norm_sign
 from bench.core.errors import UserError
 from bench.core.margins import decision_function
-from bench.core.record import Record, Score, Value
+from bench.core.record import Score, Value
 from bench.core.statistics import mean_score, wilson
 from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
 
@@ -42,6 +39,7 @@ class DecisionFunction(Metric):
     higher_is_better: ClassVar[bool | None] = None
     bounds: ClassVar[tuple[float, float]] = (-float("inf"), float("inf"))
     batteries = {"full": {"images": 1000}, "geometry": {"images": 200}}
+    charts_function = "metrics.surface.charts.decision_function:draw"
 
     attack: str = "cw"
     images: int = 500
@@ -100,32 +98,6 @@ class DecisionFunction(Metric):
                 reason=reason,
             )
         return scores
-
-    def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
-        """Histograms of L, clean and attacked."""
-        marks = histograms(
-            {"clean": arrays["clean"], f"under {attack_title(self.attack)}": arrays["attacked"]}
-        )
-        if not marks:
-            return []
-        return [
-            Chart(
-                name="surface-margin",
-                title="Decision function of test images",
-                source="decision-surface paper, equation 2",
-                caption=f"L = Z_t − max Z_i of {len(arrays['clean'])} test images, clean and under "
-                f"{attack_title(self.attack)} at {norm_sign(record.threat.norm)} ε = {record.threat.eps}; right of "
-                "the line the class is right. An attack stops at the first iterate that is wrong, so what it broke "
-                "lies just left of the line.",
-                panels=[
-                    Panel(
-                        x=Axis(label="decision function L (logits)"),
-                        y=Axis(label="share of images", low=0),
-                        marks=[*marks, Rule(name="decision boundary", x=0.0)],
-                    )
-                ],
-            )
-        ]
 
 
 @torch.no_grad()

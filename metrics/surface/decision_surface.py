@@ -8,12 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.charts import Axis, Chart, Heatmap, Line, Panel, Points, Rule
-from bench.charts.words import class_titles
 from bench.core.errors import UserError
 from bench.core.predictor import Predictor
-from bench.core.record import Record, Score, Value, finite
-from bench.core.statistics import mean_interval, median_score
+from bench.core.record import Score, Value
+from bench.core.statistics import median_score
 from bench.geometry.surface import (
     BETAS,
     attack_direction,
@@ -30,7 +28,7 @@ from bench.geometry.surface import (
 from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
 
 #: What the figures call each β.
-_TITLES = {
+BETA_TITLES = {
     "random": "random β",
     "untargeted": "β from cross-entropy",
     "least_likely": "β from the least likely class",
@@ -73,6 +71,7 @@ class DecisionSurface(Metric):
         "full": {"images": 4, "line_images": 1000, "parameter_images": 200},
         "geometry": {},
     }
+    charts_function = "metrics.surface.charts.decision_surface:draw"
 
     images: int = 2
     half: int = 20
@@ -234,11 +233,11 @@ class DecisionSurface(Metric):
         scores = {}
         for place, beta in sorted(enumerate(BETAS), key=lambda item: item[1] != "cw"):
             values = distances[:, place]
-            crossing = np.isfinite(values)
+            crossed = np.count_nonzero(np.isfinite(values))
             scores[self.name if beta == "cw" else f"{self.name}/{beta}"] = median_score(
                 values,
                 unit=self.unit,
-                reason=f"{_TITLES[beta]}; {np.count_nonzero(crossing)} of {len(values)} cross within {reach:.3g}"
+                reason=f"{BETA_TITLES[beta]}; {crossed} of {len(values)} cross within {reach:.3g}"
                 if len(values)
                 else "no test image is classified correctly",
                 infinite=f"at least half of the images do not cross the boundary within {reach:.3g}",
@@ -251,136 +250,3 @@ class DecisionSurface(Metric):
         lines = torch.from_numpy(arrays["line"])
         offsets = torch.from_numpy(arrays["offset"][-lines.shape[2] :])
         return first_crossing(offsets, lines.flatten(0, 1)).view(lines.shape[:2]).numpy()
-
-    def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
-        """Decision and loss surfaces of each image, L along each β, and the surfaces around the weights."""
-        charts = []
-        for place in range(len(arrays["label"])):
-            charts += [
-                _around_image(arrays, record, place, "decision"),
-                _around_image(arrays, record, place, "loss"),
-            ]
-        if len(arrays["line"]):
-            charts.append(_profile_chart(arrays, record))
-        if "parameter_loss" in arrays:
-            charts.append(_weights_chart(arrays))
-        return charts
-
-
-def _around_image(arrays: Mapping[str, np.ndarray], record: Record, place: int, kind: str) -> Chart:
-    (own,) = class_titles([int(arrays["label"][place])], record.dataset.classes)
-    offsets = arrays["offset"].tolist()
-    panels = [
-        Panel(
-            title=_TITLES[beta],
-            x=Axis(label="along α, random (ℓ∞, pixels in [0, 1])"),
-            y=Axis(label="along β (ℓ∞, pixels in [0, 1])"),
-            square=True,
-            marks=[
-                Heatmap(
-                    x=offsets,
-                    y=offsets,
-                    z=_gaps(arrays[kind][place, at].T),
-                    unit="L (logits)" if kind == "decision" else "cross-entropy (nats)",
-                    scale="diverging" if kind == "decision" else "sequential",
-                    contour=0.0 if kind == "decision" else None,
-                ),
-                Points(name="test image", x=[0.0], y=[0.0]),
-            ],
-        )
-        for at, beta in enumerate(BETAS)
-    ]
-    what = "Decision surface" if kind == "decision" else "Loss surface"
-    line = (
-        " The line is L = 0, the decision boundary: below zero the class is wrong."
-        if kind == "decision"
-        else ""
-    )
-    return Chart(
-        name=f"surface-{kind}-{place + 1}",
-        title=f"{what} around test image {arrays['test_index'][place]} ({own})",
-        source="decision-surface paper, figures 4, 6, 7, 9, 13 and 14"
-        if kind == "decision"
-        else "decision-surface paper, figures 1b, 3, 4, 11 and 12",
-        caption=f"V = F(x + iα + jβ) on {len(offsets)} x {len(offsets)} points, not cut to the pixel box; α and β "
-        f"have entries ±1, and L falls along β at the image.{line} Colors run over each panel's own range.",
-        panels=panels,
-    )
-
-
-def _profile_chart(arrays: Mapping[str, np.ndarray], record: Record) -> Chart:
-    lines = arrays["line"].astype(np.float64)
-    offsets = arrays["offset"][-lines.shape[2] :].tolist()
-    marks: list[Line | Rule] = []
-    for at, beta in enumerate(BETAS):
-        ends = [mean_interval(column) for column in lines[:, at].T]
-        marks.append(
-            Line(
-                name=_TITLES[beta],
-                x=offsets,
-                y=lines[:, at].mean(axis=0).tolist(),
-                low=[low for low, _ in ends],
-                high=[high for _, high in ends],
-            )
-        )
-    marks.append(Rule(name="decision boundary", y=0.0))
-    return Chart(
-        name="surface-profiles",
-        title="Decision function along each direction",
-        source="decision-surface paper, figure 4",
-        caption=f"Mean of L(x + jβ) over {len(lines)} correctly classified test images, with 95 % intervals; "
-        "entries of β are ±1, so j is the ℓ∞ distance. The steeper the fall, the shorter the way across.",
-        panels=[
-            Panel(
-                x=Axis(label="j (ℓ∞, pixels in [0, 1])", low=0),
-                y=Axis(label="L (logits)"),
-                marks=list(marks),
-            )
-        ],
-    )
-
-
-def _weights_chart(arrays: Mapping[str, np.ndarray]) -> Chart:
-    offsets = arrays["parameter_offset"].tolist()
-    panels = []
-    for kind, title, unit in (
-        ("parameter_loss", "loss, random β", "mean cross-entropy (nats)"),
-        ("parameter_decision", "decision function, random β", "mean L (logits)"),
-        ("parameter_gradient_loss", "loss, β from the gradient of L", "mean cross-entropy (nats)"),
-        ("parameter_gradient_decision", "decision function, β from the gradient of L", "mean L (logits)"),
-    ):
-        if kind not in arrays:  # measured before there were surfaces along the gradient
-            continue
-        decision = kind.endswith("_decision")
-        panels.append(
-            Panel(
-                title=title,
-                x=Axis(label="along α (filter lengths)"),
-                y=Axis(label="along β (filter lengths)"),
-                square=True,
-                marks=[
-                    Heatmap(
-                        x=offsets,
-                        y=offsets,
-                        z=_gaps(arrays[kind].T),
-                        unit=unit,
-                        scale="diverging" if decision else "sequential",
-                        contour=0.0 if decision else None,
-                    ),
-                    Points(name="trained weights", x=[0.0], y=[0.0]),
-                ],
-            )
-        )
-    return Chart(
-        name="surface-parameters",
-        title="Surfaces around the weights",
-        source="decision-surface paper, figures 1a and 2",
-        caption=f"V = F(θ + iα + jβ), mean over {arrays['parameter_images'].item()} test images; α is random, "
-        "and all directions are filter-normalized. L falls along β at the weights; the line is where its mean is 0."
-        " The paper, which shows random directions, finds no relation of this surface with robustness.",
-        panels=panels,
-    )
-
-
-def _gaps(values: np.ndarray) -> list[list[float | None]]:
-    return [[finite(value) for value in row] for row in values.astype(np.float64).tolist()]

@@ -7,11 +7,8 @@ from typing import ClassVar, get_args
 import numpy as np
 from torch import Tensor
 
-from bench.charts import Axis, Chart, Heatmap, Line, Panel, Points
-from bench.charts.histograms import histograms
-from bench.charts.words import norm_sign
 from bench.core.errors import UserError, unknown_name
-from bench.core.record import Record, Score, Value, finite
+from bench.core.record import Score, Value
 from bench.core.statistics import mean_score, wilson
 from bench.geometry.hessian import EXPANDED, LARGEST, NEAR_ZERO, Expansion, HessianKind, expand
 from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
@@ -51,6 +48,7 @@ class InputHessian(Metric):
     higher_is_better: ClassVar[bool | None] = None
     bounds: ClassVar[tuple[float, float]] = (0.0, float("inf"))
     batteries = {"full": {"images": 100}, "geometry": {"images": 20}}
+    charts_function = "metrics.surface.charts.input_hessian:draw"
 
     images: int = 20
     hessian: HessianKind = "ce_exact"
@@ -154,7 +152,7 @@ class InputHessian(Metric):
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
         """Means, and the share of images within the bound."""
-        what = f"{self._named()}; pixels in [0, 1]"
+        what = f"{self.function()}; pixels in [0, 1]"
         zeros = f"|λ| < {NEAR_ZERO:g}"
         if self.hessian == "ce_exact":
             d = int(arrays["dimension"].item())
@@ -185,97 +183,7 @@ class InputHessian(Metric):
             ),
         }
 
-    def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
-        """H of the first image with norms and eigenvalues, and the bound beside the change."""
-        return [self._statistics(arrays), self._bounds(arrays, record)]
-
-    def _named(self) -> str:
+    def function(self) -> str:
+        """Name the Hessian, its parameter, and the function that it is of, for reasons and captions."""
         detail = {"finite_difference": f", step {self.step:g}", "softplus": f", β = {self.beta:g}"}
         return f"{self.hessian}{detail.get(self.hessian, '')}: of the {EXPANDED[self.hessian]}"
-
-    def _statistics(self, arrays: Mapping[str, np.ndarray]) -> Chart:
-        n, dimension, picture = len(arrays["l1"]), int(arrays["dimension"].item()), arrays["picture"]
-        whole = dimension == len(picture)
-        centers = ((np.arange(len(picture)) + 0.5) * dimension / len(picture) - 0.5).tolist()
-        spectra = arrays["eigenvalues"]
-        ranks = [float(rank) for rank in range(1, spectra.shape[1] + 1)]
-        panels = [
-            Panel(
-                title="H of the first image" if whole else "mean |H_ij| of the first image",
-                x=Axis(label="pixel j"),
-                y=Axis(label="pixel i"),
-                square=True,
-                marks=[
-                    Heatmap(
-                        x=centers,
-                        y=centers,
-                        z=picture.tolist(),
-                        unit=self._unit(),
-                        scale="diverging" if whole else "sequential",
-                    )
-                ],
-            ),
-            Panel(
-                title="eigenvalues",
-                x=Axis(label="rank"),
-                y=Axis(label=f"|λ| ({self._unit()})", log=True),
-                marks=[
-                    Line(
-                        name="median over images, and quartiles",
-                        x=ranks,
-                        y=_positive(np.median(spectra, axis=0)),
-                        low=_positive(np.quantile(spectra, 0.25, axis=0)),
-                        high=_positive(np.quantile(spectra, 0.75, axis=0)),
-                        markers=len(ranks) <= 20,
-                    )
-                ],
-            ),
-        ]
-        if marks := histograms({"‖H‖₁": arrays["l1"]}):
-            panels.append(
-                Panel(
-                    title="norms",
-                    x=Axis(label=f"‖H‖₁ ({self._unit()})"),
-                    y=Axis(label="share of images", low=0),
-                    marks=list(marks),
-                )
-            )
-        return Chart(
-            name="surface-hessian-statistics",
-            title="Hessian around test images",
-            source="decision-surface paper, figure 8",
-            caption=f"{self._named()}. {n} test images, pixels in [0, 1]; the {len(ranks)} largest of {dimension} "
-            f"eigenvalues; on average {arrays['near_zero'].mean():.1%} of all are below {NEAR_ZERO:g}.",
-            panels=panels,
-        )
-
-    def _bounds(self, arrays: Mapping[str, np.ndarray], record: Record) -> Chart:
-        bound, change = arrays["first_order"] + arrays["second_order"], arrays["change"]
-        end = max(float(bound.max()), float(change.max()), 1e-12)
-        unit = "nats" if self.hessian == "ce_exact" else "logits"
-        return Chart(
-            name="surface-second-order-bound",
-            title="Second-order bound and actual change",
-            source="decision-surface paper, equation 9",
-            caption=f"Each point is one of {len(bound)} test images at the δ that maximizes J·δ within "
-            f"{norm_sign(record.threat.norm)} ε = {record.threat.eps}; {self._named()}. The bound holds "
-            "above the line, and is no promise: what the expansion leaves out can take a change beyond it.",
-            panels=[
-                Panel(
-                    x=Axis(label=f"|F(x + δ) − F(x)| ({unit})", low=0),
-                    y=Axis(label=f"Σ|J_i||δ_i| + ½Σ|λ_i|y_i² ({unit})", low=0),
-                    marks=[
-                        Points(name="test image", x=change.tolist(), y=bound.tolist()),
-                        Line(name="change = bound", x=[0.0, end], y=[0.0, end]),
-                    ],
-                )
-            ],
-        )
-
-    def _unit(self) -> str:
-        return "nats per pixel²" if self.hessian == "ce_exact" else "logits per pixel²"
-
-
-def _positive(values: np.ndarray) -> list[float | None]:
-    """For a logarithmic axis: nothing where there is nothing to see."""
-    return [finite(value) if value >= NEAR_ZERO else None for value in values.tolist()]

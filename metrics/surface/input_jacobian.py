@@ -6,17 +6,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from bench.charts import Axis, Chart, Histogram, Panel, Rule, Tiles
-from bench.charts.histograms import histograms, thumbnails
-from bench.charts.words import class_titles, norm_sign
 from bench.core.errors import UserError
-from bench.core.record import Record, Score, Value
+from bench.core.record import Score, Value
 from bench.core.statistics import mean_score, median_score, wilson
 from bench.geometry.jacobian import NEAR_ZERO, decision_jacobian
 from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
 
 #: Bins of |J_i|: three to a decade, what is smaller or larger falls into the outer ones.
-_EDGES = np.logspace(-8, 5, 40)
+EDGES = np.logspace(-8, 5, 40)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +41,7 @@ class InputJacobian(Metric):
     higher_is_better: ClassVar[bool | None] = None
     bounds: ClassVar[tuple[float, float]] = (0.0, float("inf"))
     batteries = {"full": {"images": 1000}, "geometry": {"images": 200}}
+    charts_function = "metrics.surface.charts.input_jacobian:draw"
 
     images: int = 500
     threshold: float = NEAR_ZERO
@@ -74,7 +72,7 @@ class InputJacobian(Metric):
         if len(images) == 0:
             raise NotMeasurable("there is no test image")
         columns: dict[str, list[np.ndarray]] = {}
-        counts = np.zeros(len(_EDGES) - 1, dtype=np.int64)
+        counts = np.zeros(len(EDGES) - 1, dtype=np.int64)
         zeros, pictures = 0, []
         with evaluation.progress.task("input Jacobian", len(images)) as task:
             for start in range(0, len(images), evaluation.batch_size):
@@ -93,7 +91,7 @@ class InputJacobian(Metric):
                     columns.setdefault(name, []).append(values.cpu().numpy())
                 size = jacobian.gradient.abs().cpu().numpy().ravel()
                 zeros += int(np.count_nonzero(size == 0))
-                counts += np.histogram(size[size > 0].clip(_EDGES[0], _EDGES[-1]), _EDGES)[0]
+                counts += np.histogram(size[size > 0].clip(EDGES[0], EDGES[-1]), EDGES)[0]
                 pictures.append(jacobian.gradient[: max(0, self.shown - start)].float().cpu().numpy())
                 task.advance(len(jacobian.margin))
         return {
@@ -135,76 +133,3 @@ class InputJacobian(Metric):
                 value=robust / len(ratio), low=low, high=high, n=len(ratio), unit="fraction"
             ),
         }
-
-    def charts(self, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
-        """Jacobian pictures, and the distributions of entries, norms and margins."""
-        charts = [self._statistics(arrays, record)]
-        if len(arrays["jacobian"]):
-            charts.append(_pictures(arrays, record))
-        return charts
-
-    def _statistics(self, arrays: Mapping[str, np.ndarray], record: Record) -> Chart:
-        n, counts, zeros = len(arrays["l1"]), arrays["entries"], int(arrays["zero_entries"].item())
-        entries = int(counts.sum()) + zeros
-        seen = np.flatnonzero(counts) if counts.any() else np.arange(1)
-        bins = slice(seen[0], seen[-1] + 1)
-        panels = [
-            Panel(
-                title="entries",
-                x=Axis(label="|J_i| (logits per pixel unit)", log=True),
-                y=Axis(label="share of entries", low=0),
-                marks=[
-                    Histogram(
-                        edges=_EDGES[seen[0] : seen[-1] + 2].tolist(),
-                        values=(counts[bins] / entries).tolist(),
-                    ),
-                    Rule(name=f"|J_i| = {self.threshold:g}", x=self.threshold),
-                ],
-            )
-        ]
-        ratio = arrays["first_order_margin"]
-        for title, values, label, rules in (
-            ("norms", arrays["l1"], "‖J‖₁ (logits per pixel unit)", []),
-            ("first-order margins", ratio, "L / (ε‖J‖)", [Rule(name="L = ε‖J‖", x=1.0)]),
-        ):
-            if marks := histograms({title: values}):
-                panels.append(
-                    Panel(
-                        title=title,
-                        x=Axis(label=label),
-                        y=Axis(label="share of images", low=0),
-                        marks=[*marks, *rules],
-                    )
-                )
-        return Chart(
-            name="surface-jacobian-statistics",
-            title="Jacobian of the decision function",
-            source="decision-surface paper, figure 8",
-            caption=f"J = ∂L/∂x at {n} test images, pixels in [0, 1]. {zeros / entries:.1%} of the entries are "
-            f"exactly zero and are not drawn. Right of L = ε‖J‖ ({norm_sign(record.threat.norm)} "
-            f"ε = {record.threat.eps}) the linearized network withstands every perturbation.",
-            panels=panels,
-        )
-
-
-def _pictures(arrays: Mapping[str, np.ndarray], record: Record) -> Chart:
-    captions = class_titles(arrays["label"][: len(arrays["jacobian"])].tolist(), record.dataset.classes)
-    # Color by color a Jacobian is no picture: the channels are summed.
-    jacobians = thumbnails(arrays["jacobian"].astype(np.float64)).sum(axis=1)
-    images = thumbnails(arrays["image"].astype(np.float64))
-    shown = images.transpose(0, 2, 3, 1) if images.shape[1] == 3 else images.mean(axis=1)
-    norms = [f"{caption}, ‖J‖₁ {norm:.3g}" for caption, norm in zip(captions, arrays["l1"], strict=False)]
-    return Chart(
-        name="surface-jacobian-images",
-        title="Jacobians of test images",
-        source="decision-surface paper, figures 10 and 15",
-        caption=f"The first {len(captions)} test images and J = ∂L/∂x below, summed over colors, each over its "
-        "own range and centered on zero: where brightening a pixel speaks for the class, and where against it. The "
-        "paper finds the object's own shape in the Jacobians of robust networks.",
-        panels=[
-            Panel(title="test images", marks=[Tiles(captions=captions, values=shown.tolist())]),
-            Panel(
-                title="Jacobians", marks=[Tiles(captions=norms, values=jacobians.tolist(), scale="diverging")]
-            ),
-        ],
-    )
