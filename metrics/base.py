@@ -82,7 +82,7 @@ class Evaluation:
     batch_size: int = 500
     progress: Progress = field(default_factory=Progress)
     measured: dict[str, Arrays] = field(default_factory=dict)
-    history: Sequence[Mapping[str, float | int | str | None]] = ()
+    history: Sequence[Mapping[str, Any]] = ()
     scratch: Path | None = None
     passes: PassCount = field(default_factory=PassCount, init=False)
     _regions: dict[str, SplitRegions] = field(default_factory=dict, init=False, repr=False)

@@ -206,7 +206,9 @@ class Record(_Part):
     metrics: dict[str, Score]
     alarms: list[Alarm] = []
     curves: dict[str, Curve] = {}
-    history: list[dict[str, float | int | str | None]] = Field(default=[], description="one row an epoch")
+    history: list[dict[str, float | int | str | list[float] | None]] = Field(
+        default=[], description="one row an epoch"
+    )
     cost: Cost
     provenance: Provenance
     files: dict[str, File] = Field(default={}, description='"weights" (safetensors), "arrays" (npz)')

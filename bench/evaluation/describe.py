@@ -24,7 +24,7 @@ class Trained:
     epochs: int
     epoch_of_weights: int
     best_epoch: int | None
-    history: list[dict[str, float | int | str | None]]
+    history: list[dict[str, Any]]
 
     @classmethod
     def elsewhere(cls, label: str) -> "Trained":

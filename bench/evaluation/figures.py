@@ -11,7 +11,7 @@ from bench.charts.words import attack_title, class_titles, norm_sign
 from bench.core.names import CLEAN_ACCURACY, ROBUST_ACCURACY
 from bench.core.progress import Progress
 from bench.core.record import Record
-from bench.geometry.cosines import COSINES, read_cosines
+from bench.geometry.cosines import COSINES, from_upper_triangle
 from bench.geometry.detection import roc
 from metrics.base import Metric
 
@@ -266,7 +266,7 @@ def _cosine_matrices(record: Record) -> list[Panel]:
     rows = [
         (row.get("epoch"), matrix)
         for row in record.history
-        if (matrix := read_cosines(row.get(COSINES))) is not None
+        if (matrix := from_upper_triangle(row.get(COSINES))) is not None
     ]
     places = dict.fromkeys(
         np.linspace(0, len(rows) - 1, min(MATRICES, len(rows))).round().astype(int).tolist()

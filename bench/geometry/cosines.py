@@ -1,6 +1,7 @@
-"""How parallel the classes' weights in the final layer are."""
+"""Cosine similarities between the weights of the classes in the final layer."""
 
 from math import isqrt
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 
 @torch.no_grad()
 def cosine_matrix(weight: Tensor) -> NDArray[np.float64]:
-    """Cosine similarity between every two rows [K, K] (P1 §3.2, figure 6), computed in float64.
+    """The cosine similarity of every two rows [K, K], computed in float64 (P1 §3.2, figure 6).
 
     A row of zeros has no direction and counts as orthogonal to every row, itself included.
 
@@ -27,22 +28,29 @@ def mean_off_diagonal(matrix: NDArray[np.float64]) -> float:
     return float(matrix[~np.eye(len(matrix), dtype=bool)].mean())
 
 
-#: Their key in the history.
+#: The key of the cosines in the history of a training.
 COSINES = "final_layer_cosines"
-#: Classes up to which a probe keeps every cosine, and not their mean alone.
+#: A probe keeps every cosine of up to so many classes; of more it keeps the mean alone.
 MOST_CLASSES = 20
 
 
-def write_cosines(matrix: np.ndarray) -> str:
-    """What is above the diagonal of a symmetric matrix [K, K], row by row, to three decimals, between spaces."""
-    return " ".join(f"{value:.3f}" for value in matrix[np.triu_indices(len(matrix), 1)])
+def upper_triangle(matrix: NDArray[np.float64]) -> list[float]:
+    """The entries above the diagonal of a symmetric matrix [K, K], row by row, to three decimals."""
+    return [round(float(value), 3) for value in matrix[np.triu_indices(len(matrix), 1)]]
 
 
-def read_cosines(text: object) -> np.ndarray | None:
-    """The matrix [K, K] of such a text, with ones on its diagonal; None for anything else."""
+def from_upper_triangle(entries: object) -> NDArray[np.float64] | None:
+    """The symmetric matrix [K, K] with these entries above its diagonal, and ones on it.
+
+    Args:
+        entries: what `upper_triangle` gives, or the same numbers as text between spaces, as in older records.
+
+    Returns:
+        None where they are no such list, or of no size K(K − 1)/2.
+    """
     try:
-        values = [float(word) for word in text.split()] if isinstance(text, str) else []
-    except ValueError:
+        values = [float(value) for value in _listed(entries)]
+    except (TypeError, ValueError):
         return None
     classes = (1 + isqrt(1 + 8 * len(values))) // 2
     if not values or classes * (classes - 1) // 2 != len(values) or not np.isfinite(values).all():
@@ -50,3 +58,9 @@ def read_cosines(text: object) -> np.ndarray | None:
     matrix = np.zeros((classes, classes))
     matrix[np.triu_indices(classes, 1)] = values
     return matrix + matrix.T + np.eye(classes)
+
+
+def _listed(entries: object) -> list[Any]:
+    if isinstance(entries, str):
+        return entries.split()
+    return entries if isinstance(entries, list) else []

@@ -164,6 +164,7 @@ def run_correlation(
 
 def read_candidates(record: Record, item: Planned, least_accuracy: float) -> list[Candidate]:
     """The probed epochs of a training."""
+    history: list[dict[str, Any]] = record.history
     return [
         Candidate(
             network=item.network,
@@ -182,7 +183,7 @@ def read_candidates(record: Record, item: Planned, least_accuracy: float) -> lis
             final_layer_cosine=_number(row["final_layer_cosine"]),
             sparsity=None if row["sparsity"] is None else _number(row["sparsity"]),
         )
-        for row in record.history
+        for row in history
         if "probe_accuracy" in row
     ]
 

@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from bench.charts import Axis, Chart, Line, Panel, Points
 from bench.charts.words import attack_title, norm_sign
@@ -213,9 +214,10 @@ def _row_courses(result: TableResult) -> Chart | None:
 
 
 def _course(record: Record, key: str) -> dict[int, float]:
+    history: list[dict[str, Any]] = record.history
     return {
         int(row["epoch"] or 0): float(row[key] or 0.0)
-        for row in record.history
+        for row in history
         if "probe_accuracy" in row and row.get(key) is not None
     }
 

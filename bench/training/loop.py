@@ -25,7 +25,7 @@ from bench.training.recipe import Recipe
 from bench.training.timing import StandardClock, synchronize
 from defenses.base import Defense, Training
 
-Row = dict[str, float | int | str | None]
+Row = dict[str, Any]
 
 #: Validation images of the robust accuracy after each epoch; more would cost more than the training of an epoch.
 VALIDATION_IMAGES = 1000

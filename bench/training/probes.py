@@ -12,7 +12,7 @@ from bench.core.guards import full_precision
 from bench.core.randomness import make_generator
 from bench.core.threat import Threat
 from bench.data import Dataset, Split
-from bench.geometry.cosines import COSINES, MOST_CLASSES, cosine_matrix, mean_off_diagonal, write_cosines
+from bench.geometry.cosines import COSINES, MOST_CLASSES, cosine_matrix, mean_off_diagonal, upper_triangle
 from bench.geometry.layers import Layer, find_layers, observe
 from bench.geometry.regions import Patterns, count_regions, membership, pack
 from bench.training.loop import Row
@@ -90,7 +90,7 @@ def look(classifier: Classifier, dataset: Dataset, threat: Threat, *, images: in
         "inclusion_ratio": float(membership(test, train).mean()),
         "final_layer_cosine": mean_off_diagonal(cosines),
         "sparsity": sparsity,
-        **({COSINES: write_cosines(cosines)} if len(cosines) <= MOST_CLASSES else {}),
+        **({COSINES: upper_triangle(cosines)} if len(cosines) <= MOST_CLASSES else {}),
     }
 
 

@@ -1,6 +1,6 @@
 """Figures of a result: drawn when there is data, left out when not, and never the end of an evaluation."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from bench.data import load
 from bench.evaluation import figures
 from bench.evaluation.battery import Battery
 from bench.evaluation.evaluate import unflatten
-from bench.geometry.cosines import COSINES, write_cosines
+from bench.geometry.cosines import COSINES, upper_triangle
 from bench.models import build
 from metrics.accuracy.robust_accuracy import RobustAccuracy
 from metrics.accuracy.security_curve import SecurityCurve
@@ -179,10 +179,16 @@ def test_courses_are_drawn_from_probes_and_only_when_whole() -> None:
     assert list(figures.courses(make_record(history=[]))) == []
 
 
-def test_cosines_of_a_few_epochs_stand_in_a_row() -> None:
+def as_text(entries: list[float]) -> str:
+    """As records held them at first."""
+    return " ".join(f"{value:.3f}" for value in entries)
+
+
+@pytest.mark.parametrize("written", [list, as_text])
+def test_cosines_of_a_few_epochs_stand_in_a_row(written: Callable[[list[float]], Any]) -> None:
     matrices = {epoch: np.eye(3) + (1 - np.eye(3)) * epoch / 20 for epoch in range(1, 11)}
     rows: list[dict[str, Any]] = [
-        {"epoch": epoch, COSINES: write_cosines(m)} for epoch, m in matrices.items()
+        {"epoch": epoch, COSINES: written(upper_triangle(m))} for epoch, m in matrices.items()
     ]
     record = make_record(history=[{"epoch": 0}, *rows], dataset={"classes": ["a", "b", "c"]})
     (made,) = figures.courses(record)
@@ -197,7 +203,7 @@ def test_cosines_of_a_few_epochs_stand_in_a_row() -> None:
     assert len(one.panels) == 1
 
 
-@pytest.mark.parametrize("text", [None, "", "a b c", "0.1 0.2", "nan", 0.5])
+@pytest.mark.parametrize("text", [None, "", "a b c", "0.1 0.2", "nan", 0.5, [], [0.1, 0.2]])
 def test_a_history_without_readable_cosines_draws_none(text: Any) -> None:
     assert list(figures.courses(make_record(history=[{"epoch": 1, COSINES: text}]))) == []
 

@@ -6,7 +6,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics.pairwise import cosine_similarity
 
-from bench.geometry.cosines import cosine_matrix, mean_off_diagonal
+from bench.geometry.cosines import (
+    cosine_matrix,
+    from_upper_triangle,
+    mean_off_diagonal,
+    upper_triangle,
+)
 
 
 def mean(weight):
@@ -35,3 +40,20 @@ def test_a_row_of_zeros_counts_as_orthogonal():
 @given(arrays(np.float64, (5, 3), elements=st.integers(-9, 9)))
 def test_the_matrix_is_that_of_scikit_learn(weight):
     assert np.allclose(cosine_matrix(torch.from_numpy(weight)), cosine_similarity(weight))
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_the_upper_triangle_gives_the_matrix_back_as_list_and_as_the_text_of_older_records(classes):
+    matrix = cosine_matrix(torch.randn(classes, 7, generator=torch.Generator().manual_seed(classes)))
+    entries = upper_triangle(matrix)
+    assert len(entries) == classes * (classes - 1) // 2
+    for written in (entries, " ".join(f"{value:.3f}" for value in entries)):
+        found = from_upper_triangle(written)
+        assert np.allclose(found, matrix, atol=5.1e-4)
+        assert np.array_equal(found, found.T)
+        assert (found.diagonal() == 1).all()
+
+
+@pytest.mark.parametrize("entries", [None, "", "a b c", "0.1 0.2", "nan", 0.5, [], [0.1, 0.2], [None], ["a"]])
+def test_what_is_no_upper_triangle_gives_no_matrix(entries):
+    assert from_upper_triangle(entries) is None

@@ -15,7 +15,7 @@ from bench.core.progress import Progress
 from bench.core.record import load_record
 from bench.core.threat import Threat
 from bench.data import Dataset, Split, load
-from bench.geometry.cosines import COSINES, cosine_matrix, read_cosines
+from bench.geometry.cosines import COSINES, cosine_matrix, from_upper_triangle
 from bench.models import build
 from bench.runs.config import RunConfig
 from bench.runs.run import resolve, run
@@ -143,7 +143,7 @@ def test_quantities_of_a_network_that_can_be_worked_out_by_hand() -> None:
     assert row["prs_ratio"] == 3 / 4
     assert row["inclusion_ratio"] == 1 / 2
     assert row["final_layer_cosine"] == pytest.approx(np.sqrt(0.5))
-    assert row[COSINES] == "0.707"
+    assert row[COSINES] == [0.707]
     # After the ReLU: (0,0), (0,0), (½,½), (½,0): five of eight are zero.
     assert row["sparsity"] == 5 / 8
     # (½,½): logits ½ and 1; (−½,½): logits 0 and ½, so the second is wrong; ε = 0.01 turns neither.
@@ -173,7 +173,7 @@ def test_a_run_keeps_probes_in_the_record_and_in_the_command(tmp_path: Path) -> 
     record = load_record(path)
     assert [set(QUANTITIES) <= row.keys() for row in record.history] == [True, True]
     assert record.history[0]["probe_attacked"] == 6
-    matrix = read_cosines(record.history[1][COSINES])
+    matrix = from_upper_triangle(record.history[1][COSINES])
     assert matrix is not None
     assert matrix.shape == (10, 10)
     weight = load_file(path.parent / "weights.safetensors")["head.weight"]
