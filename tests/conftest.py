@@ -1,5 +1,10 @@
 """Fixtures that several folders of tests share."""
 
+import os
+
+# Before torch is loaded: the workers share the cores, and small networks gain nothing from several threads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +14,7 @@ import pytest
 from bench.core.record import Record
 from tests import records
 from tests.browser import ARGUMENTS, CHROMIUM
+from tests.shortened import shorten_autoattack, stop_clock
 
 
 @pytest.fixture
@@ -21,6 +27,18 @@ def make_record() -> Callable[..., Record]:
 def write_record() -> Callable[..., Path]:
     """`records.write_record`: put a record and its arrays into a folder."""
     return records.write_record
+
+
+@pytest.fixture
+def short_autoattack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """AutoAttack with fewer iterations."""
+    shorten_autoattack(monkeypatch)
+
+
+@pytest.fixture
+def still_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings without the standard training that they are timed against."""
+    stop_clock(monkeypatch)
 
 
 @pytest.fixture(scope="module")

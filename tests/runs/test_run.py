@@ -4,6 +4,7 @@ import importlib
 import json
 import linecache
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,14 +24,38 @@ from bench.tracking import NullTracker
 from tests.records import make_record
 
 SMALL: dict[str, Any] = {"train_size": 60, "test_size": 12, "epochs": 2, "tracking": "none"}
+FEW: dict[str, Any] = {
+    **SMALL,
+    "trials": 0,
+    "metrics": ("clean_accuracy", "robust_accuracy/fgsm", "robust_accuracy/worst_case"),
+}
 
 
 def small(tmp_path: Path, **changes: Any) -> RunConfig:
     return RunConfig.make({"defense": "standard", "out": tmp_path, **SMALL, **changes})
 
 
+def few(tmp_path: Path, **changes: Any) -> RunConfig:
+    """Train once, and measure few metrics."""
+    return small(tmp_path, **{**FEW, **changes})
+
+
 def go(config: RunConfig) -> list[Path]:
     return run(config, NullTracker(), Progress())
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output folder of the run `few`, which nothing may change."""
+    folder = tmp_path_factory.mktemp("finished")
+    go(few(folder))
+    return folder
+
+
+@pytest.fixture
+def again(finished: Path, tmp_path: Path) -> Path:
+    """A copy of that folder."""
+    return shutil.copytree(finished, tmp_path / "again")
 
 
 def times(folder: Path) -> dict[Path, int]:
@@ -59,6 +84,7 @@ def test_the_summary_of_a_result_always_says_something() -> None:
     assert summary(record) == "prs seed 0: no score has a value; no alarm raised"
 
 
+@pytest.mark.usefixtures("short_autoattack", "still_clock")
 def test_a_run_searches_trains_each_seed_and_draws_pages(tmp_path: Path) -> None:
     config = small(tmp_path, defense="prs", trials=2, seeds=(0, 1), set={"min_count": 0})
     paths = go(config)
@@ -80,19 +106,19 @@ def test_a_run_searches_trains_each_seed_and_draws_pages(tmp_path: Path) -> None
     assert (tmp_path / "site" / "index.html").exists()
 
 
-def test_the_same_command_again_does_nothing_twice(tmp_path: Path) -> None:
-    config = small(tmp_path, trials=0)
-    paths, before = go(config), times(tmp_path)
-    assert go(config) == paths
-    assert times(tmp_path) == before
+def test_the_same_command_again_does_nothing_twice(again: Path) -> None:
+    before = times(again)
+    (path,) = go(few(again))
+    assert path in before
+    assert times(again) == before
 
 
-def test_another_battery_or_more_seeds_train_nothing_again(tmp_path: Path) -> None:
-    (first,) = go(small(tmp_path, trials=0))
+def test_another_battery_or_more_seeds_train_nothing_again(again: Path) -> None:
+    (first,) = go(few(again))
     checkpoint = first.parent.parent / "checkpoint.pt"
     before = checkpoint.stat().st_mtime_ns
-    more = go(small(tmp_path, trials=0, seeds=(0, 1)))
-    fewer_images = go(small(tmp_path, trials=0, test_size=8))
+    more = go(few(again, seeds=(0, 1)))
+    fewer_images = go(few(again, test_size=8))
     assert more[0] == first
     assert fewer_images[0].parent.parent == first.parent.parent
     assert checkpoint.stat().st_mtime_ns == before
@@ -100,7 +126,7 @@ def test_another_battery_or_more_seeds_train_nothing_again(tmp_path: Path) -> No
 
 
 def test_the_best_trial_is_taken_over_not_trained_again(tmp_path: Path) -> None:
-    (path,) = go(small(tmp_path, defense="jacobian", trials=1))
+    (path,) = go(few(tmp_path, defense="jacobian", trials=1))
     home = path.parent.parent
     trial = home.parent / "trials" / "0000"
     assert (home / "history.jsonl").read_text() == (trial / "history.jsonl").read_text()
@@ -154,11 +180,11 @@ def test_two_processes_cannot_work_on_one_run(tmp_path: Path) -> None:
         go(config)
 
 
-def test_a_corrupt_record_is_named(tmp_path: Path) -> None:
-    (path,) = go(small(tmp_path, trials=0))
+def test_a_corrupt_record_is_named(again: Path) -> None:
+    (path,) = again.glob("*/seed-0/*/record.json")
     path.write_text(path.read_text()[:200])
     with pytest.raises(UserError, match=r"record\.json is not valid JSON"):
-        go(small(tmp_path, trials=0))
+        go(few(again))
 
 
 def command(out: Path, *words: str) -> list[str]:
@@ -272,9 +298,9 @@ def test_nothing_to_search_makes_the_number_of_trials_irrelevant(tmp_path: Path)
     assert resolve(small(tmp_path, trials=0)).name == resolve(small(tmp_path, trials=7)).name
 
 
-def test_a_smaller_test_set_gets_a_folder_and_an_id_of_its_own(tmp_path: Path) -> None:
-    (whole,) = go(small(tmp_path, trials=0))
-    (part,) = go(small(tmp_path, trials=0, test_size=10))
+def test_a_smaller_test_set_gets_a_folder_and_an_id_of_its_own(again: Path) -> None:
+    (whole,) = go(few(again))
+    (part,) = go(few(again, test_size=10))
     records = [load_record(path) for path in (whole, part)]
     assert records[0].id != records[1].id
     assert [record.metrics["clean_accuracy"].n for record in records] == [12, 10]
