@@ -3,6 +3,10 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
+# Processes that share the tests, and how: each takes a part in order, and helps another when it has finished.
+WORKERS ?= $(shell getconf _NPROCESSORS_ONLN)
+SHARED  := -n $(WORKERS) --maxprocesses 8 --dist worksteal
+
 DEFENSES ?= standard at prs jacobian
 DEMO     ?= --model cnn6 --dataset digits --battery quick --trials 5
 
@@ -17,10 +21,10 @@ demo: $(VENV)/.installed
 	@echo "MLflow: mlflow.db; open it with  $(BIN)/bench ui"
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term
+	$(BIN)/python -m pytest -m "not slow" $(SHARED) --cov --cov-report=term
 
 test-slow: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow $(SHARED)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

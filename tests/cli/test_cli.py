@@ -207,6 +207,7 @@ def test_lists_name_their_parts(
     assert known[kind] in out
 
 
+@pytest.mark.usefixtures("short_autoattack")
 def test_yaml_evaluate_show_check_build_and_track_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -261,7 +262,8 @@ def test_a_loader_function_brings_its_own_network(
         "def broken():\n    raise ValueError('no weights')\n"
         "def wrong():\n    return 3\n"
     )
-    words = ["--train-size", "60", "--test-size", "12", "--tracking", "none", "--json", "--quiet"]
+    words = ["--metrics", "clean_accuracy", "--train-size", "60", "--test-size", "12"]
+    words += ["--tracking", "none", "--json", "--quiet"]
     code, out, _ = bench(
         "evaluate", "--loader", "mine_loader:make", *words, monkeypatch=monkeypatch, capsys=capsys
     )

@@ -1,9 +1,6 @@
 """Every alarm, on arrays and on networks made so that it must, or must not, be raised."""
 
-from typing import Any
-
 import numpy as np
-import pyautoattack as package
 import pytest
 from torch import nn
 
@@ -291,34 +288,20 @@ def test_a_gradient_below_float32_is_told_from_none(honest: nn.Module, digits: D
     assert shares[Quantised].items() >= {"float32": 1.0, "float64": 1.0}.items()
 
 
-@pytest.fixture
-def shorter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """AutoAttack with fewer iterations."""
-    set_version = package.AutoAttack._set_version
-
-    def shorten(suite: Any, version: str = "standard") -> None:
-        set_version(suite, version)
-        suite.square.n_queries = 60
-        for attack in (suite.apgd, suite.apgd_targeted, suite.fab):
-            attack.n_iter = 8
-
-    monkeypatch.setattr(package.AutoAttack, "_set_version", shorten)
-
-
 def alarm_of(name: str, network: nn.Module, digits: Dataset, *metrics: Metric, images: int = 20) -> Alarm:
     record = bench.evaluate(network, digits, THREAT, Battery("alarm", images, metrics, ""))
     (found,) = (alarm for alarm in record.alarms if alarm.name == name)
     return found
 
 
-@pytest.mark.usefixtures("shorter")
+@pytest.mark.usefixtures("short_autoattack")
 def test_low_precision_that_breaks_what_float32_does_not(honest: nn.Module, digits: Dataset) -> None:
     attack = AutoAttack(passes="bfloat16")
     assert alarm_of("precision", OtherInLowPrecision(honest), digits, attack).raised
     assert alarm_of("precision", honest, digits, attack).raised is False
 
 
-@pytest.mark.usefixtures("shorter")
+@pytest.mark.usefixtures("short_autoattack")
 def test_autoattack_tells_random_outputs_where_clean_accuracy_was_not_measured(
     honest: nn.Module, digits: Dataset
 ) -> None:

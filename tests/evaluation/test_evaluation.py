@@ -236,6 +236,7 @@ def test_a_network_without_a_linear_head_goes_without_region_metrics(digits: Dat
     assert record.metrics["robust_accuracy/fgsm"].value is not None
 
 
+@pytest.mark.usefixtures("short_autoattack")
 def test_evaluation_leaves_the_network_as_it_was(digits: Dataset) -> None:
     classifier = network(digits).train()
     classifier.backbone.eval()

@@ -677,6 +677,7 @@ def test_long_values_and_odd_names_are_logged(tmp_path: Path, sqlite: MakeStore)
     assert tags["note_1"].endswith("[cut, 9000 characters in all]")
 
 
+@pytest.mark.slow
 def test_processes_may_make_a_fresh_store_together(tmp_path: Path) -> None:
     settings = Settings(uri="sqlite:///fresh/mlflow.db")
     code = (

@@ -18,6 +18,8 @@ from defenses import get as get_defense
 
 THREAT = Threat("linf", "0.1")
 
+pytestmark = pytest.mark.usefixtures("still_clock")
+
 
 @pytest.fixture(scope="module")
 def digits() -> Dataset:
@@ -49,7 +51,9 @@ def test_swa_is_the_mean_of_the_last_quarters_epochs(digits: Dataset) -> None:
 
 
 def test_swa_estimates_batch_norm_anew(digits: Dataset) -> None:
-    averaged, _ = run(digits, "paper,averaging=swa,batch_size=45", epochs=4, model="resnet18")
+    averaged, _ = run(
+        digits, "paper,averaging=swa,batch_size=45", epochs=4, model="tests.networks:normalized"
+    )
     twin = copy.deepcopy(averaged)
     norms = [layer for layer in twin.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
     for layer in norms:

@@ -21,6 +21,7 @@ from defenses import DEFENSES, Defense, Objective, Training
 from defenses import get as get_defense
 
 THREAT = Threat("linf", "0.1")
+NORMALIZED = "tests.networks:normalized"
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,7 @@ def same_weights(first: nn.Module, second: nn.Module) -> bool:
     return all(torch.equal(one, other) for one, other in pairs)
 
 
+@pytest.mark.usefixtures("still_clock")
 @pytest.mark.parametrize("name", ["standard", "at", "prs", "jacobian", "awp(at)"])
 def test_a_run_that_was_cut_short_goes_on_bit_for_bit(name: str, digits: Dataset, tmp_path: Path) -> None:
     defense = quick(get_defense(name))
@@ -72,17 +74,18 @@ def test_a_run_that_was_cut_short_goes_on_bit_for_bit(name: str, digits: Dataset
 @pytest.mark.parametrize("recipe", ["strong,batch_size=50,lr=0.01", "paper,batch_size=50,schedule=one-cycle"])
 def test_every_part_of_a_recipe_resumes(recipe: str, digits: Dataset, tmp_path: Path) -> None:
     defense = get_defense("standard").make({})
-    whole, _ = run(digits, defense, recipe=recipe, model="resnet18")
+    whole, _ = run(digits, defense, recipe=recipe, model=NORMALIZED)
 
     def stop(row: Row) -> None:
         raise Stop
 
     with pytest.raises(Stop):
-        run(digits, defense, recipe=recipe, model="resnet18", checkpoint=tmp_path / "c.pt", on_epoch=stop)
-    resumed, _ = run(digits, defense, recipe=recipe, model="resnet18", checkpoint=tmp_path / "c.pt")
+        run(digits, defense, recipe=recipe, model=NORMALIZED, checkpoint=tmp_path / "c.pt", on_epoch=stop)
+    resumed, _ = run(digits, defense, recipe=recipe, model=NORMALIZED, checkpoint=tmp_path / "c.pt")
     assert same_weights(whole, resumed)
 
 
+@pytest.mark.usefixtures("still_clock")
 def test_training_learns_and_ends_in_eval_mode(digits: Dataset) -> None:
     classifier, history = run(digits, get_defense("standard").make({}), epochs=6)
     assert float(history[-1]["train_loss"] or 9) < float(history[0]["train_loss"] or 0)
@@ -101,6 +104,7 @@ def test_the_global_random_state_is_left_alone_and_does_not_matter(digits: Datas
     assert same_weights(*weights)
 
 
+@pytest.mark.usefixtures("still_clock")
 def test_the_best_epoch_is_kept_when_the_recipe_says_so(digits: Dataset) -> None:
     defense = get_defense("standard").make({})
     classifier = network(digits)
@@ -121,6 +125,7 @@ def test_the_best_epoch_is_kept_when_the_recipe_says_so(digits: Dataset) -> None
     assert all(torch.equal(value, snapshots[best][key]) for key, value in classifier.state_dict().items())
 
 
+@pytest.mark.usefixtures("still_clock")
 def test_a_single_leftover_image_does_not_break_batch_norm(digits: Dataset) -> None:
     odd = Dataset(digits.name, digits.classes, digits.train.take(51), digits.validation, digits.test)
     _, history = run(odd, get_defense("standard").make({}), epochs=1, model="resnet18")
@@ -200,6 +205,7 @@ def test_a_kill_between_checkpoint_and_report_loses_no_row(digits: Dataset, tmp_
     assert seen == [1, 2, 3]
 
 
+@pytest.mark.usefixtures("still_clock")
 def test_an_untrained_epoch_is_never_the_best_of_a_defense_without_robustness(digits: Dataset) -> None:
     classifier = network(digits)
     result = train(

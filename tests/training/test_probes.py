@@ -27,6 +27,9 @@ from defenses import get as get_defense
 
 THREAT = Threat("linf", "0.1")
 TIMED = {"seconds", "standard_seconds"}
+NORMALIZED = "tests.networks:normalized"
+
+pytestmark = pytest.mark.usefixtures("still_clock")
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +42,7 @@ def fit(
 ) -> tuple[Any, list[Row]]:
     classifier = build(model, input_shape=dataset.shape, num_classes=dataset.num_classes, seed=0)
     probe = every and make_probe(dataset, THREAT, every=every, images=10, epochs=4, seed=3)
-    recipe = make_recipe("strong,batch_size=50,lr=0.01" if model == "resnet18" else "paper,batch_size=50")
+    recipe = make_recipe("strong,batch_size=50,lr=0.01" if model == NORMALIZED else "paper,batch_size=50")
     chosen = get_defense(defense).make({"steps": 1} if defense == "at" else {})
     result = train(
         chosen, classifier, dataset, recipe, THREAT, epochs=4, seed=3, probe=probe or None, **options
@@ -57,7 +60,7 @@ def untimed(rows: list[Row]) -> list[Row]:
 
 
 @pytest.mark.parametrize(
-    ("model", "defense"), [("cnn6", "standard"), ("cnn6", "at"), ("resnet18", "standard")]
+    ("model", "defense"), [("cnn6", "standard"), ("cnn6", "at"), (NORMALIZED, "standard")]
 )
 def test_weights_and_history_are_the_same_with_and_without_probes(
     model: str, defense: str, digits: Dataset

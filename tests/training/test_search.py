@@ -20,6 +20,8 @@ from bench.training.search import search
 from defenses import Defense, Objective, Training
 from defenses.space import Choice, LogUniform, Uniform
 
+pytestmark = pytest.mark.usefixtures("still_clock")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scaled(Defense):
