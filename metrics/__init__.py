@@ -9,7 +9,8 @@ from typing import Any
 from bench.core.errors import UserError
 from bench.core.registry import Registry
 from metrics.arguments import convert, parse
-from metrics.base import Evaluation, Metric, NotMeasurable
+from metrics.base import Metric
+from metrics.evaluation import Evaluation, NotMeasurable
 
 __all__ = ["BUILT_IN", "METRICS", "Evaluation", "Metric", "NotMeasurable", "get", "owner_of", "titles"]
 

@@ -46,7 +46,8 @@ from bench.evaluation.resume import Part, Parts
 from bench.evaluation.undefended import find_standard
 from bench.models.weights import save_weights
 from bench.version import __version__
-from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
+from metrics.base import Metric
+from metrics.evaluation import Arrays, Evaluation, NotMeasurable
 
 __all__ = [
     "Evaluation",

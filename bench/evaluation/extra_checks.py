@@ -20,7 +20,8 @@ from bench.core.names import ROBUST_ACCURACY, SUSPICIOUS
 from bench.core.passes import counting
 from bench.core.record import Alarm, Record, Score, Value
 from bench.core.threat import Threat
-from metrics.base import Arrays, Evaluation, Metric
+from metrics.base import Metric
+from metrics.evaluation import Arrays, Evaluation
 
 WORST = SUSPICIOUS + "worst_case"
 UNBOUNDED = SUSPICIOUS + "unbounded"

@@ -10,7 +10,7 @@ from bench.core import record as schema
 from bench.core.files import sha256
 from bench.core.record import ARRAYS, EXAMPLES, RECORD, WEIGHTS, Record
 from bench.evaluation.resume import save_arrays
-from metrics.base import Arrays, Evaluation
+from metrics.evaluation import Arrays, Evaluation
 
 #: Adversarial images that a result keeps, over all attacks.
 MOST_EXAMPLES = 50

@@ -10,7 +10,8 @@ import numpy as np
 
 from bench.attacks.resume import same_run
 from bench.core.files import replacing, write_text
-from metrics.base import Arrays, Metric
+from metrics.base import Metric
+from metrics.evaluation import Arrays
 
 
 @dataclass

@@ -25,7 +25,8 @@ from bench.tracking import NullTracker
 from bench.training.probes import QUANTITIES
 from metrics import METRICS
 from metrics import get as get_metric
-from metrics.base import Arrays, Metric
+from metrics.base import Metric
+from metrics.evaluation import Arrays
 
 #: The battery whose metrics are measured when none are named.
 BATTERY = "geometry"

@@ -17,7 +17,8 @@ from bench.evaluation.resume import Parts
 from bench.results.figure_matching import ResultFigures
 from bench.results.restore import evaluation_of, restore
 from bench.version import __version__
-from metrics.base import Evaluation, Metric
+from metrics.base import Metric
+from metrics.evaluation import Evaluation
 
 
 def correctly_classified(

@@ -16,7 +16,8 @@ from bench.core.threat import Threat
 from bench.evaluation.battery import Battery, make_battery, select
 from metrics import METRICS
 from metrics.accuracy.robust_accuracy import RobustAccuracy
-from metrics.base import Arrays, Evaluation, Metric
+from metrics.base import Metric
+from metrics.evaluation import Arrays, Evaluation
 
 ATTACK_AT = re.compile(r"(?P<attack>[^@\s]+)@(?P<threat>\S+)")
 

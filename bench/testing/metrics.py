@@ -9,7 +9,8 @@ from bench.core.classifier import Classifier
 from bench.core.randomness import seeded
 from bench.testing.state import untouched
 from bench.testing.toys import THREAT, tiny_classifier, tiny_dataset
-from metrics.base import Evaluation, Metric, NotMeasurable
+from metrics.base import Metric
+from metrics.evaluation import Evaluation, NotMeasurable
 
 MetricFactory = Callable[[], Metric]
 

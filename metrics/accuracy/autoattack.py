@@ -10,7 +10,8 @@ from bench.attacks.examples import first_broken
 from bench.core.checks import SAME_LOGITS, moved_between
 from bench.core.names import CLEAN_ACCURACY
 from bench.core.record import Score, Value
-from metrics.base import Arrays, Evaluation, Metric
+from metrics.base import Metric
+from metrics.evaluation import Arrays, Evaluation
 
 
 class AutoAttack(Metric):

@@ -8,7 +8,8 @@ import torch
 from bench.core.checks import moved_between
 from bench.core.guards import random_state_kept
 from bench.core.record import Score
-from metrics.base import Arrays, Evaluation, Metric
+from metrics.base import Metric
+from metrics.evaluation import Arrays, Evaluation
 
 
 class CleanAccuracy(Metric):

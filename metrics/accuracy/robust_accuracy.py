@@ -8,7 +8,8 @@ from bench.attacks import ATTACKS
 from bench.attacks.examples import first_broken
 from bench.charts.words import ATTACKS as ATTACK_TITLES
 from bench.core.record import Score, Value
-from metrics.base import Arrays, Batteries, Evaluation, Metric
+from metrics.base import Batteries, Metric
+from metrics.evaluation import Arrays, Evaluation
 
 #: The batteries that every attack but those of `BATTERIES` belongs to.
 _USUAL: Batteries = {"quick": {}, "standard": {}, "full": {}}

@@ -9,7 +9,8 @@ from bench.attacks import ATTACKS
 from bench.core.record import Curve, Point, Score, Value
 from bench.core.statistics import wilson
 from bench.core.threat import Threat
-from metrics.base import Arrays, Evaluation, Metric
+from metrics.base import Metric
+from metrics.evaluation import Arrays, Evaluation
 
 
 class SecurityCurve(Metric):

@@ -6,7 +6,8 @@ from typing import ClassVar
 import numpy as np
 
 from bench.core.record import Score
-from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
+from metrics.base import Metric
+from metrics.evaluation import Arrays, Evaluation, NotMeasurable
 
 
 class TimePerEpoch(Metric):

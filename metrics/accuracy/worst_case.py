@@ -6,7 +6,8 @@ import numpy as np
 
 from bench.core.names import ROBUST_ACCURACY
 from bench.core.record import Score
-from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
+from metrics.base import Metric
+from metrics.evaluation import Arrays, Evaluation, NotMeasurable
 
 
 class WorstCase(Metric):

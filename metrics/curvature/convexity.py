@@ -10,7 +10,8 @@ from bench.core.predictor import Predictor
 from bench.core.record import Curve, Point, Score, Value
 from bench.core.statistics import wilson
 from bench.geometry.convexity import mixtures_stay
-from metrics.base import Arrays, Evaluation, Metric
+from metrics.base import Metric
+from metrics.evaluation import Arrays, Evaluation
 
 
 @dataclass(frozen=True, kw_only=True)

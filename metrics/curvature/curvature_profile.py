@@ -19,7 +19,8 @@ from bench.geometry.principal_curvatures import (
     mean_at,
     principal_directions,
 )
-from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
+from metrics.base import Metric
+from metrics.evaluation import Arrays, Evaluation, NotMeasurable
 
 
 @dataclass(frozen=True, kw_only=True)

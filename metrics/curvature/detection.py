@@ -7,7 +7,6 @@ import numpy as np
 
 from bench.core.record import Score, Value
 from bench.geometry.detection import FEWEST, calibrated_side
-from metrics.base import Arrays, Evaluation
 from metrics.curvature.detector import (
     NAMES,
     CurvatureDetector,
@@ -16,6 +15,7 @@ from metrics.curvature.detector import (
     no_score,
     recovery_score,
 )
+from metrics.evaluation import Arrays, Evaluation
 
 
 @dataclass(frozen=True, kw_only=True)

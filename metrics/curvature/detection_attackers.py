@@ -12,7 +12,6 @@ from bench.core.progress import Task
 from bench.core.record import Score, Value
 from bench.geometry.detection import FEWEST, calibrated_side
 from bench.geometry.evasion import evade
-from metrics.base import Arrays, Evaluation
 from metrics.curvature.detector import (
     NAMES,
     CurvatureDetector,
@@ -22,6 +21,7 @@ from metrics.curvature.detector import (
     no_score,
     recovery_score,
 )
+from metrics.evaluation import Arrays, Evaluation
 
 #: What DeepFool's perturbation is multiplied with (figure 8, right); the first is that of `detection_auc`.
 ALPHAS = (1, 2, 5)

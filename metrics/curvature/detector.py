@@ -16,7 +16,8 @@ from bench.core.record import Score, Value
 from bench.core.statistics import wilson
 from bench.geometry.curvature import Curvature, Estimator, Orientation, check_settings, mean_curvature
 from bench.geometry.detection import auc, paired_interval, tpr_at_5fpr
-from metrics.base import Evaluation, Metric, NotMeasurable
+from metrics.base import Metric
+from metrics.evaluation import Evaluation, NotMeasurable
 
 #: The scores of a detector, in the order in which they are reported.
 NAMES = ("detection_auc", "detection_auc_calibrated", "detection/tpr_at_5fpr", "detection/recovery")

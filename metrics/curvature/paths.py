@@ -14,7 +14,8 @@ from bench.core.predictor import Predictor
 from bench.core.record import Score, Value
 from bench.core.statistics import mean_score
 from bench.geometry.paths import Path, cross_section, find_paths
-from metrics.base import Arrays, Evaluation, Metric
+from metrics.base import Metric
+from metrics.evaluation import Arrays, Evaluation
 
 #: What the second point of a pair is.
 SCENARIOS = {

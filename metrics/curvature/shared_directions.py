@@ -21,7 +21,8 @@ from bench.geometry.principal_curvatures import (
     relative_curvature,
 )
 from bench.geometry.subspace import noise_outside, noise_within, share_within, shared_directions
-from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
+from metrics.base import Metric
+from metrics.evaluation import Arrays, Evaluation, NotMeasurable
 
 #: Lengths of the noise, over the median norm of the images (figure 6).
 NOISE = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)

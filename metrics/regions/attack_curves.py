@@ -7,7 +7,7 @@ import numpy as np
 
 from bench.data import Split
 from bench.geometry.groups import draw
-from metrics.base import Evaluation, NotMeasurable
+from metrics.evaluation import Evaluation, NotMeasurable
 from metrics.regions.two_groups import FULL_ATTACKS, TwoGroups
 
 

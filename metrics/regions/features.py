@@ -15,7 +15,8 @@ from bench.core.record import Score, Value
 from bench.core.statistics import mean_score
 from bench.geometry.groups import batches, draw
 from bench.geometry.layers import Layer, find_layers, observe
-from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
+from metrics.base import Metric
+from metrics.evaluation import Arrays, Evaluation, NotMeasurable
 
 #: Fewer images make no map of a space.
 _FEWEST = 10

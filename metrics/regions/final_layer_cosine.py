@@ -7,7 +7,8 @@ import numpy as np
 
 from bench.core.record import Score
 from bench.geometry.cosines import cosine_matrix, mean_off_diagonal
-from metrics.base import NO_HEAD, Arrays, Evaluation, Metric, NotMeasurable
+from metrics.base import Metric
+from metrics.evaluation import NO_HEAD, Arrays, Evaluation, NotMeasurable
 
 
 class FinalLayerCosine(Metric):

@@ -6,7 +6,8 @@ import numpy as np
 
 from bench.core.record import Score
 from bench.geometry.regions import membership, within_class
-from metrics.base import Arrays, Evaluation, Metric
+from metrics.base import Metric
+from metrics.evaluation import Arrays, Evaluation
 
 
 class InclusionRatio(Metric):

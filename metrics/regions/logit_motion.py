@@ -15,7 +15,8 @@ from bench.charts.histograms import thumbnails
 from bench.core.errors import UserError
 from bench.core.record import Score, Value
 from bench.core.statistics import mean_score, wilson
-from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
+from metrics.base import Metric
+from metrics.evaluation import Arrays, Evaluation, NotMeasurable
 
 #: Examples of each outcome that charts show.
 EXAMPLES = 2

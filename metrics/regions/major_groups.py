@@ -8,7 +8,7 @@ import numpy as np
 from bench.data import Split
 from bench.geometry.groups import draw, in_own_row
 from bench.geometry.regions import major_regions
-from metrics.base import Evaluation
+from metrics.evaluation import Evaluation
 from metrics.regions.two_groups import FULL_ATTACKS, TwoGroups
 
 

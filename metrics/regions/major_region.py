@@ -7,7 +7,8 @@ import numpy as np
 
 from bench.core.record import Score
 from bench.geometry.regions import count_regions, find_regions, major_regions, within_class
-from metrics.base import Arrays, Evaluation, Metric
+from metrics.base import Metric
+from metrics.evaluation import Arrays, Evaluation
 
 
 class MajorRegion(Metric):

@@ -13,7 +13,8 @@ from bench.core.record import Score, Value
 from bench.geometry.groups import batches, draw
 from bench.geometry.layers import Layer, find_layers, observe, pick_layers, shorten
 from bench.geometry.regions import count_regions, pack
-from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
+from metrics.base import Metric
+from metrics.evaluation import Arrays, Evaluation, NotMeasurable
 
 
 @dataclass(frozen=True, kw_only=True)

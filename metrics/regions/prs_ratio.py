@@ -7,7 +7,8 @@ import numpy as np
 
 from bench.core.record import Score
 from bench.geometry.regions import find_regions
-from metrics.base import Arrays, Evaluation, Metric
+from metrics.base import Metric
+from metrics.evaluation import Arrays, Evaluation
 
 
 class PRSRatio(Metric):

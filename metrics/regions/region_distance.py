@@ -17,7 +17,8 @@ from bench.core.statistics import mean_score
 from bench.geometry.detection import auc, unpaired_interval
 from bench.geometry.groups import draw
 from bench.geometry.regions import major_region_vectors
-from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
+from metrics.base import Metric
+from metrics.evaluation import Arrays, Evaluation, NotMeasurable
 
 #: What became of an image, in the array `outcome`.
 WRONG, BROKEN, SURVIVED = 0, 1, 2

@@ -8,7 +8,8 @@ from scipy.stats import entropy
 
 from bench.core.record import Score
 from bench.geometry.regions import find_regions, in_majority, live_units
-from metrics.base import Arrays, Evaluation, Metric
+from metrics.base import Metric
+from metrics.evaluation import Arrays, Evaluation
 
 
 class RegionHealth(Metric):

@@ -11,7 +11,8 @@ from bench.core.errors import UserError
 from bench.core.record import Score, Value
 from bench.core.statistics import mean_score
 from bench.geometry.plane import Plane, plane_through, read_plane
-from metrics.base import NO_HEAD, Arrays, Evaluation, Metric, NotMeasurable
+from metrics.base import Metric
+from metrics.evaluation import NO_HEAD, Arrays, Evaluation, NotMeasurable
 
 #: Triples to try before giving up on finding three images that span a plane.
 _TRIES = 20

@@ -12,7 +12,8 @@ from bench.core.errors import UserError
 from bench.core.record import Score, Value
 from bench.geometry.groups import batches, draw
 from bench.geometry.layers import Layer, find_layers, observe
-from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
+from metrics.base import Metric
+from metrics.evaluation import Arrays, Evaluation, NotMeasurable
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,8 @@ from bench.core.record import Curve, Point, Score, Value
 from bench.core.statistics import mean_score, unpaired_difference, wilson
 from bench.core.threat import Threat
 from bench.data import Split
-from metrics.base import Arrays, Evaluation, Metric
+from metrics.base import Metric
+from metrics.evaluation import Arrays, Evaluation
 
 #: The attacks on groups of images in the battery "full".
 FULL_ATTACKS = ("fgsm", "bim", "pgd20", "pgd100", "cw")

@@ -13,7 +13,8 @@ from bench.core.errors import UserError
 from bench.core.margins import decision_function
 from bench.core.record import Score, Value
 from bench.core.statistics import mean_score, wilson
-from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
+from metrics.base import Metric
+from metrics.evaluation import Arrays, Evaluation, NotMeasurable
 
 
 @dataclass(frozen=True, kw_only=True)

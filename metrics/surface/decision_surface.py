@@ -25,7 +25,8 @@ from bench.geometry.surface import (
     random_direction,
     steepest,
 )
-from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
+from metrics.base import Metric
+from metrics.evaluation import Arrays, Evaluation, NotMeasurable
 
 #: What the figures call each β.
 BETA_TITLES = {

@@ -11,7 +11,8 @@ from bench.core.errors import UserError, unknown_name
 from bench.core.record import Score, Value
 from bench.core.statistics import mean_score, wilson
 from bench.geometry.hessian import EXPANDED, LARGEST, NEAR_ZERO, Expansion, HessianKind, expand
-from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
+from metrics.base import Metric
+from metrics.evaluation import Arrays, Evaluation, NotMeasurable
 
 #: Eigenvalues of an image that are kept, the largest in size.
 _KEPT = 100

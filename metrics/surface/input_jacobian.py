@@ -10,7 +10,8 @@ from bench.core.errors import UserError
 from bench.core.record import Score, Value
 from bench.core.statistics import mean_score, median_score, wilson
 from bench.geometry.jacobian import NEAR_ZERO, decision_jacobian
-from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
+from metrics.base import Metric
+from metrics.evaluation import Arrays, Evaluation, NotMeasurable
 
 #: Bins of |J_i|: three to a decade, what is smaller or larger falls into the outer ones.
 EDGES = np.logspace(-8, 5, 40)

@@ -27,7 +27,8 @@ from metrics.accuracy.autoattack import AutoAttack
 from metrics.accuracy.clean_accuracy import CleanAccuracy
 from metrics.accuracy.robust_accuracy import RobustAccuracy
 from metrics.accuracy.worst_case import WorstCase
-from metrics.base import Arrays, Evaluation, Metric, NotMeasurable
+from metrics.base import Metric
+from metrics.evaluation import Arrays, Evaluation, NotMeasurable
 from metrics.regions.inclusion_ratio import InclusionRatio
 from metrics.regions.prs_ratio import PRSRatio
 

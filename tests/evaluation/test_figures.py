@@ -19,7 +19,8 @@ from bench.geometry.cosines import COSINES, upper_triangle
 from bench.models import build
 from metrics.accuracy.robust_accuracy import RobustAccuracy
 from metrics.accuracy.security_curve import SecurityCurve
-from metrics.base import Arrays, Evaluation, Metric
+from metrics.base import Metric
+from metrics.evaluation import Arrays, Evaluation
 from tests.records import make_record
 
 

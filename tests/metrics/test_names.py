@@ -11,7 +11,8 @@ from bench.evaluation.battery import BATTERIES, Battery
 from bench.models import build
 from metrics import METRICS, get
 from metrics.accuracy.autoattack import AutoAttack
-from metrics.base import Evaluation, Metric
+from metrics.base import Metric
+from metrics.evaluation import Evaluation
 
 #: Settings small enough for a test, for metrics that would take long.
 SMALL = {

@@ -6,7 +6,7 @@ from torch import nn
 from bench.core.classifier import Classifier
 from bench.core.threat import Threat
 from bench.data import Dataset, Split
-from metrics.base import Evaluation
+from metrics.evaluation import Evaluation
 
 
 def split(points, labels):

@@ -18,7 +18,8 @@ from bench.results.verification.check import Check, first_few
 from metrics import METRICS
 from metrics import get as get_metric
 from metrics.accuracy.robust_accuracy import RobustAccuracy
-from metrics.base import Arrays, Metric
+from metrics.base import Metric
+from metrics.evaluation import Arrays
 
 #: Two computations of one number may differ by this much through rounding, relative to the larger or to 1.
 ROUNDING = 1e-6

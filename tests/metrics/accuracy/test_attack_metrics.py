@@ -14,7 +14,7 @@ from metrics.accuracy.autoattack import AutoAttack
 from metrics.accuracy.clean_accuracy import CleanAccuracy
 from metrics.accuracy.robust_accuracy import RobustAccuracy
 from metrics.accuracy.security_curve import SecurityCurve
-from metrics.base import Evaluation
+from metrics.evaluation import Evaluation
 
 set_version = package.AutoAttack._set_version
 

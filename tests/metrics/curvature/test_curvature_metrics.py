@@ -11,12 +11,12 @@ from bench.core.statistics import wilson
 from bench.core.threat import Threat
 from bench.data import Dataset, Split
 from bench.geometry.paths import Path
-from metrics.base import Evaluation, NotMeasurable
 from metrics.curvature.convexity import Convexity
 from metrics.curvature.curvature_profile import CurvatureProfile
 from metrics.curvature.paths import SCENARIOS, Connectivity
 from metrics.curvature.paths import _telling as telling
 from metrics.curvature.shared_directions import NOISE, PROJECTED, SharedDirections
+from metrics.evaluation import Evaluation, NotMeasurable
 
 SHAPE = (1, 3, 4)
 

@@ -12,8 +12,8 @@ from bench.core.statistics import wilson
 from bench.core.threat import Threat
 from bench.data import Dataset, Split
 from bench.geometry.curvature import mean_curvature
-from metrics.base import Evaluation, NotMeasurable
 from metrics.curvature.detection import Detection
+from metrics.evaluation import Evaluation, NotMeasurable
 
 NAMES = {"detection_auc", "detection_auc_calibrated", "detection/tpr_at_5fpr", "detection/recovery"}
 

@@ -9,9 +9,9 @@ from bench.core.errors import UserError
 from bench.core.threat import Threat
 from bench.data import Dataset, Split
 from bench.geometry.detection import auc, roc
-from metrics.base import Evaluation, NotMeasurable
 from metrics.curvature.detection import Detection
 from metrics.curvature.detection_attackers import AWARE, DetectionAttackers
+from metrics.evaluation import Evaluation, NotMeasurable
 
 ATTACKERS = ("alpha2", "alpha5", "attacker_aware")
 KINDS = ("detection_auc", "detection_auc_calibrated", "detection/tpr_at_5fpr", "detection/recovery")

@@ -9,7 +9,7 @@ from bench.core.errors import UserError
 from bench.data import Split
 from bench.models import build
 from bench.testing import tiny_classifier, tiny_dataset
-from metrics.base import NotMeasurable
+from metrics.evaluation import NotMeasurable
 from metrics.regions.features import Features, embed
 from tests.metrics.toys import empty, evaluate, split
 from tests.records import make_record

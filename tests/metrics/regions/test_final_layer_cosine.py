@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from bench.core.classifier import WrappedClassifier
-from metrics.base import NotMeasurable
+from metrics.evaluation import NotMeasurable
 from metrics.regions.final_layer_cosine import FinalLayerCosine
 from tests.metrics.toys import evaluate, identity, split
 from tests.records import make_record

@@ -7,7 +7,7 @@ from bench.core.classifier import Classifier, WrappedClassifier
 from bench.core.errors import UserError
 from bench.models import build
 from bench.testing import tiny_dataset
-from metrics.base import NotMeasurable
+from metrics.evaluation import NotMeasurable
 from metrics.regions.prs_by_layer import PRSByLayer
 from metrics.regions.prs_ratio import PRSRatio
 from metrics.regions.sparsity import Sparsity

@@ -9,7 +9,7 @@ from torch import nn
 from bench.core.classifier import WrappedClassifier
 from bench.core.errors import UserError
 from bench.core.statistics import wilson
-from metrics.base import NotMeasurable
+from metrics.evaluation import NotMeasurable
 from metrics.regions.logit_motion import LogitMotion, cosines
 from tests.metrics.toys import empty, evaluate, identity, split
 from tests.records import make_record

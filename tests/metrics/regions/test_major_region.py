@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from bench.core.classifier import WrappedClassifier
-from metrics.base import NotMeasurable
+from metrics.evaluation import NotMeasurable
 from metrics.regions.major_region import MajorRegion
 from tests.metrics.toys import empty, evaluate, identity, split
 from tests.records import make_record

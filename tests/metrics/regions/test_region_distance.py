@@ -10,7 +10,7 @@ from torch import nn
 
 from bench.core.classifier import WrappedClassifier
 from bench.core.errors import UserError
-from metrics.base import NotMeasurable
+from metrics.evaluation import NotMeasurable
 from metrics.regions.region_distance import BROKEN, SURVIVED, WRONG, RegionDistance
 from tests.metrics.toys import empty, evaluate, split
 from tests.records import make_record

@@ -9,7 +9,7 @@ from bench.core.classifier import Classifier, WrappedClassifier
 from bench.core.statistics import wilson
 from bench.core.threat import Threat
 from bench.data import Dataset, Split
-from metrics.base import Evaluation, NotMeasurable
+from metrics.evaluation import Evaluation, NotMeasurable
 from metrics.regions.inclusion_ratio import InclusionRatio
 from metrics.regions.prs_ratio import PRSRatio
 from metrics.regions.region_health import RegionHealth

@@ -10,7 +10,7 @@ from bench.core.classifier import WrappedClassifier
 from bench.core.errors import UserError
 from bench.core.statistics import unpaired_difference, wilson
 from metrics import get
-from metrics.base import NotMeasurable
+from metrics.evaluation import NotMeasurable
 from metrics.regions.attack_curves import AttackCurves
 from metrics.regions.inclusion_groups import InclusionGroups
 from metrics.regions.major_groups import MajorGroups

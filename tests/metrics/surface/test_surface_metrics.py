@@ -13,7 +13,7 @@ from bench.core.margins import decision_function
 from bench.core.statistics import wilson
 from bench.core.threat import Threat
 from bench.data import Dataset, Split
-from metrics.base import Evaluation, NotMeasurable
+from metrics.evaluation import Evaluation, NotMeasurable
 from metrics.regions.region_plane import RegionPlane
 from metrics.surface.decision_function import DecisionFunction
 from metrics.surface.decision_surface import DecisionSurface
