@@ -25,8 +25,9 @@ from bench.core.randomness import make_generator, seeded
 from bench.core.threat import Threat
 from bench.data import Split
 from bench.models import build
-from bench.training.loop import run_steps, synchronize
 from bench.training.recipe import make_recipe
+from bench.training.step import shuffled_batches, take_step
+from bench.training.timing import synchronize
 from defenses import DEFENSES, get
 from defenses.base import Defense, Training
 
@@ -124,16 +125,8 @@ def turn(defense: Defense, place: Place, steps: int, device: torch.device) -> Ca
         synchronize(device)
         started = time.perf_counter()
         with seeded("training cost"):
-            run_steps(
-                objective,
-                classifier,
-                lambda: optimizer,
-                split,
-                recipe,
-                make_generator("training cost"),
-                "fp32",
-                lambda share: recipe.lr,
-            )
+            for _, images, labels in shuffled_batches(split, recipe, make_generator("training cost")):
+                take_step(objective, classifier, optimizer, images, labels, recipe.lr, "fp32")
         synchronize(device)
         return time.perf_counter() - started
 

@@ -43,7 +43,7 @@ from bench.evaluation.inputs import (
     check_network,
 )
 from bench.evaluation.resume import Part, Parts
-from bench.evaluation.undefended import find_standard
+from bench.evaluation.standard_network import find_standard
 from bench.models.weights import save_weights
 from bench.version import __version__
 from metrics.base import Metric

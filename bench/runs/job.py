@@ -16,7 +16,7 @@ from bench.evaluation.battery import Battery, make_battery
 from bench.evaluation.inputs import check_data
 from bench.models import MODELS
 from bench.runs.config import RunConfig
-from bench.training.fit import Plan
+from bench.training.folder import Plan
 from bench.training.recipe import make_recipe
 from bench.version import __version__
 from defenses import get as get_defense

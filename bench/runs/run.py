@@ -23,7 +23,7 @@ from bench.evaluation.evaluate import evaluate_to_folder
 from bench.evaluation.extra_checks import unanswered
 from bench.runs.config import RunConfig
 from bench.runs.job import Job, load_data, pick_device, resolve, result_name
-from bench.training.fit import CHECKPOINT, fit
+from bench.training.folder import CHECKPOINT, train_in_folder
 from bench.training.loop import Diverged
 from bench.training.probes import Probe, make_probe
 from bench.training.search import TRIAL_SEED, Found, search
@@ -128,7 +128,7 @@ def _train_and_evaluate(job: Job, found: Found, seed: int, progress: Progress, t
     if found.folder is not None and seed == TRIAL_SEED and job.config.probe_every is None:
         _take_over(found.folder, home)
     try:
-        classifier, result = fit(
+        classifier, result = train_in_folder(
             plan, found.defense, seed, home, progress, lambda row: tracker.sync(job.folder), _probe(job, seed)
         )
     except Diverged as error:

@@ -1,4 +1,4 @@
-"""Optuna over a defense's hyper-parameters: on the validation split, the paper's own defaults first."""
+"""Hyper-parameter search with Optuna on the validation split; the paper's defaults are the first trial."""
 
 import logging
 from collections.abc import Callable
@@ -16,12 +16,14 @@ from bench.core.files import replacing, write_json
 from bench.core.progress import Progress
 from bench.core.randomness import derive_seed
 from bench.core.record import SEARCH, TRIAL, Search, finite
-from bench.training.fit import Plan, fit, read_history
-from bench.training.loop import CLEAN_LOSS, Diverged, Row, Stop
+from bench.training.folder import Plan, train_in_folder
+from bench.training.history import HistoryRow, clean_accuracy, read_history, robust_accuracy
+from bench.training.loop import Diverged, Stop
+from bench.training.validation import CLEAN_LOSS
 from defenses.base import Defense
 from defenses.space import Choice, LogUniform, Range
 
-#: Every trial trains with this seed, so that trials differ in their hyper-parameters alone.
+#: All trials train with this seed, so that only their hyper-parameters differ.
 TRIAL_SEED = 0
 
 OBJECTIVE = (
@@ -33,7 +35,13 @@ STUDY = "search"
 
 @dataclass(frozen=True)
 class Found:
-    """The setting to train for good, how it was found, and the trial's folder if it can be taken over."""
+    """The outcome of a search.
+
+    Attributes:
+        defense: with the hyper-parameters to use.
+        search: its summary for the record; None when nothing was searched.
+        folder: of the best trial, whose training can be reused; None when nothing was searched.
+    """
 
     defense: Defense
     search: Search | None
@@ -48,18 +56,21 @@ def search(
     progress: Progress,
     changed: Callable[[], None] = lambda: None,
 ) -> Found:
-    """Find hyper-parameters in `trials` trainings; a search that was cut short goes on where it was.
+    """Search for hyper-parameters in `trials` trainings; an interrupted search resumes.
 
-    The study lives in `folder/search.db`, each trial in `folder/trials/NNNN`. A trial that was under way keeps its
-    parameters and resumes from its checkpoint. The sampler's seed follows from the number of the trial.
+    The study is stored in `folder/search.db`, each trial in `folder/trials/NNNN`. An interrupted trial keeps its
+    hyper-parameters and resumes from its checkpoint. The sampler's seed is derived from the number of the trial.
 
     Args:
-        trials: how many settings to try; 0, or a defense with nothing to search, uses the defaults.
-        clean_floor: validation clean accuracy a setting must reach; None: that of the first trial less 0.10.
-        changed: called after every epoch and trial.
+        plan: the trainings' settings; hyper-parameters in `plan.fixed` are not searched.
+        folder: of the search.
+        trials: how many settings to try; 0, or a defense without search ranges, uses the defaults.
+        clean_floor: validation clean accuracy that a setting must reach; None is that of the first trial minus 0.10.
+        progress: where the bars go.
+        changed: called after every epoch and every trial.
 
     Raises:
-        UserError: when no trial could be finished.
+        UserError: when no trial finished, or the study's database cannot be used.
     """
     try:
         return _search(plan, folder, trials, clean_floor, progress, changed)
@@ -104,7 +115,7 @@ def _open_study(folder: Path, first: dict[str, Any]) -> optuna.Study:
     optuna.logging.set_verbosity(logging.WARNING)
     path = folder / "search.db"
     if not path.exists():
-        # Made beside its place: a database whose tables are half there could not be opened again.
+        # Written under another name first: a database with some of its tables missing could not be opened again.
         with replacing(path) as temporary:
             storage = optuna.storages.RDBStorage(f"sqlite:///{temporary}")
             study = optuna.create_study(storage=storage, study_name=STUDY, direction="maximize")
@@ -120,14 +131,14 @@ def _ended(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def _next_trial(study: optuna.Study, trials: int) -> optuna.Trial | None:
-    """The trial that was under way when the last process ended, else a new one, else None."""
-    under_way = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    number = under_way[0].number if under_way else len(_ended(study))
-    if not under_way and number >= trials:
+    """The trial that the last process left unfinished, else a new one, else None."""
+    unfinished = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    number = unfinished[0].number if unfinished else len(_ended(study))
+    if not unfinished and number >= trials:
         return None
-    # The sampler's state is not stored: its seed must not depend on how often the search was interrupted.
+    # The sampler's state is not stored, so its seed must not depend on how often the search was interrupted.
     study.sampler = optuna.samplers.TPESampler(seed=derive_seed("sampler", number) % 2**32)
-    return optuna.Trial(study, under_way[0]._trial_id) if under_way else study.ask()
+    return optuna.Trial(study, unfinished[0]._trial_id) if unfinished else study.ask()
 
 
 def _run_trial(
@@ -155,24 +166,24 @@ def _run_trial(
     }
     write_json(here / TRIAL, entry)
 
-    def report(row: Row) -> None:
+    def report(row: HistoryRow) -> None:
         step = int(row["epoch"] or 0)
         if step not in study.get_trials(deepcopy=False)[trial.number].intermediate_values:
-            trial.report(_robust(row), step)
+            trial.report(robust_accuracy(row), step)
         changed()
         if trial.should_prune() and step < plan.epochs:
             raise Stop
 
-    rows: list[Row] = []
+    rows: list[HistoryRow] = []
     state, value, message = TrialState.COMPLETE, None, ""
     try:
-        _, result = fit(plan, defense, TRIAL_SEED, here, progress, report)
+        _, result = train_in_folder(plan, defense, TRIAL_SEED, here, progress, report)
         rows = result.history
         kept = rows[result.epoch_of_weights - 1]
-        value, clean = _robust(kept), _clean(kept)
+        value, clean = robust_accuracy(kept), clean_accuracy(kept)
     except Stop:
         state, message = TrialState.PRUNED, "below the median of earlier trials"
-        clean = _clean(read_history(here)[-1])
+        clean = clean_accuracy(read_history(here)[-1])
     except Diverged as error:
         state, message, clean = TrialState.FAIL, str(error), None
         progress.say(f"trial {trial.number} failed: {error}")
@@ -208,7 +219,7 @@ def _suggest(trial: optuna.Trial, name: str, spread: Range, defense: type[Defens
 def _floor(study: optuna.Study, clean_floor: float | None) -> float:
     if clean_floor is not None:
         return clean_floor
-    # Relative to the defaults; where those cannot be trained, to the best there is.
+    # Relative to the defaults; where training with those failed, to the highest clean accuracy of any trial.
     known = [float(trial.user_attrs["clean_accuracy"]) for trial in _ended(study) if trial.user_attrs]
     first = study.get_trials(deepcopy=False)[0].user_attrs.get("clean_accuracy", max(known, default=0.0))
     return max(0.0, float(first) - CLEAN_LOSS)
@@ -217,9 +228,9 @@ def _floor(study: optuna.Study, clean_floor: float | None) -> float:
 def _best(study: optuna.Study, clean_floor: float | None) -> FrozenTrial:
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if not complete:
-        raise UserError("no trial of the search could be finished; each {TRIAL} says why")
+        raise UserError(f"no trial of the search finished; each {TRIAL} says why")
     floor = _floor(study, clean_floor)
-    # Below the floor for all: the closest to it. The order of trials settles ties, so the defaults win them.
+    # Where all trials are below the floor, the closest one. The earlier trial wins ties, and so do the defaults.
     return max(
         complete,
         key=lambda trial: (
@@ -261,11 +272,3 @@ def _summary(
 
 def _trial_folder(folder: Path, number: int) -> Path:
     return folder / "trials" / f"{number:04d}"
-
-
-def _robust(row: Row) -> float:
-    return float(row["validation_robust_accuracy"] or 0.0)
-
-
-def _clean(row: Row) -> float:
-    return float(row["validation_accuracy"] or 0.0)

@@ -1,8 +1,9 @@
-"""What standard training costs here and now: the yardstick of every time per epoch."""
+"""The time of a standard training epoch on this machine, measured beside each training for comparison."""
 
 import copy
 import statistics
 import time
+from itertools import islice
 
 import torch
 
@@ -10,27 +11,28 @@ from bench.core.classifier import Classifier
 from bench.core.randomness import make_generator, seeded
 from bench.core.threat import Threat
 from bench.data import Split
-from bench.training.epoch import run_steps
 from bench.training.recipe import Recipe
+from bench.training.step import shuffled_batches, take_step
 from defenses.base import Training
 from defenses.standard import Standard
 
-#: The yardstick may take this share of the training, and so many seconds in any case.
+#: Measuring may take this share of the training time, and this many seconds in any case.
 SHARE, SECONDS = 0.03, 3.0
-#: Once it has taken that, it is looked at every so many epochs: the machine may have changed its pace.
+#: When that is used up, one pass is timed every so many epochs, for the machine may have become slower or faster.
 EPOCHS = 4
-#: A pass that is further from the last ones than this is the sign that it has.
+#: It has when a pass takes more than this factor longer, or shorter, than the median of the last passes.
 PACE = 1.25
 
 
 class StandardClock:
     """Times standard training on a copy of a network, a few steps at a time.
 
-    Taken again and again between the epochs of a training, it slows down when the machine does, so that the ratio
-    of the two says what the defense costs and not what else was running.
+    It is timed again and again between the epochs of a training. Both slow down when the machine is busy, so their
+    ratio is the cost of the defense.
 
     Args:
-        classifier: copied; it stays as it is.
+        classifier: copied and left unchanged.
+        split, recipe, seed, precision: as for the training.
         limit: steps of one pass; its time is scaled to a whole epoch.
     """
 
@@ -40,30 +42,31 @@ class StandardClock:
         self._twin = copy.deepcopy(classifier).train().requires_grad_(True)
         self._split, self._recipe, self._seed, self._precision = split, recipe, seed, precision
         self._limit = limit
-        #: How many passes make an epoch, counted in images: the last batch of an epoch is seldom full.
+        #: Passes in an epoch, counted in images because the last batch of an epoch is seldom full.
         self._passes = max(1.0, len(split) / (limit * recipe.batch_size))
         training = Training(self._twin, split, Threat("linf", "0"), 1, seed, recipe.batch_size)
         self._objective = Standard().objective(training)
         self._optimizer = recipe.make_optimizer(self._twin.parameters())
         self._used, self._idle = 0.0, 0
         self._last: list[float] = []
-        self._pass()  # the first one pays for allocations and does not count
+        self._warm = False
 
     def _pass(self) -> float:
         synchronize(self._split.images.device)
         started = time.perf_counter()
+        generator = make_generator(self._seed, "standard")
         with seeded(self._seed, "standard"):
-            run_steps(
-                self._objective,
-                self._twin,
-                lambda: self._optimizer,
-                self._split,
-                self._recipe,
-                make_generator(self._seed, "standard"),
-                self._precision,
-                lambda share: self._recipe.lr,
-                self._limit,
-            )
+            batches = shuffled_batches(self._split, self._recipe, generator)
+            for _, images, labels in islice(batches, self._limit):
+                take_step(
+                    self._objective,
+                    self._twin,
+                    self._optimizer,
+                    images,
+                    labels,
+                    self._recipe.lr,
+                    self._precision,
+                )
         synchronize(self._split.images.device)
         seconds = time.perf_counter() - started
         self._used += seconds
@@ -72,12 +75,15 @@ class StandardClock:
     def epoch_seconds(self, trained: float = 0.0) -> float:
         """Seconds of a standard epoch: the median of the last three passes.
 
-        One of them is new if time allows, or after some epochs without one; all three are where the machine has
-        become slower or faster.
+        One pass is new if the time for measuring allows it, or after some epochs without a new one. All three are
+        new where the machine has become slower or faster.
 
         Args:
-            trained: seconds this process has spent on the training itself so far.
+            trained: seconds that this process has spent on the training itself so far.
         """
+        if not self._warm:
+            self._pass()  # the first pass pays for allocations and does not count
+            self._warm = True
         self._idle += 1
         if self._last and (self._used < SECONDS + SHARE * trained or self._idle >= EPOCHS):
             before, now = statistics.median(self._last), self._pass()
@@ -90,6 +96,6 @@ class StandardClock:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done its work, so that a clock can be read."""
+    """Wait until the device has finished its work, so that the time can be read."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -24,7 +24,7 @@ from bench.evaluation.extra_checks import (
     unanswered,
     verdict,
 )
-from bench.evaluation.undefended import find_standard
+from bench.evaluation.standard_network import find_standard
 from leaderboards.check import check
 from metrics.accuracy.clean_accuracy import CleanAccuracy
 from metrics.accuracy.robust_accuracy import RobustAccuracy

@@ -12,7 +12,8 @@ from bench.core.threat import Threat
 from bench.data import Dataset, load
 from bench.models import build
 from bench.training.averaging import Average
-from bench.training.loop import Row, Stop, train
+from bench.training.history import HistoryRow
+from bench.training.loop import Stop, train
 from bench.training.recipe import Recipe, make_recipe
 from defenses import get as get_defense
 
@@ -28,7 +29,7 @@ def digits() -> Dataset:
 
 def run(
     dataset: Dataset, recipe: str, epochs: int, model: str = "cnn6", **options: Any
-) -> tuple[Any, list[Row]]:
+) -> tuple[Any, list[HistoryRow]]:
     classifier = build(model, input_shape=dataset.shape, num_classes=10, seed=0)
     defense = get_defense("standard").make({})
     result = train(
@@ -88,7 +89,7 @@ def test_an_averaged_run_resumes_bit_for_bit(averaging: str, digits: Dataset, tm
     recipe = f"paper,averaging={averaging},batch_size=45,weights=best"
     whole, history = run(digits, recipe, epochs=5)
 
-    def stop(row: Row) -> None:
+    def stop(row: HistoryRow) -> None:
         raise Stop
 
     for _ in range(4):

@@ -14,9 +14,11 @@ from bench.core.threat import Threat
 from bench.data import Dataset, Split, load
 from bench.models import build
 from bench.testing import quick
-from bench.training.loop import Diverged, Row, Stop, accuracy, train
+from bench.training.history import HistoryRow
+from bench.training.loop import Diverged, Stop, train
 from bench.training.recipe import make_recipe
 from bench.training.timing import StandardClock
+from bench.training.validation import accuracy
 from defenses import DEFENSES, Defense, Objective, Training
 from defenses import get as get_defense
 
@@ -33,7 +35,7 @@ def network(dataset: Dataset, model: str = "cnn6", seed: int = 0) -> Any:
     return build(model, input_shape=dataset.shape, num_classes=dataset.num_classes, seed=seed)
 
 
-def run(dataset: Dataset, defense: Defense, epochs: int = 4, **options: Any) -> tuple[Any, list[Row]]:
+def run(dataset: Dataset, defense: Defense, epochs: int = 4, **options: Any) -> tuple[Any, list[HistoryRow]]:
     classifier = network(dataset, options.pop("model", "cnn6"))
     recipe = make_recipe(options.pop("recipe", "paper,batch_size=50"))
     result = train(defense, classifier, dataset, recipe, THREAT, epochs=epochs, seed=3, **options)
@@ -52,7 +54,7 @@ def test_a_run_that_was_cut_short_goes_on_bit_for_bit(name: str, digits: Dataset
     whole, history = run(digits, defense)
 
     def stop_after(epoch: int) -> Any:
-        def on_epoch(row: Row) -> None:
+        def on_epoch(row: HistoryRow) -> None:
             if row["epoch"] == epoch:
                 raise Stop
 
@@ -76,7 +78,7 @@ def test_every_part_of_a_recipe_resumes(recipe: str, digits: Dataset, tmp_path: 
     defense = get_defense("standard").make({})
     whole, _ = run(digits, defense, recipe=recipe, model=NORMALIZED)
 
-    def stop(row: Row) -> None:
+    def stop(row: HistoryRow) -> None:
         raise Stop
 
     with pytest.raises(Stop):
@@ -188,7 +190,7 @@ def test_a_kill_between_checkpoint_and_report_loses_no_row(digits: Dataset, tmp_
     class Killed(BaseException):
         pass
 
-    def dies(row: Row) -> None:
+    def dies(row: HistoryRow) -> None:
         if row["epoch"] == 2:
             raise Killed
         seen.append(row["epoch"])

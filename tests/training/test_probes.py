@@ -1,4 +1,4 @@
-"""Probes look at a network in training and leave no trace in it."""
+"""Probes measure a network in training and leave no trace in it."""
 
 import copy
 from pathlib import Path
@@ -20,8 +20,9 @@ from bench.models import build
 from bench.runs.config import RunConfig
 from bench.runs.run import resolve, run
 from bench.tracking import NullTracker
-from bench.training.loop import Row, Stop, train
-from bench.training.probes import QUANTITIES, look, make_probe
+from bench.training.history import HistoryRow
+from bench.training.loop import Stop, train
+from bench.training.probes import QUANTITIES, make_probe, probe_network
 from bench.training.recipe import make_recipe
 from defenses import get as get_defense
 
@@ -39,7 +40,7 @@ def digits() -> Dataset:
 
 def fit(
     dataset: Dataset, every: int | None, *, model: str = "cnn6", defense: str = "standard", **options: Any
-) -> tuple[Any, list[Row]]:
+) -> tuple[Any, list[HistoryRow]]:
     classifier = build(model, input_shape=dataset.shape, num_classes=dataset.num_classes, seed=0)
     probe = every and make_probe(dataset, THREAT, every=every, images=10, epochs=4, seed=3)
     recipe = make_recipe("strong,batch_size=50,lr=0.01" if model == NORMALIZED else "paper,batch_size=50")
@@ -55,7 +56,7 @@ def same_weights(first: nn.Module, second: nn.Module) -> bool:
     return all(torch.equal(one, other) for one, other in pairs)
 
 
-def untimed(rows: list[Row]) -> list[Row]:
+def untimed(rows: list[HistoryRow]) -> list[HistoryRow]:
     return [{key: value for key, value in row.items() if key not in TIMED} for row in rows]
 
 
@@ -79,7 +80,7 @@ def test_every_kth_epoch_and_the_last_one_are_probed(digits: Dataset) -> None:
 
 
 def test_a_resumed_run_has_the_probes_of_an_uninterrupted_one(digits: Dataset, tmp_path: Path) -> None:
-    def stop(row: Row) -> None:
+    def stop(row: HistoryRow) -> None:
         if row["epoch"] == 2:
             raise Stop
 
@@ -108,7 +109,7 @@ def test_a_look_leaves_modes_gradients_and_random_state(digits: Dataset) -> None
         seed=0,
         probe=probe,
     )
-    look(classifier.eval(), digits, THREAT, images=10, seed=0)
+    probe_network(classifier.eval(), digits, THREAT, images=10, seed=0)
     assert same_weights(before, classifier)
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(parameter.grad, torch.ones_like(parameter))
@@ -142,7 +143,7 @@ def test_quantities_of_a_network_that_can_be_worked_out_by_hand() -> None:
         Split(train_images[:1], torch.tensor([0])),
         Split(test_images, torch.tensor([1, 0])),
     )
-    row = look(classifier, dataset, Threat("linf", "0.01"), images=5, seed=0)
+    row = probe_network(classifier, dataset, Threat("linf", "0.01"), images=5, seed=0)
     assert row["prs_ratio"] == 3 / 4
     assert row["inclusion_ratio"] == 1 / 2
     assert row["final_layer_cosine"] == pytest.approx(np.sqrt(0.5))

@@ -1,5 +1,6 @@
 """The yardstick: what it measures, and how much time it allows itself."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,12 +18,12 @@ def seconds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     passes: list[float] = []
     now = 0.0
 
-    def pretend(*_: Any, **__: Any) -> float:
+    def pretend(*_: Any, **__: Any) -> Iterator[Any]:
         nonlocal now
         now += passes.pop(0)
-        return 0.0
+        return iter(())
 
-    monkeypatch.setattr(timing, "run_steps", pretend)
+    monkeypatch.setattr(timing, "shuffled_batches", pretend)
     monkeypatch.setattr(timing.time, "perf_counter", lambda: now)
     return passes
 

@@ -1,34 +1,38 @@
-"""Train one setting of a plan in a folder of its own, resuming what is there."""
+"""A training in a folder of its own, which keeps its checkpoint and its history."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.core.classifier import Classifier
-from bench.core.files import write_text
 from bench.core.progress import Progress
-from bench.core.record import HISTORY
 from bench.core.threat import Threat
 from bench.data import Dataset
 from bench.models import build
-from bench.training.loop import Result, Row, train
+from bench.training.history import HistoryRow, read_history, write_history
+from bench.training.loop import Result, train
 from bench.training.recipe import Recipe
 from defenses.base import Defense
 
+#: Name of the file in a training's folder.
 CHECKPOINT = "checkpoint.pt"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A run's settings, resolved: what every training of it has in common.
+    """The resolved settings that all trainings of a run share.
 
     Attributes:
-        name: the defense as records call it; a `module:Class` keeps that name, so that it never passes for ours.
+        name: the defense's name in records; a `module:Class` keeps that form, so that it is not taken for a
+            built-in.
         defense: the class; its hyper-parameters vary from training to training.
-        fixed: hyper-parameters the user set.
+        fixed: hyper-parameters set by the user.
+        model: the network's name.
         dataset: on the device to train on.
+        threat: norm and ε to defend against.
+        recipe: optimizer, learning rate, batches and augmentation.
+        epochs: passes over the training split.
         precision: "fp32" or "bf16".
     """
 
@@ -43,7 +47,7 @@ class Plan:
     precision: str
 
     def classifier(self, seed: int) -> Classifier:
-        """A fresh network on the data's device; its weights depend on the seed alone."""
+        """Build a network on the data's device; its initial weights depend on the seed alone."""
         dataset = self.dataset
         network = build(
             self.model,
@@ -56,31 +60,41 @@ class Plan:
         return network.to(dataset.train.images.device)
 
 
-def fit(
+def train_in_folder(
     plan: Plan,
     defense: Defense,
     seed: int,
     folder: Path,
     progress: Progress,
-    on_epoch: Callable[[Row], None] = lambda row: None,
-    probe: Callable[[Classifier, int], Row] | None = None,
+    on_epoch: Callable[[HistoryRow], None] = lambda row: None,
+    probe: Callable[[Classifier, int], HistoryRow] | None = None,
 ) -> tuple[Classifier, Result]:
-    """Train, with `checkpoint.pt` and `history.jsonl` kept up to date in `folder` after every epoch.
+    """Train a fresh network, with `checkpoint.pt` and `history.jsonl` in `folder` written after every epoch.
+
+    Where the folder has a checkpoint, the training resumes from it.
 
     Args:
+        plan: what is trained on what.
+        defense: with its hyper-parameters.
+        seed: of the initial weights and of the training.
+        folder: of this training alone.
+        progress: where the bar goes.
         on_epoch: called with each new row; may raise `bench.training.loop.Stop`.
         probe: as for `bench.training.loop.train`.
+
+    Returns:
+        The trained network in eval mode, and its history.
 
     Raises:
         bench.training.loop.Diverged: when loss or weights stop being finite.
     """
     classifier = plan.classifier(seed)
-    history: list[Row] = read_history(folder)
+    history = read_history(folder)
 
-    def keep(row: Row) -> None:
+    def keep(row: HistoryRow) -> None:
         del history[int(row["epoch"] or 1) - 1 :]
         history.append(row)
-        write_text(folder / HISTORY, "".join(json.dumps(each) + "\n" for each in history))
+        write_history(folder, history)
         on_epoch(row)
 
     result = train(
@@ -98,9 +112,3 @@ def fit(
         progress=progress,
     )
     return classifier, result
-
-
-def read_history(folder: Path) -> list[Row]:
-    """The rows written so far; empty when there are none."""
-    path = folder / HISTORY
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []

@@ -1,0 +1,61 @@
+"""One optimizer step, and the shuffled batches of an epoch; the loop and the standard clock share both."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from bench.core.classifier import Classifier
+from bench.data import Split
+from bench.training.recipe import Recipe
+from defenses.base import Objective
+
+
+def shuffled_batches(
+    split: Split, recipe: Recipe, generator: torch.Generator
+) -> Iterator[tuple[float, Tensor, Tensor]]:
+    """Iterate once over a split in random order, with the recipe's augmentation.
+
+    Args:
+        split: images and labels.
+        recipe: for batch size and augmentation.
+        generator: draws the order first, then the augmentation of each batch when it is asked for.
+
+    Yields:
+        The share of the batches that came before, images [B, C, H, W] and labels [B].
+    """
+    order = torch.randperm(len(split), generator=generator).to(split.images.device)
+    batches = list(order.split(recipe.batch_size))
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        # Batch norm over 1x1 maps cannot normalize a single image, so the last one joins the batch before it.
+        batches[-2:] = [torch.cat(batches[-2:])]
+    for number, index in enumerate(batches):
+        images, labels = split.batch(index)
+        yield number / len(batches), recipe.augment(images, generator), labels
+
+
+def take_step(
+    objective: Objective,
+    classifier: Classifier,
+    optimizer: torch.optim.Optimizer,
+    images: Tensor,
+    labels: Tensor,
+    learning_rate: float,
+    precision: str,
+) -> Tensor:
+    """Take one optimizer step on a batch and return its loss, a float32 scalar without graph.
+
+    Args:
+        images: [B, C, H, W].
+        labels: [B].
+        learning_rate: of this step, for every parameter group.
+        precision: "fp32", or "bf16" for autocast of the forward passes.
+    """
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        loss = objective.loss(classifier, images, labels)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+    return loss.detach().float()

@@ -1,0 +1,122 @@
+"""Accuracies after each epoch, and the choice of the best epoch by those on the validation split."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from bench.attacks import ATTACKS
+from bench.core.classifier import Classifier
+from bench.core.guards import evaluating
+from bench.core.randomness import make_generator
+from bench.core.threat import Threat
+from bench.data import Dataset, Split
+from bench.training.averaging import weights_of
+from bench.training.history import HistoryRow, clean_accuracy, robust_accuracy
+
+#: Validation images of the robust accuracy after each epoch; more would cost more than the training of an epoch.
+VALIDATION_IMAGES = 1000
+#: An image counts as robust when it survives both. One loss alone is a poor guide: a penalty on the margin's
+#: gradient weakens the margin attack, a saturated softmax weakens the attack on the cross-entropy.
+VALIDATION_ATTACKS = ("pgd20", "cw")
+#: How much validation clean accuracy an epoch or a search trial may give up for robust accuracy.
+CLEAN_LOSS = 0.10
+
+
+def validate(network: Classifier, dataset: Dataset, threat: Threat, seed: int) -> HistoryRow:
+    """Measure clean accuracy on training and validation images, and robust accuracy on validation images.
+
+    Args:
+        network: evaluated in eval mode; every module's mode is restored.
+        dataset: without a validation split, both validation accuracies are None.
+        threat: of the attacks.
+        seed: of the attacks' random starts, which are the same after every epoch.
+    """
+    validation = dataset.validation
+    shown = dataset.train.take(max(len(validation), 1))
+    with evaluating(network):
+        row: HistoryRow = {
+            "train_accuracy": accuracy(network, shown),
+            "validation_accuracy": None,
+            "validation_robust_accuracy": None,
+        }
+        if len(validation):
+            row["validation_accuracy"] = accuracy(network, validation)
+            row["validation_robust_accuracy"] = _survivors(network, validation, threat, seed)
+    return row
+
+
+@torch.no_grad()
+def accuracy(classifier: nn.Module, split: Split, batch_size: int = 1000) -> float:
+    """Share of a split that is classified correctly, in the classifier's present mode."""
+    right = 0
+    for start in range(0, len(split), batch_size):
+        images, labels = split.batch(slice(start, start + batch_size))
+        right += int((classifier(images).argmax(dim=1) == labels).sum())
+    return right / len(split)
+
+
+def _survivors(network: Classifier, split: Split, threat: Threat, seed: int) -> float:
+    """Share of the first `VALIDATION_IMAGES` images that every one of `VALIDATION_ATTACKS` leaves correct."""
+    images, labels = split.batch(slice(0, VALIDATION_IMAGES))
+    attacked = len(images)
+    for name in VALIDATION_ATTACKS:
+        if len(images) == 0:
+            break
+        generator = make_generator(seed, "validation", name)
+        result = ATTACKS[name](network, images, labels, threat, generator)
+        images, labels = images[~result.broken], labels[~result.broken]
+    return len(images) / attacked
+
+
+class _Candidate(NamedTuple):
+    robust: float
+    clean: float
+    epoch: int
+    weights: dict[str, Tensor]
+
+
+class BestEpoch:
+    """The epoch with the highest validation robust accuracy so far; clean accuracy settles ties.
+
+    An epoch more than `CLEAN_LOSS` below the highest clean accuracy so far is no candidate, however robust it is:
+    no attack changes the answer of a constant network.
+
+    Args:
+        keep_weights: whether to keep a copy of the best epoch's weights.
+    """
+
+    def __init__(self, keep_weights: bool) -> None:
+        self.keep_weights = keep_weights
+        self._best: _Candidate | None = None
+        self._highest_clean = 0.0
+
+    @property
+    def epoch(self) -> int | None:
+        """Its number; None before the first candidate."""
+        return self._best.epoch if self._best else None
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """Its weights; empty where none are kept."""
+        return self._best.weights if self._best else {}
+
+    def consider(self, row: HistoryRow, network: Classifier) -> None:
+        """Make the row's epoch the best where it is better than the best so far."""
+        clean, robust = clean_accuracy(row), robust_accuracy(row)
+        self._highest_clean = max(self._highest_clean, clean)
+        floor = self._highest_clean - CLEAN_LOSS
+        best = self._best
+        better = best is None or best.clean < floor or (robust, clean) > (best.robust, best.clean)
+        if clean >= floor and better:
+            weights = weights_of(network) if self.keep_weights else {}
+            self._best = _Candidate(robust, clean, int(row["epoch"] or 0), weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed training needs."""
+        return {"best": tuple(self._best) if self._best else None, "best_clean": self._highest_clean}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave; other keys are ignored."""
+        self._best = _Candidate(*state["best"]) if state["best"] else None
+        self._highest_clean = state["best_clean"]
