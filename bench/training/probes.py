@@ -60,7 +60,7 @@ def make_probe(dataset: Dataset, threat: Threat, *, every: int, images: int, epo
 def probe_network(
     classifier: Classifier, dataset: Dataset, threat: Threat, *, images: int, seed: int
 ) -> HistoryRow:
-    """Measure every quantity of `QUANTITIES` on a network in eval mode (P1, sections 2.2, 3.2 and 3.3; P2, section 6).
+    """Measure every quantity of `QUANTITIES` on a network (P1, sections 2.2, 3.2 and 3.3; P2, section 6).
 
     Accuracy and inclusion ratio are over the whole test set, robust accuracy over its first `images` under PGD-20,
     PRS ratio and sparsity over the whole unaugmented training set. Sparsity is the mean over activation layers of
