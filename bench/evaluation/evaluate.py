@@ -30,8 +30,8 @@ from bench.evaluation.describe import (
     describe_provenance,
     describe_training,
 )
+from bench.evaluation.draw_figures import draw_all
 from bench.evaluation.extra_checks import extra_checks, verdict
-from bench.evaluation.figures import draw_all
 from bench.evaluation.files import unflatten, write_result
 from bench.evaluation.inputs import (
     as_battery,

@@ -11,7 +11,7 @@ from bench.charts.words import norm_sign
 from bench.core.names import dataset_label
 from bench.core.record import Record
 from bench.data import FOLDER_PREFIX
-from bench.evaluation.figures import what
+from bench.evaluation.record_charts import caption_subject
 from leaderboards.text import plain
 
 #: Name of the defense in the record of a checkpoint whose training is unknown.
@@ -105,7 +105,7 @@ def match_figures(results: Mapping[str, ResultFigures]) -> MatchedFigures:
     for network, result in results.items():
         for chart in result.charts:
             images = _images(result.record) if shows_images(chart) else ""
-            caption = chart.caption.removeprefix(f"{what(result.record)}. ")
+            caption = chart.caption.removeprefix(f"{caption_subject(result.record)}. ")
             anonymous = chart.model_copy(update={"caption": caption})
             repetition = 0
             while network in groups.get((key := (*_key(chart), repetition, images)), {}):

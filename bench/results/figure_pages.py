@@ -14,8 +14,9 @@ from bench.core.names import ROBUST_ACCURACY, SUSPICIOUS, short_hash, slug
 from bench.core.progress import Progress
 from bench.core.record import RECORD, Record, load_record, read_arrays
 from bench.evaluation.battery import BATTERIES, Battery, make_battery
+from bench.evaluation.draw_figures import draw_all, draw_charts
 from bench.evaluation.evaluate import unflatten
-from bench.evaluation.figures import draw_all, draw_charts, what
+from bench.evaluation.record_charts import caption_subject
 from bench.results.figure_matching import ResultFigures, enumeration, match_figures, network_names
 from bench.results.measure_missing import measure_metrics
 from bench.results.restore import evaluation_of, restore
@@ -139,7 +140,7 @@ def draw_side_by_side(pages: Sequence[FigurePage], root: Path, progress: Progres
     networks = [
         Network(
             name,
-            f"{what(result.record)}; {norm_sign(result.record.threat.norm)} ε = {result.record.threat.eps}",
+            f"{caption_subject(result.record)}; {norm_sign(result.record.threat.norm)} ε = {result.record.threat.eps}",
             relpath(each.page, folder),
         )
         for (name, result), each in zip(results.items(), pages, strict=True)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bench.charts import Chart, Heatmap, Line, Panel, Points
-from bench.evaluation.figures import what
+from bench.evaluation.record_charts import caption_subject
 from bench.results.figure_matching import ResultFigures, match_figures, network_names
 from tests.records import make_record
 
@@ -170,6 +170,8 @@ def test_what_a_caption_says_of_its_network_is_left_to_the_panels() -> None:
     results = {}
     for name in ("a", "b"):
         record = make_record(defense=defense(name))
-        results[name] = ResultFigures(record, [chart("x", "X", caption=f"{what(record)}. How to read it.")])
+        results[name] = ResultFigures(
+            record, [chart("x", "X", caption=f"{caption_subject(record)}. How to read it.")]
+        )
     (made,) = match_figures(results).charts
     assert made.caption == "How to read it. Matching panels have the same axes."
