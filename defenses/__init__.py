@@ -1,4 +1,4 @@
-"""The defenses: one file each, one visible line each."""
+"""The defenses: one file and one line of the registry each."""
 
 from bench.core.errors import UserError
 from bench.core.registry import Registry
@@ -22,7 +22,7 @@ from defenses.trades import TRADES
 
 __all__ = ["DEFENSES", "WRAPPERS", "Attacked", "Defense", "Objective", "Training", "get"]
 
-#: Any sum of names, and any wrapper around one, is a name as well; those that papers report have a line here.
+#: A sum of names, or a wrapper around a name, is a valid name too. Those that papers report are listed.
 DEFENSES = Registry(
     "defense",
     "bench.defenses",
@@ -46,20 +46,20 @@ DEFENSES = Registry(
     },
 )
 
-#: What goes around another defense.
+#: Defenses that wrap another one.
 WRAPPERS = {"awp": awp_around}
 
 
 def get(name: str) -> type[Defense]:
-    """The defense class called `name`, the one `module:Class` points to, or a composition of such.
+    """Find the defense class of a name, of a `module:Class`, or of a composition of these.
 
     Raises:
-        UserError: when there is none, what was found is no `Defense`, or parts do not go together.
+        UserError: when there is none, the object found is no `Defense`, or the components cannot be combined.
     """
     if is_composed(name):
         return compose(name, get, sum_of, WRAPPERS)
     if name in WRAPPERS:
-        raise UserError(f"{name} goes around another defense; write {name}(trades) or {name}(at)")
+        raise UserError(f"{name} wraps another defense; write {name}(trades) or {name}(at)")
     found = DEFENSES.get(name)
     if not (isinstance(found, type) and issubclass(found, Defense)):
         origin = DEFENSES.origin(name)

@@ -1,4 +1,4 @@
-"""Inner maximisations whose target is no function of logits and labels alone."""
+"""Inner maximizations of objectives that depend on more than logits and labels."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -18,7 +18,12 @@ AttackMode = Literal["eval", "train"]
 
 @contextmanager
 def attacking(classifier: Classifier, mode: AttackMode = "eval") -> Iterator[None]:
-    """The frame of an attack inside training: its mode, gradients on, global random state put back."""
+    """Run an attack during training: in its mode, with gradients, and with the global random state restored.
+
+    Args:
+        classifier: in training mode.
+        mode: "eval" attacks with batch norm on its running statistics, "train" leaves the modes as they are.
+    """
     with (
         evaluating(classifier) if mode == "eval" else nullcontext(),
         random_state_kept(),
@@ -27,7 +32,7 @@ def attacking(classifier: Classifier, mode: AttackMode = "eval") -> Iterator[Non
         yield
 
 
-def climb(
+def steepest_ascent(
     value: Callable[[Tensor], Tensor],
     start: Tensor,
     origin: Tensor,
@@ -38,10 +43,12 @@ def climb(
     """The last iterate [B, C, H, W] of projected steepest ascent on `value`.
 
     Args:
-        value: points [B, C, H, W] to what each image raises, [B].
-        start, origin: [B, C, H, W]; where to begin, and the centre of the ball.
-        threat: the ball.
-        steps, length: how many steps, and how long each is in pixels.
+        value: from points [B, C, H, W] to the value that each image maximizes, [B].
+        start: first iterate [B, C, H, W].
+        origin: centers of the balls [B, C, H, W].
+        threat: norm and radius of the balls.
+        steps: number of steps.
+        length: length of a step in pixel units.
     """
     points = start
     for _ in range(steps):
@@ -51,12 +58,34 @@ def climb(
     return points
 
 
-def near(images: Tensor, generator: torch.Generator, scale: float = 1e-3) -> Tensor:
-    """Images moved by N(0, scale²) and cut to the pixel box: where TRADES and MART start their attack."""
+def surrogate_attack(
+    value: Callable[[Tensor], Tensor],
+    images: Tensor,
+    threat: Threat,
+    step_size: Literal["auto"] | float,
+    steps: int,
+    generator: torch.Generator,
+) -> Tensor:
+    """The attack of TRADES and MART: steepest ascent on `value` from x + N(0, .001²), [B, C, H, W].
+
+    Args:
+        value, threat, steps: as for `steepest_ascent`.
+        images: [B, C, H, W].
+        step_size: as for `surrogate_step_length`.
+        generator: draws the start.
+    """
+    start = gaussian_start(images, generator)
+    return steepest_ascent(
+        value, start, images, threat, steps, surrogate_step_length(step_size, steps, threat)
+    )
+
+
+def gaussian_start(images: Tensor, generator: torch.Generator, scale: float = 1e-3) -> Tensor:
+    """Images plus N(0, scale²) noise, clipped to [0, 1]."""
     noise = torch.randn(images.shape, generator=generator, device=generator.device)
     return (images + scale * noise.to(images)).clamp(0, 1)
 
 
-def surrogate_length(step_size: Literal["auto"] | float, steps: int, threat: Threat) -> float:
-    """The step α of TRADES and MART in pixels: "auto" is 2.23125·ε/steps, .007 for ten steps at ε = 8/255."""
+def surrogate_step_length(step_size: Literal["auto"] | float, steps: int, threat: Threat) -> float:
+    """The step length of TRADES and MART: "auto" is 2.23125·ε/steps, which is .007 for ten steps at ε = 8/255."""
     return 0.007 * 255 / 8 * 10 * threat.radius / steps if step_size == "auto" else step_size

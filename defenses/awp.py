@@ -18,22 +18,22 @@ from defenses.composition import Composition
 from defenses.space import LogUniform
 from defenses.warmup import warmup_epochs
 
-#: γ with AT and with TRADES (Wu et al. 2020, section 5); .01 for what the paper does not try.
+#: γ with AT and with TRADES (Wu et al. 2020, section 5); .01 for defenses that the paper does not try.
 GAMMA, GAMMA_WITH_TRADES = 0.01, 0.005
 
 
 @dataclass(frozen=True, kw_only=True)
 class AWP(Composition, ABC):
-    """Take another defense's loss at the worst weights nearby (Wu et al. 2020, arXiv 2004.05884, section 4).
+    """Compute another defense's loss at the worst weights nearby (Wu et al. 2020, arXiv 2004.05884, section 4).
 
-    Idea: a loss that is flat in the weights carries over better from attacked training to attacked test images.
+    Idea: the robustness of a loss that is flat in the weights generalizes better to test images.
     Formula: min_w L(w + v), v_l = γ·‖w_l‖·g_l/‖g_l‖ for every weight of two or more dimensions, g = ∂L/∂w on the
-    same attacked images. The step is then taken at w, by the gradient at w + v.
-    Defaults: γ = 0.01 around AT and 0.005 around TRADES, after 10 epochs of warm-up, the authors' (their AT script
-    starts at once). The learning rate of their proxy network, 0.01, cancels in v and is no option here.
-    Cost: the inner defense's forward units, and its loss, without the attack, once more.
-    Known weakness: γ is for networks with batch norm, which undoes a change of scale. Without it 0.01 can stop the
-    learning altogether (`cnn6` on the digits), where 0.001 does not; the search range reaches down to that.
+    same attacked images. The optimizer step is taken at w with the gradient at w + v.
+    Defaults: the authors' γ = 0.01 around AT and 0.005 around TRADES, after 10 epochs of warm-up (their AT script
+    has none). The learning rate of their proxy network, 0.01, cancels in v and is no option here.
+    Cost: the inner defense's forward units, and its loss once more without the attack.
+    Known weakness: γ is meant for networks with batch norm, which undoes a change of scale. Without it, 0.01 can
+    stop the learning altogether (`cnn6` on the digits) and 0.001 does not; the search range begins there.
 
     Attributes:
         gamma: size of the perturbation relative to each weight's norm.
@@ -48,7 +48,7 @@ class AWP(Composition, ABC):
 
     def forward_units(self) -> float:
         """The inner defense, and its loss once more."""
-        (inner,) = self.parts
+        (inner,) = self.components
         return 2 * inner.forward_units() - inner.attack_units()
 
     def objective(self, training: Training) -> Objective:
@@ -63,11 +63,11 @@ class WorstWeights(Attacked):
         super().__init__(training)
         self.gamma = defense.gamma
         self.warmup = warmup_epochs(defense.name, defense.warmup, training.epochs, "perturbation")
-        inner = defense.parts[0].objective(training)
+        inner = defense.components[0].objective(training)
         if not isinstance(inner, Attacked):
             raise UserError(
                 f"{defense.name}: {type(inner).__name__} must be a subclass of defenses.base.Attacked, so that "
-                f"both losses see the same attacked images"
+                f"both losses are computed on the same attacked images"
             )
         if not _perturbed(training.classifier):
             raise UserError(
@@ -83,11 +83,11 @@ class WorstWeights(Attacked):
         self.active = number > self.warmup
 
     def attack(self, classifier: Classifier, images: Tensor, labels: Tensor) -> Any:
-        """What the inner defense's attack found."""
+        """The result of the inner defense's attack."""
         return self.inner.attack(classifier, images, labels)
 
     def loss_on(self, classifier: Classifier, images: Tensor, attacked: Any, labels: Tensor) -> Tensor:
-        """The inner loss at w + v; its gradient by w is the gradient at w + v, since v is a constant."""
+        """The inner loss at w + v. Its gradient in w is the gradient at w + v, since v is constant."""
         if not self.active:
             return self.inner.loss_on(classifier, images, attacked, labels)
         network = _LossOf(classifier, self.inner)
@@ -98,17 +98,17 @@ class WorstWeights(Attacked):
         self, network: nn.Module, classifier: Classifier, inputs: tuple[Tensor, Any, Tensor]
     ) -> dict[str, Tensor]:
         weights = _perturbed(classifier)
-        # Copies: the look at the gradient must not move batch norm's running statistics.
+        # Copies, so that computing this gradient does not update batch norm's running statistics.
         buffers = {f"classifier.{name}": buffer.clone() for name, buffer in classifier.named_buffers()}
         loss = functional_call(network, buffers, inputs)
         gradients = torch.autograd.grad(loss, list(weights.values()), materialize_grads=True)
         return {
-            f"classifier.{name}": weight + self.gamma * _along(gradient, weight.detach().norm())
+            f"classifier.{name}": weight + self.gamma * _rescaled(gradient, weight.detach().norm())
             for (name, weight), gradient in zip(weights.items(), gradients, strict=True)
         }
 
     def settled(self) -> bool:
-        """When weights are perturbed and the inner defense is settled."""
+        """Whether weights are perturbed and the inner defense is settled."""
         return self.active and self.inner.settled()
 
     def report(self) -> dict[str, float | int | str | None]:
@@ -120,12 +120,12 @@ class WorstWeights(Attacked):
         return self.inner.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Give the inner defense its state back."""
+        """Restore the inner state."""
         self.inner.load_state_dict(state)
 
 
 class _LossOf(nn.Module):
-    """An objective's loss as a module, so that `functional_call` can take it at other weights."""
+    """An objective's loss as a module, so that `functional_call` can compute it at other weights."""
 
     def __init__(self, classifier: Classifier, objective: Attacked) -> None:
         super().__init__()
@@ -143,16 +143,16 @@ def _perturbed(classifier: nn.Module) -> dict[str, nn.Parameter]:
     }
 
 
-def _along(gradient: Tensor, length: Tensor) -> Tensor:
-    """A tensor of a given length along a gradient; zero where the gradient is."""
+def _rescaled(gradient: Tensor, length: Tensor) -> Tensor:
+    """The gradient scaled to a given length; a zero gradient stays zero."""
     return gradient * (length / gradient.norm().clamp_min(torch.finfo(gradient.dtype).tiny))
 
 
 def awp_around(inner: type[Defense]) -> type[AWP]:
-    """The class of AWP around a defense.
+    """Make the class of AWP around a defense.
 
     Raises:
-        UserError: when the defense attacks no images.
+        UserError: when the defense does not attack its images.
     """
     if not inner.attacks:
         raise UserError(
@@ -171,7 +171,7 @@ def _awp_around(inner: type[Defense]) -> type[AWP]:
         __doc__ = f"AWP around {inner.name}: its loss at the worst weights nearby (Wu et al. 2020)."
 
         name: ClassVar[str] = f"awp({inner.name})"
-        kinds: ClassVar[tuple[type[Defense], ...]] = (inner,)
+        component_types: ClassVar[tuple[type[Defense], ...]] = (inner,)
 
         gamma: Annotated[float, Field(gt=0, le=1), LogUniform(1e-3, 0.05)] = usual
 

@@ -1,4 +1,4 @@
-"""What a defense is: hyper-parameters, and an objective for one training."""
+"""The base classes of a defense: its hyper-parameters, and the objective it gives a training."""
 
 import dataclasses
 import math
@@ -25,16 +25,16 @@ __all__ = ["Attacked", "Defense", "Objective", "Training"]
 
 @dataclass
 class Training:
-    """The training an objective serves: what it may look at, and the one thing it may ask for.
+    """What an objective knows about its training, and how it restarts the optimizer.
 
     Attributes:
         classifier: the network in training.
         train: its training images, uint8, unaugmented.
         threat: norm and ε to defend against.
-        epochs: how many there will be.
+        epochs: length of the training.
         seed: base of every random draw.
-        batch_size: images of one step.
-        restart_optimizer: start the optimizer afresh, over the parameters that still require a gradient.
+        batch_size: images in one step.
+        restart_optimizer: replaces the optimizer by a new one over the parameters that still require a gradient.
         label_smoothing: probability mass that `Objective.cross_entropy` spreads evenly over all classes.
     """
 
@@ -49,11 +49,11 @@ class Training:
 
 
 class Objective(ABC):
-    """The loss of one training, with whatever state its stages need.
+    """The loss of one training, with the state that its stages need.
 
-    The loss never steps, never zeroes a gradient, and leaves every module's mode as it found it.
-    `self.generator` is private to the objective and starts anew each epoch, so that a resumed run draws the
-    same numbers.
+    `loss` must not step the optimizer or zero gradients, and must restore the mode of every module it changes.
+    `self.generator` belongs to the objective alone and is seeded again each epoch, so that a resumed training draws
+    the same numbers.
     """
 
     def __init__(self, training: Training) -> None:
@@ -62,53 +62,53 @@ class Objective(ABC):
 
     @abstractmethod
     def loss(self, classifier: Classifier, images: Tensor, labels: Tensor) -> Tensor:
-        """The scalar to minimise for images [B, C, H, W] in [0, 1] and labels [B]."""
+        """The scalar to minimize for images [B, C, H, W] in [0, 1] and labels [B]."""
 
     def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean L_CE of logits [B, K] and labels [B], with the recipe's label smoothing; for losses, not attacks."""
+        """Mean L_CE of logits [B, K] and labels [B] with the recipe's label smoothing; for losses, not attacks."""
         return F.cross_entropy(logits, labels, label_smoothing=self.training.label_smoothing)
 
     def begin_epoch(self, epoch: int) -> None:
-        """Called before each epoch, counted from 1. Override `epoch` for stages, not this."""
+        """Called before each epoch, counted from 1. For stages, override `epoch` instead."""
         self.generator = make_generator(self.training.seed, "objective", epoch)
         self.epoch(epoch)
 
     def epoch(self, number: int) -> None:
-        """Prepare epoch `number`: warm-up over, region means rebuilt, a layer frozen. Nothing by default."""
+        """Prepare epoch `number`, such as ending a warm-up or freezing a layer; does nothing by default."""
 
     def settled(self) -> bool:
-        """Whether every stage has begun: an epoch before that is not the defense's, and never its best."""
+        """Whether the last stage has begun; an earlier epoch is never chosen as the best one."""
         return True
 
     def report(self) -> dict[str, float | int | str | None]:
-        """What the epoch's row in the history should say about the objective; empty by default."""
+        """Entries of the objective in the history row of the epoch; none by default."""
         return {}
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors and plain values a resumed run needs; empty by default."""
+        """Tensors and plain values that a resumed training needs; empty by default."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up what `state_dict` gave."""
+        """Restore what `state_dict` gave."""
 
 
 class Attacked(Objective, ABC):
-    """An objective that attacks its images first, then takes its loss on them.
+    """An objective that attacks the images first and then computes its loss on the attacked images.
 
-    The halves stand apart so that a composition can take several losses on one attack, as `awp` does.
+    The two are separate methods, so that a composition can compute several losses after one attack, as `awp` does.
     """
 
     def loss(self, classifier: Classifier, images: Tensor, labels: Tensor) -> Tensor:
-        """The scalar to minimise for images [B, C, H, W] and labels [B]."""
+        """The scalar to minimize for images [B, C, H, W] and labels [B]."""
         return self.loss_on(classifier, images, self.attack(classifier, images, labels), labels)
 
     @abstractmethod
     def attack(self, classifier: Classifier, images: Tensor, labels: Tensor) -> Any:
-        """What the attack found, without a graph; images [B, C, H, W] for all but sums of defenses."""
+        """The attacked images [B, C, H, W] without graph; for a sum of defenses, a list with those of each."""
 
     @abstractmethod
     def loss_on(self, classifier: Classifier, images: Tensor, attacked: Any, labels: Tensor) -> Tensor:
-        """The scalar to minimise, given what `attack` found."""
+        """The scalar to minimize, given the result of `attack`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +124,7 @@ class Defense(ABC):
 
     name: ClassVar[str]
     family: ClassVar[str]
-    #: Its objective is `Attacked`.
+    #: Whether its objective is an `Attacked` one.
     attacks: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -139,24 +139,24 @@ class Defense(ABC):
                 raise UserError(f"{self.name}: {field} must be a finite number; got {value!r}")
 
     def forward_units(self) -> float:
-        """Cost of one step in forward passes; a backward pass counts two. Standard training takes 3."""
+        """Cost of one step in forward passes; a backward pass counts as two. Standard training costs 3."""
         return 3.0
 
     def attack_units(self) -> float:
-        """The part of `forward_units` that the attack takes; 0 where nothing is attacked."""
+        """Cost of the attack alone, a part of `forward_units`; 0 without an attack."""
         return 0.0
 
     @abstractmethod
     def objective(self, training: Training) -> Objective:
-        """The objective for one training.
+        """Make the objective for one training.
 
         Raises:
-            UserError: when the training leaves no room for a stage of the defense.
+            UserError: when the training is too short for the stages of the defense.
         """
 
     @classmethod
     def make(cls, values: Mapping[str, Any]) -> Self:
-        """A defense from hyper-parameters by name; text is converted ("0.8", "true").
+        """Make a defense from hyper-parameters by name; text such as "0.8" or "true" is converted.
 
         Raises:
             UserError: for an unknown name, a wrong type, or a value out of bounds.
@@ -169,7 +169,7 @@ class Defense(ABC):
 
     @classmethod
     def space(cls) -> dict[str, Range]:
-        """Hyper-parameter → search range, for those that have one."""
+        """The search range of each hyper-parameter that has one, by name."""
         return {
             field: mark
             for field, hint in _hints(cls).items()
@@ -178,18 +178,18 @@ class Defense(ABC):
         }
 
     def hyperparameters(self) -> dict[str, Any]:
-        """Every hyper-parameter with its value."""
+        """The value of every hyper-parameter, by name."""
         return {field: getattr(self, field) for field in _hints(type(self))}
 
     def replace(self, **values: Any) -> Self:
-        """The same with other values."""
+        """A copy with other values."""
         return dataclasses.replace(self, **values)
 
 
 def _hints(cls: type[Defense]) -> dict[str, Any]:
-    """Hyper-parameter → annotation; a field that holds other defenses is none."""
+    """The annotation of every hyper-parameter, by name; the field for the components of a composition is none."""
     hints = get_type_hints(cls, include_extras=True)
-    fields = [field.name for field in dataclasses.fields(cls) if not field.metadata.get("parts")]
+    fields = [field.name for field in dataclasses.fields(cls) if not field.metadata.get("components")]
     return {name: hints[name] for name in fields}
 
 
@@ -203,7 +203,7 @@ def _expected(item: Any) -> str:
     return message.split(", unable to parse")[0]
 
 
-def frozen(module: torch.nn.Module) -> None:
-    """Take a module's parameters out of training."""
+def freeze(module: torch.nn.Module) -> None:
+    """Exclude a module's parameters from training."""
     for parameter in module.parameters():
         parameter.requires_grad_(False)

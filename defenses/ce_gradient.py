@@ -1,4 +1,4 @@
-"""Cross-entropy gradient regularization: the input gradient of the loss itself, kept small."""
+"""Cross-entropy gradient regularization: keep the input gradient of the loss small."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -13,20 +13,21 @@ from defenses.space import LogUniform
 
 @dataclass(frozen=True, kw_only=True)
 class CEGradient(Defense):
-    """Penalise the input gradient of the cross-entropy (Ross & Doshi-Velez 2018, arXiv 1711.09404, section 3).
+    """Penalize the input gradient of the cross-entropy (Ross & Doshi-Velez 2018, arXiv 1711.09404, section 3).
 
-    Idea: a loss that hardly moves with the image leaves an attack nothing to follow.
+    Idea: where the loss hardly depends on the image, an attack has no direction to follow.
     Formula: L_CE + c·‖∂L_CE/∂x‖₂², the gradient being that of the batch mean.
-    Defaults: in this convention the paper's weights lie between 1e2 and 1e5 (the squared norm is B times smaller
-    than the mean over images); 100, the least of them, is ours: on 8x8 images larger ones already stop learning.
-    Cost: 6 forward units; batch norm adds 3 for a forward of the penalty's own, unless `bn="train"`.
-    Known weakness: softmax saturates, so that a confident network has a small gradient without a flat decision
-    surface (decision-surface paper, section 5.2).
+    Defaults: in this convention, the squared norm is B times smaller than the mean over images, and the paper's
+    weights lie between 1e2 and 1e5. We chose 100, the smallest: on 8x8 images, larger weights already stop
+    learning.
+    Cost: 6 forward units; batch norm adds 3 for a separate forward pass of the penalty, unless `bn="train"`.
+    Known weakness: softmax saturates, so a confident network has a small gradient without a flat decision surface
+    (decision-surface paper, section 5.2).
 
     Attributes:
         c: weight of the penalty, λ in the paper.
         norm, reduce, pixel_scale: see `defenses.gradients.gradient_penalty`.
-        bn: batch norm in the penalty's forward: "eval" keeps images independent, "train" reuses the batch's own.
+        bn: batch norm in the penalty's forward pass; "eval" keeps images independent, "train" does not.
     """
 
     name: ClassVar[str] = "ce-gradient"
@@ -39,7 +40,7 @@ class CEGradient(Defense):
     bn: BatchNorm = "eval"
 
     def forward_units(self) -> float:
-        """Forward, backward to the input, and a backward through both."""
+        """A forward, a backward to the input, and a backward through both."""
         return 6.0
 
     def objective(self, training: Training) -> Objective:

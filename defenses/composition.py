@@ -1,4 +1,4 @@
-"""Defenses made of others: what sums and wrappers share, and how their names are read."""
+"""Defenses composed of others: the base of sums and wrappers, and the parsing of their names."""
 
 import re
 from abc import ABC
@@ -13,71 +13,76 @@ from defenses.space import Range
 
 @dataclass(frozen=True, kw_only=True)
 class Composition(Defense, ABC):
-    """A defense that holds others.
+    """A defense composed of other defenses, its components.
 
-    Its own hyper-parameters keep their plain names, a part's stand behind the part's name and a dot: `awp(trades)`
-    has `gamma` and `trades.beta`. The parts of a composition inside a composition already carry such names.
+    Its own hyper-parameters keep their plain names; those of a component are prefixed with the component's name
+    and a dot: `awp(trades)` has `gamma` and `trades.beta`. A composition as a component adds no prefix of its own.
 
     Attributes:
-        kinds: the parts' classes.
-        parts: the parts; those with their defaults, unless given.
+        component_types: the classes of the components.
+        components: one for each class; by default with its defaults.
     """
 
-    kinds: ClassVar[tuple[type[Defense], ...]] = ()
+    component_types: ClassVar[tuple[type[Defense], ...]] = ()
 
-    parts: tuple[Defense, ...] = field(default=(), metadata={"parts": True})
+    components: tuple[Defense, ...] = field(default=(), metadata={"components": True})
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "parts", self.parts or tuple(kind.make({}) for kind in self.kinds))
-        found = tuple(type(part) for part in self.parts)
-        if found != self.kinds:
+        components = self.components or tuple(kind.make({}) for kind in self.component_types)
+        object.__setattr__(self, "components", components)
+        found = tuple(type(component) for component in self.components)
+        if found != self.component_types:
             shown = " and ".join(kind.name for kind in found)
-            raise UserError(f"{self.name} is made of other parts than {shown}")
+            raise UserError(f"{self.name} is not composed of {shown}")
 
     @classmethod
     def make(cls, values: Mapping[str, Any]) -> Self:
-        """A composition from dotted hyper-parameters.
+        """Make a composition from hyper-parameters by name, with the prefixes.
 
         Raises:
             UserError: for an unknown name, a wrong type, or a value out of bounds.
         """
         own = dict(values)
-        given: list[dict[str, Any]] = [{} for _ in cls.kinds]
+        given: list[dict[str, Any]] = [{} for _ in cls.component_types]
         for key in values:
-            for kind, part in zip(cls.kinds, given, strict=True):
+            for kind, own_values in zip(cls.component_types, given, strict=True):
                 prefix = _prefix(kind)
                 if key in _dotted(kind):
-                    part[key.removeprefix(prefix)] = own.pop(key)
-        known = [name for kind in cls.kinds for name in _dotted(kind)]
+                    own_values[key.removeprefix(prefix)] = own.pop(key)
+        known = [name for kind in cls.component_types for name in _dotted(kind)]
         for key in own:
             if key not in _own(cls):
                 raise unknown_name(f"hyper-parameter of {cls.name}", key, [*_own(cls), *known])
-        parts = tuple(kind.make(part) for kind, part in zip(cls.kinds, given, strict=True))
-        return cls(parts=parts, **own)
+        components = tuple(kind.make(part) for kind, part in zip(cls.component_types, given, strict=True))
+        return cls(components=components, **own)
 
     @classmethod
     def space(cls) -> dict[str, Range]:
-        """Hyper-parameter → search range: its own, then the parts'."""
-        inner = {_prefix(kind) + name: spread for kind in cls.kinds for name, spread in kind.space().items()}
+        """The search range of each hyper-parameter that has one, by name: its own, then those of the components."""
+        inner = {
+            _prefix(kind) + name: spread
+            for kind in cls.component_types
+            for name, spread in kind.space().items()
+        }
         return {**super().space(), **inner}
 
     def hyperparameters(self) -> dict[str, Any]:
-        """Every hyper-parameter with its value: its own, then the parts'."""
+        """The value of every hyper-parameter, by name: its own, then those of the components."""
         inner = {
-            _prefix(type(part)) + name: value
-            for part in self.parts
-            for name, value in part.hyperparameters().items()
+            _prefix(type(component)) + name: value
+            for component in self.components
+            for name, value in component.hyperparameters().items()
         }
         return {**super().hyperparameters(), **inner}
 
     def replace(self, **values: Any) -> Self:
-        """The same with other values, by dotted names."""
+        """A copy with other values, by names with the prefixes."""
         return self.make({**self.hyperparameters(), **values})
 
     def attack_units(self) -> float:
-        """The attacks of all parts."""
-        return sum(part.attack_units() for part in self.parts)
+        """The sum over the components."""
+        return sum(component.attack_units() for component in self.components)
 
 
 def _prefix(kind: type[Defense]) -> str:
@@ -93,7 +98,7 @@ def _dotted(kind: type[Defense]) -> list[str]:
 
 
 def is_composed(name: str) -> bool:
-    """Whether a name is one of a composition: "jacobian+at", "awp(trades)"."""
+    """Whether a name is that of a composition, such as "jacobian+at" or "awp(trades)"."""
     return any(character in name for character in "+()")
 
 
@@ -103,16 +108,16 @@ def compose(
     add: Callable[[tuple[type[Defense], ...]], type[Defense]],
     wrappers: Mapping[str, Callable[[type[Defense]], type[Defense]]],
 ) -> type[Defense]:
-    """The class a composed name stands for: a sum of names, or a wrapper around a sum.
+    """Make the class of a composed name: a sum of names, or a wrapper around a sum.
 
     Args:
-        name: such as "awp(jacobian+at)"; spaces do not count.
-        find: a simple name to its class.
-        add: two or more classes to the class of their sum.
-        wrappers: name → class to wrapped class.
+        name: such as "awp(jacobian+at)"; spaces are ignored.
+        find: from a simple name to its class.
+        add: from two or more classes to the class of their sum.
+        wrappers: by name, from a class to the wrapped class.
 
     Raises:
-        UserError: for a name of another form, an unknown part, or parts that do not go together.
+        UserError: for a name of another form, an unknown name in it, or components that cannot be combined.
     """
     text = name.replace(" ", "")
     wrapped = re.fullmatch(r"([\w-]+)\((.*)\)", text)

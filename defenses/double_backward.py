@@ -1,8 +1,8 @@
 """Convolutions whose input gradient is cheap to differentiate.
 
-Double backpropagation differentiates each layer's backward pass. PyTorch's own rule for convolutions gets the
-weight's share of that from a convolution with a kernel as large as the image, which on a CPU takes about three
-times as long as training's weight gradient. Here both directions use the kernels of training, to the same values.
+Double backpropagation differentiates each layer's backward pass. For the weight, PyTorch does so by a convolution
+with a kernel as large as the image, which on a CPU takes about three times as long as the weight gradient of
+training. Here both directions use the kernels of training and give the same values.
 """
 
 from collections.abc import Callable
@@ -18,10 +18,10 @@ Geometry = tuple[list[int], list[int], list[int], int]
 
 
 class CheapDoubleBackward(TorchFunctionMode):
-    """While it is entered, `conv2d` is one that double backpropagation passes quickly.
+    """A context in which `conv2d` supports fast double backpropagation.
 
-    The graph then allows what penalties do: the gradient by the images with `create_graph=True`, which leaves the
-    weights out, and after that any first derivative. Autocast keeps PyTorch's own convolutions.
+    The graph supports what penalties need: the gradient in the images, but not in the weights, with
+    `create_graph=True`, and then any first derivative. Under autocast, PyTorch's own convolutions are used.
     """
 
     def __torch_function__(
@@ -68,7 +68,7 @@ class _InputGradient(torch.autograd.Function):
     def forward(ctx: Any, gradient: Tensor, weight: Tensor, shape: torch.Size, geometry: Geometry) -> Tensor:
         ctx.save_for_backward(gradient, weight)
         ctx.geometry = geometry
-        images = gradient.new_empty(1).expand(shape)  # its shape alone is looked at
+        images = gradient.new_empty(1).expand(shape)  # only its shape is used
         result = _gradients(gradient, images, weight, geometry, (True, False, False))[0]
         assert result is not None
         return result
@@ -87,7 +87,7 @@ class _InputGradient(torch.autograd.Function):
 def _gradients(
     gradient: Tensor, images: Tensor, weight: Tensor, geometry: Geometry, wanted: tuple[bool, ...]
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """∂(g·y)/∂(x, W, b), those that are wanted."""
+    """∂(g·y)/∂(x, W, b), None for those that are not wanted."""
     stride, padding, dilation, groups = geometry
     return torch.ops.aten.convolution_backward(
         gradient,

@@ -10,7 +10,7 @@ from torch import Tensor
 from bench.attacks.pgd import maximise
 from bench.core.classifier import Classifier
 from defenses.ascent import AttackMode
-from defenses.at import stretched
+from defenses.at import scale_threat
 from defenses.base import Defense, Objective, Training
 from defenses.single_step import SingleStep
 from defenses.space import Uniform
@@ -20,17 +20,17 @@ from defenses.space import Uniform
 class Fast(Defense):
     """Adversarial training with random-start FGSM (Wong et al. 2020, arXiv 2001.03994, algorithm 3).
 
-    Idea: a random start makes one step nearly as good a teacher as many.
-    Formula: min_θ E L_CE(f(x + δ), y), δ = η + α·sign ∇ℓ(x + η) cut to the ball, η uniform in the ball.
+    Idea: with a random start, training on one step is nearly as good as training on many.
+    Formula: min_θ E L_CE(f(x + δ), y), δ = η + α·sign ∇ℓ(x + η) projected onto the ball, η uniform in the ball.
     Defaults: α = 1.25·ε, the paper's.
     Cost: 5 forward units.
-    Known weakness: catastrophic overfitting: within an epoch the network learns to survive the step, not the
-    ball. The history says so: `catastrophic_overfitting` is 1 once PGD-10 breaks what the step does not.
+    Known weakness: catastrophic overfitting, in which the network becomes robust to the single step alone within an
+    epoch. In the history, `catastrophic_overfitting` is 1 once PGD-10 breaks images that the single step does not.
 
     Attributes:
         step_factor: α/ε.
-        eps_factor: ε of the training attack over the threat's.
-        attack_mode: "eval" attacks with batch norm on its running statistics, "train" as the step itself runs.
+        eps_factor: ε of the training attack divided by the threat's.
+        attack_mode: "eval" attacks with batch norm on its running statistics, "train" in the mode of the training.
     """
 
     name: ClassVar[str] = "fast"
@@ -42,7 +42,7 @@ class Fast(Defense):
     attack_mode: AttackMode = "eval"
 
     def forward_units(self) -> float:
-        """The step of the attack, then that of the training."""
+        """The step of the attack, then a training step."""
         return self.attack_units() + 3
 
     def attack_units(self) -> float:
@@ -50,22 +50,22 @@ class Fast(Defense):
         return 2.0
 
     def objective(self, training: Training) -> Objective:
-        """Cross-entropy on images one step away."""
+        """Cross-entropy on images after one step of FGSM."""
         return RandomStartFGSM(training, self)
 
 
 class RandomStartFGSM(SingleStep):
-    """L_CE on images one step away."""
+    """L_CE on images after one step of FGSM from a random start."""
 
     def __init__(self, training: Training, defense: Fast) -> None:
         super().__init__(training)
         self.defense = defense
-        self.threat = stretched(training.threat, defense.eps_factor, defense.name)
+        self.threat = scale_threat(training.threat, defense.eps_factor, defense.name)
 
     def single_step(
         self, classifier: Classifier, images: Tensor, labels: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """One step of α from a random start, cut to the ball: [B, C, H, W]."""
+        """One step of α from a random start, projected onto the ball: [B, C, H, W]."""
         length = self.defense.step_factor * self.threat.radius
         return maximise(
             classifier,
@@ -79,5 +79,5 @@ class RandomStartFGSM(SingleStep):
         )
 
     def loss_on(self, classifier: Classifier, images: Tensor, attacked: Tensor, labels: Tensor) -> Tensor:
-        """The scalar to minimise for attacked images [B, C, H, W] and labels [B]."""
+        """The scalar to minimize for attacked images [B, C, H, W] and labels [B]."""
         return self.cross_entropy(classifier(attacked), labels)

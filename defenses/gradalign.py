@@ -1,4 +1,4 @@
-"""GradAlign: FGSM training that keeps the gradient's direction the same in the whole ball."""
+"""GradAlign: FGSM training that aligns the input gradients within the ball."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -13,24 +13,24 @@ from bench.core.classifier import Classifier
 from bench.core.margins import cross_entropy
 from defenses.ascent import AttackMode, attacking
 from defenses.base import Defense, Objective, Training
-from defenses.gradients import differentiable_logits, gradient_of, traced
+from defenses.gradients import differentiable_logits, gradient_of, require_gradient
 from defenses.single_step import SingleStep
 from defenses.space import LogUniform
 
 
 @dataclass(frozen=True, kw_only=True)
 class GradAlign(Defense):
-    """FGSM training, and a penalty on gradients that turn (Andriushchenko & Flammarion 2020, arXiv 2007.02617).
+    """FGSM training with a penalty on misaligned gradients (Andriushchenko & Flammarion 2020, arXiv 2007.02617).
 
-    Idea: single-step training breaks down when the loss stops being locally linear, so keep it linear.
+    Idea: single-step training fails when the loss is no longer locally linear, so keep it linear.
     Formula: L_CE(f(x + δ), y) + λ·(1 − mean cos(∇ℓ(x), ∇ℓ(x + η))), δ one FGSM step of ε, η uniform in the ball.
     Defaults: λ = 0.2 with FGSM from the image itself, the authors' for ε = 8/255; larger ε need a larger λ.
     Cost: 17 forward units: FGSM, the step, and double backward at two points.
-    Known weakness: too small a λ lets catastrophic overfitting back in; the history shows it as for `fast`.
+    Known weakness: with too small a λ, catastrophic overfitting returns; the history shows it as for `fast`.
 
     Attributes:
         weight: λ above.
-        attack_mode: "eval" attacks with batch norm on its running statistics, "train" as the step itself runs.
+        attack_mode: "eval" attacks with batch norm on its running statistics, "train" in the mode of the training.
     """
 
     name: ClassVar[str] = "gradalign"
@@ -49,7 +49,7 @@ class GradAlign(Defense):
         return 2.0
 
     def objective(self, training: Training) -> Objective:
-        """Cross-entropy on FGSM's images, and alignment."""
+        """Cross-entropy on FGSM images, and the alignment penalty."""
         return Aligned(training, self)
 
 
@@ -76,13 +76,13 @@ class Aligned(SingleStep):
         )
 
     def loss_on(self, classifier: Classifier, images: Tensor, attacked: Tensor, labels: Tensor) -> Tensor:
-        """The scalar to minimise for images and attacked images [B, C, H, W] and labels [B]."""
-        here = traced(images)
-        there = traced(self.training.threat.random_start(images, self.generator))
+        """The scalar to minimize for images and attacked images [B, C, H, W] and labels [B]."""
+        here = require_gradient(images)
+        there = require_gradient(self.training.threat.random_start(images, self.generator))
         with attacking(classifier):
             gradients = [self._gradient(classifier, points, labels) for points in (here, there)]
-        turn = 1 - cosine(*gradients).mean()
-        return self.cross_entropy(classifier(attacked), labels) + self.defense.weight * turn
+        misalignment = 1 - cosine(*gradients).mean()
+        return self.cross_entropy(classifier(attacked), labels) + self.defense.weight * misalignment
 
     @staticmethod
     def _gradient(classifier: Classifier, points: Tensor, labels: Tensor) -> Tensor:
@@ -90,5 +90,5 @@ class Aligned(SingleStep):
 
 
 def cosine(first: Tensor, second: Tensor) -> Tensor:
-    """The cosine between each pair of gradients [B, C, H, W]: [B]; 0 where one is zero."""
+    """The cosine of each pair of gradients [B, C, H, W], [B]; 0 where one of them is zero."""
     return F.cosine_similarity(first.flatten(1), second.flatten(1), dim=1, eps=1e-12)

@@ -13,20 +13,20 @@ from defenses.space import LogUniform
 
 @dataclass(frozen=True, kw_only=True)
 class Jacobian(Defense):
-    """Penalise the input gradient of the decision function (decision-surface paper, eqs. 11 and 12).
+    """Penalize the input gradient of the decision function (decision-surface paper, eqs. 11 and 12).
 
-    Idea: a flat decision surface needs a larger step to cross.
+    Idea: the smaller the gradient of the decision function, the larger the step across the decision boundary.
     Formula: L_CE + c·‖∂L/∂x‖ with L(x) = Z_t(x) − max_{i≠t} Z_i(x).
-    Defaults: the paper states c = 500 but neither norm, reduction nor pixel scale. c = 500 is in scale with
-    `reduce="batch_mean_grad", norm="l2_squared"`; for the per-image penalty, the default here, c is ours.
-    Cost: 6 forward units: forward, backward to the input, and a backward through both; the paper reports 2.1
-    times standard training. Batch norm adds 3 for a forward of the penalty's own, unless `bn="train"`.
-    Known weakness: a first-order promise, so it ends where the surface bends; the paper says so for larger ε.
+    Defaults: the paper states c = 500 but neither norm, reduction nor pixel scale. c = 500 has the right scale for
+    `reduce="batch_mean_grad", norm="l2_squared"`; for the per-image penalty, the default here, we chose c.
+    Cost: 6 forward units: a forward, a backward to the input, and a backward through both. The paper reports 2.1
+    times standard training. Batch norm adds 3 for a separate forward pass of the penalty, unless `bn="train"`.
+    Known weakness: a first-order argument, which fails where the surface is curved; the paper says so for larger ε.
 
     Attributes:
         c: weight of the penalty.
         norm, reduce, pixel_scale: see `defenses.gradients.gradient_penalty`.
-        bn: batch norm in the penalty's forward: "eval" keeps images independent, "train" reuses the batch's own.
+        bn: batch norm in the penalty's forward pass; "eval" keeps images independent, "train" does not.
     """
 
     name: ClassVar[str] = "jacobian"
@@ -39,7 +39,7 @@ class Jacobian(Defense):
     bn: BatchNorm = "eval"
 
     def forward_units(self) -> float:
-        """Forward, backward to the input, and a backward through both."""
+        """A forward, a backward to the input, and a backward through both."""
         return 6.0
 
     def objective(self, training: Training) -> Objective:

@@ -9,13 +9,13 @@ from defenses.prs import RegionDefense, RegionObjective
 
 @dataclass(frozen=True, kw_only=True)
 class MR(RegionDefense):
-    """Train, then pull features to the mean of their class's major region (P1, section 4.1, λ3 = 0).
+    """Train, then pull features toward the mean of their class's major region (P1, section 4.1, λ3 = 0).
 
-    Idea: as `prs`, with distance in feature space alone.
+    Idea: as for `prs`, with the distance in feature space alone.
     Formula: after the warm-up λ1·L_CE + λ2·L_MRV, with the final layer frozen.
     Defaults: λ = (0.2, 0.8).
     Cost: 3 forward units a step, and one pass over the training set.
-    Known weakness: as `prs`; features near their mean say nothing about the image's neighbourhood.
+    Known weakness: as for `prs`; features near their mean do not constrain the neighborhood of the image.
     """
 
     name: ClassVar[str] = "mr"

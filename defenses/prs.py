@@ -1,4 +1,4 @@
-"""The PRS regularizer: pull features to the mean, and the signs, of their class's major region."""
+"""The PRS regularizer: pull features toward the mean and the signs of their class's major region."""
 
 from abc import ABC
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from bench.core.classifier import Classifier
 from bench.core.errors import UserError
 from bench.core.guards import evaluating
 from bench.geometry.regions import major_region_vectors
-from defenses.base import Defense, Objective, Training, frozen
+from defenses.base import Defense, Objective, Training, freeze
 from defenses.space import LogUniform
 from defenses.warmup import warmup_epochs
 
@@ -35,16 +35,15 @@ def mrv_loss(features: Tensor, target: Tensor, reduce: Literal["sum", "mean"] = 
 def hamming_loss(features: Tensor, target: Tensor, surrogate: Surrogate = "tanh", tau: float = 1.0) -> Tensor:
     """L_ham = share of features whose sign differs from their class's (P1, eq. 2).
 
-    As written its gradient is zero everywhere. The surrogates give one, with s = ±1 the target's sign
-    (zero counts as negative):
-    "tanh" is mean((1 − s·tanh(f/τ))/2), "hinge" is mean(max(0, 1 − s·f/τ)), "ste" has the value of the
-    literal loss and the gradient of "tanh", "literal" is eq. 2 itself.
+    Its gradient is zero everywhere. The surrogates have one; with s = ±1 the target's sign (−1 for zero):
+    "tanh" is mean((1 − s·tanh(f/τ))/2), "hinge" is mean(max(0, 1 − s·f/τ)), "ste" has the value of the literal loss
+    and the gradient of "tanh", and "literal" is eq. 2 itself.
 
     Args:
         features: f(x) before the activation, [N, D].
         target: MRV of each sample's class, [N, D].
-        surrogate: which of the four.
-        tau: τ above, in units of the features.
+        surrogate: one of the four.
+        tau: τ above, in feature units.
     """
     sign = torch.where(target > 0, 1.0, -1.0).to(features.dtype)
     if surrogate == "hinge":
@@ -58,16 +57,16 @@ def hamming_loss(features: Tensor, target: Tensor, surrogate: Surrogate = "tanh"
 
 @dataclass(frozen=True, kw_only=True)
 class RegionDefense(Defense, ABC):
-    """What `prs` and `mr` share: two stages, and the pull to the mean of the major region.
+    """The base of `prs` and `mr`: two stages, the second with L_MRV.
 
     Attributes:
         ce, mrv: weights of cross-entropy and L_MRV once the warm-up is over (P1, section 4.1).
         warmup: length of the cross-entropy stage: a share of the epochs below 1, a number of epochs from 1 on.
             P1 warms up for 50 epochs.
         mrv_update: "once" builds the region means after the warm-up; k rebuilds them every k epochs.
-        freeze_head: keep the final layer as the warm-up left it (P1, section 4.2).
+        freeze_head: freeze the final layer after the warm-up (P1, section 4.2).
         reduce: L_MRV summed (the formula as printed) or averaged over features.
-        min_count: below so many samples in a major region its mean is taken over the whole class; 0 never.
+        min_count: with fewer samples in a major region, the mean is taken over the whole class; 0 never does so.
     """
 
     family: ClassVar[str] = "region"
@@ -85,7 +84,7 @@ class RegionDefense(Defense, ABC):
         if self.mrv == 0:
             raise UserError(
                 f"{self.name}: mrv must be above 0; got 0. L_ham compares signs with the region means that L_MRV "
-                f"pulls to, and means nothing without it; for cross-entropy alone use standard"
+                f"pulls to, and is meaningless without it; for cross-entropy alone use standard"
             )
 
 
@@ -93,16 +92,15 @@ class RegionDefense(Defense, ABC):
 class PRS(RegionDefense):
     """Train, find each class's major region, then pull every sample into it (P1, section 4, eq. 3).
 
-    Idea: robust networks put their training data into few decision regions, so ask for that directly.
+    Idea: the training data of robust networks lie in few decision regions, so train for that directly.
     Formula: after the warm-up λ1·L_CE + λ2·L_MRV + λ3·L_ham, with the final layer frozen.
     Defaults: λ = (0.2, 0.8, 1) and a warm-up of half the epochs (P1: 50 of an assumed 100).
     Cost: 3 forward units a step, as standard training, and one pass over the training set.
-    Known weakness: nothing in the loss looks at the neighbourhood of an image. Expect little to be left under
-    AutoAttack; the row says how much.
+    Known weakness: the loss does not constrain the neighborhood of an image; expect little under AutoAttack.
 
     Attributes:
         ham: weight of L_ham.
-        surrogate: what stands in for L_ham, whose gradient is zero as printed; "literal" trains like `mr`.
+        surrogate: replaces L_ham, whose gradient is zero; "literal" trains like `mr`.
         tau: scale of the surrogate in feature units.
     """
 
@@ -135,16 +133,16 @@ class RegionObjective(Objective):
         missing = set(range(training.classifier.num_classes)) - set(training.train.labels.tolist())
         if missing:
             raise UserError(
-                f"{defense.name} needs training images of every class to have a region for it; there are none of "
-                f"{', '.join(map(str, sorted(missing)[:5]))}; use more of them with --train-size"
+                f"{defense.name} needs training images of every class, for its major region; there are none of "
+                f"{', '.join(map(str, sorted(missing)[:5]))}; use more images with --train-size"
             )
-        #: Mean vector of each class's major region [K, D]; None while warming up.
+        #: Mean vector of each class's major region [K, D]; None during the warm-up.
         self.mrv: Tensor | None = None
-        #: Classes whose major region was too small, so that the whole class's mean stands in.
+        #: Classes whose major region was too small, so that the mean is over the whole class.
         self.fell_back: list[int] = []
 
     def epoch(self, number: int) -> None:
-        """Leave the warm-up, or rebuild the region means, when their epoch has come."""
+        """End the warm-up, or rebuild the region means, at the epochs for that."""
         since = number - self.warmup - 1
         if since < 0:
             return
@@ -153,7 +151,7 @@ class RegionObjective(Objective):
             self._build_region_means()
         if since == 0:
             if self.defense.freeze_head:
-                frozen(self.training.classifier.head)
+                freeze(self.training.classifier.head)
             self.training.restart_optimizer()
 
     def _build_region_means(self) -> None:
@@ -172,7 +170,7 @@ class RegionObjective(Objective):
             yield classifier.features(images), labels
 
     def loss(self, classifier: Classifier, images: Tensor, labels: Tensor) -> Tensor:
-        """The scalar to minimise for images [B, C, H, W] and labels [B]."""
+        """The scalar to minimize for images [B, C, H, W] and labels [B]."""
         logits, features = classifier.forward_with_features(images)
         if self.mrv is None:
             return self.cross_entropy(logits, labels)
@@ -184,11 +182,11 @@ class RegionObjective(Objective):
         return loss
 
     def settled(self) -> bool:
-        """Not before the warm-up is over."""
+        """Whether the warm-up is over."""
         return self.mrv is not None
 
     def report(self) -> dict[str, float | int | str | None]:
-        """The stage, and which classes' means were taken over the whole class."""
+        """The stage, and the classes whose means are over the whole class."""
         if self.mrv is None:
             return {"stage": "warm-up"}
         return {"stage": "region", "classes_without_major_region": ", ".join(map(str, self.fell_back))}
@@ -198,10 +196,10 @@ class RegionObjective(Objective):
         return {} if self.mrv is None else {"mrv": self.mrv, "fell_back": self.fell_back}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up the second stage where it was: means, and the frozen head."""
+        """Restore the second stage: the region means and the frozen head."""
         if "mrv" not in state:
             return
         self.mrv = state["mrv"].to(next(self.training.classifier.parameters()).device)
         self.fell_back = list(state["fell_back"])
         if self.defense.freeze_head:
-            frozen(self.training.classifier.head)
+            freeze(self.training.classifier.head)

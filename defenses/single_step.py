@@ -1,4 +1,4 @@
-"""What the single-step defenses share: the alarm for catastrophic overfitting."""
+"""The base of the single-step defenses, which reports catastrophic overfitting."""
 
 from abc import ABC, abstractmethod
 
@@ -11,29 +11,29 @@ from bench.core.guards import evaluating
 from bench.core.randomness import make_generator
 from defenses.base import Attacked
 
-#: Training images the alarm looks at after each epoch, always the same ones.
+#: Training images, the same after each epoch, on which catastrophic overfitting is looked for.
 PROBE_IMAGES = 256
 
 
 class SingleStep(Attacked, ABC):
-    """Training on one step, which a network can learn to survive without becoming robust.
+    """Training on a single-step attack, to which a network can become robust without being robust to others.
 
-    After each epoch the history gets the accuracy on some training images under the training attack, that under
-    PGD-10, and whether they part (Wong et al. 2020).
+    After each epoch, the history gets the accuracy on some training images under the single step and under PGD-10,
+    and whether the two differ by so much that the network overfitted (Wong et al. 2020).
     """
 
     @abstractmethod
     def single_step(
         self, classifier: Classifier, images: Tensor, labels: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """The attacked images [B, C, H, W], one step from the images or a random start."""
+        """The images [B, C, H, W] after one step from the images or from a random start."""
 
     def attack(self, classifier: Classifier, images: Tensor, labels: Tensor) -> Tensor:
         """The attacked images [B, C, H, W]."""
         return self.single_step(classifier, images, labels, self.generator)
 
     def report(self) -> dict[str, float | int | str | None]:
-        """Accuracy under the single step and under PGD-10, and the alarm: 1 when the network overfitted."""
+        """Accuracy under the single step and under PGD-10, and 1 when the network overfitted, else 0."""
         training = self.training
         classifier, generator = training.classifier, make_generator(training.seed, "probe")
         chosen = torch.randperm(len(training.train), generator=generator)[:PROBE_IMAGES]
@@ -50,9 +50,9 @@ class SingleStep(Attacked, ABC):
 
 
 def overfitted(single: float, iterated: float) -> bool:
-    """Whether PGD-10 breaks more than half of what survives the single step, by more than chance can: 0.2.
+    """Whether PGD-10 breaks more than half of the images that survive the single step, and more than 0.2 of all.
 
-    Both bounds are ours; the papers show the effect as a fall to almost 0 within an epoch.
+    Both bounds are ours. In the papers, accuracy under PGD decreases to almost 0 within an epoch.
     """
     return iterated < single / 2 and single - iterated > 0.2
 

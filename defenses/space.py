@@ -1,7 +1,7 @@
-"""Search ranges that stand beside a hyper-parameter's default.
+"""Search ranges, written beside a hyper-parameter's default.
 
-`weight: Annotated[float, Field(gt=0), LogUniform(1, 10)] = 6.0` says type, bound, range and default in one
-line. `Field` (pydantic) bounds what a user may set; the range says where a search looks.
+`weight: Annotated[float, Field(gt=0), LogUniform(1, 10)] = 6.0` has type, bound, range and default in one
+line. `Field` (pydantic) bounds what a user may set; the range bounds what a search tries.
 """
 
 from dataclasses import dataclass

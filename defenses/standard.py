@@ -1,4 +1,4 @@
-"""Standard training: cross-entropy and nothing else."""
+"""Standard training: cross-entropy alone."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,9 +11,9 @@ from defenses.base import Defense, Objective, Training
 
 @dataclass(frozen=True, kw_only=True)
 class Standard(Defense):
-    """Minimise the cross-entropy on clean images.
+    """Minimize the cross-entropy on clean images.
 
-    Idea: none; the row every other defense is compared with, in robustness and in time.
+    Idea: none; it is the baseline of every other defense, in robustness and in time.
     Formula: L_CE(f(x), y).
     Cost: 3 forward units a step (one forward, one backward at twice its cost).
     Known weakness: accuracy near zero under any iterative attack at the usual ε.

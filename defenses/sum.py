@@ -20,24 +20,24 @@ from defenses.composition import Composition
 
 @dataclass(frozen=True, kw_only=True)
 class Sum(Composition, ABC):
-    """Minimise several losses at once.
+    """Minimize several losses at once.
 
-    Idea: parts that ask for different things may add up; table 2 of the decision-surface paper does so with
-    `jacobian+at`.
+    Idea: the gains of losses with different aims may add up, as for `jacobian+at` in table 2 of the
+    decision-surface paper.
     Formula: Σ_d L_d, each defense with its own weights, stages and random numbers.
-    Defaults: the parts'.
-    Cost: the parts' forward units, added up.
-    Known weakness: as the parts'. A stage of one part, such as the frozen head of `prs`, holds for all.
+    Defaults: those of the components.
+    Cost: the sum of the components' forward units.
+    Known weakness: those of the components. A stage of one, such as the frozen head of `prs`, affects all.
     """
 
     family: ClassVar[str] = "composition"
 
     def forward_units(self) -> float:
-        """Every part takes its own passes."""
-        return sum(part.forward_units() for part in self.parts)
+        """The sum over the components."""
+        return sum(component.forward_units() for component in self.components)
 
     def objective(self, training: Training) -> Objective:
-        """All losses, added up."""
+        """The sum of all losses."""
         return Total(training, self)
 
 
@@ -46,62 +46,62 @@ class Total(Attacked):
 
     def __init__(self, training: Training, defense: Sum) -> None:
         super().__init__(training)
-        # A seed of its own for each part: two attacks from one start would see half as much of the ball.
-        self.parts: dict[str, Objective] = {
-            part.name: part.objective(
-                dataclasses.replace(training, seed=derive_seed(training.seed, "part", part.name))
+        # Each component has a seed of its own, so that two attacks do not start at the same points.
+        self.components: dict[str, Objective] = {
+            component.name: component.objective(
+                dataclasses.replace(training, seed=derive_seed(training.seed, "part", component.name))
             )
-            for part in defense.parts
+            for component in defense.components
         }
 
     def epoch(self, number: int) -> None:
-        """Begin the epoch in every part."""
-        for part in self.parts.values():
-            part.begin_epoch(number)
+        """Begin the epoch in every component."""
+        for component in self.components.values():
+            component.begin_epoch(number)
 
     def attack(self, classifier: Classifier, images: Tensor, labels: Tensor) -> list[Any]:
-        """What each part's attack found, None for parts without one."""
+        """The result of each component's attack; None for a component without one."""
         return [
-            part.attack(classifier, images, labels) if isinstance(part, Attacked) else None
-            for part in self.parts.values()
+            component.attack(classifier, images, labels) if isinstance(component, Attacked) else None
+            for component in self.components.values()
         ]
 
     def loss_on(self, classifier: Classifier, images: Tensor, attacked: list[Any], labels: Tensor) -> Tensor:
-        """The sum of the parts' losses for images [B, C, H, W] and labels [B]."""
+        """The sum of the components' losses for images [B, C, H, W] and labels [B]."""
         losses = [
-            part.loss_on(classifier, images, found, labels)
-            if isinstance(part, Attacked)
-            else part.loss(classifier, images, labels)
-            for part, found in zip(self.parts.values(), attacked, strict=True)
+            component.loss_on(classifier, images, found, labels)
+            if isinstance(component, Attacked)
+            else component.loss(classifier, images, labels)
+            for component, found in zip(self.components.values(), attacked, strict=True)
         ]
         return torch.stack([loss.float() for loss in losses]).sum()
 
     def settled(self) -> bool:
-        """When every part is."""
-        return all(part.settled() for part in self.parts.values())
+        """Whether every component is settled."""
+        return all(component.settled() for component in self.components.values())
 
     def report(self) -> dict[str, float | int | str | None]:
-        """Every part's report, each key behind the part's name and a dot."""
+        """Every component's report, each key behind the component's name and a dot."""
         return {
             f"{name}.{key}": value
-            for name, part in self.parts.items()
-            for key, value in part.report().items()
+            for name, component in self.components.items()
+            for key, value in component.report().items()
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Every part's state, by name."""
-        return {name: part.state_dict() for name, part in self.parts.items()}
+        """Every component's state, by name."""
+        return {name: component.state_dict() for name, component in self.components.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Give each part its state back."""
-        for name, part in self.parts.items():
-            part.load_state_dict(state[name])
+        """Restore every component's state."""
+        for name, component in self.components.items():
+            component.load_state_dict(state[name])
 
 
 def sum_of(kinds: tuple[type[Defense], ...]) -> type[Sum]:
-    """The class of the sum of two or more defenses, the same class for every order.
+    """Make the class of the sum of two or more defenses, which does not depend on their order.
 
-    The name lists penalties first and adversarial training last, as the papers do, and is otherwise alphabetical.
+    Its name lists penalties first and adversarial training last, as the papers do, and is otherwise alphabetical.
 
     Raises:
         UserError: when a defense occurs twice.
@@ -110,8 +110,8 @@ def sum_of(kinds: tuple[type[Defense], ...]) -> type[Sum]:
     for first, second in pairwise(ordered):
         if first.name == second.name:
             raise UserError(
-                f"{first.name}+{second.name} adds a defense to itself, and {first.name}.… would name two "
-                f"hyper-parameters; raise its weight instead"
+                f"{first.name}+{second.name} adds a defense to itself, so {first.name}.… would name two "
+                f"hyper-parameters; increase its weight instead"
             )
     return _sum_of(tuple(ordered))
 
@@ -125,7 +125,7 @@ def _sum_of(ordered: tuple[type[Defense], ...]) -> type[Sum]:
         __doc__ = f"The sum of the losses of {' and '.join(names)}."
 
         name: ClassVar[str] = "+".join(names)
-        kinds: ClassVar[tuple[type[Defense], ...]] = ordered
+        component_types: ClassVar[tuple[type[Defense], ...]] = ordered
         attacks: ClassVar[bool] = any(kind.attacks for kind in ordered)
 
     return SumOf

@@ -1,4 +1,4 @@
-"""TRADES: clean accuracy and a stable prediction, weighed against each other."""
+"""TRADES: trade clean accuracy against a prediction that does not change under attack."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -8,27 +8,28 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.core.classifier import Classifier
-from defenses.ascent import AttackMode, attacking, climb, near, surrogate_length
+from defenses.ascent import AttackMode, attacking, surrogate_attack
 from defenses.base import Attacked, Defense, Objective, Training
 from defenses.space import Uniform
 
 
 @dataclass(frozen=True, kw_only=True)
 class TRADES(Defense):
-    """Cross-entropy, and a prediction no attack can move (Zhang et al. 2019, arXiv 1901.08573, algorithm 1).
+    """Cross-entropy, and the divergence of predictions under attack (Zhang et al. 2019, arXiv 1901.08573,
+    algorithm 1).
 
-    Idea: robust error is clean error plus a boundary error; bound the latter by how far the prediction moves.
+    Idea: robust error is clean error plus boundary error; bound the latter by the change of the prediction.
     Formula: L_CE(f(x), y) + β·KL(p(x) ‖ p(x')), x' = argmax of the same divergence in the ball.
-    Defaults: the authors' β = 6 and ten steps of .007 at ε = 8/255 ("auto" scales the step with ε/steps), from
-    x + N(0, .001²).
+    Defaults: the authors' β = 6 and ten steps of .007 at ε = 8/255 from x + N(0, .001²); "auto" scales the step
+    with ε/steps.
     Cost: 2·steps + 7 forward units: a clean forward and the attack, then forwards and backwards of both images.
-    Known weakness: β buys robustness with clean accuracy; small values can mask gradients.
+    Known weakness: a larger β costs clean accuracy; small values can mask gradients.
 
     Attributes:
         beta: weight of the divergence, 1/λ in the paper.
         steps: iterations of the attack.
         step_size: "auto", or a number in pixel units.
-        attack_mode: "eval" attacks with batch norm on its running statistics, "train" as the step itself runs.
+        attack_mode: "eval" attacks with batch norm on its running statistics, "train" in the mode of the training.
     """
 
     name: ClassVar[str] = "trades"
@@ -61,29 +62,28 @@ class Tradeoff(Attacked):
         self.defense = defense
 
     def attack(self, classifier: Classifier, images: Tensor, labels: Tensor) -> Tensor:
-        """The images [B, C, H, W] whose prediction is farthest from the clean one."""
+        """The images of the ball whose prediction diverges most from the clean one: [B, C, H, W]."""
         defense, threat = self.defense, self.training.threat
-        length = surrogate_length(defense.step_size, defense.steps, threat)
         with attacking(classifier, defense.attack_mode):
-            # Detached, not under no_grad: some releases of torch keep autocast's casts made there, without graph.
+            # Detached instead of under no_grad, where some releases of torch cache autocast's casts without graph.
             clean = classifier(images).detach()
-            return climb(
-                lambda points: divergence(clean, classifier(points)),
-                near(images, self.generator),
+            return surrogate_attack(
+                lambda points: kl_divergence(clean, classifier(points)),
                 images,
                 threat,
+                defense.step_size,
                 defense.steps,
-                length,
+                self.generator,
             )
 
     def loss_on(self, classifier: Classifier, images: Tensor, attacked: Tensor, labels: Tensor) -> Tensor:
-        """The scalar to minimise for images and attacked images [B, C, H, W] and labels [B]."""
+        """The scalar to minimize for images and attacked images [B, C, H, W] and labels [B]."""
         clean = classifier(images)
-        moved = divergence(clean, classifier(attacked)).mean()
+        moved = kl_divergence(clean, classifier(attacked)).mean()
         return self.cross_entropy(clean, labels) + self.defense.beta * moved
 
 
-def divergence(logits: Tensor, other: Tensor) -> Tensor:
-    """KL(softmax(logits) ‖ softmax(other)) for each row, in nats: two [B, K] to [B]."""
+def kl_divergence(logits: Tensor, other: Tensor) -> Tensor:
+    """KL(softmax(logits) ‖ softmax(other)) in nats for each row: from two [B, K] to [B]."""
     target = F.log_softmax(logits, dim=1)
     return F.kl_div(F.log_softmax(other, dim=1), target, reduction="none", log_target=True).sum(dim=1)

@@ -1,19 +1,19 @@
-"""Stages: how many epochs go by before a defense's own loss begins."""
+"""The length of a warm-up, after which a defense's own loss begins."""
 
 from bench.core.errors import UserError
 
 
 def warmup_epochs(name: str, warmup: float, epochs: int, what: str) -> int:
-    """How many of a training's epochs are warm-up.
+    """Number of warm-up epochs.
 
     Args:
-        name: of the defense, for the message.
+        name: the defense's, for the message.
         warmup: a share of the epochs below 1 (at least one epoch, unless 0), a number of epochs from 1 on.
         epochs: of the training.
-        what: which stage comes after it.
+        what: the stage that follows, for the message.
 
     Raises:
-        UserError: when the warm-up leaves no epoch for that stage.
+        UserError: when no epoch is left for that stage.
     """
     count = max(1, round(warmup * epochs)) if 0 < warmup < 1 else round(warmup)
     if count >= epochs:

@@ -14,7 +14,7 @@ from bench.data import Split
 from defenses import Attacked, Training, get
 from defenses.mart import runner_up
 from defenses.single_step import PROBE_IMAGES, overfitted
-from defenses.trades import divergence
+from defenses.trades import kl_divergence
 from tests.defenses.toys import EPS, SLOPE, batch, linear, margins, training
 
 
@@ -151,15 +151,15 @@ def test_the_alarm_asks_for_half_and_for_more_than_chance(
     assert overfitted(single, iterated) is alarm
 
 
-def test_the_divergence_is_that_of_the_probabilities() -> None:
+def test_the_kl_divergence_is_that_of_the_probabilities() -> None:
     generator = torch.Generator().manual_seed(0)
     first, second = torch.randn(5, 4, generator=generator), torch.randn(5, 4, generator=generator)
     p, q = first.softmax(dim=1), second.softmax(dim=1)
-    torch.testing.assert_close(divergence(first, second), (p * (p / q).log()).sum(dim=1))
-    torch.testing.assert_close(divergence(first, first + 3), torch.zeros(5))
+    torch.testing.assert_close(kl_divergence(first, second), (p * (p / q).log()).sum(dim=1))
+    torch.testing.assert_close(kl_divergence(first, first + 3), torch.zeros(5))
 
 
-def test_trades_attacks_the_divergence_and_weighs_it() -> None:
+def test_trades_attacks_the_kl_divergence_and_weighs_it() -> None:
     classifier = linear()
     images, labels = batch()
     objective = objective_of("trades", classifier, beta=6.0)
@@ -188,7 +188,7 @@ def test_marts_runner_up_stays_finite_where_a_probability_rounds_to_one() -> Non
     assert torch.isfinite(gradient).all()
 
 
-def test_mart_is_boosted_cross_entropy_and_a_divergence_weighed_by_doubt() -> None:
+def test_mart_is_boosted_cross_entropy_and_a_kl_divergence_weighed_by_doubt() -> None:
     classifier = linear()
     images, labels = batch()
     objective = objective_of("mart", classifier, beta=5.0)

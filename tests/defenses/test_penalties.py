@@ -12,7 +12,7 @@ from torch.nn.functional import softplus
 
 from bench.core.threat import Threat
 from defenses import Attacked, get
-from defenses.ascent import surrogate_length
+from defenses.ascent import surrogate_step_length
 from defenses.cure import unit_sign
 from defenses.gradalign import cosine
 from tests.defenses.toys import EPS, SLOPE, batch, linear, margins, training
@@ -126,6 +126,6 @@ def test_the_cosine_of_parallel_opposite_orthogonal_and_absent_gradients() -> No
 
 
 def test_the_authors_step_at_the_authors_threat() -> None:
-    assert surrogate_length("auto", 10, Threat("linf", "8/255")) == pytest.approx(0.007)
-    assert surrogate_length("auto", 20, Threat("linf", str(Fraction(16, 255)))) == pytest.approx(0.007)
-    assert surrogate_length(0.01, 20, Threat("linf", "8/255")) == 0.01
+    assert surrogate_step_length("auto", 10, Threat("linf", "8/255")) == pytest.approx(0.007)
+    assert surrogate_step_length("auto", 20, Threat("linf", str(Fraction(16, 255)))) == pytest.approx(0.007)
+    assert surrogate_step_length(0.01, 20, Threat("linf", "8/255")) == 0.01
