@@ -172,7 +172,7 @@ def test_zero_gradients_say_in_which_precision(double: float, words: str) -> Non
     arrays = measured(robust_accuracy__pgd20=attack(0.5, zero=0.2) | {"zero_gradient": right(double)})
     (alarm,) = [one for one in read_alarms(arrays, num_classes=10) if one.name == "zero gradients"]
     assert words in alarm.message
-    assert ("a saturated loss: a scaled loss would see a gradient" in alarm.message) is (double < 0.2)
+    assert ("a saturated loss: a scaled loss would have a gradient" in alarm.message) is (double < 0.2)
 
 
 def test_zero_gradients_say_what_other_losses_did_to_the_images_cross_entropy_cannot_see() -> None:
