@@ -42,12 +42,15 @@ from bench.evaluation.inputs import (
     check_module,
     check_network,
 )
-from bench.evaluation.resume import Part, Parts
+from bench.evaluation.resume import FinishedMetric, FinishedMetrics
 from bench.evaluation.standard_network import find_standard
 from bench.models.weights import save_weights
 from bench.version import __version__
 from metrics.base import Metric
 from metrics.evaluation import Arrays, Evaluation, NotMeasurable
+
+#: The folder of the finished metrics, below the result's folder until the record is written.
+FINISHED = "parts"
 
 __all__ = [
     "Evaluation",
@@ -168,12 +171,13 @@ def evaluate_to_folder(
     """
     with random_state_kept(derive_seed(seed, "evaluation")), full_precision():
         evaluation = _prepare(classifier, dataset, threat, battery, trained, seed, progress)
+        finished = None
         if folder is not None:
             save_weights(folder / WEIGHTS, classifier)
-        parts = Parts(folder / "parts", _identity(folder / WEIGHTS, evaluation, battery)) if folder else None
-        measured = run_battery(evaluation, battery, parts)
+            finished = FinishedMetrics(folder / FINISHED, _identity(folder / WEIGHTS, evaluation, battery))
+        measured = run_battery(evaluation, battery, finished)
         if suspicious:
-            answer_alarms(evaluation, measured, parts, transfer_from)
+            answer_alarms(evaluation, measured, finished, transfer_from)
     record = Record(
         id=f"{run}-s{seed}-{battery.name}-{_digest(classifier, evaluation, battery)}",
         defense=trained.defense,
@@ -196,8 +200,8 @@ def evaluate_to_folder(
     if folder is not None:
         draw_all(record, measured.arrays, battery.metrics, folder / "figures", progress)
         record = write_result(folder, record, measured.arrays, evaluation)
-        assert parts is not None
-        parts.remove()
+        assert finished is not None
+        finished.remove()
     return record
 
 
@@ -240,10 +244,12 @@ def _cost(measured: Measured, trained: Trained, device: torch.device) -> schema.
     )
 
 
-def run_battery(evaluation: Evaluation, battery: Battery, parts: "Parts | None" = None) -> Measured:
+def run_battery(
+    evaluation: Evaluation, battery: Battery, finished: FinishedMetrics | None = None
+) -> Measured:
     """Run every metric of a battery in order, then read the alarms."""
     measured = Measured()
-    _run(battery.metrics, evaluation, measured, parts)
+    _run(battery.metrics, evaluation, measured, finished)
     measured.alarms = read_alarms(evaluation.measured, evaluation.dataset.num_classes)
     return measured
 
@@ -251,7 +257,7 @@ def run_battery(evaluation: Evaluation, battery: Battery, parts: "Parts | None" 
 def answer_alarms(
     evaluation: Evaluation,
     measured: Measured,
-    parts: "Parts | None" = None,
+    finished: FinishedMetrics | None = None,
     transfer_from: nn.Module | Path | None = None,
 ) -> None:
     """Where an alarm was raised, run the extra checks: scores `suspicious/...` and a verdict among the alarms.
@@ -259,7 +265,7 @@ def answer_alarms(
     Args:
         evaluation: as the battery left it.
         measured: the battery's; added to, nothing in it is changed.
-        parts: of the evaluation.
+        finished: those of the evaluation on disk.
         transfer_from: a standard network, or a folder of results to look for one in.
     """
     if not any(alarm.raised for alarm in measured.alarms):
@@ -268,28 +274,28 @@ def answer_alarms(
         standard = find_standard(transfer_from, evaluation.dataset)
     else:
         standard = as_classifier(transfer_from, evaluation.dataset) if transfer_from is not None else None
-    _run(extra_checks(measured.alarms, standard), evaluation, measured, parts)
+    _run(extra_checks(measured.alarms, standard), evaluation, measured, finished)
     measured.alarms = [*measured.alarms, verdict(evaluation.measured, measured.alarms)]
 
 
 def _run(
-    metrics: Iterable[Metric], evaluation: Evaluation, measured: Measured, parts: "Parts | None"
+    metrics: Iterable[Metric], evaluation: Evaluation, measured: Measured, finished: FinishedMetrics | None
 ) -> None:
     for metric in metrics:
-        part = parts.load(metric) if parts else None
-        if part is None:
-            part = _measure(metric, evaluation, parts)
-            if parts:
-                parts.save(metric, part)
-        measured.seconds[metric.name] = part.seconds
-        measured.forwards += part.forwards
-        measured.backwards += part.backwards
-        if part.reason:
-            measured.scores |= _missing(metric, part.reason)
+        result = finished.load(metric) if finished else None
+        if result is None:
+            result = _measure(metric, evaluation, finished)
+            if finished:
+                finished.save(metric, result)
+        measured.seconds[metric.name] = result.seconds
+        measured.forwards += result.forwards
+        measured.backwards += result.backwards
+        if result.reason:
+            measured.scores |= _missing(metric, result.reason)
             continue
-        evaluation.measured[metric.name] = part.arrays
-        measured.scores |= metric.reduce(part.arrays)
-        measured.curves |= metric.curves(part.arrays)
+        evaluation.measured[metric.name] = result.arrays
+        measured.scores |= metric.reduce(result.arrays)
+        measured.curves |= metric.curves(result.arrays)
     measured.arrays = evaluation.measured
 
 
@@ -299,8 +305,8 @@ def _missing(metric: Metric, reason: str) -> dict[str, Score]:
     return others | {metric.name: metric.score(None, reason=reason)}
 
 
-def _measure(metric: Metric, evaluation: Evaluation, parts: "Parts | None") -> Part:
-    evaluation.scratch = parts.folder if parts else None
+def _measure(metric: Metric, evaluation: Evaluation, finished: FinishedMetrics | None) -> FinishedMetric:
+    evaluation.scratch = finished.folder if finished else None
     before = evaluation.forwards, evaluation.backwards
     started = time.perf_counter()
     reason, arrays = "", {}
@@ -312,7 +318,9 @@ def _measure(metric: Metric, evaluation: Evaluation, parts: "Parts | None") -> P
         reason = str(missing)
         evaluation.progress.say(f"{metric.name} left out: {reason}")
     seconds = time.perf_counter() - started
-    return Part(arrays, reason, seconds, evaluation.forwards - before[0], evaluation.backwards - before[1])
+    return FinishedMetric(
+        arrays, reason, seconds, evaluation.forwards - before[0], evaluation.backwards - before[1]
+    )
 
 
 def _digest(classifier: AnyClassifier, evaluation: Evaluation, battery: Battery) -> str:

@@ -1,4 +1,4 @@
-"""Finished metrics of an evaluation under way, so that a killed one never repeats them."""
+"""The finished metrics of an evaluation on disk, so that a resumed evaluation does not repeat them."""
 
 import io
 from collections.abc import Mapping
@@ -15,8 +15,15 @@ from metrics.evaluation import Arrays
 
 
 @dataclass
-class Part:
-    """One finished metric: its arrays or why there are none, and what it took."""
+class FinishedMetric:
+    """A finished metric.
+
+    Attributes:
+        arrays: what it measured; empty where it could not be measured.
+        reason: why it could not be measured, or "".
+        seconds: wall-clock time.
+        forwards, backwards: passes, in images.
+    """
 
     arrays: Arrays
     reason: str
@@ -25,8 +32,13 @@ class Part:
     backwards: int
 
 
-class Parts:
-    """Finished metrics of an evaluation under way, one file each; another network's parts are thrown away."""
+class FinishedMetrics:
+    """The finished metrics of one evaluation, one file each.
+
+    Args:
+        folder: of the files; the files of another evaluation in it are deleted.
+        identity: of the evaluation; compared by `bench.attacks.resume.same_run`.
+    """
 
     def __init__(self, folder: Path, identity: str) -> None:
         self.folder = folder
@@ -39,8 +51,8 @@ class Parts:
     def _path(self, metric: Metric) -> Path:
         return self.folder / f"{metric.name.replace('/', '.')}.npz"
 
-    def load(self, metric: Metric) -> Part | None:
-        """The finished part of a metric; None when there is none, or it was cut short."""
+    def load(self, metric: Metric) -> FinishedMetric | None:
+        """The finished metric; None when there is none, or its file is incomplete."""
         path = self._path(metric)
         if not path.exists():
             return None
@@ -50,17 +62,19 @@ class Parts:
         except (OSError, ValueError, BadZipFile):
             return None
         seconds, forwards, backwards = arrays.pop("__cost__")
-        return Part(arrays, str(arrays.pop("__reason__")), float(seconds), int(forwards), int(backwards))
+        return FinishedMetric(
+            arrays, str(arrays.pop("__reason__")), float(seconds), int(forwards), int(backwards)
+        )
 
-    def save(self, metric: Metric, part: Part) -> None:
-        """Keep a finished metric."""
-        cost = np.array([part.seconds, part.forwards, part.backwards], dtype=np.float64)
+    def save(self, metric: Metric, finished: FinishedMetric) -> None:
+        """Write a finished metric."""
+        cost = np.array([finished.seconds, finished.forwards, finished.backwards], dtype=np.float64)
         save_arrays(
-            self._path(metric), {**part.arrays, "__cost__": cost, "__reason__": np.array(part.reason)}
+            self._path(metric), {**finished.arrays, "__cost__": cost, "__reason__": np.array(finished.reason)}
         )
 
     def remove(self) -> None:
-        """Throw every part away."""
+        """Delete the folder and every file in it."""
         for path in self.folder.iterdir():
             path.unlink()
         self.folder.rmdir()

@@ -140,7 +140,8 @@ def draw_side_by_side(pages: Sequence[FigurePage], root: Path, progress: Progres
     networks = [
         Network(
             name,
-            f"{caption_subject(result.record)}; {norm_sign(result.record.threat.norm)} ε = {result.record.threat.eps}",
+            f"{caption_subject(result.record)}; "
+            f"{norm_sign(result.record.threat.norm)} ε = {result.record.threat.eps}",
             relpath(each.page, folder),
         )
         for (name, result), each in zip(results.items(), pages, strict=True)

@@ -13,7 +13,7 @@ from bench.core.progress import Progress
 from bench.core.record import Record
 from bench.evaluation.battery import Battery
 from bench.evaluation.evaluate import run_battery
-from bench.evaluation.resume import Parts
+from bench.evaluation.resume import FinishedMetrics
 from bench.results.figure_matching import ResultFigures
 from bench.results.restore import evaluation_of, restore
 from bench.version import __version__
@@ -106,7 +106,7 @@ def measure_metrics(
             about += [order] if order != sorted(order) else []
             digits = identity({"about": [str(part) for part in about], "settings": metric.settings()})
             own_folder = folder / metric.name.replace("/", ".").replace(":", ".")
-            kept = Parts(own_folder, f"{digits} {__version__}")
+            kept = FinishedMetrics(own_folder, f"{digits} {__version__}")
             battery = Battery("one metric", None, (metric,), "")
             measured = run_battery(evaluation, battery, kept)
             scores |= measured.scores
