@@ -1,4 +1,4 @@
-"""Our objects in the words of the record."""
+"""Convert runtime objects to the record's schema."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,12 +11,23 @@ from bench.core import provenance
 from bench.core import record as schema
 from bench.data import Dataset, fingerprint
 from bench.evaluation.battery import Battery
+from bench.training.history import HistoryRow
 from bench.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
 class Trained:
-    """How the network came to be, for its record."""
+    """How the network was trained, for its record.
+
+    Attributes:
+        defense: name and hyper-parameters.
+        recipe: of the training.
+        precision: "fp32" or "bf16".
+        epochs: planned length of the training.
+        epoch_of_weights: the epoch whose weights the network has.
+        best_epoch: the best epoch by validation accuracy, or None.
+        history: one row for each epoch; empty for a network trained elsewhere.
+    """
 
     defense: schema.Defense
     recipe: Recipe
@@ -24,16 +35,16 @@ class Trained:
     epochs: int
     epoch_of_weights: int
     best_epoch: int | None
-    history: list[dict[str, Any]]
+    history: list[HistoryRow]
 
     @classmethod
     def elsewhere(cls, label: str) -> "Trained":
-        """A network that was trained outside the harness."""
+        """For a network that was trained outside this project."""
         return cls(schema.Defense(name=label, hyperparameters={}), Recipe(), "fp32", 0, 0, None, [])
 
 
 def describe_dataset(dataset: Dataset, images: torch.Tensor, labels: torch.Tensor) -> schema.Dataset:
-    """The record's view of a data set and of the images the attacks ran on."""
+    """The data set, and the images that were attacked."""
     return schema.Dataset(
         name=dataset.name,
         fingerprint=dataset.fingerprint,
@@ -48,13 +59,13 @@ def describe_dataset(dataset: Dataset, images: torch.Tensor, labels: torch.Tenso
 
 
 def describe_battery(battery: Battery) -> schema.Battery:
-    """The record's view of a battery: every setting of every metric."""
+    """The battery with every setting of every metric."""
     settings = {metric.name: chosen for metric in battery.metrics if (chosen := metric.settings())}
     return schema.Battery(name=battery.name, version=battery.version, settings=settings)
 
 
 def describe_training(trained: Trained) -> schema.Training | None:
-    """The record's view of a training; None for a network trained elsewhere."""
+    """The training; None for a network trained elsewhere."""
     if not trained.history:
         return None
     return schema.Training(
@@ -69,7 +80,7 @@ def describe_training(trained: Trained) -> schema.Training | None:
 def describe_provenance(
     run: str, command: str, config: Mapping[str, Any], device: torch.device
 ) -> schema.Provenance:
-    """Commit, versions, hardware and time of now."""
+    """The present commit, versions, hardware and time."""
     commit, dirty = provenance.commit()
     return schema.Provenance(
         run=run,

@@ -1,4 +1,4 @@
-"""What a battery will take, said before it starts."""
+"""Estimate the time of a battery before it starts."""
 
 import time
 
@@ -15,38 +15,45 @@ from metrics.accuracy.autoattack import AutoAttack
 from metrics.accuracy.robust_accuracy import RobustAccuracy
 from metrics.accuracy.security_curve import SecurityCurve
 
-#: Passes of one run of each of AutoAttack's attacks: APGD looks at its start and takes 100 steps, FAB takes 100
-#: steps of two looks, Square asks 5,000 times. "rand" goes by the mean of 20 passes.
+#: Forward passes of one run of each of AutoAttack's attacks: APGD makes one at its start and one in each of 100
+#: steps, FAB makes two in each of 100 steps, Square makes about 5,000 queries. "rand" averages 20 passes.
 APGD, FAB, SQUARE, MEAN_OF = 101, 100, 5002, 20
 #: Runs of untargeted APGD and FAB in "plus".
 RESTARTS = 5
-#: Each stage classifies what it is given, and what it found is classified again.
+#: Each stage classifies its images before it starts, and the adversarial images once it is done.
 AROUND = 2
 
 
 def estimate(evaluation_images: int, classifier: AnyClassifier, dataset: Dataset, battery: Battery) -> str:
-    """What the battery will take, from a timed forward and backward, for 10 % and for 50 % robust accuracy."""
+    """Estimate the time of a battery, for robust accuracies of 10 % and of 50 %, as a sentence.
+
+    Args:
+        evaluation_images: how many test images are attacked.
+        classifier: a forward and a backward pass of which are timed.
+        dataset: whose test images are used for that.
+        battery: of which AutoAttack, the other attacks and the security curve are counted.
+    """
     images, _ = dataset.test.batch(slice(0, min(250, evaluation_images)))
-    forward, backward, random = _time_passes(classifier, images)
+    forward, backward, stochastic = _time_passes(classifier, images)
     words = []
     for robust in (0.1, 0.5):
-        forwards, backwards = _counted(battery, evaluation_images, robust, classifier.num_classes, random)
+        forwards, backwards = _counted(battery, evaluation_images, robust, classifier.num_classes, stochastic)
         words.append(f"{readable(forwards * forward + backwards * backward)} at {robust:.0%} robust accuracy")
     return f"battery {battery.name} on {evaluation_images} test images: about {' or '.join(words)}"
 
 
 def autoattack_cost(version: str, images: int, clean: float, robust: float, classes: int) -> tuple[int, int]:
-    """About how many forwards and backwards a run of AutoAttack takes, in images.
+    """Estimate the forward and backward passes of AutoAttack, in images.
 
-    Every image is looked at once, those classified correctly go through the first run of APGD, and those that
-    survive it all through every stage that can run with so many classes. The standard version with ten classes
-    takes n·(1 + 103c + 7753r) forwards and n·(101c + 1809r) backwards.
+    Every image is classified once. The correctly classified ones go through the first run of APGD, and the robust
+    ones through every stage that applies to this number of classes. The standard version with ten classes takes
+    n·(1 + 103c + 7753r) forward and n·(101c + 1809r) backward passes.
 
     Args:
         version: "standard", "plus" or "rand".
-        images: n, how many there are.
+        images: n, the number of images.
         clean, robust: clean and robust accuracy c and r, as fractions.
-        classes: K. Untargeted FAB, which "plus" runs, takes a gradient of every logit at every step.
+        classes: K. Untargeted FAB, a stage of "plus", computes the gradient of every logit at every step.
     """
     run = APGD * (MEAN_OF if version == "rand" else 1)
     runs = RESTARTS if version == "plus" else 1
@@ -68,13 +75,13 @@ def autoattack_cost(version: str, images: int, clean: float, robust: float, clas
 
 
 def _counted(
-    battery: Battery, images: int, robust: float, classes: int, random: bool, clean: float = 0.95
+    battery: Battery, images: int, robust: float, classes: int, stochastic: bool, clean: float = 0.95
 ) -> tuple[float, float]:
-    """Forwards and backwards of a battery, in images; broken images cost little, survivors every step."""
+    """Forward and backward passes of a battery, in images; only robust images are taken to cost every step."""
     forwards = backwards = 0.0
     for metric in battery.metrics:
         if isinstance(metric, AutoAttack):
-            cost = autoattack_cost("rand" if random else metric.version, images, clean, robust, classes)
+            cost = autoattack_cost("rand" if stochastic else metric.version, images, clean, robust, classes)
             forwards, backwards = forwards + cost[0], backwards + cost[1]
         elif isinstance(metric, RobustAccuracy | SecurityCurve):
             steps = metric.attack.steps * metric.attack.restarts if isinstance(metric, RobustAccuracy) else 80
@@ -84,7 +91,7 @@ def _counted(
 
 
 def _time_passes(classifier: AnyClassifier, images: torch.Tensor) -> tuple[float, float, bool]:
-    """Seconds an image of one forward pass and of the backward one to the input, and whether outputs are random."""
+    """Seconds of a forward and of a backward pass for each image, and whether the network is stochastic."""
     times, outputs = [], []
     with evaluating(classifier), random_state_kept():
         for _ in range(2):
@@ -96,5 +103,5 @@ def _time_passes(classifier: AnyClassifier, images: torch.Tensor) -> tuple[float
             middle = time.perf_counter()
             total += float(input_gradient(logits.sum(dim=1), traced).sum())
             times.append((middle - started, time.perf_counter() - middle))
-    random = moved_between(*outputs) > SAME_LOGITS
-    return times[-1][0] / len(images), times[-1][1] / len(images), random
+    stochastic = moved_between(*outputs) > SAME_LOGITS
+    return times[-1][0] / len(images), times[-1][1] / len(images), stochastic

@@ -12,24 +12,24 @@ from bench.core.record import ARRAYS, EXAMPLES, RECORD, WEIGHTS, Record
 from bench.evaluation.resume import save_arrays
 from metrics.evaluation import Arrays, Evaluation
 
-#: Adversarial images that a result keeps, over all attacks.
+#: Adversarial images that a result stores, over all attacks.
 MOST_EXAMPLES = 50
-#: What an attack metric calls them among its arrays; they lie in a file of their own.
+#: Their names among the arrays of an attack's metric; they are stored in a file of their own.
 EXAMPLE_ARRAYS = ("example_index", "examples")
 
 
 def flatten(arrays: Mapping[str, Arrays], evaluation: Evaluation) -> Arrays:
-    """All metrics' arrays under one roof: accuracy masks as METRIC, the rest as METRIC:ARRAY."""
+    """The arrays of all metrics in one dictionary: accuracy masks as METRIC, the others as METRIC:ARRAY."""
     flat: Arrays = {"test_index": evaluation.test_index.numpy(), "labels": evaluation.labels.cpu().numpy()}
-    for metric, parts in arrays.items():
-        for key, array in parts.items():
+    for metric, own in arrays.items():
+        for key, array in own.items():
             if key not in EXAMPLE_ARRAYS:
                 flat[metric if key == "right" and array.ndim == 1 else f"{metric}:{key}"] = array
     return flat
 
 
 def unflatten(flat: Mapping[str, np.ndarray]) -> dict[str, Arrays]:
-    """The arrays beside a record by metric, as `flatten` found them but for the examples."""
+    """The arrays of a record's file by metric: the inverse of `flatten`, without the examples."""
     arrays: dict[str, Arrays] = {}
     for name, array in flat.items():
         metric, colon, key = name.rpartition(":")
@@ -43,15 +43,15 @@ def unflatten(flat: Mapping[str, np.ndarray]) -> dict[str, Arrays]:
 def gather_examples(arrays: Mapping[str, Arrays], evaluation: Evaluation) -> Arrays:
     """Adversarial images of all attacks: `attack` [e], `test_index` int64 [e], `image` float32 [e, C, H, W].
 
-    At most 50, evenly over the attacks; empty arrays where no attack broke anything.
+    At most `MOST_EXAMPLES`, evenly over the attacks; empty arrays where no attack broke an image.
     """
-    attacks = {name: parts for name, parts in arrays.items() if parts.keys() >= set(EXAMPLE_ARRAYS)}
+    attacks = {name: own for name, own in arrays.items() if own.keys() >= set(EXAMPLE_ARRAYS)}
     share = min(KEPT, MOST_EXAMPLES // max(len(attacks), 1))
     names: list[str] = []
     index, images = [np.empty(0, np.int64)], [np.empty((0, *evaluation.images.shape[1:]), np.float32)]
-    for name, parts in attacks.items():
-        index.append(evaluation.test_index.numpy()[parts["example_index"][:share]])
-        images.append(parts["examples"][:share])
+    for name, own in attacks.items():
+        index.append(evaluation.test_index.numpy()[own["example_index"][:share]])
+        images.append(own["examples"][:share])
         names += [name] * len(index[-1])
     return {
         "attack": np.array(names, dtype=np.str_),
@@ -63,7 +63,7 @@ def gather_examples(arrays: Mapping[str, Arrays], evaluation: Evaluation) -> Arr
 def write_result(
     folder: Path, record: Record, measured: Mapping[str, Arrays], evaluation: Evaluation
 ) -> Record:
-    """Write arrays, examples and at last the record, which names them; the weights lie there already.
+    """Write arrays and examples, and last the record, which names all files; the weights are already written.
 
     Returns:
         The record with its files.

@@ -1,4 +1,4 @@
-"""What an evaluation is given, checked before anything is measured."""
+"""Checks and conversions of an evaluation's inputs."""
 
 import torch
 from torch import Tensor, nn
@@ -11,15 +11,15 @@ from bench.core.threat import NORMS, Threat
 from bench.data import Dataset, Split, load
 from bench.evaluation.battery import Battery, make_battery
 
-#: Test images that a network is tried on before an evaluation begins.
-LOOKED_AT = 100
+#: Test images that a network is checked on before an evaluation begins.
+CHECKED = 100
 
 
 def as_dataset(data: Dataset | str) -> Dataset:
-    """The data set itself, or the one of that name, fit to be measured on.
+    """The data set itself, or the one of that name, checked.
 
     Raises:
-        UserError: when it is neither, or holds what `check_data` refuses.
+        UserError: when it is neither, or `check_data` refuses it.
     """
     dataset = load(data) if isinstance(data, str) else data
     if not isinstance(dataset, Dataset):
@@ -29,7 +29,9 @@ def as_dataset(data: Dataset | str) -> Dataset:
 
 
 def as_threat(threat: Threat | str) -> Threat:
-    """The threat itself, or the one so written; ε may be 0, which only the command line refuses, as a slip.
+    """The threat itself, or the one written as such a text.
+
+    ε may be 0 here; the command line refuses it as a probable mistake.
 
     Raises:
         UserError: when it is neither.
@@ -59,10 +61,10 @@ def as_battery(battery: Battery | str) -> Battery:
 
 
 def as_classifier(model: nn.Module, dataset: Dataset) -> AnyClassifier:
-    """The network behind the interface that attacks and metrics use.
+    """The network with the interface that attacks and metrics use.
 
     Raises:
-        UserError: when it does not take the images, or gives other logits.
+        UserError: when its weights are not float32.
     """
     if isinstance(model, Classifier | WrappedClassifier):
         return model
@@ -74,7 +76,7 @@ def as_classifier(model: nn.Module, dataset: Dataset) -> AnyClassifier:
 
 
 def check_module(model: object) -> None:
-    """Refuse what is no network, and a place where none can be attacked.
+    """Refuse an object that is no network, and a context in which no network can be attacked.
 
     Raises:
         UserError: when it is no `torch.nn.Module`, or inside `torch.inference_mode()`.
@@ -87,7 +89,7 @@ def check_module(model: object) -> None:
 
 
 def check_data(dataset: Dataset) -> None:
-    """Refuse what `Split.batch` would turn into other pixels or other classes without a word.
+    """Refuse data that `Split.batch` would silently turn into other pixels or classes.
 
     Raises:
         UserError: when a split is not uint8 images [N, C, H, W] with labels int64 [N] of the classes.
@@ -124,7 +126,7 @@ def _problem(split: Split, dataset: Dataset) -> str:
 
 
 def _pixels(images: Tensor) -> str:
-    """What came instead of uint8 pixels, and what makes them such."""
+    """What was given instead of uint8 pixels, and how to convert it."""
     came = str(images.dtype)
     if images.numel() == 0 or images.dtype == torch.bool:
         return came
@@ -136,17 +138,17 @@ def _pixels(images: Tensor) -> str:
         return f"{came}; give images.to(torch.uint8)" if low >= 0 and high <= 255 else came
     if low >= 0 and high <= 1:
         return f"{came}; give (255 * images).round().to(torch.uint8)"
-    return f"{came}; undo what took them out of [0, 1], for a network normalises for itself"
+    return f"{came}; undo their normalization to get pixels in [0, 1]; a network normalizes for itself"
 
 
 @torch.no_grad()
 def check_network(classifier: AnyClassifier, images: Tensor, labels: Tensor) -> None:
-    """Refuse a network on some of the images, before anything is written.
+    """Check a network on some of the images, before anything is written.
 
     Raises:
-        UserError: when it does not fit them, or gives no finite float32 logits.
+        UserError: when it does not fit the images, or its logits are not finite float32.
     """
-    images, labels = images[:LOOKED_AT], labels[:LOOKED_AT]
+    images, labels = images[:CHECKED], labels[:CHECKED]
     check_inputs(classifier, images, labels)
     with random_state_kept():
         logits = check_logits(classifier(images), len(images), classifier.num_classes)

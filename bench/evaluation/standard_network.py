@@ -1,4 +1,4 @@
-"""The network that was trained without defense on the same data, whose adversarial images are tried on others."""
+"""Find a standardly trained network, from which adversarial images are transferred to others."""
 
 from pathlib import Path
 
@@ -12,11 +12,14 @@ from bench.models.weights import load_weights, set_weights
 
 
 def find_standard(folder: Path, dataset: Dataset) -> AnyClassifier | None:
-    """The newest network below a folder of results that was trained without defense on the same data.
+    """Load the newest network below a folder of results that had standard training on the same data.
 
     Args:
-        folder: searched for records; None is found in one that does not exist.
-        dataset: what it must have been measured on; the network comes to its device.
+        folder: searched for records; it need not exist.
+        dataset: the data it must have been trained and measured on; the network is moved to its device.
+
+    Returns:
+        The network in eval mode; None where there is none that can be loaded without running code.
     """
     if not folder.exists():
         return None
@@ -37,6 +40,7 @@ def find_standard(folder: Path, dataset: Dataset) -> AnyClassifier | None:
 
 
 def _network_of(record: Record, folder: Path, dataset: Dataset) -> AnyClassifier | None:
+    """The network of a record; None where its weights are missing, changed, or need code to be run."""
     file = record.files["weights"]
     source = folder / file.path
     try:
