@@ -1,8 +1,6 @@
-"""The battery over a classifier: metrics, alarms, and the record they make."""
+"""Evaluate a network with a battery, and write the record."""
 
-import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +16,9 @@ from bench.core.guards import evaluating, full_precision, random_state_kept
 from bench.core.names import identity
 from bench.core.progress import Progress
 from bench.core.randomness import derive_seed
-from bench.core.record import WEIGHTS, Alarm, Curve, Record, Score
+from bench.core.record import WEIGHTS, Record
 from bench.core.threat import Threat
 from bench.data import Dataset, fingerprint
-from bench.evaluation.alarms import read_alarms
 from bench.evaluation.battery import Battery
 from bench.evaluation.describe import (
     Trained,
@@ -31,8 +28,7 @@ from bench.evaluation.describe import (
     describe_training,
 )
 from bench.evaluation.draw_figures import draw_all
-from bench.evaluation.extra_checks import extra_checks, verdict
-from bench.evaluation.files import unflatten, write_result
+from bench.evaluation.files import write_result
 from bench.evaluation.inputs import (
     as_battery,
     as_classifier,
@@ -42,39 +38,14 @@ from bench.evaluation.inputs import (
     check_module,
     check_network,
 )
-from bench.evaluation.resume import FinishedMetric, FinishedMetrics
-from bench.evaluation.standard_network import find_standard
+from bench.evaluation.resume import FinishedMetrics
+from bench.evaluation.run_battery import Measured, answer_alarms, run_battery
 from bench.models.weights import save_weights
 from bench.version import __version__
-from metrics.base import Metric
-from metrics.evaluation import Arrays, Evaluation, NotMeasurable
+from metrics.evaluation import Evaluation
 
-#: The folder of the finished metrics, below the result's folder until the record is written.
+#: The folder of the finished metrics, below the result's folder, until the record is written.
 FINISHED = "parts"
-
-__all__ = [
-    "Evaluation",
-    "Measured",
-    "answer_alarms",
-    "evaluate",
-    "evaluate_to_folder",
-    "full_precision",
-    "run_battery",
-    "unflatten",
-]
-
-
-@dataclass
-class Measured:
-    """What a battery gave: scores by name, arrays by metric, curves, alarms, and what it took."""
-
-    scores: dict[str, Score] = field(default_factory=dict)
-    arrays: dict[str, Arrays] = field(default_factory=dict)
-    curves: dict[str, Curve] = field(default_factory=dict)
-    alarms: list[Alarm] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-    forwards: int = 0
-    backwards: int = 0
 
 
 def evaluate(
@@ -92,26 +63,26 @@ def evaluate(
     suspicious: bool = False,
     transfer_from: nn.Module | Path | str | None = None,
 ) -> Record:
-    """Measure any network with a battery; needs neither MLflow nor Optuna.
+    """Evaluate any network with a battery; needs neither MLflow nor Optuna.
 
     Args:
         model: maps float32 images [B, C, H, W] in [0, 1] to logits [B, K]. It stays on its device, and its modes
-            and gradients stay as they are.
+            and gradients are restored.
         data: a data set, or the name of one.
         threat: norm and ε, or text such as "linf:8/255"; with ε = 0 every attack gives the clean accuracy.
         battery: "quick", "standard", "full", or one of your own.
-        name: what the record calls the network; its class name by default.
-        defense: what the record calls the training.
+        name: the network's name in the record; its class name by default.
+        defense: the name of its training in the record.
         seed: base of every random draw.
         out: folder for record, arrays and weights; None writes nothing.
-        command: what reproduces the result, for the record.
+        command: the command that reproduces the result, for the record.
         progress: where bars go; silent by default.
-        suspicious: answer a raised alarm with `bench.evaluation.extra_checks`; no score of the battery moves.
-        transfer_from: a network trained without defense on the same data, for one of those checks, or a folder of
-            results to look for one in; `out` by default.
+        suspicious: answer a raised alarm with `bench.evaluation.extra_checks`; the battery's scores do not change.
+        transfer_from: a standardly trained network on the same data, for one of those checks, or a folder of
+            results that may have one; `out` by default.
 
     Raises:
-        UserError: when an argument is something else, the network does not fit the data, or the logits are not
+        UserError: when an argument has the wrong type, the network does not fit the data, or the logits are not
             finite.
     """
     check_module(model)
@@ -157,14 +128,20 @@ def evaluate_to_folder(
     suspicious: bool = False,
     transfer_from: nn.Module | Path | None = None,
 ) -> Record:
-    """Run a battery and write record, arrays and weights; a finished metric is never run twice in one folder.
+    """Run a battery and write record, arrays and weights; a resumed evaluation does not repeat finished metrics.
 
-    Torch's global random state stays as it was found; a network that draws from it gets draws made from the seed.
+    Torch's global random state is restored. A stochastic network that draws from it draws from the seed.
 
     Args:
         classifier: in eval mode, on the data's device.
-        folder: where the files go; `parts/` below it holds finished metrics until the record is there.
-        suspicious, transfer_from: as for `evaluate`.
+        dataset: with the test images to evaluate on.
+        threat, battery, seed, command, progress, suspicious, transfer_from: as for `evaluate`.
+        model: the network's name in the record.
+        trained: how it was trained.
+        run: name of the run it belongs to, or "external".
+        folder: where the files go; `parts/` in it has the finished metrics until the record is written. None writes
+            nothing.
+        config: of the run, for the record.
 
     Raises:
         UserError: when images, labels or logits are unusable; nothing is written then.
@@ -214,7 +191,7 @@ def _prepare(
     seed: int,
     progress: Progress,
 ) -> Evaluation:
-    """What every metric is given, once network and data are known to be usable."""
+    """Check network and data, and collect what every metric is given."""
     check_data(dataset)
     images, labels = dataset.test.batch(slice(0, battery.images))
     check_network(classifier, images, labels)
@@ -244,94 +221,15 @@ def _cost(measured: Measured, trained: Trained, device: torch.device) -> schema.
     )
 
 
-def run_battery(
-    evaluation: Evaluation, battery: Battery, finished: FinishedMetrics | None = None
-) -> Measured:
-    """Run every metric of a battery in order, then read the alarms."""
-    measured = Measured()
-    _run(battery.metrics, evaluation, measured, finished)
-    measured.alarms = read_alarms(evaluation.measured, evaluation.dataset.num_classes)
-    return measured
-
-
-def answer_alarms(
-    evaluation: Evaluation,
-    measured: Measured,
-    finished: FinishedMetrics | None = None,
-    transfer_from: nn.Module | Path | None = None,
-) -> None:
-    """Where an alarm was raised, run the extra checks: scores `suspicious/...` and a verdict among the alarms.
-
-    Args:
-        evaluation: as the battery left it.
-        measured: the battery's; added to, nothing in it is changed.
-        finished: those of the evaluation on disk.
-        transfer_from: a standard network, or a folder of results to look for one in.
-    """
-    if not any(alarm.raised for alarm in measured.alarms):
-        return
-    if isinstance(transfer_from, Path):
-        standard = find_standard(transfer_from, evaluation.dataset)
-    else:
-        standard = as_classifier(transfer_from, evaluation.dataset) if transfer_from is not None else None
-    _run(extra_checks(measured.alarms, standard), evaluation, measured, finished)
-    measured.alarms = [*measured.alarms, verdict(evaluation.measured, measured.alarms)]
-
-
-def _run(
-    metrics: Iterable[Metric], evaluation: Evaluation, measured: Measured, finished: FinishedMetrics | None
-) -> None:
-    for metric in metrics:
-        result = finished.load(metric) if finished else None
-        if result is None:
-            result = _measure(metric, evaluation, finished)
-            if finished:
-                finished.save(metric, result)
-        measured.seconds[metric.name] = result.seconds
-        measured.forwards += result.forwards
-        measured.backwards += result.backwards
-        if result.reason:
-            measured.scores |= _missing(metric, result.reason)
-            continue
-        evaluation.measured[metric.name] = result.arrays
-        measured.scores |= metric.reduce(result.arrays)
-        measured.curves |= metric.curves(result.arrays)
-    measured.arrays = evaluation.measured
-
-
-def _missing(metric: Metric, reason: str) -> dict[str, Score]:
-    """Every score of a metric that cannot be measured, without a value; only the main one's unit is known."""
-    others = {name: Score(value=None, unit="", reason=reason) for name in metric.names()}
-    return others | {metric.name: metric.score(None, reason=reason)}
-
-
-def _measure(metric: Metric, evaluation: Evaluation, finished: FinishedMetrics | None) -> FinishedMetric:
-    evaluation.scratch = finished.folder if finished else None
-    before = evaluation.forwards, evaluation.backwards
-    started = time.perf_counter()
-    reason, arrays = "", {}
-    try:
-        # From the metric's own seed, so that it draws the same whether or not others ran before it.
-        with random_state_kept(evaluation.generator(metric.name).initial_seed()):
-            arrays = metric.measure(evaluation)
-    except NotMeasurable as missing:
-        reason = str(missing)
-        evaluation.progress.say(f"{metric.name} left out: {reason}")
-    seconds = time.perf_counter() - started
-    return FinishedMetric(
-        arrays, reason, seconds, evaluation.forwards - before[0], evaluation.backwards - before[1]
-    )
-
-
 def _digest(classifier: AnyClassifier, evaluation: Evaluation, battery: Battery) -> str:
-    """Six hex digits that tell a result from every other: network, data, threat, battery."""
+    """Six hex digits that identify a result by network, data, threat and battery."""
     weights = fingerprint(*classifier.state_dict().values())
     about = [weights, evaluation.dataset.fingerprint, fingerprint(evaluation.images, evaluation.labels)]
     return identity({"about": about, "threat": str(evaluation.threat), "battery": battery.version})[:6]
 
 
 def _identity(weights: Path, evaluation: Evaluation, battery: Battery) -> str:
-    """All that the parts depend on; the last line is what the network answers, for its code may change too."""
+    """Everything that finished metrics depend on; the last line is its logits, for the code may change."""
     return "\n".join(
         [
             sha256(weights),

@@ -15,7 +15,7 @@ from bench.core.progress import Progress
 from bench.core.record import RECORD, Record, load_record, read_arrays
 from bench.evaluation.battery import BATTERIES, Battery, make_battery
 from bench.evaluation.draw_figures import draw_all, draw_charts
-from bench.evaluation.evaluate import unflatten
+from bench.evaluation.files import unflatten
 from bench.evaluation.record_charts import caption_subject
 from bench.results.figure_matching import ResultFigures, enumeration, match_figures, network_names
 from bench.results.measure_missing import measure_metrics

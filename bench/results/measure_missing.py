@@ -12,8 +12,8 @@ from bench.core.predictor import Predictor
 from bench.core.progress import Progress
 from bench.core.record import Record
 from bench.evaluation.battery import Battery
-from bench.evaluation.evaluate import run_battery
 from bench.evaluation.resume import FinishedMetrics
+from bench.evaluation.run_battery import run_battery
 from bench.results.figure_matching import ResultFigures
 from bench.results.restore import evaluation_of, restore
 from bench.version import __version__

@@ -12,7 +12,7 @@ from bench.charts import Chart
 from bench.core.names import short_hash, slug
 from bench.core.progress import Progress
 from bench.core.record import Record, load_record, read_arrays
-from bench.evaluation.evaluate import unflatten
+from bench.evaluation.files import unflatten
 from bench.runs.run import Job, Tracker, TrainingFailed, resolve, run_job
 from bench.study.claims import Measured, Ruling, rule
 from bench.study.columns import Column, battery_of

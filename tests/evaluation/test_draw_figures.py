@@ -13,7 +13,7 @@ from bench.core.record import Record, Score
 from bench.data import load
 from bench.evaluation.battery import Battery
 from bench.evaluation.draw_figures import draw_all, make_charts
-from bench.evaluation.evaluate import unflatten
+from bench.evaluation.files import unflatten
 from bench.models import build
 from metrics.accuracy.robust_accuracy import RobustAccuracy
 from metrics.accuracy.security_curve import SecurityCurve

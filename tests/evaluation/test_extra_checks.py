@@ -13,23 +13,16 @@ from bench.core.record import Alarm, Record, load_record
 from bench.core.threat import Threat
 from bench.data import Dataset, load
 from bench.evaluation.battery import Battery
-from bench.evaluation.evaluate import Evaluation, answer_alarms, run_battery
-from bench.evaluation.extra_checks import (
-    ALARM,
-    WORST,
-    LargerBall,
-    Noise,
-    extra_checks,
-    still_standing,
-    unanswered,
-    verdict,
-)
+from bench.evaluation.extra_checks import ALARM, extra_checks, unanswered, verdict
+from bench.evaluation.run_battery import answer_alarms, run_battery
 from bench.evaluation.standard_network import find_standard
+from bench.evaluation.stronger_attacks import WORST, LargerBall, Noise, surviving_images
 from leaderboards.check import check
 from metrics.accuracy.clean_accuracy import CleanAccuracy
 from metrics.accuracy.robust_accuracy import RobustAccuracy
 from metrics.accuracy.security_curve import SecurityCurve
 from metrics.accuracy.worst_case import WorstCase
+from metrics.evaluation import Evaluation
 from tests.disguises import THREAT, Quantised, Randomised, train_honest
 
 BEFORE = "robust_accuracy/worst_case"
@@ -155,8 +148,8 @@ def evaluation_of(network: nn.Module, digits: Dataset, measured: Mapping[str, np
 def test_what_is_attacked_again_is_bounded_and_a_prefix(honest: nn.Module, digits: Dataset) -> None:
     right = np.arange(40) % 2 == 0
     evaluation = evaluation_of(honest, digits, {"robust_accuracy/pgd20": right, "prs_ratio": ~right})
-    assert (still_standing(evaluation, 100) == right).all()
-    few = still_standing(evaluation, 7)
+    assert (surviving_images(evaluation, 100) == right).all()
+    few = surviving_images(evaluation, 7)
     assert few.sum() == 7
     assert (few == right[: len(few)]).all()
     assert len(few) == 14

@@ -12,8 +12,9 @@ from bench.core.names import ROBUST_ACCURACY, SUSPICIOUS, is_accuracy
 from bench.core.record import Alarm, Curve, Point, Record, Score
 from bench.evaluation.alarms import read_alarms
 from bench.evaluation.battery import BATTERIES, make_battery
-from bench.evaluation.extra_checks import ALARM, WORST, check_called, verdict
+from bench.evaluation.extra_checks import ALARM, check_called, verdict
 from bench.evaluation.files import unflatten
+from bench.evaluation.stronger_attacks import WORST
 from bench.results.verification.check import Check, first_few
 from metrics import METRICS
 from metrics import get as get_metric
