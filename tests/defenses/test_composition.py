@@ -74,7 +74,7 @@ def test_costs_add_up() -> None:
         ("awp(awp(at))", r"perturbs twice; write awp\(at\)"),
         ("awp(standard)", r"standard attacks none; try awp\(at\)"),
         ("awp(prs+cure)", r"attacks none"),
-        ("awp", r"awp goes around another defense; write awp\(trades\)"),
+        ("awp", r"awp wraps another defense; write awp\(trades\)"),
         ("awp(at)+jacobian", r"expected names joined by \+"),
         ("jacobian+", r"expected names joined by \+"),
         ("awp(at", r"expected names joined by \+"),
