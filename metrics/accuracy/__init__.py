@@ -1,1 +1,1 @@
-"""Accuracy, clean and under attack, and what training costs."""
+"""Accuracy without and under attack, and the time of training."""

@@ -17,12 +17,11 @@ from metrics.evaluation import Arrays, Evaluation
 class AutoAttack(Metric):
     """Share of the attacked test images that survive AutoAttack (Croce & Hein 2020), through `pyautoattack`.
 
-    A network whose output changes between two passes is attacked by the version "rand", whatever was asked for.
+    A network whose logits change between two passes is attacked with the version "rand", whatever `version` says.
 
     Args:
         version: "standard" (APGD-CE, targeted APGD-DLR, targeted FAB, Square), "plus" or "rand".
-        seed: as the package's own `seed`.
-        batch_size: as the package's own; with both equal the images are the package's, bit for bit.
+        seed, batch_size: as for the package itself; the adversarial images are then the same, bit for bit.
         passes: "exact", "fast" or "bfloat16"; see `bench.attacks.autoattack.autoattack`.
 
     Raises:
@@ -40,7 +39,7 @@ class AutoAttack(Metric):
         self.version, self.seed, self.batch_size, self.passes = version, seed, batch_size, passes
 
     def settings(self) -> dict[str, Value]:
-        """Version, seed and batch size; the kind of passes, unless they are exact."""
+        """Version, seed and batch size, and the kind of passes where they are not exact."""
         settings: dict[str, Value] = {
             "version": self.version,
             "seed": self.seed,
@@ -49,10 +48,11 @@ class AutoAttack(Metric):
         return settings if self.passes == "exact" else settings | {"passes": self.passes}
 
     def measure(self, evaluation: Evaluation) -> Arrays:
-        """Per image: still right [n], the stage that broke it or "survived" [n]; stages that could not run.
+        """For each image, whether it is still classified correctly and the stage that broke it or "survived" [n].
 
-        With the version that ran, how far logits moved between two passes [1] where that was looked at, whether
-        each image fell in low precision alone [n], and a few adversarial images with their places.
+        Also the version that ran, the stages that could not run, how far logits moved between two passes [1] where
+        that was measured, whether each image was broken in low precision alone [n], and a few adversarial images
+        with their positions.
         """
         moved = self._moved(evaluation) if self.version != "rand" else None
         version = "rand" if moved is not None and moved > SAME_LOGITS else self.version
@@ -88,7 +88,7 @@ class AutoAttack(Metric):
 
     @torch.no_grad()
     def _moved(self, evaluation: Evaluation) -> float:
-        """How far logits move between two passes, relative to the largest."""
+        """How far logits move between two passes, relative to the largest of them."""
         if CLEAN_ACCURACY in evaluation.measured:
             return float(evaluation.measured[CLEAN_ACCURACY]["between_passes"][0])
         some = evaluation.images[: self.batch_size]
@@ -96,7 +96,7 @@ class AutoAttack(Metric):
         return moved_between(first, second)
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
-        """Robust accuracy with its interval; the reason names stages left out and the package's own warnings."""
+        """Robust accuracy with its interval; the reason lists stages left out and the package's warnings."""
         notes = [f"left out: {stage}" for stage in arrays["skipped"]] + [
             f"warned: {one}" for one in arrays["warnings"]
         ]

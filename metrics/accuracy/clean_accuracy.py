@@ -1,4 +1,4 @@
-"""Accuracy on unperturbed test images."""
+"""Accuracy on unchanged test images."""
 
 from collections.abc import Mapping
 
@@ -15,8 +15,8 @@ from metrics.evaluation import Arrays, Evaluation
 class CleanAccuracy(Metric):
     """Share of the whole test set that is classified correctly, with a Wilson interval.
 
-    A second pass over the attacked images notes how far the logits move between two passes, which the alarm for
-    randomized outputs reads.
+    Two more passes over some of the images that attacks run on measure how far logits move between two passes; the
+    alarm "randomised output" reads this.
     """
 
     name = "clean_accuracy"
@@ -25,7 +25,7 @@ class CleanAccuracy(Metric):
 
     @torch.no_grad()
     def measure(self, evaluation: Evaluation) -> Arrays:
-        """Per test image whether it is right [N]; the largest logit difference between two passes [1]."""
+        """Whether each test image is classified correctly [N]; how far logits move between two passes [1]."""
         right = []
         test, classifier = evaluation.dataset.test, evaluation.classifier
         with (

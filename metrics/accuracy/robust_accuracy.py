@@ -1,4 +1,4 @@
-"""Accuracy on images that one of our own attacks has perturbed."""
+"""Accuracy under one of our own attacks."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from bench.core.record import Score, Value
 from metrics.base import Batteries, Metric
 from metrics.evaluation import Arrays, Evaluation
 
-#: The batteries that every attack but those of `BATTERIES` belongs to.
+#: The batteries of an attack that `BATTERIES` does not name.
 _USUAL: Batteries = {"quick": {}, "standard": {}, "full": {}}
 #: Attack → the batteries it belongs to.
 BATTERIES: Mapping[str, Batteries] = {"pgd20": {**_USUAL, "geometry": {}}, "cw100x5": {"full": {}}}
@@ -20,9 +20,9 @@ TITLES = {**ATTACK_TITLES, "adaptive": "Margin and scaled cross-entropy"}
 
 
 class RobustAccuracy(Metric):
-    """Share of the attacked test images that stay correct under one attack, with a Wilson interval.
+    """Share of the attacked test images that stay correctly classified under one attack, with a Wilson interval.
 
-    An image counts as broken when any iterate was misclassified; one that is wrong to begin with is broken too.
+    An image is broken when any iterate of the attack is misclassified, the clean image included.
 
     Args:
         attack: a name of `bench.attacks.ATTACKS`.
@@ -39,9 +39,9 @@ class RobustAccuracy(Metric):
         return self.attack.settings()
 
     def measure(self, evaluation: Evaluation) -> Arrays:
-        """Per image: still right [n], step and restart that broke it [n], zero input gradient [n]; loss by step.
+        """For each image [n]: still correct, step and restart that broke it, zero input gradient; the loss by step.
 
-        With a few adversarial images and their places among those attacked.
+        Also a few adversarial images with their positions among those attacked.
         """
         result = evaluation.attack(self.attack, evaluation.images, evaluation.labels, self.name)
         return {
@@ -56,5 +56,5 @@ class RobustAccuracy(Metric):
         }
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
-        """Robust accuracy with its interval; the reason holds the attack's notes."""
+        """Robust accuracy with its interval; the reason is what the attack noted."""
         return {self.name: self.proportion(arrays["right"], "; ".join(arrays.get("notes", ())))}

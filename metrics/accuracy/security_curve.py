@@ -1,4 +1,4 @@
-"""Robust accuracy against ε."""
+"""Robust accuracy by ε."""
 
 from collections.abc import Mapping
 from fractions import Fraction
@@ -14,14 +14,14 @@ from metrics.evaluation import Arrays, Evaluation
 
 
 class SecurityCurve(Metric):
-    """PGD-20 at multiples of the threat's ε, at ε = 1/2 and without a bound but the pixel box.
+    """Accuracy under PGD-20 at multiples of the threat's ε, at ε = 1/2, and with the pixel box as the only bound.
 
-    A sound attack drives this curve to zero; one that cannot is looking at masked gradients
-    (Athalye et al. 2018, section 3.1), and the alarm "curve not falling" reads it.
+    A sound attack drives this curve to zero. One that does not is hindered by masked gradients (Athalye et al.
+    2018, section 3.1); the alarm "curve not falling" reads the curve.
 
     Args:
         factors: multiples of the threat's ε.
-        images: how many of the attacked images to use.
+        images: how many of the images that attacks run on, at most.
     """
 
     name = "security_curve"
@@ -33,11 +33,11 @@ class SecurityCurve(Metric):
         self.factors, self.images = factors, images
 
     def settings(self) -> dict[str, Value]:
-        """Attack, multiples and images."""
+        """Attack, multiples of ε, and number of images."""
         return {"attack": "pgd20", "factors": ", ".join(self.factors), "images": self.images}
 
     def measure(self, evaluation: Evaluation) -> Arrays:
-        """The norm; ε by point [P]; whether each image is right there [P, n]. The first point is ε = 0."""
+        """The norm; ε of each point [P], from 0; whether each image is classified correctly there [P, n]."""
         images, labels = evaluation.images[: self.images], evaluation.labels[: self.images]
         threats = self._threats(evaluation.threat, images[0].numel())
         right = []

@@ -1,4 +1,4 @@
-"""Seconds an epoch of training takes, and the ratio to standard training."""
+"""Time of an epoch of training, in seconds and relative to standard training."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -11,9 +11,9 @@ from metrics.evaluation import Arrays, Evaluation, NotMeasurable
 
 
 class TimePerEpoch(Metric):
-    """Median seconds per epoch without the first, evaluation left out, device synchronised.
+    """Median seconds of an epoch, the first one and all evaluation left out, with the device synchronized.
 
-    The ratio divides each epoch by the seconds of a standard epoch measured in the same process.
+    The ratio divides the seconds of each epoch by those of a standard epoch measured in the same process.
     """
 
     name = "time_per_epoch"
@@ -27,10 +27,10 @@ class TimePerEpoch(Metric):
     batteries = {"quick": {}, "standard": {}, "full": {}}
 
     def measure(self, evaluation: Evaluation) -> Arrays:
-        """Seconds of each epoch [E], and of a standard epoch in the same process [E].
+        """Seconds of each epoch [E] and of a standard epoch beside it [E].
 
         Raises:
-            NotMeasurable: for a network trained elsewhere, or in a single epoch.
+            NotMeasurable: for a network trained elsewhere, or for one epoch only.
         """
         if not evaluation.history:
             raise NotMeasurable("the network was not trained here")
@@ -43,7 +43,7 @@ class TimePerEpoch(Metric):
         }
 
     def names(self) -> tuple[str, ...]:
-        """Every score it writes, the main one first."""
+        """Names of the scores, the main one first."""
         return self.name, "time_per_epoch_ratio"
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:

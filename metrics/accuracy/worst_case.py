@@ -1,4 +1,4 @@
-"""Accuracy against whichever attack does best on each image."""
+"""Accuracy against the strongest attack on each image."""
 
 from collections.abc import Mapping
 
@@ -18,7 +18,7 @@ class WorstCase(Metric):
     batteries = {"quick": {}, "standard": {}, "full": {}}
 
     def measure(self, evaluation: Evaluation) -> Arrays:
-        """Per image whether every attack left it right [n].
+        """Whether each image withstands every attack [n].
 
         Raises:
             NotMeasurable: when no attack ran.

@@ -1,4 +1,4 @@
-"""How convex classification regions are (classification regions, §III, figure 3)."""
+"""Convexity of classification regions (Fawzi et al., §III, figure 3)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Convexity(Metric):
     images, `convexity/k5` that of five. A convex region has 1 for every k.
 
     Args:
-        trials: mixtures for each k.
+        trials: number of mixtures for each k.
         largest: the largest k.
 
     Raises:
@@ -45,11 +45,11 @@ class Convexity(Metric):
             )
 
     def settings(self) -> dict[str, Value]:
-        """How many mixtures, and of how many images."""
+        """Number of mixtures, the largest number of images in one, and the distribution of weights."""
         return {"trials": self.trials, "largest": self.largest, "weights": "Dirichlet(1)"}
 
     def measure(self, evaluation: Evaluation) -> Arrays:
-        """For each k, whether each mixture stayed [trials]; empty where no region has k images."""
+        """For each k, whether each mixture stayed in the region [trials]; empty where no region has k images."""
         predict = Predictor(evaluation.classifier, evaluation.batch_size)
         labels = predict(evaluation.images)
         generator = evaluation.generator(self.name)
@@ -64,7 +64,7 @@ class Convexity(Metric):
         return range(2, self.largest + 1)
 
     def names(self) -> tuple[str, ...]:
-        """Every score it writes, the main one first."""
+        """Names of the scores, the main one first."""
         return self.name, *(f"{self.name}/k{k}" for k in self._sizes if k > 2)
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
@@ -77,7 +77,7 @@ class Convexity(Metric):
         }
 
     def curves(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Curve]:
-        """The share that stayed over k."""
+        """The share that stayed, by k."""
         points = []
         for k, stays in _by_size(arrays).items():
             if len(stays):

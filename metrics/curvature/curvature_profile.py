@@ -1,4 +1,4 @@
-"""Principal curvatures of the decision boundary near clean and near perturbed images (§IV)."""
+"""Principal curvatures of the decision boundary near clean and near perturbed images (Fawzi et al., §IV)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,19 +28,19 @@ class CurvatureProfile(Metric):
     """Mean principal curvature of the decision boundary near clean images, and the share where it is positive.
 
     κ_i = eigenvalues of P H_F P / ‖∇F‖ at z = x + r(x) on the boundary, P = I − nnᵀ, F = f_predicted − f_other
-    (§II). A ReLU network's curvature is one over a finite step h = √d · 10/512 · h_scale: central differences of
-    gradients choose the directions, and second differences along each give its κ_i. `curvature_sign/clean` is the
-    share of clean images with a positive mean, the first row of table II; `curvature_sign/perturbed` that of
-    x + r(x), seen from its own side, and the second row of the table is one minus this. (The text of §V has the
-    sign the other way round; the table agrees with F as above.)
+    (§II). A ReLU network's curvature is taken over a finite step h = √d · 10/512 · h_scale: central differences of
+    gradients give the principal directions, second differences of F along them give κ_i. `curvature_sign/clean` is
+    the share of clean images with a positive mean, the first row of table II. `curvature_sign/perturbed` is that
+    share for x + r(x), with F of its own predicted class; the second row of the table is one minus this. (The text
+    of §V has the opposite sign; the table agrees with F as above.)
 
     Args:
-        images: correctly classified test images, at most.
-        extremes: principal curvatures at each end, where Lanczos finds them.
-        full_up_to: pixels up to which the mean is over all principal directions, and over random ones above.
-        spectrum_up_to: pixels up to which all principal curvatures are computed for the figure, and the extremes
-            alone above; no score depends on it. Never below `full_up_to`.
-        directions: random directions of the mean, above `full_up_to` and for perturbed images.
+        images: number of correctly classified test images, at most.
+        extremes: number of principal curvatures at each end of the spectrum, where Lanczos computes them.
+        full_up_to: up to so many pixels the mean is over all principal directions, above over random ones.
+        spectrum_up_to: up to so many pixels all principal curvatures are computed for the figure, above only the
+            extremes. No score depends on it. At least `full_up_to` counts.
+        directions: number of random directions of the mean, above `full_up_to` and for perturbed images.
         h_scale: multiplies h.
 
     Raises:
@@ -71,7 +71,7 @@ class CurvatureProfile(Metric):
             )
 
     def settings(self) -> dict[str, Value]:
-        """What the curvatures depend on."""
+        """Every choice that the curvatures depend on."""
         return {
             "images": self.images,
             "extremes": self.extremes,
@@ -91,7 +91,7 @@ class CurvatureProfile(Metric):
         """Curvatures [m, p] and means [m] near clean images, means near perturbed ones; NaN where ∇F vanishes.
 
         Raises:
-            NotMeasurable: when no image is classified correctly, or DeepFool leaves no region.
+            NotMeasurable: when no image is classified correctly, or DeepFool fools the network on none.
         """
         clean, index = self._correct(evaluation)
         near_clean = boundary_points(evaluation.classifier, clean, batch_size=evaluation.batch_size)
@@ -116,7 +116,7 @@ class CurvatureProfile(Metric):
                 task.advance()
         dimension = clean[0].numel()
         full = dimension <= self._complete_up_to
-        # Where Lanczos found fewer, the ranks of those it has are not known.
+        # Where Lanczos finds fewer, their ranks are not known, and the row stays NaN.
         width = dimension - 1 if full else 2 * min(self.extremes, dimension // 4)
         curvatures = np.full((len(rows), width), np.nan)
         for row, profile in enumerate(profiles):
@@ -159,11 +159,11 @@ class CurvatureProfile(Metric):
         return mean_at(boundary, evaluation.generator(self.name), self.directions)
 
     def names(self) -> tuple[str, ...]:
-        """Every score it writes, the main one first."""
+        """Names of the scores, the main one first."""
         return self.name, "curvature_sign/clean", "curvature_sign/perturbed"
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
-        """The mean curvature near clean images, and how often it is positive near clean and perturbed ones."""
+        """Mean curvature near clean images; shares of clean and perturbed images where the mean is positive."""
         scale = f"over a step of h = {arrays['h'].item():.3f}, F = f_predicted − f_other"
         means = {"clean": arrays["mean"], "perturbed": arrays["perturbed_mean"]}
         usable = {name: values[np.isfinite(values)] for name, values in means.items()}

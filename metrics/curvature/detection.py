@@ -1,4 +1,4 @@
-"""Whether boundary curvature gives adversarial images away (classification regions, §V)."""
+"""Detection of adversarial images by the curvature of the boundary (Fawzi et al., §V)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 
 from bench.core.record import Score, Value
 from bench.geometry.detection import FEWEST, calibrated_side
-from metrics.curvature.detector import (
+from metrics.curvature.curvature_detector import (
     NAMES,
     CurvatureDetector,
     auc_score,
@@ -20,15 +20,15 @@ from metrics.evaluation import Arrays, Evaluation
 
 @dataclass(frozen=True, kw_only=True)
 class Detection(CurvatureDetector):
-    """How well the mean curvature ρ tells DeepFool's images from the clean ones they came from.
+    """How well the mean curvature ρ separates DeepFool's images from the clean ones they came from.
 
-    This is against an attacker who does not know the detector; one who does can lower ρ as well.
-    `detection_auc` takes the paper's side, larger ρ means perturbed; `detection_auc_calibrated` takes the side
-    that is right on half of the images and is measured on the other half; `detection/tpr_at_5fpr` is the share
-    of perturbed images found when 5 % of the clean ones are flagged; `detection/recovery` is the share of them
-    that algorithm 2 flags at t = 0 and labels correctly. Intervals: bootstrap over images, Wilson for recovery
-    and where resampling has nothing to tell (`bench.geometry.detection.paired_interval`).
-    Larger perturbations (α = 2, 5) and an attacker who does know it: see `DetectionAttackers`.
+    The attacker does not know the detector; one who does can lower ρ as well. For larger perturbations (α = 2, 5)
+    and an attacker who knows the detector, see `DetectionAttackers`. `detection_auc` takes the paper's direction,
+    larger ρ means perturbed. `detection_auc_calibrated` takes the direction that is right on half of the images,
+    and is measured on the other half. `detection/tpr_at_5fpr` is the share of perturbed images that are flagged
+    where 5 % of the clean ones are; `detection/recovery` is the share that algorithm 2 flags at t = 0 and labels
+    correctly. Intervals are bootstrapped over images; they are Wilson's for the recovery and where all resamples
+    are equal (`bench.geometry.detection.paired_interval`).
 
     Args:
         images: how many correctly classified images to perturb, at most.
@@ -65,7 +65,7 @@ class Detection(CurvatureDetector):
         }
 
     def measure(self, evaluation: Evaluation) -> Arrays:
-        """Per attacked image [m], was it fooled; per fooled one [n], its index, label, scores and new label.
+        """Whether DeepFool fooled the network on each image [m]; positions, labels, scores of the n where it did.
 
         Raises:
             NotMeasurable: when there is nothing to attack, or no attack succeeds.
@@ -89,11 +89,11 @@ class Detection(CurvatureDetector):
         }
 
     def names(self) -> tuple[str, ...]:
-        """Every score it writes, the main one first."""
+        """Names of the scores, the main one first."""
         return NAMES
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
-        """The four scores, all without a value when fewer than ten pairs are left."""
+        """The four scores, without values when fewer than ten pairs are usable."""
         clean, perturbed = arrays["clean_score"], arrays["perturbed_score"]
         usable = np.isfinite(clean) & np.isfinite(perturbed)
         clean, perturbed, n = clean[usable], perturbed[usable], int(usable.sum())

@@ -1,4 +1,4 @@
-"""The curvature detector against larger perturbations, and against an attacker who knows it (§V)."""
+"""The curvature detector against larger perturbations and an attacker who knows it (Fawzi et al., §V)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from bench.core.progress import Task
 from bench.core.record import Score, Value
 from bench.geometry.detection import FEWEST, calibrated_side
 from bench.geometry.evasion import evade
-from metrics.curvature.detector import (
+from metrics.curvature.curvature_detector import (
     NAMES,
     CurvatureDetector,
     Perturbed,
@@ -23,25 +23,26 @@ from metrics.curvature.detector import (
 )
 from metrics.evaluation import Arrays, Evaluation
 
-#: What DeepFool's perturbation is multiplied with (figure 8, right); the first is that of `detection_auc`.
+#: Factors of DeepFool's perturbation (figure 8, right); the first is that of `detection_auc`.
 ALPHAS = (1, 2, 5)
+#: Direction of the detector that the aware attacker knows → the attacker's name in the arrays.
 AWARE = {1: "aware", -1: "aware_of_opposite"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionAttackers(CurvatureDetector):
-    """How well ρ tells images apart from those of an attacker who knows the detector, and from scaled DeepFool.
+    """How well ρ separates clean images from those of an attacker who knows the detector, and from scaled DeepFool.
 
-    The attacker-aware AUC (`detection_auc/attacker_aware`): the images start from DeepFool's and go on by
-    orthogonal projected gradient descent (`bench.geometry.evasion`), in the ℓ2 ball of five times DeepFool's
-    distance, the reach of α = 5. The gradient is that of a surrogate of ρ: second differences over the detector's
-    h along a few directions of the attacker's own, normals held constant, the ten strongest classes. Among the
-    iterates that fool the classifier, the one with the lowest surrogate counts, and no other does. The
-    calibrated AUC is against an attacker who knows the calibrated side. `…/alpha2` and `…/alpha5` are DeepFool's
-    perturbation scaled, for an attacker who does not know the detector; where that no longer fools the classifier,
-    it is no positive. Each comes with `detection_auc_calibrated/…`, `detection/tpr_at_5fpr/…` and
-    `detection/recovery/…`, as `detection_auc` defines them. Everything stays in the pixel box, where α times
-    DeepFool's perturbation is cut to less than α times its length; without `clip` nothing is cut, as in the paper.
+    Attacker-aware AUC (`detection_auc/attacker_aware`): the attack starts from DeepFool's images and continues with
+    orthogonal projected gradient descent (`bench.geometry.evasion`) in the ℓ2 ball of five times DeepFool's
+    distance, the reach of α = 5. It descends a surrogate of ρ: second differences over the detector's h along a few
+    random directions of the attacker, with normals held constant, over the ten strongest classes. Of the iterates
+    that fool the classifier, the one with the lowest surrogate is taken. The calibrated AUC is against an attacker
+    who knows the calibrated direction. `…/alpha2` and `…/alpha5` are for an attacker who does not know the detector
+    and scales DeepFool's perturbation; images that no longer fool the classifier are left out. Each comes with
+    `detection_auc_calibrated/…`, `detection/tpr_at_5fpr/…` and `detection/recovery/…`, as `detection_auc` defines
+    them. Images are clipped to the pixel box, which shortens α times DeepFool's perturbation; without `clip`, as in
+    the paper, they are not.
 
     Args:
         images: how many correctly classified images to perturb, at most.
@@ -77,7 +78,7 @@ class DetectionAttackers(CurvatureDetector):
                 raise UserError(f"expected {name} from 1, got {name}={getattr(self, name)}")
 
     def settings(self) -> dict[str, Value]:
-        """The attackers, and how curvature is measured."""
+        """The attacks, and how curvature is measured."""
         return {
             "attack": f"deepfool, {self.box}, times 1, 2 and 5",
             "aware_attack": "orthogonal PGD on the margin and a second-difference surrogate of the score, "
@@ -89,10 +90,10 @@ class DetectionAttackers(CurvatureDetector):
         }
 
     def measure(self, evaluation: Evaluation) -> Arrays:
-        """Scores of the m images [m], and by attacker whether it fooled [m], scores, new labels and distances.
+        """Scores of the clean images [m]; by attacker, whether it fooled, scores, new labels, distances [m].
 
         Raises:
-            NotMeasurable: when there is nothing to attack, or no attack succeeds.
+            NotMeasurable: when no image is classified correctly, or DeepFool fools the network on none.
         """
         pairs = self.perturb(evaluation)
         clean, found = pairs.clean, pairs.attack.found
@@ -140,7 +141,7 @@ class DetectionAttackers(CurvatureDetector):
         }
 
     def _evade(self, evaluation: Evaluation, pairs: Perturbed, side: int, task: Task) -> Tensor:
-        """Images of the aware attacker; where DeepFool found nothing, the clean ones."""
+        """Images of the aware attacker; clean ones where DeepFool did not fool the network."""
         clean, attack = pairs.clean, pairs.attack
         found, perturbed = attack.found, clean.clone()
         sign = 1.0 if self.orientation == "algorithm2" else -1.0
@@ -164,17 +165,17 @@ class DetectionAttackers(CurvatureDetector):
 
     @staticmethod
     def _side(arrays: Mapping[str, np.ndarray]) -> int:
-        """Which side of ρ means perturbed, by DeepFool's own images on every other image."""
+        """The sign of ρ that means perturbed, calibrated by DeepFool's images on every other image."""
         clean, perturbed = usable(arrays, "alpha1", slice(None, None, 2))
         return int(calibrated_side(clean, perturbed)) if len(clean) else 1
 
     def names(self) -> tuple[str, ...]:
-        """Every score it writes, the main one first."""
+        """Names of the scores, the main one first."""
         scores = [f"{kind}/{title}" for title in ("alpha2", "alpha5", "attacker_aware") for kind in NAMES]
         return self.name, *(score for score in scores if score != self.name)
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
-        """The four scores against each attacker, without a value when fewer than ten pairs are left."""
+        """The four scores against each attacker, without values when fewer than ten pairs are usable."""
         side = self._side(arrays)
         scores: dict[str, Score] = {}
         for title, attacker, calibrated in (
@@ -225,18 +226,18 @@ class DetectionAttackers(CurvatureDetector):
 
 
 def length_ratios(arrays: Mapping[str, np.ndarray], attacker: str, rows: np.ndarray) -> np.ndarray:
-    """How many times as long as DeepFool's own an attacker's perturbations are, for some rows: float."""
+    """Lengths of an attacker's perturbations relative to DeepFool's, for some rows."""
     return arrays[f"{attacker}/distance"][rows] / arrays["alpha1/distance"][rows]
 
 
 def usable_rows(arrays: Mapping[str, np.ndarray], attacker: str) -> np.ndarray:
-    """Images with a clean score that the attacker fooled with a score of its own: bool [m]."""
+    """Whether an image has a score both clean and from the attacker: bool [m]."""
     return np.isfinite(arrays["clean_score"]) & np.isfinite(arrays[f"{attacker}/score"])
 
 
 def usable(
     arrays: Mapping[str, np.ndarray], attacker: str, part: slice = slice(None)
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Clean and perturbed scores of the usable images in a part of all."""
+    """Clean and perturbed scores of the usable images, of all or of a part of them."""
     rows = usable_rows(arrays, attacker)[part]
     return arrays["clean_score"][part][rows], arrays[f"{attacker}/score"][part][rows]

@@ -17,15 +17,15 @@ from bench.geometry.paths import Path, cross_section, find_paths
 from metrics.base import Metric
 from metrics.evaluation import Arrays, Evaluation
 
-#: What the second point of a pair is.
+#: Scenario → the second point of its pairs.
 SCENARIOS = {
     "images": "another test image of the region",
     "adversarial": "an image of another region, pushed into this one",
     "random": "a random point of an image's typical norm, pushed into this one",
 }
-#: Deviation, over the length of the straight line, that a drawn path shows to the eye.
+#: Deviation from the straight line, relative to its length, from which a drawn path is visibly bent.
 _VISIBLE = 0.005
-#: Pairs looked at together.
+#: Pairs in one batch.
 _AT_ONCE = 25
 
 
@@ -33,18 +33,18 @@ _AT_ONCE = 25
 class Connectivity(Metric):
     """Share of pairs of points of one region that a path within the region joins, in three scenarios.
 
-    Algorithm 1 (§III): a straight segment with a sample outside is bent at its midpoint, which targeted
-    DeepFool puts back into the region. The first point is a test image, the second one more image of that
-    region (`paths`), an image of another region after targeted DeepFool (`paths/adversarial`), or a point drawn
-    uniformly from the sphere of the images' median norm and pushed the same way (`paths/random`). Also the
-    share of pairs whose straight line is enough (`paths/straight…`) and how long the paths found are beside
-    the straight line (`paths/length…`). As in the paper, points may leave the pixel box. A path not found is no
-    proof that there is none; a path found is one at the resolution of the samples.
+    Algorithm 1 (§III): a straight segment with a sample outside the region is bent at its midpoint, which targeted
+    DeepFool moves back into the region. The first point is a test image. The second is another image of that region
+    (`paths`), an image of another region moved there by targeted DeepFool (`paths/adversarial`), or a point drawn
+    uniformly from the sphere of the images' median norm and moved the same way (`paths/random`). `paths/straight…`
+    is the share of pairs that the straight line joins, and `paths/length…` the mean length of the paths found,
+    relative to the straight line. As in the paper, points can leave the pixel box. That no path is found does not
+    prove that there is none, and a path that is found is one at the resolution of the samples.
 
     Args:
-        pairs: in each scenario, at most; every image is the first point of one pair at most.
-        max_depth: halvings of a segment at most.
-        samples: points looked at on a segment.
+        pairs: number of pairs in each scenario, at most; every image is the first point of at most one pair.
+        max_depth: how often a segment is halved, at most.
+        samples: number of points that are classified on a segment.
 
     Raises:
         UserError: when one of them is below 1.
@@ -66,7 +66,7 @@ class Connectivity(Metric):
                 raise UserError(f"expected {name} from 1, got {name}={getattr(self, name)}")
 
     def settings(self) -> dict[str, Value]:
-        """How pairs are made and looked at."""
+        """How pairs are made and joined."""
         return {
             "pairs": self.pairs,
             "max_depth": self.max_depth,
@@ -75,7 +75,7 @@ class Connectivity(Metric):
         }
 
     def measure(self, evaluation: Evaluation) -> Arrays:
-        """By scenario: found, straight, length, deviation, anchors, label of each pair; one cross-section."""
+        """By scenario, found, straight, length, deviation, anchors, label of each pair; cross-sections of one pair."""
         predict = Predictor(evaluation.classifier, evaluation.batch_size)
         images, labels = evaluation.images, predict(evaluation.images)
         generator = evaluation.generator(self.name)
@@ -107,7 +107,9 @@ class Connectivity(Metric):
                     f"{scenario}/failed": np.array([failed]),
                 }
                 for path in paths:
-                    if path.found and (example is None or _telling(scenario, path) > _telling(*example)):
+                    if path.found and (
+                        example is None or _example_rank(scenario, path) > _example_rank(*example)
+                    ):
                         example = scenario, path
         if example is not None:
             arrays |= self._sections(evaluation, predict, *example)
@@ -122,7 +124,7 @@ class Connectivity(Metric):
         labels: Tensor,
         generator: torch.Generator,
     ) -> tuple[Tensor, Tensor, int]:
-        """Starts and ends of one predicted label, and how many second points could not be pushed into it."""
+        """Starts and ends with the same predicted label, and how many ends could not be moved into its region."""
         order = torch.randperm(len(images), generator=generator).to(labels.device)
         chance = torch.rand(len(images), generator=generator).to(labels.device)
         first: list[int] = []
@@ -159,7 +161,7 @@ class Connectivity(Metric):
         return starts[arrived], pushed.perturbed[arrived], int((~arrived).sum())
 
     def _sections(self, evaluation: Evaluation, predict: Predictor, scenario: str, path: Path) -> Arrays:
-        """The strips along the straight line and along the path found, for the figure."""
+        """Cross-sections along the straight line and along the path found, for the figure."""
         ends = path.anchors[[0, -1]]
         push = deepfool(evaluation.classifier, ends[:1], batch_size=1)
         aside = push.perturbation[0]
@@ -179,12 +181,12 @@ class Connectivity(Metric):
         return arrays
 
     def names(self) -> tuple[str, ...]:
-        """Every score it writes, the main one first."""
+        """Names of the scores, the main one first."""
         tails = ["" if scenario == "images" else f"/{scenario}" for scenario in SCENARIOS]
         return tuple(f"{self.name}{kind}{tail}" for tail in tails for kind in ("", "/straight", "/length"))
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
-        """Found, straight and length of each scenario."""
+        """Shares found and straight, and the mean length, of each scenario."""
         scores = {}
         for scenario, what in SCENARIOS.items():
             tail = "" if scenario == "images" else f"/{scenario}"
@@ -205,6 +207,6 @@ class Connectivity(Metric):
         return mean_score(lengths, unit="ratio", reason=f"{what}; {reason}", bounds=(1.0, math.inf))
 
 
-def _telling(scenario: str, path: Path) -> tuple[bool, float]:
-    """Larger for a better example: the most bent, and two test images where their path is bent visibly."""
+def _example_rank(scenario: str, path: Path) -> tuple[bool, float]:
+    """Sort key of examples for the figure: two test images with a visibly bent path first, then the most bent."""
     return scenario == "images" and path.deviation >= _VISIBLE, path.deviation

@@ -1,4 +1,4 @@
-"""Directions along which the boundary is curved near every image, and what they do to the class (§IV)."""
+"""Directions along which the decision boundary is curved near every image (Fawzi et al., §IV)."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ from metrics.evaluation import Arrays, Evaluation, NotMeasurable
 
 #: Lengths of the noise, over the median norm of the images (figure 6).
 NOISE = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
-#: What is projected (table I), and the paper's values for LeNet and NiN.
+#: Kind of vector that is projected (table I) → its name in figures and reasons.
 PROJECTED = {
     "adversarial": "DeepFool's r(x)",
     "random": "random vectors",
@@ -37,24 +37,24 @@ PROJECTED = {
 
 @dataclass(frozen=True, kw_only=True)
 class SharedDirections(Metric):
-    """Share of adversarial perturbations that lies in S, the span of the directions of high curvature.
+    """Share of an adversarial perturbation that lies in S, the span of directions of high curvature.
 
-    The directions of largest |κ_i| at the boundary points of training images are stacked and decomposed;
-    u_1 … u_m span S. `shared_directions` is the mean of ‖P_S r‖/‖r‖ over DeepFool's r(x) on test images, to
-    compare with √(m/d) for a random vector; `shared_directions/random`, `/difference` and `/gradient` are the
-    other rows of table I. `shared_directions/curvature` is the mean over i of the mean over test images of
-    ρ_i(z) = |u_iᵀP H P u_i| / E_v|vᵀP H P v|, v uniform on the sphere. `shared_directions/noise_inside` and
-    `/noise_outside` are the shares of test images that change their class under noise of 0.2 of the median norm
-    in S and in its complement. Curvature is over the finite step h, points are not clipped.
+    S is spanned by u_1 … u_m, the first singular vectors of the directions of largest |κ_i| at the boundary points
+    of training images. `shared_directions` is the mean of ‖P_S r‖/‖r‖ over DeepFool's r(x) on test images, to be
+    compared with √(m/d) for a random vector; `shared_directions/random`, `/difference` and `/gradient` are the
+    other rows of table I. `shared_directions/curvature` is the mean over i and over test images of ρ_i(z) = |u_iᵀP
+    H P u_i| / E_v|vᵀP H P v|, v uniform on the sphere. `shared_directions/noise_inside` and `/noise_outside` are
+    the shares of test images whose class changes under noise of 0.2 of the median norm in S and in its complement.
+    Curvature is taken over the finite step h; points are not clipped to the pixel box.
 
     Args:
-        train_images: n, boundary points that the directions come from.
-        per_image: principal directions of each.
+        train_images: number of training images near whose boundary points the directions are computed.
+        per_image: number of principal directions of each.
         count: m; None is min(200, d/4).
-        test_images: unseen images, at most.
-        curved_images: those among them on which ρ_i is measured.
-        directions: random directions v for ρ_i.
-        full_up_to: pixels up to which all principal curvatures are computed; Lanczos above.
+        test_images: number of test images, at most.
+        curved_images: number of those on which ρ_i is measured, at most.
+        directions: number of random directions v for ρ_i.
+        full_up_to: up to so many pixels all principal curvatures are computed, above by Lanczos those at the ends.
         h_scale: multiplies h.
 
     Raises:
@@ -91,7 +91,7 @@ class SharedDirections(Metric):
             raise UserError(f"expected h_scale above 0, got {self.h_scale}")
 
     def settings(self) -> dict[str, Value]:
-        """What the subspace is made from and looked at with."""
+        """How S is computed and tested."""
         return {
             "train_images": self.train_images,
             "per_image": self.per_image,
@@ -109,7 +109,7 @@ class SharedDirections(Metric):
         """Basis [m, d], ρ [points, m], class changes [levels, n] inside and outside, projections by kind.
 
         Raises:
-            NotMeasurable: when DeepFool leaves no region, or no boundary has a normal.
+            NotMeasurable: when DeepFool fools the network on no training image, or no boundary has a normal.
         """
         generator = evaluation.generator(self.name)
         train = evaluation.dataset.train
@@ -146,7 +146,7 @@ class SharedDirections(Metric):
         return boundary_points(evaluation.classifier, images, batch_size=evaluation.batch_size)
 
     def _basis(self, evaluation: Evaluation, images: Tensor) -> tuple[Tensor, int]:
-        """u_1 … u_m from training images, and how many of them had a boundary with a normal."""
+        """u_1 … u_m from training images, and how many of these have a boundary point with a normal."""
         near = self._boundary(evaluation, images)
         top = []
         rows = torch.nonzero(near.found).flatten().tolist()
@@ -175,7 +175,7 @@ class SharedDirections(Metric):
         return shared_directions(torch.cat(top), min(count, dimension - 1)), len(top)
 
     def _relative(self, evaluation: Evaluation, near: BoundaryPoints, basis: Tensor) -> np.ndarray:
-        """ρ_i(z) [points, m]; points without a normal, or flat in every random direction, are left out."""
+        """ρ_i(z) [points, m], without points that have no normal or no curvature in any random direction."""
         rows = torch.nonzero(near.found).flatten().tolist()[: self.curved_images]
         rho = []
         for row in evaluation.progress.track(rows, "relative curvature", len(rows)):
@@ -204,19 +204,19 @@ class SharedDirections(Metric):
         draw: Callable[[Tensor, int, torch.Generator], Tensor],
         generator: torch.Generator,
     ) -> np.ndarray:
-        """Whether each image changes its class under noise of each length: bool [levels, n]."""
+        """Whether the class of each image changes under noise of each length: bool [levels, n]."""
         unit = draw(basis, len(images), generator).view(images.shape).to(images)
         return np.stack([(predict(images + level * norm * unit) != labels).cpu().numpy() for level in NOISE])
 
     def names(self) -> tuple[str, ...]:
-        """Every score it writes, the main one first."""
+        """Names of the scores, the main one first."""
         kinds = [kind for kind in PROJECTED if kind != "adversarial"]
         return self.name, *(
             f"{self.name}/{part}" for part in (*kinds, "curvature", "noise_inside", "noise_outside")
         )
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
-        """Projections, relative curvature, and class changes under noise in S and in its complement."""
+        """Projections, relative curvature, and shares of images whose class changes under noise."""
         count, dimension = arrays["basis"].shape
         subspace = (
             f"S of m = {count} from {arrays['used'].item()} training images, d = {dimension}, "
@@ -251,7 +251,7 @@ class SharedDirections(Metric):
 
 
 def _slope(images: Tensor, axis: int) -> Tensor:
-    """Forward differences of neighboring pixels along an axis, shaped like the images; zero at the end."""
+    """Forward differences of neighboring pixels along an axis, in the images' shape; zero at the end."""
     slope = torch.zeros_like(images)
     size = images.shape[axis] - 1
     slope.narrow(axis, 0, size).copy_(images.diff(dim=axis))

@@ -1,1 +1,1 @@
-"""Decision regions (P1 and P2): how many there are, who shares them, what attacks do to them."""
+"""Decision regions (P1 and P2): their number, the images they hold, and their relation to attacks."""

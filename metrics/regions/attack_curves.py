@@ -1,4 +1,4 @@
-"""Robust accuracy by ε under every attack, on training and on test images."""
+"""Robust accuracy by ε and attack, on training and on test images."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,18 +8,18 @@ import numpy as np
 from bench.data import Split
 from bench.geometry.groups import draw
 from metrics.evaluation import Evaluation, NotMeasurable
-from metrics.regions.two_groups import FULL_ATTACKS, TwoGroups
+from metrics.regions.group_robustness import FULL_ATTACKS, GroupRobustness
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttackCurves(TwoGroups):
+class AttackCurves(GroupRobustness):
     """Robust accuracy on training images minus that on test images, by attack and ε (P1 §3.2, figure 3).
 
-    The difference at the threat's ε is how far robustness fails to carry over. `attack_curves/GROUP/ATTACK` is the
-    robust accuracy of `train` or `test` images there, misclassified ones counted as broken.
+    The score is the generalization gap of robustness at the threat's ε. `attack_curves/GROUP/ATTACK` is the robust
+    accuracy of `train` or `test` images there; misclassified images count as broken.
 
     Args:
-        attacks, factors, images: as for `TwoGroups`.
+        attacks, factors, images: as for `GroupRobustness`.
     """
 
     name = "attack_curves"
@@ -30,7 +30,7 @@ class AttackCurves(TwoGroups):
     factors: tuple[str, ...] = ("1/4", "1/2", "3/2", "2")
 
     def choose(self, evaluation: Evaluation) -> dict[str, tuple[Split, np.ndarray]]:
-        """Images of either split, drawn by chance.
+        """Images of both splits, drawn at random.
 
         Raises:
             NotMeasurable: when both are empty.

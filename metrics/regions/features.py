@@ -1,4 +1,4 @@
-"""What the layers make of an image, and how the classes lie in the feature space."""
+"""Feature maps of the first layers, and how densely each class lies in the feature space."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from bench.geometry.layers import Layer, find_layers, observe
 from metrics.base import Metric
 from metrics.evaluation import Arrays, Evaluation, NotMeasurable
 
-#: Fewer images make no map of a space.
+#: The fewest images that t-SNE is run on.
 _FEWEST = 10
 
 
@@ -26,13 +26,13 @@ _FEWEST = 10
 class Features(Metric):
     """Feature maps of the first layers and a t-SNE map of penultimate features (P2 §6, figures 11 and 13).
 
-    The one score is the mean silhouette of the training images' features by class, from −1 to 1: how densely each
-    class lies, as figure 13 is meant to show.
+    The score is the mean silhouette of the training images' features by class, from −1 to 1: how densely each class
+    lies, which is what figure 13 shows.
 
     Args:
-        images: training images in the map, drawn by chance.
-        layers: how many convolutional activations to show, the first ones.
-        channels: how many channels of each, the first ones.
+        images: training images in the map, drawn at random.
+        layers: number of convolutional activation layers to show, the first ones.
+        channels: number of channels of each, the first ones.
 
     Raises:
         UserError: when one of them is below 1.
@@ -56,13 +56,13 @@ class Features(Metric):
             )
 
     def settings(self) -> dict[str, Value]:
-        """Images, layers and channels."""
+        """Numbers of images, layers and channels."""
         return {"images": self.images, "layers": self.layers, "channels": self.channels}
 
     def measure(self, evaluation: Evaluation) -> Arrays:
         """The map [n, 2], with labels and silhouettes [n]; feature maps [channels, h, w] of the first test image.
 
-        Parts that the network or the data cannot give are empty.
+        Parts that this network or data set does not have are empty.
 
         Raises:
             NotMeasurable: when there is neither a feature layer nor a convolutional one.
@@ -98,7 +98,7 @@ class Features(Metric):
         return {"embedding": embed(features, seed), "label": labels, "silhouette": silhouette}
 
     def _maps(self, evaluation: Evaluation) -> Arrays:
-        """The first test image, and its first feature maps layer by layer."""
+        """The first test image and its feature maps, layer by layer."""
         image = evaluation.images[:1]
         if len(image) == 0:
             return {}
@@ -131,7 +131,7 @@ class Features(Metric):
 def embed(features: np.ndarray, seed: int) -> np.ndarray:
     """t-SNE of features [n, D] in the plane [n, 2], from the first two principal components.
 
-    Features that fill no plane start from random points; equal ones all lie at the origin.
+    Features of rank 1 start from random points; features that are all equal lie at the origin.
 
     Source: van der Maaten & Hinton 2008; perplexity 30, or a third of the images where that is less.
     """

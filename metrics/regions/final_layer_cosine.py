@@ -1,4 +1,4 @@
-"""How parallel the final layer's weights are."""
+"""Cosine similarity between the weights of the final layer."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -14,8 +14,8 @@ from metrics.evaluation import NO_HEAD, Arrays, Evaluation, NotMeasurable
 class FinalLayerCosine(Metric):
     """Mean cosine similarity between the weight rows of different classes, bias left out (P1 §3.2, figure 6).
 
-    Networks with a low PRS ratio tend to have parallel rows (P1, table 1). A property of the weights, not of any
-    sample, so without interval; n counts the pairs.
+    Networks with a low PRS ratio tend to have parallel rows (P1, table 1). It is a property of the weights and not
+    of a sample, so it has no interval; n is the number of pairs.
     """
 
     name = "final_layer_cosine"
@@ -26,7 +26,7 @@ class FinalLayerCosine(Metric):
     charts_function = "metrics.regions.charts.final_layer_cosine:draw"
 
     def measure(self, evaluation: Evaluation) -> Arrays:
-        """The whole matrix [K, K].
+        """The matrix of cosines [K, K].
 
         Raises:
             NotMeasurable: when the network has no final linear layer, or a single class.
@@ -39,7 +39,7 @@ class FinalLayerCosine(Metric):
         return {"cosine": cosine_matrix(head.weight)}
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
-        """The mean off the diagonal."""
+        """The mean of the entries off the diagonal."""
         matrix = arrays["cosine"]
         classes = len(matrix)
         empty = int(np.count_nonzero(np.diag(matrix) == 0))

@@ -1,4 +1,4 @@
-"""Whether test images that fall into populated regions are the robust ones."""
+"""Robustness of test images in populated regions and of the others."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,19 +9,20 @@ from bench.data import Split
 from bench.geometry.groups import draw
 from bench.geometry.regions import membership
 from metrics.evaluation import Evaluation
-from metrics.regions.two_groups import FULL_ATTACKS, TwoGroups
+from metrics.regions.group_robustness import FULL_ATTACKS, GroupRobustness
 
 
 @dataclass(frozen=True, kw_only=True)
-class InclusionGroups(TwoGroups):
+class InclusionGroups(GroupRobustness):
     """Robust accuracy of test images in populated regions, minus that of the others (P1 §3.3, figure 7).
 
-    Both groups are correctly classified test images: `included` ones lie in a region that some training image
-    populates, `excluded` ones do not. The paper takes 1,000 of each. `inclusion_groups/GROUP/ATTACK` is a group's
-    robust accuracy at the threat's ε, `/target_logit` and `/confidence` what its images' labels get.
+    Both groups are correctly classified test images: `included` ones lie in a region that holds a training image,
+    `excluded` ones do not. The paper takes 1,000 of each. `inclusion_groups/GROUP/ATTACK` is a group's robust
+    accuracy at the threat's ε; `/target_logit` and `/confidence` are the mean logit and softmax probability of the
+    labels.
 
     Args:
-        attacks, factors, images: as for `TwoGroups`.
+        attacks, factors, images: as for `GroupRobustness`.
     """
 
     name = "inclusion_groups"

@@ -1,4 +1,4 @@
-"""How many test images fall into decision regions that training images populate."""
+"""Share of the test images that lie in decision regions populated by training images."""
 
 from collections.abc import Mapping
 
@@ -13,8 +13,9 @@ from metrics.evaluation import Arrays, Evaluation
 class InclusionRatio(Metric):
     """Share of the test set whose sign pattern occurs in the training set (P1 §3.3), with Wilson intervals.
 
-    `inclusion_ratio` asks for any training image, `/true_label` for one of the test image's class, and
-    `/pred_label` for one of the class it is predicted as. Networks that include more tend to be robust (P1).
+    `inclusion_ratio` counts regions with any training image, `/true_label` those with one of the test image's
+    class, and `/pred_label` those with one of its predicted class. Networks with a high ratio tend to be robust
+    (P1).
     """
 
     name = "inclusion_ratio"
@@ -26,7 +27,7 @@ class InclusionRatio(Metric):
     batteries = {"quick": {}, "standard": {}, "full": {}, "geometry": {}}
 
     def measure(self, evaluation: Evaluation) -> Arrays:
-        """Per test image [N], whether its region is populated: at all, by its class, by its predicted class.
+        """Whether the region of each test image [N] is populated: at all, by its class, by its predicted class.
 
         Raises:
             NotMeasurable: when the network has no feature layer, or either set is empty.
@@ -40,7 +41,7 @@ class InclusionRatio(Metric):
         }
 
     def names(self) -> tuple[str, ...]:
-        """Every score it writes, the main one first."""
+        """Names of the scores, the main one first."""
         return self.name, *(f"{self.name}/{part}" for part in ("true_label", "pred_label"))
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:

@@ -1,4 +1,4 @@
-"""Why attacks fail: no gradient to follow, or logits that move together."""
+"""Why attacks fail: zero gradients, or logits that move in parallel."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,16 +26,16 @@ EXAMPLES = 2
 class LogitMotion(Metric):
     """Cosine between the logits before and after an attack, and the attack's outcomes (P1 §3.2, figure 5).
 
-    `logit_motion` is the mean cosine over images that are right without attack; "after" is the iterate that
-    broke the image, or else the last one. `/cosine_succeeded` and `/cosine_failed` split it by outcome,
-    `/change_succeeded` and `/change_failed` are the mean length of the change. Of all images, `/succeeded` are
-    broken or wrong already, `/failed_gradient` withstand although the clean image has a gradient, and
-    `/failed_zero_gradient` withstand where it is exactly zero in float32; `/failed_zero_gradient_float64` are
-    those of the last where it is zero in float64 as well.
+    `logit_motion` is the mean cosine over images that are classified correctly without attack; "after" is the
+    iterate that broke the image, or the last one. `/cosine_succeeded` and `/cosine_failed` split it by outcome;
+    `/change_succeeded` and `/change_failed` are the mean length of the change. The others are shares of all images:
+    `/succeeded` of those that are broken or misclassified already, `/failed_gradient` of those that withstand and
+    have an input gradient without attack, `/failed_zero_gradient` of those that withstand and whose gradient is
+    exactly zero in float32, `/failed_zero_gradient_float64` of those where it is zero in float64 as well.
 
     Args:
-        attack: a name of `bench.attacks.ATTACKS`; its first loss is the one whose gradient is looked at.
-        images: how many of the attacked test images to use, at most.
+        attack: a name of `bench.attacks.ATTACKS`; the gradient is that of its first loss.
+        images: how many of the test images that attacks run on, at most.
 
     Raises:
         UserError: for an unknown attack, or fewer than 1 image.
@@ -57,14 +57,13 @@ class LogitMotion(Metric):
             raise UserError(f"expected at least 1 image to attack, got images={self.images}")
 
     def settings(self) -> dict[str, Value]:
-        """Attack and images."""
+        """Attack and number of images."""
         return {"attack": self.attack, "images": self.images}
 
     def measure(self, evaluation: Evaluation) -> Arrays:
-        """Logits before and after [n, K]; per image [n] its label, was it right, broken, without gradient.
+        """Logits before and after [n, K]; labels, and whether images were correct, broken, without gradient [n].
 
-        Of the examples that charts show, their positions [e], and small pictures without and under attack
-        [e, C, h, w].
+        For the examples in charts, their positions [e] and thumbnails without and under attack [e, C, h, w].
 
         Raises:
             NotMeasurable: when there is no image.
@@ -98,7 +97,7 @@ class LogitMotion(Metric):
         }
 
     def names(self) -> tuple[str, ...]:
-        """Every score it writes, the main one first."""
+        """Names of the scores, the main one first."""
         parts = (
             *(f"{what}_{outcome}" for what in ("cosine", "change") for outcome in ("succeeded", "failed")),
             *("succeeded", "failed_gradient", "failed_zero_gradient", "failed_zero_gradient_float64"),
@@ -132,7 +131,7 @@ class LogitMotion(Metric):
 
 
 def cosines(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Cosine of each row before [n, K] with the same row after: [n]; NaN where one of them is zero."""
+    """Cosine between each row before [n, K] and the same row after: [n]; NaN where one of them is zero."""
     before, after = before.astype(np.float64), after.astype(np.float64)
     lengths = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
     products = (before * after).sum(axis=1)
@@ -140,7 +139,7 @@ def cosines(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 
 def examples(right: np.ndarray, broken: np.ndarray) -> list[tuple[int, str]]:
-    """Positions of the examples, and what the attack did to each."""
+    """Positions of the examples in charts, each with the outcome of the attack."""
     return [
         *((int(index), "succeeded") for index in np.flatnonzero(right & broken)[:EXAMPLES]),
         *((int(index), "failed") for index in np.flatnonzero(right & ~broken)[:EXAMPLES]),
@@ -148,7 +147,7 @@ def examples(right: np.ndarray, broken: np.ndarray) -> list[tuple[int, str]]:
 
 
 def by_outcome(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Outcome, as in the names of scores → which images had it: bool [n]."""
+    """Outcome, as scores are named → whether each image had it: bool [n]."""
     failed = ~arrays["broken"]
     return {
         "succeeded": ~failed,

@@ -1,4 +1,4 @@
-"""Whether training images in the major region of their class are the robust ones."""
+"""Robustness of training images in the major region of their class and of the others."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,20 +9,20 @@ from bench.data import Split
 from bench.geometry.groups import draw, in_own_row
 from bench.geometry.regions import major_regions
 from metrics.evaluation import Evaluation
-from metrics.regions.two_groups import FULL_ATTACKS, TwoGroups
+from metrics.regions.group_robustness import FULL_ATTACKS, GroupRobustness
 
 
 @dataclass(frozen=True, kw_only=True)
-class MajorGroups(TwoGroups):
+class MajorGroups(GroupRobustness):
     """Robust accuracy of training images in major regions, minus that of the others (P1 §3.4, figure 8).
 
     `major` images lie in the region that most training images of their class share (MR), `extra` ones do not (ER);
-    misclassified images belong to either group, as in the paper, and count as broken. The paper draws 10,000 of
-    each. `major_groups/GROUP/ATTACK` is a group's robust accuracy at the threat's ε, `/target_logit` (the paper's
-    confidence) and `/confidence` what its images' labels get.
+    misclassified images are in both groups, as in the paper, and count as broken. The paper draws 10,000 of each.
+    `major_groups/GROUP/ATTACK` is a group's robust accuracy at the threat's ε; `/target_logit` (the paper's
+    confidence) and `/confidence` are the mean logit and softmax probability of the labels.
 
     Args:
-        attacks, factors, images: as for `TwoGroups`.
+        attacks, factors, images: as for `GroupRobustness`.
     """
 
     name = "major_groups"

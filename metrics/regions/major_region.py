@@ -1,4 +1,4 @@
-"""How the training images of each class spread over decision regions."""
+"""Distribution of the training images of each class over decision regions."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -14,10 +14,10 @@ from metrics.evaluation import Arrays, Evaluation
 class MajorRegion(Metric):
     """Share of training images that lie in the major region of their class (P1 §3.4, figures 8 and 10).
 
-    The major region of a class is the one that most of its training images share; all others are extra. `/regions`
-    counts populated regions, `/major_regions` those that are major for some class (two classes may share one),
-    `/extra_regions` the rest; `/smallest_class` and `/largest_class` are the lowest and the highest share of a
-    class. Over the whole training set, so without intervals.
+    The major region of a class is the one that holds most of its training images; its other regions are extra.
+    `/regions` is the number of populated regions, `/major_regions` of those that are major for a class (two classes
+    can share one), `/extra_regions` of the rest; `/smallest_class` and `/largest_class` are the lowest and the
+    highest share of a class. All are over the whole training set, so they have no intervals.
     """
 
     name = "major_region/share"
@@ -26,7 +26,7 @@ class MajorRegion(Metric):
     charts_function = "metrics.regions.charts.major_region:draw"
 
     def measure(self, evaluation: Evaluation) -> Arrays:
-        """By class [C] its images and those in its major region; by class and region [R] class and images.
+        """By class [C], its images and those in its major region; by class and region [R], class and images.
 
         Raises:
             NotMeasurable: when the network has no feature layer, or there is no training image.
@@ -45,7 +45,7 @@ class MajorRegion(Metric):
         }
 
     def names(self) -> tuple[str, ...]:
-        """Every score it writes, the main one first."""
+        """Names of the scores, the main one first."""
         parts = ("smallest_class", "largest_class", "regions", "major_regions", "extra_regions")
         return self.name, *(f"major_region/{part}" for part in parts)
 

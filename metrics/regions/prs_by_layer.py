@@ -1,4 +1,4 @@
-"""How many decision regions the training set populates, layer by layer."""
+"""PRS ratio, layer by layer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,14 +21,15 @@ from metrics.evaluation import Arrays, Evaluation, NotMeasurable
 class PRSByLayer(Metric):
     """PRS ratio of every convolution and fully connected layer before its non-linearity (P1 §2.2, figure 2).
 
-    `prs_by_layer/LAYER` is |PRS_l| / N with the pattern `z > 0` over all units of the layer, each position of each
-    channel one unit; a batch norm directly behind the layer belongs to it. `prs_by_layer` is their mean. One pass
-    serves all layers, and each keeps at most 16 bytes an image, 160 MB for ten million. Counts, so no interval.
+    `prs_by_layer/LAYER` is |PRS_l| / N with the pattern `z > 0` over all units of the layer; each position of each
+    channel is a unit, and a batch norm directly behind the layer belongs to it. `prs_by_layer` is their mean. One
+    pass computes all layers, at up to 16 bytes an image and layer (160 MB for ten million images). Counts have no
+    interval.
 
     Args:
-        layers: names of the layers to read; every one but the final layer by default.
-        train_images: read that many training images, drawn by chance; all by default. Fewer images populate a
-            larger share, so compare ratios of equal n only.
+        layers: names of the layers; all but the final layer by default.
+        train_images: number of training images, drawn at random; all by default. Fewer images give a larger ratio,
+            so compare only ratios with the same n.
 
     Raises:
         UserError: for fewer than 1 image.
@@ -45,26 +46,26 @@ class PRSByLayer(Metric):
     def __post_init__(self) -> None:
         if isinstance(self.layers, str):
             raise UserError(
-                f"expected several names of layers, such as layers=('{self.layers}',), got one text"
+                f"expected several names of layers, such as layers=('{self.layers}',), got a single string"
             )
         if self.train_images is not None and self.train_images < 1:
             raise UserError(f"expected at least 1 training image, got train_images={self.train_images}")
 
     def settings(self) -> dict[str, Value]:
-        """Layers and images."""
+        """Layers and number of images."""
         return {"layers": ", ".join(self.layers) or "all", "train_images": self.train_images}
 
     def check(self, classifier: AnyClassifier, image: Tensor) -> None:
-        """Refuse names of layers that the network has not."""
+        """Refuse layers that the network does not have."""
         if self.layers:
             pick_layers(find_layers(classifier, image), self.layers)
 
     def measure(self, evaluation: Evaluation) -> Arrays:
-        """By layer [L], in the order they run: its name, its units, its regions; and the number of images.
+        """Name, units and regions of each layer [L], in the order they run; the number of images.
 
         Raises:
-            NotMeasurable: when no layer is seen, or there is no training image.
-            UserError: when a layer does not exist.
+            NotMeasurable: when no such layer is found, or there is no training image.
+            UserError: for an unknown layer.
         """
         train = evaluation.dataset.train
         everything = np.ones(len(train), dtype=bool)

@@ -1,4 +1,4 @@
-"""How many decision regions the training set populates."""
+"""Number of decision regions that the training set populates, over its size."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -14,9 +14,9 @@ from metrics.evaluation import Arrays, Evaluation
 class PRSRatio(Metric):
     """Distinct sign patterns of the training set over its size (P1 §2.2).
 
-    |PRS| / N over the whole unaugmented training set, at the penultimate layer, in eval mode and float32. It
-    is a count and no sample of anything, so it carries N and no interval. Networks with a low ratio tend to
-    be robust (P1 §3.2), but a ratio near 1/N can simply mean dead units: read it beside `region_health`.
+    |PRS| / N over the whole unaugmented training set, at the penultimate layer, in eval mode and float32. It is a
+    count over the whole set, so it has no interval. Networks with a low ratio tend to be robust (P1 §3.2), but a
+    ratio near 1/N can also come from dead units: read it together with `region_health`.
     """
 
     name = "prs_ratio"
@@ -33,6 +33,6 @@ class PRSRatio(Metric):
         return {"region": find_regions(evaluation.regions("train").patterns).ids}
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
-        """Regions over training images."""
+        """The number of regions over that of training images."""
         region = arrays["region"]
         return {self.name: self.score((int(region.max()) + 1) / len(region), n=len(region))}

@@ -1,4 +1,4 @@
-"""Whether images far from the mean of their class's major region are the vulnerable ones."""
+"""Distance of images to the mean of their class's major region, and their vulnerability."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -20,9 +20,9 @@ from bench.geometry.regions import major_region_vectors
 from metrics.base import Metric
 from metrics.evaluation import Arrays, Evaluation, NotMeasurable
 
-#: What became of an image, in the array `outcome`.
+#: Outcomes in the array `outcome`: misclassified without attack, broken by it, or neither.
 WRONG, BROKEN, SURVIVED = 0, 1, 2
-#: Where images come from, in words.
+#: Split → its name in captions.
 SETS = {"train": "training", "test": "test"}
 
 
@@ -31,15 +31,16 @@ class RegionDistance(Metric):
     """‖f(x) − MRV_y‖₂ of attacked images, split by the attack's outcome (P1 §3.4, figure 9).
 
     MRV_y is the mean feature vector of the training images in the major region of class y. `region_distance` is the
-    probability that a broken image lies farther from it than one that survives (ties count half), 0.5 without
-    any relation; the paper expects more. `/broken` and `/survived` are the mean distances of correctly classified
-    clean images; `/logit_correlation` is Spearman's correlation between their distance and the logit of the label.
+    probability that a broken image lies farther from it than a surviving one (ties count half): 0.5 without any
+    relation, more by the paper. `/broken` and `/survived` are the mean distances of correctly classified clean
+    images by outcome; `/logit_correlation` is Spearman's correlation between their distance and the logit of the
+    label.
 
     Args:
         attack: a name of `bench.attacks.ATTACKS`.
         images: how many images to attack, at most.
-        split: "train" draws training images by chance, as the paper does; "test" takes the attacked test images,
-            which MRV was not made from.
+        split: "train" draws training images at random, as the paper does; "test" takes the test images that attacks
+            run on, from which no MRV was computed.
         min_count: as for `major_region_vectors`.
 
     Raises:
@@ -68,7 +69,7 @@ class RegionDistance(Metric):
             )
 
     def settings(self) -> dict[str, Value]:
-        """Attack, images and where they come from, smallest major region."""
+        """Attack, images, their split, and the smallest major region."""
         return {
             "attack": self.attack,
             "images": self.images,
@@ -77,10 +78,10 @@ class RegionDistance(Metric):
         }
 
     def measure(self, evaluation: Evaluation) -> Arrays:
-        """Per image [n] distance, outcome, label and its logit; by class [C] major region's size and fallback.
+        """For each image [n], distance, outcome, label and its logit; by class [C], size and fallback of MRV.
 
-        Outcomes are 0 for wrong without attack, 1 for broken, 2 for survived. A class without training images has
-        no mean vector, and its images no distance (NaN).
+        Outcomes are 0 for misclassified without attack, 1 for broken, 2 for survived. A class without training
+        images has no mean vector, and the distance of its images is NaN.
 
         Raises:
             NotMeasurable: when the network has no feature layer, or there is no training or no test image.
@@ -89,7 +90,7 @@ class RegionDistance(Metric):
             raise NotMeasurable("training and test images are needed, and one of the sets is empty")
         images, labels = self._attacked(evaluation)
         means, counts, fell_back = self._means(evaluation)
-        logits, features = _look(evaluation, images)
+        logits, features = _forward(evaluation, images)
         (attack,) = find_attacks([self.attack])
         result = evaluation.attack(attack, images, labels, self.name)
         right = logits.argmax(dim=1) == labels
@@ -112,7 +113,7 @@ class RegionDistance(Metric):
         return train.batch(torch.from_numpy(chosen).to(train.labels.device))
 
     def _means(self, evaluation: Evaluation) -> tuple[Tensor, np.ndarray, np.ndarray]:
-        """MRV [C, D] in float64, NaN for classes without training images, with sizes and fallbacks [C]."""
+        """MRV [C, D] in float64, NaN for classes without training images; sizes and fallbacks [C]."""
         train, classes = evaluation.dataset.train, evaluation.classifier.num_classes
         present = train.labels.unique()
         place = torch.full((classes,), -1, device=present.device)
@@ -132,16 +133,16 @@ class RegionDistance(Metric):
         return means, counts, fell_back
 
     def names(self) -> tuple[str, ...]:
-        """Every score it writes, the main one first."""
+        """Names of the scores, the main one first."""
         return self.name, *(f"{self.name}/{part}" for part in ("broken", "survived", "logit_correlation"))
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
-        """The probability, the mean distances, the correlation."""
+        """Probability, mean distances and correlation."""
         broken, survived = (distances_of(arrays, outcome) for outcome in (BROKEN, SURVIVED))
-        fallen = int(np.count_nonzero(arrays["fell_back"]))
+        fallbacks = int(np.count_nonzero(arrays["fell_back"]))
         notes = [f"{len(broken)} broken and {len(survived)} surviving images"]
-        if fallen:
-            notes.append(f"{fallen} classes with a small major region take the mean of the whole class")
+        if fallbacks:
+            notes.append(f"{fallbacks} classes with a small major region take the mean of the whole class")
         main = self.score(None, n=len(broken) + len(survived), reason=f"both are needed: {notes[0]}")
         if len(broken) and len(survived):
             value = float(auc(survived, broken))
@@ -156,7 +157,7 @@ class RegionDistance(Metric):
         }
 
 
-def _look(evaluation: Evaluation, images: Tensor) -> tuple[Tensor, Tensor]:
+def _forward(evaluation: Evaluation, images: Tensor) -> tuple[Tensor, Tensor]:
     """Logits [n, K] and features [n, D]."""
     with torch.no_grad():
         parts = [
@@ -179,9 +180,9 @@ def mean_distance(values: np.ndarray, missing: str) -> Score:
 
 
 def _correlation(arrays: Mapping[str, np.ndarray]) -> Score:
-    """Spearman's r, with the interval tanh(atanh r ± 1.96·√(1.06/(n − 3))) of Fieller, Hartley & Pearson 1957.
+    """Spearman's r, with the interval tanh(atanh r ± 1.96·√(1.06/(n − 3))) of Fieller, Hartley & Pearson (1957).
 
-    At r = ±1 it would have no width, whatever n: there is none then, and the reason says so.
+    At r = ±1 this interval has no width whatever n is, so none is given and the reason says why.
     """
     chosen = (arrays["outcome"] != WRONG) & np.isfinite(arrays["distance"])
     distance, logit = arrays["distance"][chosen], arrays["target_logit"][chosen]

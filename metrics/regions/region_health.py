@@ -1,4 +1,4 @@
-"""Whether few populated regions mean order, or merely dead units."""
+"""Live units, and entropy and label purity of decision regions."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -13,12 +13,12 @@ from metrics.evaluation import Arrays, Evaluation
 
 
 class RegionHealth(Metric):
-    """Three numbers beside the PRS ratio, over the whole training set and so without intervals.
+    """Whether a low PRS ratio comes from few regions that separate the classes, or merely from dead units.
 
-    `region_health/live_units` is the share of penultimate units that take both signs. `/entropy` is
-    −Σ p_r ln p_r over regions that hold a share p_r of the images: 0 for one region, ln N where every image
-    is alone. `/purity` is the share of images that carry the most frequent label of their region; it is 1
-    as well where every image is alone.
+    `region_health/live_units` is the share of penultimate units that take both signs. `/entropy` is −Σ p_r ln p_r
+    over regions r that hold a share p_r of the training images: 0 for a single region, ln N where every image has
+    its own. `/purity` is the share of images with the most frequent label of their region; it is also 1 where every
+    image has its own. All are over the whole training set, so they have no intervals.
     """
 
     name = "region_health/live_units"
@@ -31,7 +31,7 @@ class RegionHealth(Metric):
     batteries = {"quick": {}, "standard": {}, "full": {}, "geometry": {}}
 
     def measure(self, evaluation: Evaluation) -> Arrays:
-        """Per unit [D], is it live; per training image [N], its region, and has it the majority's label.
+        """Whether each unit is live [D]; region of each training image and whether it has the majority's label [N].
 
         Raises:
             NotMeasurable: when the network has no feature layer, or there is no training image.
@@ -45,11 +45,11 @@ class RegionHealth(Metric):
         }
 
     def names(self) -> tuple[str, ...]:
-        """Every score it writes, the main one first."""
+        """Names of the scores, the main one first."""
         return self.name, "region_health/entropy", "region_health/purity"
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
-        """Live-unit share, entropy in nats, purity."""
+        """Share of live units, entropy in nats, purity."""
         live, region, majority = arrays["live"], arrays["region"], arrays["in_majority"]
         nats = float(entropy(np.bincount(region)))
         return {

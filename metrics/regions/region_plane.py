@@ -1,4 +1,4 @@
-"""The decision regions that a plane through three images cuts (P1, figure 1)."""
+"""Decision regions in planes through three images (P1, figure 1)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,24 +14,24 @@ from bench.geometry.plane import Plane, plane_through, read_plane
 from metrics.base import Metric
 from metrics.evaluation import NO_HEAD, Arrays, Evaluation, NotMeasurable
 
-#: Triples to try before giving up on finding three images that span a plane.
+#: Triples of images to try until one spans a plane.
 _TRIES = 20
-#: What the arrays of planes through training images begin with.
+#: Prefix of the arrays of planes through training images.
 TRAINING = "training/"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RegionPlane(Metric):
-    """Mean count of decision regions in a window of the plane through three images.
+    """Mean number of decision regions in a window of the plane through three images.
 
     `region_plane` is for test images, of three classes where there are as many; `region_plane/training` for three
-    training images of one class, drawn by chance, as in the paper's figure. The window is a square around the
-    images with a quarter of their extent on every side, and the region and class of each cell are those at its
-    center. The count depends on `resolution`, and neither more nor fewer is better.
+    training images of one class, drawn at random, as in the paper's figure. The window is a square around the
+    images that extends by a quarter of their extent on every side. The region and class of a cell are those at its
+    center. The number depends on `resolution`, and neither more nor fewer regions are better.
 
     Args:
-        planes: how many of each kind.
-        resolution: cells on each side of the window.
+        planes: number of planes of each kind.
+        resolution: cells along each side of the window.
 
     Raises:
         UserError: for fewer than 1 plane, or fewer than 2 cells.
@@ -56,13 +56,13 @@ class RegionPlane(Metric):
             )
 
     def settings(self) -> dict[str, Value]:
-        """Planes and cells."""
+        """Planes, cells and margin."""
         return {"planes": self.planes, "resolution": self.resolution, "margin": 0.25}
 
     def measure(self, evaluation: Evaluation) -> Arrays:
-        """Per plane: region and class of each cell [p, r, r], places of cells and images, the images' regions.
+        """By plane, region and class of each cell [p, r, r], coordinates of cells and images, images' regions.
 
-        The same again for planes through training images, where there are any, as `training/…`.
+        The same for planes through training images, where there are any, as `training/…`.
 
         Raises:
             NotMeasurable: without a feature layer, or without three test images that span a plane.
@@ -111,11 +111,11 @@ class RegionPlane(Metric):
         return {name: np.stack(values) for name, values in columns.items()}
 
     def names(self) -> tuple[str, ...]:
-        """Every score it writes, the main one first."""
+        """Names of the scores, the main one first."""
         return self.name, f"{self.name}/training"
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
-        """The mean count over planes of either kind."""
+        """The mean number of regions over the planes of each kind."""
         cells = arrays["region"].shape[1:]
         reason = f"in {cells[0]} x {cells[1]} cells of each of {len(arrays['count'])} planes"
         counts, where = arrays.get(f"{TRAINING}count", np.empty(0)), "three training images of one class"
@@ -157,7 +157,7 @@ def _draw_test(evaluation: Evaluation, generator: torch.Generator) -> _Corners:
 
 
 def _draw_training(evaluation: Evaluation, generator: torch.Generator) -> _Corners:
-    """Three training images of a class that is drawn by chance among those with three."""
+    """Three training images of one class, drawn at random among the classes that have three."""
     train = evaluation.dataset.train
     labels = train.labels.cpu()
     classes = torch.nonzero(labels.bincount() >= 3).flatten()

@@ -1,4 +1,4 @@
-"""How many activations are exactly zero."""
+"""Share of activations that are exactly zero."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ class Sparsity(Metric):
     """Share of exact zeros in the output of each activation layer, mean over the layers (P2 §6, figure 12).
 
     Over the training set or `train_images` of it, without interval. A module that is called twice counts as two
-    layers, and activations called as functions count too. `sparsity/LAYER` is one layer's share.
+    layers, and so do activations that are called as functions. `sparsity/LAYER` is the share of a layer.
 
     Args:
-        train_images: read that many training images, drawn by chance; all by default.
+        train_images: number of training images, drawn at random; all by default.
 
     Raises:
         UserError: for fewer than 1 image.
@@ -42,14 +42,14 @@ class Sparsity(Metric):
             raise UserError(f"expected at least 1 training image, got train_images={self.train_images}")
 
     def settings(self) -> dict[str, Value]:
-        """The images."""
+        """Number of images."""
         return {"train_images": self.train_images}
 
     def measure(self, evaluation: Evaluation) -> Arrays:
-        """By activation layer [L], in the order they run: its name, its zeros, its values; and the images.
+        """Name, zeros and values of each activation layer [L], in the order they run; the number of images.
 
         Raises:
-            NotMeasurable: when no activation is seen, or there is no training image.
+            NotMeasurable: when no activation layer is found, or there is no training image.
         """
         train = evaluation.dataset.train
         everything = np.ones(len(train), dtype=bool)

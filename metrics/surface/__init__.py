@@ -1,1 +1,1 @@
-"""The decision surface and its derivatives (Yu et al.)."""
+"""The decision function and its derivatives around test images (Yu et al.)."""

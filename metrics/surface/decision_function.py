@@ -1,4 +1,4 @@
-"""How far test images stand from the decision boundary, in logits, without and under attack."""
+"""Margins of test images in logits, without and under attack."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ from metrics.evaluation import Arrays, Evaluation, NotMeasurable
 class DecisionFunction(Metric):
     """Mean of L(x) = Z_t − max Z_i over test images, clean and attacked, and the share where L > 0.
 
-    L is positive where an image is classified correctly, and it grows with the scale of the logits, so that its
-    sign compares networks and its size does not. The attacked image is the iterate that broke it, the last one of
-    a survivor, and the image itself where the network was wrong already.
+    L is positive where an image is classified correctly. It grows with the scale of the logits, so its sign can be
+    compared between networks and its size cannot. The attacked image is the iterate that broke it, the last iterate
+    where none did, and the clean image where that is misclassified already.
 
     Args:
         attack: a name of `bench.attacks.ATTACKS`.
-        images: test images, the first ones.
+        images: number of test images, the first ones.
 
     Raises:
         UserError: for an unknown attack, or fewer than 1 image.
@@ -51,11 +51,11 @@ class DecisionFunction(Metric):
             raise UserError(f"expected at least 1 test image, got images={self.images}")
 
     def settings(self) -> dict[str, Value]:
-        """Attack and images."""
+        """Attack and number of images."""
         return {"attack": self.attack, "images": self.images}
 
     def measure(self, evaluation: Evaluation) -> Arrays:
-        """L of the clean and of the attacked image, each float [n], with labels and test positions [n].
+        """L of the clean and of the attacked images [n], with labels and positions in the test set [n].
 
         Raises:
             NotMeasurable: when there is no image.
@@ -73,11 +73,11 @@ class DecisionFunction(Metric):
         }
 
     def names(self) -> tuple[str, ...]:
-        """Every score it writes, the main one first."""
+        """Names of the scores, the main one first."""
         return self.name, *(f"{self.name}/{part}" for part in ("positive", "attacked", "attacked_positive"))
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
-        """Means, and shares above zero."""
+        """Means and shares above zero, clean and attacked."""
         scores = {}
         for kind, reason in (("clean", ""), ("attacked", f"under {self.attack}")):
             values = arrays[kind]

@@ -28,14 +28,14 @@ from bench.geometry.surface import (
 from metrics.base import Metric
 from metrics.evaluation import Arrays, Evaluation, NotMeasurable
 
-#: What the figures call each β.
+#: β → its name in figures and reasons.
 BETA_TITLES = {
     "random": "random β",
     "untargeted": "β from cross-entropy",
     "least_likely": "β from the least likely class",
     "cw": "β from L (C&W)",
 }
-#: Coordinates of the surface in parameter space: 1 moves every filter by its own length.
+#: Half the width of the surface in parameter space; 1 moves every filter by its own length.
 _PARAMETER_REACH = 1.0
 
 
@@ -43,23 +43,24 @@ _PARAMETER_REACH = 1.0
 class DecisionSurface(Metric):
     """Median ℓ∞ distance at which L falls to zero along the sign of its gradient, and the surfaces around images.
 
-    V[i, j] = F(o + iα + jβ) for F cross-entropy and L. Around an image α has random signs, and β the signs of a
-    gradient: `decision_surface` is for the C&W margin, `/untargeted` and `/least_likely` for cross-entropies,
-    `/random` for random signs. Every β is turned so that L falls along it. Distances are along a straight line
-    from correctly classified images, at most `half` steps of 1/255 (0.05 on gray images), and may leave the pixel
-    box: the nearest point across the boundary can lie closer, in another direction. Around the weights F is a mean
-    over images and α is random; β is random as in the paper's figures, and in a second pair of surfaces −∇L, the
-    adversarial direction, which the paper has around images alone. All are filter-normalized.
+    V[i, j] = F(o + iα + jβ), where F is the cross-entropy or L. Around an image, α has random signs and β the signs
+    of a gradient: of the C&W margin for `decision_surface`, of cross-entropies for `/untargeted` and
+    `/least_likely`; for `/random` its signs are random. The sign of every β is such that L falls along it.
+    Distances are along a straight line from correctly classified images, at most `half` steps of 1/255 (0.05 on
+    gray images), and can leave the pixel box; in another direction the boundary can be closer. Around the weights,
+    F is a mean over images and α is random; β is random as in the paper's figures, and in a second pair of surfaces
+    −∇L, the adversarial direction, which the paper uses around images only. Directions around the weights are
+    filter-normalized.
 
     Args:
-        images: whose surfaces are drawn.
+        images: number of images whose surfaces are drawn.
         half: steps on each side of the image.
-        line_images: for the distances, the first ones that are classified correctly.
-        parameter_images: over which F is averaged around the weights; 0 leaves that surface out.
+        line_images: number of images for the distances, the first ones that are classified correctly.
+        parameter_images: number of images over which F is averaged around the weights; 0 leaves these surfaces out.
         parameter_half: steps on each side of the weights.
 
     Raises:
-        UserError: when one of them is below its least.
+        UserError: when one of them is too small.
 
     Source: Yu et al., Interpreting Adversarial Robustness: A View from Decision Surface, equations 1–3.
     """
@@ -91,7 +92,7 @@ class DecisionSurface(Metric):
             )
 
     def settings(self) -> dict[str, Value]:
-        """Images and grids."""
+        """Numbers of images, and the grids."""
         return {
             "images": self.images,
             "half": self.half,
@@ -105,7 +106,8 @@ class DecisionSurface(Metric):
     def measure(self, evaluation: Evaluation) -> Arrays:
         """Surfaces [s, 4, I, I], L along each β [n, 4, J], and the surfaces around the weights [I', I'].
 
-        Where no image is classified correctly the surfaces are those of the first images, and there is no distance.
+        Where no image is classified correctly, the surfaces are those of the first images and there are no
+        distances.
 
         Raises:
             NotMeasurable: when there is no image.
@@ -128,7 +130,7 @@ class DecisionSurface(Metric):
         }
 
     def _right(self, evaluation: Evaluation) -> Tensor:
-        """Positions of the first correctly classified images, as many as are needed."""
+        """Positions of correctly classified images, from the first on, until there are enough."""
         wanted, found = max(self.images, self.line_images), []
         predict = Predictor(evaluation.classifier, evaluation.batch_size)
         for start in range(0, len(evaluation.images), evaluation.batch_size):
@@ -224,7 +226,7 @@ class DecisionSurface(Metric):
         return arrays
 
     def names(self) -> tuple[str, ...]:
-        """Every score it writes, the main one first."""
+        """Names of the scores, the main one first."""
         return self.name, *(f"{self.name}/{beta}" for beta in BETAS if beta != "cw")
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
@@ -247,7 +249,7 @@ class DecisionSurface(Metric):
 
     @staticmethod
     def _distances(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Where L falls to zero: [n, 4], ∞ where it does not."""
+        """Distances at which L falls to zero [n, 4], ∞ where it does not."""
         lines = torch.from_numpy(arrays["line"])
         offsets = torch.from_numpy(arrays["offset"][-lines.shape[2] :])
         return first_crossing(offsets, lines.flatten(0, 1)).view(lines.shape[:2]).numpy()

@@ -1,4 +1,4 @@
-"""How the network bends around test images, and the second-order bound on what an attack can change."""
+"""Hessian with respect to the input, and the second-order bound on what a perturbation changes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from bench.geometry.hessian import EXPANDED, LARGEST, NEAR_ZERO, Expansion, Hess
 from metrics.base import Metric
 from metrics.evaluation import Arrays, Evaluation, NotMeasurable
 
-#: Eigenvalues of an image that are kept, the largest in size.
+#: Eigenvalues of each image that are stored, the largest in absolute value.
 _KEPT = 100
-#: Rounding that a change may go beyond the bound, as a share of F and of the bound.
+#: Tolerance for rounding when a change is compared with the bound, relative to F and to the bound.
 _ROUNDING = 1e-4
 
 
@@ -24,19 +24,20 @@ _ROUNDING = 1e-4
 class InputHessian(Metric):
     """Mean ‖H‖₁ = Σ|H_ij| over test images, with the share of zero eigenvalues and the second-order bound.
 
-    A ReLU network's logits have no second derivative almost everywhere, so `hessian` says what H is: that of
-    cross-entropy, exactly ("ce_exact"); that of L over a step ("finite_difference"); that of L with softplus in
-    place of ReLU ("softplus"). `/near_zero_eigenvalues` is the mean share of |λ_i| < 1e-10,
+    The second derivative of a ReLU network's logits is zero almost everywhere, so `hessian` chooses H: the exact
+    Hessian of the cross-entropy ("ce_exact"), the one of L over a finite step ("finite_difference"), or the one of
+    L with softplus in place of ReLU ("softplus"). `/near_zero_eigenvalues` is the mean share of |λ_i| < 1e-10,
     `/largest_eigenvalue` the mean of max|λ_i|. `/bound` is the mean of Σ|J_i||δ_i| + ½Σ|λ_i|y_i² at the δ that
-    maximizes J·δ within ε, `/bound_first_order` its first sum, `/change` the mean of |F(x + δ) − F(x)|, and
-    `/bound_holds` the share of images where the change stays below: a Taylor expansion of second order promises
-    no more.
+    maximizes J·δ within ε, `/bound_first_order` the mean of its first sum, `/change` the mean of |F(x + δ) − F(x)|,
+    and `/bound_holds` the share of images whose change is within the bound, which a second-order expansion does not
+    guarantee.
 
     Args:
-        images: test images, the first ones; each takes K backwards ("ce_exact") or 2d and d.
-        hessian: which.
+        images: number of test images, the first ones. Each takes K backward passes with "ce_exact", 2d with
+            "finite_difference" and d with "softplus".
+        hessian: which Hessian.
         step: h of "finite_difference", in pixel units.
-        beta: of "softplus".
+        beta: of the softplus.
 
     Raises:
         UserError: for an unknown hessian, fewer than 1 image, or a step or beta that is not above 0.
@@ -66,7 +67,7 @@ class InputHessian(Metric):
             )
 
     def settings(self) -> dict[str, Value]:
-        """Which Hessian of what, and its one parameter."""
+        """Images, the Hessian, its function, and its parameter."""
         parameter: dict[str, Value] = {}
         if self.hessian == "finite_difference":
             parameter = {"step": self.step}
@@ -80,10 +81,10 @@ class InputHessian(Metric):
         }
 
     def measure(self, evaluation: Evaluation) -> Arrays:
-        """Per image [n]: norms, share of zeros, largest eigenvalues [n, e], bound, change; one picture of H.
+        """For each image [n], norms, share of zeros, bound and change; eigenvalues [n, e]; H of the first image.
 
         Raises:
-            NotMeasurable: when there is no image, or this Hessian cannot be had of this network.
+            NotMeasurable: when there is no image, or the network does not have this Hessian.
         """
         images, labels = evaluation.images[: self.images], evaluation.labels[: self.images]
         if len(images) == 0:
@@ -146,13 +147,13 @@ class InputHessian(Metric):
             raise NotMeasurable(str(error)) from error
 
     def names(self) -> tuple[str, ...]:
-        """Every score it writes, the main one first."""
+        """Names of the scores, the main one first."""
         zeros, bound = ("near_zero_eigenvalues", "largest_eigenvalue"), ("bound", "bound_first_order")
         parts = (*zeros, *bound, "change", "bound_holds")
         return self.name, *(f"{self.name}/{part}" for part in parts)
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
-        """Means, and the share of images within the bound."""
+        """Means, and the share of images whose change is within the bound."""
         what = f"{self.function()}; pixels in [0, 1]"
         zeros = f"|λ| < {NEAR_ZERO:g}"
         if self.hessian == "ce_exact":

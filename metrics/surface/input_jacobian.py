@@ -1,4 +1,4 @@
-"""How steep the decision function is at test images, and what its gradient looks like."""
+"""Gradient of the decision function at test images."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from bench.geometry.jacobian import NEAR_ZERO, decision_jacobian
 from metrics.base import Metric
 from metrics.evaluation import Arrays, Evaluation, NotMeasurable
 
-#: Bins of |J_i|: three to a decade, what is smaller or larger falls into the outer ones.
+#: Edges of the bins of |J_i|, three a decade; smaller and larger values are in the outer bins.
 EDGES = np.logspace(-8, 5, 40)
 
 
@@ -21,15 +21,16 @@ EDGES = np.logspace(-8, 5, 40)
 class InputJacobian(Metric):
     """Mean ‖J‖₁ of J = ∂L/∂x over test images, with ‖J‖₂, the share of small entries and the first-order margin.
 
-    L = Z_t − max Z_i, pixels in [0, 1], right and wrong images alike. `/near_zero` is the mean share of entries
-    with |J_i| < threshold; `/first_order_margin` the median of L / (ε‖J‖₁), with ‖J‖₂ in place of ‖J‖₁ under an ℓ2
-    threat; `/first_order_robust` the share of images where it is above 1: those that no perturbation within ε would
-    move across the boundary if L were linear. Norms grow with the scale of the logits, ratios do not.
+    L = Z_t − max Z_i, pixels in [0, 1], over correctly classified and misclassified images. `/near_zero` is the
+    mean share of entries with |J_i| < threshold; `/first_order_margin` the median of L / (ε‖J‖₁), with ‖J‖₂ in
+    place of ‖J‖₁ under an ℓ2 threat; `/first_order_robust` the share of images where this is above 1: no
+    perturbation within ε would move them across the boundary if L were linear. Norms grow with the scale of the
+    logits, ratios do not.
 
     Args:
-        images: test images, the first ones.
+        images: number of test images, the first ones.
         threshold: in logits per pixel unit.
-        shown: how many Jacobians to draw.
+        shown: number of Jacobians to draw.
 
     Raises:
         UserError: for no image, a negative number of shown ones, or a threshold that is not above 0.
@@ -56,7 +57,7 @@ class InputJacobian(Metric):
             )
 
     def settings(self) -> dict[str, Value]:
-        """Images, threshold and function."""
+        """Number of images, threshold and function."""
         return {
             "images": self.images,
             "threshold": self.threshold,
@@ -64,7 +65,7 @@ class InputJacobian(Metric):
         }
 
     def measure(self, evaluation: Evaluation) -> Arrays:
-        """Statistics of each image [n], counts of |J_i| by bin, and the first pictures [s, C, H, W].
+        """Statistics of each image [n], counts of |J_i| by bin, and the first images and Jacobians [s, C, H, W].
 
         Raises:
             NotMeasurable: when there is no image.
@@ -106,7 +107,7 @@ class InputJacobian(Metric):
         }
 
     def names(self) -> tuple[str, ...]:
-        """Every score it writes, the main one first."""
+        """Names of the scores, the main one first."""
         return self.name, *(
             f"{self.name}/{part}" for part in ("l2", "near_zero", "first_order_margin", "first_order_robust")
         )

@@ -8,12 +8,12 @@ from bench.charts import Axis, Bars, Chart, Line, Panel, Rule
 from bench.core.record import Record
 from metrics.curvature.curvature_profile import CurvatureProfile
 
-#: Points of the drawn profile at most: a full one has as many as an image has pixels.
+#: Points of the drawn profile, at most; a full profile has one for each pixel.
 _DRAWN = 400
 
 
 def draw(metric: CurvatureProfile, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
-    """Figure 4: the mean profile of the principal curvatures, and how their mean is spread."""
+    """Figure 4, the mean profile of the principal curvatures; table II, the shares with a positive mean."""
     curvatures = arrays["curvatures"]
     known = curvatures[np.isfinite(curvatures).all(axis=1)]
     if known.size == 0:
@@ -21,7 +21,7 @@ def draw(metric: CurvatureProfile, arrays: Mapping[str, np.ndarray], record: Rec
     dimension, width = int(arrays["dimension"].item()), known.shape[1]
     rank = np.arange(1, width + 1)
     if width < dimension - 1:
-        # Lanczos knows the two ends; what lies between them is left open.
+        # Lanczos computes the two ends; the ranks between them stay empty.
         rank = np.where(rank > width // 2, rank + dimension - 1 - width, rank)
     shown = np.unique(np.linspace(0, width - 1, min(width, _DRAWN)).round().astype(int))
     halves = [shown[rank[shown] == shown + 1], shown[rank[shown] != shown + 1]]

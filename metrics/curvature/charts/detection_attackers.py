@@ -17,7 +17,7 @@ from metrics.curvature.detection_attackers import (
 
 
 def draw(metric: DetectionAttackers, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
-    """Figure 8: true against false positives, by α and attacker."""
+    """Figure 8: true against false positives by α, and against the aware attacker."""
     titles = {f"alpha{alpha}": _strength(arrays, alpha) for alpha in ALPHAS}
     titles["aware"] = "knows the detector"
     lines = []
@@ -63,7 +63,7 @@ def draw(metric: DetectionAttackers, arrays: Mapping[str, np.ndarray], record: R
 
 
 def _strength(arrays: Mapping[str, np.ndarray], alpha: int) -> str:
-    """α, with the factor the pixel box leaves of it (median of the images drawn) where that is less."""
+    """α, with the factor that is left of it in the pixel box (median over the images), where that is smaller."""
     longer = length_ratios(arrays, f"alpha{alpha}", usable_rows(arrays, f"alpha{alpha}"))
     factor = f"{np.median(longer):.1f}" if len(longer) else f"{alpha:.1f}"
     return f"α = {alpha}" + (f" ({factor} in the box)" if factor != f"{alpha:.1f}" else "")

@@ -48,7 +48,7 @@ def draw(metric: Connectivity, arrays: Mapping[str, np.ndarray], record: Record)
 
 
 def _about_the_pair(arrays: Mapping[str, np.ndarray]) -> str:
-    """Which pair is drawn, to go on a sentence with; nothing where the arrays do not say."""
+    """Which pair is drawn, as the end of a sentence; empty where older arrays do not hold it."""
     if "section/scenario" not in arrays:
         return ""
     second = list(SCENARIOS.values())[arrays["section/scenario"].item()]

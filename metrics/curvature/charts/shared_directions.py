@@ -14,7 +14,7 @@ _TILES = 16
 
 
 def draw(metric: SharedDirections, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
-    """Figures 5 and 6 and table I."""
+    """Figures 5 and 6, and table I as bars."""
     charts = [_noise(metric, arrays), _projections(metric, arrays)]
     return [_directions(metric, arrays), *charts]
 
@@ -124,12 +124,12 @@ def _projections(metric: SharedDirections, arrays: Mapping[str, np.ndarray]) -> 
 
 
 def _positive(values: np.ndarray) -> list[float | None]:
-    """For a logarithmic axis."""
+    """Values for a logarithmic axis: None where they are not positive."""
     return [float(value) if value > 0 else None for value in values]
 
 
 def _picture(direction: np.ndarray) -> list:
-    """A direction [C, H, W] as a signed gray picture, or as colors around gray."""
+    """A direction [C, H, W] as a picture: signed values for one channel, colors around gray for three."""
     if len(direction) == 3:
         largest = np.abs(direction).max() or 1.0
         return (0.5 + 0.5 * direction / largest).transpose(1, 2, 0).tolist()

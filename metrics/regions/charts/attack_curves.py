@@ -7,11 +7,11 @@ import numpy as np
 from bench.charts import Chart
 from bench.core.record import Record
 from metrics.regions.attack_curves import AttackCurves
-from metrics.regions.charts.two_groups import any_image, by_eps
+from metrics.regions.charts.group_robustness import any_image, by_eps
 
 
 def draw(metric: AttackCurves, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
-    """Robust accuracy by ε, training and test images, a panel for each attack."""
+    """Robust accuracy by ε of training and test images, a panel for each attack."""
     if not any_image(metric, arrays):
         return []
     return [

@@ -12,7 +12,7 @@ from metrics.regions.features import Features
 
 
 def draw(metric: Features, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
-    """The feature maps, and the t-SNE map colored by class."""
+    """The feature maps, and the t-SNE map of features, colored by class."""
     charts = []
     if "map_layer" in arrays:
         charts.append(_maps_chart(arrays))
@@ -37,7 +37,7 @@ def _maps_chart(arrays: Mapping[str, np.ndarray]) -> Chart:
                 f"channel {k}" if channel.any() else f"channel {k}: dead" for k, channel in enumerate(maps)
             ],
             values=[channel.astype(float).tolist() for channel in thumbnails(maps)],
-            # From zero on, so that a dead map is as dark as it is empty.
+            # The scale includes zero, so that a dead map is dark.
             low=min(0.0, float(maps.min())),
             high=float(maps.max()) if maps.max() > 0 else 1.0,
         )

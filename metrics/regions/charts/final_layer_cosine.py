@@ -9,7 +9,7 @@ from bench.core.record import Record
 from bench.geometry.cosines import mean_off_diagonal
 from metrics.regions.final_layer_cosine import FinalLayerCosine
 
-#: Classes that a heat map still shows legibly.
+#: Classes in the heat map, at most.
 _SHOWN = 100
 
 

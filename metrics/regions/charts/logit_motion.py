@@ -106,7 +106,7 @@ def _cosines(metric: LogitMotion, arrays: Mapping[str, np.ndarray]) -> list[Char
 
 
 def _pictures(arrays: Mapping[str, np.ndarray], index: int, names: Sequence[str]) -> list[Panel]:
-    """An example without and under attack; nothing where the arrays are older than the pictures."""
+    """An example without and under attack; none where older arrays hold no pictures."""
     (place,) = np.nonzero(arrays.get("shown_index", np.empty(0)) == index)
     if len(place) == 0:
         return []

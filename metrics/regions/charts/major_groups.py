@@ -6,7 +6,7 @@ import numpy as np
 
 from bench.charts import Chart
 from bench.core.record import Record
-from metrics.regions.charts.two_groups import any_image, by_eps, confidence_panels
+from metrics.regions.charts.group_robustness import any_image, by_eps, confidence_panels
 from metrics.regions.major_groups import MajorGroups
 
 

@@ -9,12 +9,12 @@ from bench.charts.words import class_titles
 from bench.core.record import Record
 from metrics.regions.major_region import MajorRegion
 
-#: Classes that one panel still shows legibly.
+#: Classes in one panel, at most.
 _SHOWN = 20
 
 
 def draw(metric: MajorRegion, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
-    """Images in the major and in extra regions by class, and the regions' sizes by rank."""
+    """Images in major and in extra regions by class, and sizes of regions by rank."""
     sizes, major = arrays["class_size"][:_SHOWN], arrays["major_size"][:_SHOWN]
     names = class_titles(range(len(sizes)), record.dataset.classes)
     total = len(arrays["class_size"])

@@ -17,7 +17,7 @@ from metrics.regions.region_distance import (
     mean_distance,
 )
 
-#: Classes that one panel of bars still shows legibly.
+#: Classes in one panel of bars or one list, at most.
 _SHOWN = 20
 
 
@@ -71,7 +71,7 @@ def draw(metric: RegionDistance, arrays: Mapping[str, np.ndarray], record: Recor
 def _fallback(
     metric: RegionDistance, whole: list[int], arrays: Mapping[str, np.ndarray], labels: list[str]
 ) -> str:
-    """Which classes are measured to the mean of the whole class, for the caption."""
+    """Sentence of the caption on the classes whose mean is that of the whole class."""
     if not whole:
         return ""
     classes = int((arrays["major_size"] > 0).sum())
@@ -83,11 +83,11 @@ def _fallback(
     )
 
 
-def _mean_of(fallen: int, classes: int) -> str:
-    """What distances are taken to, in words, when so many of the classes fell back."""
-    if not fallen:
+def _mean_of(fallbacks: int, classes: int) -> str:
+    """Name of what the mean is taken over, when it is the whole class for some of the classes."""
+    if not fallbacks:
         return "the major region"
-    return "the class" if fallen == classes else "the major region or of the class"
+    return "the class" if fallbacks == classes else "the major region or of the class"
 
 
 def _by_class(arrays: Mapping[str, np.ndarray], outcome: int) -> list[np.ndarray]:
@@ -101,7 +101,7 @@ def _by_class(arrays: Mapping[str, np.ndarray], outcome: int) -> list[np.ndarray
 def _class_panel(
     arrays: Mapping[str, np.ndarray], names: Mapping[int, str], labels: list[str], whole: list[int]
 ) -> Panel:
-    """Mean distances by class and outcome, with intervals; dots above the classes measured to their own mean."""
+    """Mean distances by class and outcome, with intervals; dots mark classes with the mean of the whole class."""
     marks: list[Bars | Points] = []
     for outcome, name in names.items():
         scores = [mean_distance(own, "none") for own in _by_class(arrays, outcome)]
@@ -128,7 +128,7 @@ def _class_panel(
 
 
 def _counts(arrays: Mapping[str, np.ndarray], labels: list[str]) -> str:
-    """How many images stand behind each pair of bars, in words."""
+    """The number of images behind each pair of bars, for the caption."""
     pairs = zip(labels, _by_class(arrays, BROKEN), _by_class(arrays, SURVIVED), strict=True)
     counts = ", ".join(f"{name} {len(broken)}/{len(survived)}" for name, broken, survived in pairs)
     return f"(succeeded/failed): {counts}"

@@ -11,7 +11,7 @@ from metrics.regions.region_plane import TRAINING, RegionPlane
 
 
 def draw(metric: RegionPlane, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
-    """For every plane: its regions, those of the three images, and the predicted classes."""
+    """For each plane, its regions, those of the three images, and the predicted classes."""
     training = {
         name.removeprefix(TRAINING): values for name, values in arrays.items() if name.startswith(TRAINING)
     }
@@ -90,7 +90,7 @@ def _own_regions(
 def _images(
     arrays: Mapping[str, np.ndarray], place: int, kind: str, names: Sequence[str]
 ) -> tuple[list[str], str]:
-    """What the three images of a plane are called beside their points, and in the caption."""
+    """Names of the three images of a plane, beside their points and in the caption."""
     index = arrays["test_index" if kind == "test" else "index"][place].tolist()
     classes = class_titles(arrays["label"][place].tolist(), names)
     if kind == "training":

@@ -109,7 +109,7 @@ def _weights_chart(arrays: Mapping[str, np.ndarray]) -> Chart:
         ("parameter_gradient_loss", "loss, β from the gradient of L", "mean cross-entropy (nats)"),
         ("parameter_gradient_decision", "decision function, β from the gradient of L", "mean L (logits)"),
     ):
-        if kind not in arrays:  # measured before there were surfaces along the gradient
+        if kind not in arrays:  # older arrays have no surfaces along the gradient
             continue
         decision = kind.endswith("_decision")
         panels.append(

@@ -103,5 +103,5 @@ def _unit(metric: InputHessian) -> str:
 
 
 def _positive(values: np.ndarray) -> list[float | None]:
-    """For a logarithmic axis: nothing where there is nothing to see."""
+    """Values for a logarithmic axis: None below `NEAR_ZERO`."""
     return [finite(value) if value >= NEAR_ZERO else None for value in values.tolist()]

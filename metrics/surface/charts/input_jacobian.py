@@ -12,7 +12,7 @@ from metrics.surface.input_jacobian import EDGES, InputJacobian
 
 
 def draw(metric: InputJacobian, arrays: Mapping[str, np.ndarray], record: Record) -> list[Chart]:
-    """Jacobian pictures, and the distributions of entries, norms and margins."""
+    """Distributions of entries, norms and margins, and pictures of Jacobians."""
     charts = [_statistics(metric, arrays, record)]
     if len(arrays["jacobian"]):
         charts.append(_pictures(arrays, record))
@@ -65,7 +65,7 @@ def _statistics(metric: InputJacobian, arrays: Mapping[str, np.ndarray], record:
 
 def _pictures(arrays: Mapping[str, np.ndarray], record: Record) -> Chart:
     captions = class_titles(arrays["label"][: len(arrays["jacobian"])].tolist(), record.dataset.classes)
-    # Color by color a Jacobian is no picture: the channels are summed.
+    # A single channel of a Jacobian is hard to read, so the channels are summed.
     jacobians = thumbnails(arrays["jacobian"].astype(np.float64)).sum(axis=1)
     images = thumbnails(arrays["image"].astype(np.float64))
     shown = images.transpose(0, 2, 3, 1) if images.shape[1] == 3 else images.mean(axis=1)

@@ -14,7 +14,7 @@ from bench.geometry.paths import Path
 from metrics.curvature.convexity import Convexity
 from metrics.curvature.curvature_profile import CurvatureProfile
 from metrics.curvature.paths import SCENARIOS, Connectivity
-from metrics.curvature.paths import _telling as telling
+from metrics.curvature.paths import _example_rank as example_rank
 from metrics.curvature.shared_directions import NOISE, PROJECTED, SharedDirections
 from metrics.evaluation import Evaluation, NotMeasurable
 
@@ -154,9 +154,9 @@ def bent(deviation):
 
 def test_the_most_bent_path_is_drawn_and_two_images_first_where_theirs_is_bent_visibly():
     candidates = [("images", bent(0.004)), ("random", bent(0.2)), ("adversarial", bent(0.1))]
-    assert max(candidates, key=lambda pair: telling(*pair)) == candidates[1]
+    assert max(candidates, key=lambda pair: example_rank(*pair)) == candidates[1]
     candidates += [("images", bent(0.006)), ("images", bent(0.03))]
-    assert max(candidates, key=lambda pair: telling(*pair)) == candidates[-1]
+    assert max(candidates, key=lambda pair: example_rank(*pair)) == candidates[-1]
 
 
 def test_the_path_figure_names_its_pair_and_how_far_it_bends(make_record):

@@ -1,4 +1,4 @@
-"""What metrics of the curvature detector share (classification regions, §V)."""
+"""Base class of the metrics of the curvature detector (Fawzi et al., §V)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,18 +19,18 @@ from bench.geometry.detection import auc, paired_interval, tpr_at_5fpr
 from metrics.base import Metric
 from metrics.evaluation import Evaluation, NotMeasurable
 
-#: The scores of a detector, in the order in which they are reported.
+#: The scores of a detector, in the order in which they are written.
 NAMES = ("detection_auc", "detection_auc_calibrated", "detection/tpr_at_5fpr", "detection/recovery")
 
 
 @dataclass(frozen=True)
 class Perturbed:
-    """Correctly classified test images and what DeepFool makes of them.
+    """Correctly classified test images and DeepFool's perturbations of them.
 
     Attributes:
-        index: their positions among the attacked test images [m].
+        index: their positions among the test images that attacks run on [m].
         clean, labels: [m, C, H, W] and int64 [m].
-        attack: at least one image was fooled.
+        attack: DeepFool's result; it fooled the network on at least one image.
     """
 
     index: Tensor
@@ -78,18 +78,18 @@ class CurvatureDetector(Metric):
 
     @property
     def box(self) -> str:
-        """Where DeepFool's images may lie, in the words of `settings`."""
+        """Whether DeepFool's images stay in the pixel box, as `settings` say it."""
         return "clipped to the pixel box" if self.clip else "not clipped to the pixel box"
 
     def algorithm2(self, score: np.ndarray) -> np.ndarray:
-        """Scores ρ in the orientation of algorithm 2, whatever the detector's own is."""
+        """Convert scores ρ from the detector's orientation to that of algorithm 2."""
         return score if self.orientation == "algorithm2" else -score
 
     def perturb(self, evaluation: Evaluation) -> Perturbed:
-        """The first correctly classified test images, each with DeepFool's.
+        """Perturb the first correctly classified test images with DeepFool.
 
         Raises:
-            NotMeasurable: when there is nothing to attack, or no attack succeeds.
+            NotMeasurable: when no image is classified correctly, or DeepFool fools the network on none.
         """
         predict = Predictor(evaluation.classifier, evaluation.batch_size)
         right = predict(evaluation.images) == evaluation.labels
@@ -103,11 +103,11 @@ class CurvatureDetector(Metric):
         return Perturbed(index, clean, evaluation.labels[index], attack)
 
     def curvatures(self, evaluation: Evaluation, images: Tensor, task: Task) -> Curvature:
-        """ρ and the recovered label of every image [n, C, H, W]."""
+        """ρ and the recovered label of each image [n, C, H, W]."""
         return mean_curvature(
             evaluation.classifier,
             images,
-            # The same generator each time: every image is looked at along the same directions.
+            # The same generator in every call, so that all images share their random directions.
             evaluation.generator("detection_auc"),
             directions=self.directions,
             estimator=self.estimator,
@@ -134,7 +134,7 @@ def recovery_score(perturbed: np.ndarray, named: np.ndarray, *notes: str) -> Sco
     Args:
         perturbed: scores [n], in the orientation of algorithm 2.
         named: bool [n], whether the label with the largest curvature is the image's own.
-        notes: what else the reason says.
+        notes: further parts of the reason.
     """
     n, recovered = len(perturbed), int(np.count_nonzero(named & (perturbed >= 0)))
     low, high = wilson(recovered, n)
@@ -151,7 +151,7 @@ def recovery_score(perturbed: np.ndarray, named: np.ndarray, *notes: str) -> Sco
 
 
 def no_score(name: str, n: int, reason: str) -> Score:
-    """The score called `name` when n pairs are too few."""
+    """The score called `name` without a value, for n pairs that are too few."""
     unit = "AUC" if "auc" in name else "fraction"
     return Score(value=None, n=n, unit=unit, higher_is_better=True, reason=reason)
 

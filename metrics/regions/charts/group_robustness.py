@@ -1,4 +1,4 @@
-"""Charts that metrics of two groups of images share."""
+"""Panels shared by the charts of metrics that compare two groups of images."""
 
 from collections.abc import Mapping
 
@@ -8,14 +8,14 @@ from bench.charts import Axis, Chart, Line, Panel, Rule
 from bench.charts.histograms import histograms
 from bench.charts.words import attack_title, norm_sign
 from bench.core.record import Record
-from metrics.regions.two_groups import TwoGroups, points_of
+from metrics.regions.group_robustness import GroupRobustness, points_of
 
 
-def by_eps(metric: TwoGroups, arrays: Mapping[str, np.ndarray], record: Record, **about: str) -> Chart:
+def by_eps(metric: GroupRobustness, arrays: Mapping[str, np.ndarray], record: Record, **about: str) -> Chart:
     """Robust accuracy by ε, a panel for each attack and a line for each group.
 
     Args:
-        arrays, record: as for `charts`.
+        arrays, record: as for `Metric.charts`.
         about: name, title, source and caption of the chart.
     """
     panels = []
@@ -38,7 +38,7 @@ def by_eps(metric: TwoGroups, arrays: Mapping[str, np.ndarray], record: Record, 
     return Chart(panels=panels, **about)
 
 
-def confidence_panels(metric: TwoGroups, arrays: Mapping[str, np.ndarray]) -> list[Panel]:
+def confidence_panels(metric: GroupRobustness, arrays: Mapping[str, np.ndarray]) -> list[Panel]:
     """Histograms of target logit and of confidence by group."""
     kinds = {"target_logit": "logit of the label", "confidence": "softmax probability of the label"}
     return [
@@ -55,12 +55,12 @@ def confidence_panels(metric: TwoGroups, arrays: Mapping[str, np.ndarray]) -> li
     ]
 
 
-def _names(metric: TwoGroups, arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
+def _names(metric: GroupRobustness, arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
     return {group: f"{group} (n = {len(arrays[f'{group}_index'])})" for group in metric.groups}
 
 
-def any_image(metric: TwoGroups, arrays: Mapping[str, np.ndarray]) -> bool:
-    """Whether there is anything to draw."""
+def any_image(metric: GroupRobustness, arrays: Mapping[str, np.ndarray]) -> bool:
+    """Whether any group has an image."""
     return any(len(arrays[f"{group}_index"]) for group in metric.groups)
 
 

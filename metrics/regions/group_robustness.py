@@ -1,4 +1,4 @@
-"""What metrics that compare the robustness of two groups of images share."""
+"""Base class of the metrics that compare the robustness of two groups of images."""
 
 import math
 from abc import abstractmethod
@@ -21,22 +21,23 @@ from metrics.evaluation import Arrays, Evaluation
 
 #: The attacks on groups of images in the battery "full".
 FULL_ATTACKS = ("fgsm", "bim", "pgd20", "pgd100", "cw")
-#: Any threat does to check factors against.
+#: For checking factors alone; any threat would do.
 _ANY = Threat("linf", "1/255")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TwoGroups(Metric):
+class GroupRobustness(Metric):
     """Robust accuracy of two groups of images under several attacks and at several ε.
 
-    `NAME/GROUP/ATTACK` is a group's robust accuracy at the threat's ε; `NAME/GROUP/target_logit` and `/confidence`
-    are the mean logit and softmax probability of its images' labels. `NAME` is the first group's accuracy under all
-    these attacks together minus the second's. The curves `NAME/GROUP/ATTACK` hold the accuracies at every ε.
+    `NAME` is the first group's robust accuracy under all the attacks together, minus the second's.
+    `NAME/GROUP/ATTACK` is a group's robust accuracy under one attack at the threat's ε; `NAME/GROUP/target_logit`
+    and `/confidence` are the mean logit and softmax probability of its images' labels, without attack. The curves
+    `NAME/GROUP/ATTACK` hold the accuracies at every ε.
 
     Args:
         attacks: names of `bench.attacks.ATTACKS`, or "autoattack".
         factors: multiples of the threat's ε to attack at, besides ε itself and 0.
-        images: of each group, drawn by chance; a smaller group is taken whole, and n says so. None takes all.
+        images: number of images of each group, drawn at random; None takes all, and so does a smaller group.
 
     Raises:
         UserError: for an unknown attack, a factor that is no number, or fewer than 1 image.
@@ -44,7 +45,7 @@ class TwoGroups(Metric):
 
     higher_is_better: ClassVar[bool | None] = None
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
-    #: What the first and the second group are called.
+    #: Names of the first and the second group.
     groups: ClassVar[tuple[str, str]]
 
     attacks: tuple[str, ...] = ("fgsm", "bim", "pgd20", "cw")
@@ -59,14 +60,14 @@ class TwoGroups(Metric):
 
     @abstractmethod
     def choose(self, evaluation: Evaluation) -> dict[str, tuple[Split, np.ndarray]]:
-        """For each group its split and the positions of its images there [n]; n may be 0.
+        """For each group, its split and the positions of its images there [n]; n can be 0.
 
         Raises:
-            NotMeasurable: when the groups are not defined here.
+            NotMeasurable: when the groups are not defined for this network or data set.
         """
 
     def settings(self) -> dict[str, Value]:
-        """Attacks, multiples and images."""
+        """Attacks, multiples of ε, and number of images."""
         return {
             "attacks": ", ".join(self.attacks),
             "factors": ", ".join(self.factors),
@@ -74,12 +75,12 @@ class TwoGroups(Metric):
         }
 
     def measure(self, evaluation: Evaluation) -> Arrays:
-        """ε [E] and attacks [A]; per group its images' positions [n], what stayed right [A, E, n], and confidence.
+        """ε [E] and attacks [A]; by group, positions of its images [n], which withstood [A, E, n], confidences [n].
 
-        Where AutoAttack left something out, `GROUP_notes` says what, a line each.
+        `GROUP_notes` lists what AutoAttack left out or warned of, if anything.
 
         Raises:
-            NotMeasurable: when the groups are not defined here.
+            NotMeasurable: when the groups are not defined for this network or data set.
         """
         threats = scaled_threats(evaluation.threat, self.factors)
         arrays: Arrays = {
@@ -112,12 +113,12 @@ class TwoGroups(Metric):
         return arrays
 
     def names(self) -> tuple[str, ...]:
-        """Every score it writes, the main one first."""
+        """Names of the scores, the main one first."""
         parts = (*self.attacks, "target_logit", "confidence")
         return self.name, *(f"{self.name}/{group}/{part}" for group in self.groups for part in parts)
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
-        """The difference, and every group's accuracies and confidence."""
+        """The difference of the groups, and the accuracies and confidences of each."""
         at = int(arrays["at_threat"].item())
         scores = {self.name: self._difference(arrays, at)}
         for group in self.groups:
@@ -136,7 +137,7 @@ class TwoGroups(Metric):
         return scores
 
     def curves(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Curve]:
-        """Robust accuracy by ε with Wilson intervals, a curve for each group and attack that has images."""
+        """Robust accuracy by ε with Wilson intervals, a curve for each attack and each group that has images."""
         return {
             f"{self.name}/{group}/{attack}": Curve(
                 x_label="ε",
@@ -166,13 +167,13 @@ class TwoGroups(Metric):
 
 
 def _notes(arrays: Mapping[str, np.ndarray], group: str, attack: str) -> str:
-    """What to know about an attack on a group."""
+    """What was noted about an attack on a group, for the reason."""
     said = (str(line).partition("\t") for line in arrays.get(f"{group}_notes", ()))
     return "; ".join(note for name, _, note in said if name == attack)
 
 
 def points_of(eps: np.ndarray, right: np.ndarray) -> list[Point]:
-    """One group under one attack by ε [E]: right [E, n]."""
+    """The accuracies of one group under one attack, by ε [E], from which images withstood it [E, n]."""
     points = []
     for radius, row in zip(eps, right, strict=True):
         low, high = wilson(int(np.count_nonzero(row)), len(row))
