@@ -75,7 +75,7 @@ class Connectivity(Metric):
         }
 
     def measure(self, evaluation: Evaluation) -> Arrays:
-        """By scenario, found, straight, length, deviation, anchors and label of pairs; one pair's cross-sections."""
+        """By scenario, whether pairs are joined, lengths, deviations, anchors, labels; one pair's cross-sections."""
         predict = Predictor(evaluation.classifier, evaluation.batch_size)
         images, labels = evaluation.images, predict(evaluation.images)
         generator = evaluation.generator(self.name)
