@@ -75,7 +75,7 @@ class Connectivity(Metric):
         }
 
     def measure(self, evaluation: Evaluation) -> Arrays:
-        """By scenario, whether pairs are joined, lengths, deviations, anchors, labels; one pair's cross-sections."""
+        """By scenario, for each pair, found, straight, length, deviation, anchors, label; one cross-section."""
         predict = Predictor(evaluation.classifier, evaluation.batch_size)
         images, labels = evaluation.images, predict(evaluation.images)
         generator = evaluation.generator(self.name)
