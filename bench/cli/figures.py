@@ -109,8 +109,8 @@ def _is_record(result: Path) -> bool:
 
 def _folders(results: tuple[Path, ...], out: Path | None) -> list[Path]:
     """Where each result's own figures go: to `--out` itself, or for several to a folder each below it."""
+    from bench.core.names import safe_name
     from bench.core.record import load_record
-    from bench.runs.run import safe_name
 
     if out is not None and len(results) == 1:
         return [out]

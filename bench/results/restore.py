@@ -17,7 +17,7 @@ from bench.models import MODELS
 from bench.models.loaders import make_network, names_code
 from bench.models.weights import load_weights, set_weights
 from bench.runs.config import RunConfig
-from bench.runs.job import load_data, pick_device
+from bench.runs.plan import load_data, pick_device
 from metrics.evaluation import Arrays, Evaluation
 
 #: The settings of a run that determine its data.

@@ -17,11 +17,10 @@ from bench.evaluation.extra_checks import unanswered
 from bench.models.loaders import make_network, robustbench_loader
 from bench.models.weights import load_weights, set_weights
 from bench.runs.config import RunConfig
-from bench.runs.job import load_data, pick_device, result_name
+from bench.runs.job import result_name
+from bench.runs.plan import load_data, pick_device
 from bench.runs.run import Tracker, build_pages, summary
 from bench.version import __version__
-
-__all__ = ["evaluate_checkpoint", "make_network"]
 
 
 def evaluate_checkpoint(

@@ -13,7 +13,7 @@ from bench.core import provenance
 from bench.core import record as schema
 from bench.core.errors import UserError
 from bench.core.files import write_json
-from bench.core.names import AUTOATTACK, CLEAN_ACCURACY, PGD20, WORST_CASE, safe_name
+from bench.core.names import AUTOATTACK, CLEAN_ACCURACY, PGD20, WORST_CASE
 from bench.core.progress import Progress, readable
 from bench.core.record import HISTORY, RECORD, RUN, Record, find_records, load_record
 from bench.data import fingerprint
@@ -22,7 +22,7 @@ from bench.evaluation.estimate import estimate
 from bench.evaluation.evaluate import evaluate_to_folder
 from bench.evaluation.extra_checks import unanswered
 from bench.runs.config import RunConfig
-from bench.runs.job import Job, load_data, pick_device, resolve, result_name
+from bench.runs.job import Job, resolve, result_name
 from bench.training.folder import CHECKPOINT, train_in_folder
 from bench.training.loop import Diverged
 from bench.training.probes import Probe, make_probe
@@ -30,21 +30,6 @@ from bench.training.search import TRIAL_SEED, Found, search
 from bench.training.timing import StandardClock
 from leaderboards.build import build as build_site
 from metrics import titles
-
-__all__ = [
-    "Job",
-    "Tracker",
-    "TrainingFailed",
-    "build_pages",
-    "load_data",
-    "pick_device",
-    "resolve",
-    "result_name",
-    "run",
-    "run_job",
-    "safe_name",
-    "summary",
-]
 
 
 class Tracker(Protocol):
@@ -199,6 +184,7 @@ def _write_run(job: Job) -> None:
     commit, _ = provenance.commit()
     about: dict[str, Any] = {
         "run": job.name,
+        "identity": job.identity,
         "config": job.config.published(),
         "defense": plan.name,
         "model": plan.model,

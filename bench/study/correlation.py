@@ -7,7 +7,8 @@ from typing import Any
 from bench.core.progress import Progress
 from bench.core.record import Record, load_record
 from bench.runs.config import RunConfig
-from bench.runs.run import Tracker, TrainingFailed, resolve, run_job
+from bench.runs.job import resolve
+from bench.runs.run import Tracker, TrainingFailed, run_job
 from bench.study.regression import Fit, Sign, Verdict, judge, regress, sign_of
 from bench.study.spec import QUANTITIES, CorrelationStudy, Published
 

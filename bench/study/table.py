@@ -13,7 +13,8 @@ from bench.core.names import short_hash, slug
 from bench.core.progress import Progress
 from bench.core.record import Record, load_record, read_arrays
 from bench.evaluation.files import unflatten
-from bench.runs.run import Job, Tracker, TrainingFailed, resolve, run_job
+from bench.runs.job import Job, resolve
+from bench.runs.run import Tracker, TrainingFailed, run_job
 from bench.study.claims import Measured, Ruling, rule
 from bench.study.columns import Column, battery_of
 from bench.study.spec import TableStudy

@@ -229,7 +229,7 @@ def _floor(study: optuna.Study, clean_floor: float | None) -> float:
 def _best(study: optuna.Study, clean_floor: float | None) -> FrozenTrial:
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if not complete:
-        raise UserError(f"no trial of the search finished; each {TRIAL} says why")
+        raise UserError(f"no trial of the search could be finished; each {TRIAL} says why")
     floor = _floor(study, clean_floor)
     # Where all trials are below the floor, the closest one. The earlier trial wins ties, and so do the defaults.
     return max(

@@ -19,7 +19,8 @@ from bench.core.errors import UserError
 from bench.core.progress import Progress
 from bench.core.record import Alarm, load_record
 from bench.runs.config import RunConfig
-from bench.runs.run import resolve, run, summary
+from bench.runs.job import resolve
+from bench.runs.run import run, summary
 from bench.tracking import NullTracker
 from tests.records import make_record
 

@@ -18,7 +18,8 @@ from bench.data import Dataset, Split, load
 from bench.geometry.cosines import COSINES, cosine_matrix, from_upper_triangle
 from bench.models import build
 from bench.runs.config import RunConfig
-from bench.runs.run import resolve, run
+from bench.runs.job import resolve
+from bench.runs.run import run
 from bench.tracking import NullTracker
 from bench.training.history import HistoryRow
 from bench.training.loop import Stop, train

@@ -1,0 +1,80 @@
+"""The data and the training plan that a run's settings ask for."""
+
+import torch
+
+from bench.core.errors import UserError
+from bench.core.threat import Threat
+from bench.data import Dataset, defaults_of, load
+from bench.evaluation.inputs import check_data
+from bench.runs.config import RunConfig
+from bench.training.folder import Plan
+from bench.training.recipe import make_recipe
+from defenses import get as get_defense
+
+
+def make_plan(config: RunConfig, dataset: Dataset | None = None) -> Plan:
+    """What every training of a run has in common.
+
+    Args:
+        dataset: the config's data, where it is loaded already.
+
+    Raises:
+        UserError: for an unknown name, a bad value or missing data.
+    """
+    defense = get_defense(config.defense)
+    chosen = defense.make(config.set).hyperparameters()
+    usual = defaults_of(config.dataset)
+    threat = Threat.parse(config.threat or usual.threat)
+    recipe = make_recipe(config.recipe)
+    if dataset is None:
+        device = pick_device(config.device)
+        dataset = load_data(config).to(device)
+    return Plan(
+        name=config.defense if ":" in config.defense else defense.name,
+        defense=defense,
+        fixed={name: chosen[name] for name in config.set},
+        model=config.model,
+        dataset=dataset,
+        threat=threat,
+        recipe=recipe,
+        epochs=config.epochs or usual.epochs,
+        precision="fp32" if config.precision == "auto" else config.precision,
+    )
+
+
+def count_trials(config: RunConfig, plan: Plan) -> int:
+    """How many settings the search tries; 0 where every hyper-parameter is fixed."""
+    if not set(plan.defense.space()) - set(plan.fixed):
+        return 0
+    return defaults_of(config.dataset).trials if config.trials is None else config.trials
+
+
+def load_data(config: RunConfig) -> Dataset:
+    """The data set a config asks for, on the CPU.
+
+    Raises:
+        UserError: when it cannot be had, or is not what a data set must be.
+    """
+    dataset = load(
+        config.dataset,
+        data_dir=config.data_dir,
+        download=config.download,
+        train_size=config.train_size,
+        test_size=config.test_size,
+        image_size=config.image_size,
+    )
+    check_data(dataset)
+    return dataset
+
+
+def pick_device(name: str) -> torch.device:
+    """The device called "auto" (CUDA where there is one), "cpu" or "cuda".
+
+    Raises:
+        UserError: when CUDA is asked for and not there.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            "--device cuda: no CUDA device is usable here; try --device cpu, and see `bench doctor`"
+        )
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
