@@ -1,8 +1,8 @@
 """The documentation: every command parses and runs, every link, path and name exists, and nothing is left out.
 
 A fenced block is run as it stands, unless a comment stands right before it: `<!-- slow: why -->` leaves it to
-the slow tests, where trainings are small; of `<!-- not run: why -->` only the options are checked. A block of Python or
-YAML whose first line is a comment with a file name is written to that file.
+the slow tests, where trainings are small; of `<!-- not run: why -->` only the options are checked. A block of
+Python or YAML whose first line is a comment with a file name is written to that file.
 """
 
 import inspect
@@ -11,6 +11,7 @@ import re
 import shlex
 import shutil
 import sys
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,9 @@ ROOMS = ("bench", "defenses", "metrics", "leaderboards", "tests", "studies", "ex
 QUOTED_PATH = re.compile(rf"`(?P<path>(?:{'|'.join(ROOMS)})/[\w./-]*)(?:: (?P<name>\w+))?`")
 QUOTED_NAME = re.compile(r"`(?P<name>(?:bench|defenses|metrics|leaderboards)(?:\.\w+)+)`")
 GROUPS = ("bench.defenses", "bench.metrics", "bench.models", "bench.datasets")
+
+#: What the package in `examples/` brings, by entry-point group.
+EXAMPLES = tomllib.loads((ROOT / "examples" / "pyproject.toml").read_text())["project"]["entry-points"]
 
 #: What makes a training or an evaluation of the pages a matter of seconds.
 SMALL = {"--train-size": "100", "--test-size": "30", "--tracking": "none"}
@@ -114,7 +118,7 @@ def check_command(words: list[str], page: Path) -> None:
         assert re.search(rf"^{words[1]}:", text_of(ROOT / "Makefile"), re.MULTILINE), words
     elif words[0] == "bench":
         parsed = parse(words[1:])
-        if parsed.command.name == "run" and not parsed.params["file"]:
+        if parsed.command.name == "run" and parsed.params.get("defense"):
             check_names({name: value for name, value in parsed.params.items() if value is not None})
     else:
         assert words[:2] in (["pip", "install"], ["python", "-m"]), f"{words}: an unknown command"
@@ -138,16 +142,17 @@ def parse(words: list[str]) -> click.Context:
 
 def check_names(given: Mapping[str, Any]) -> None:
     """The names and values that `bench run` is given exist; plug-ins of a page are met when it is run."""
-    if ":" not in given["defense"]:
+    if ":" not in given["defense"] and given["defense"] not in EXAMPLES["bench.defenses"]:
         defense = get_defense(given["defense"])
         defense.make(dict(pair.split("=", 1) for pair in given["assignments"]))
-    if ":" not in given.get("metrics", ""):
-        values = RunConfig.make({"defense": given["defense"], "metrics": given.get("metrics", "")})
-        make_battery(given.get("battery", "quick"), values.metrics)
+    if ":" not in given.get("metrics", ":"):
+        metrics = RunConfig.make({"defense": given["defense"], "metrics": given["metrics"]}).metrics
+        make_battery(given.get("battery", "quick"), metrics)
+    assert given.get("battery", "quick") in BATTERIES
     dataset = given.get("dataset", "digits")
     assert ":" in dataset or dataset in DATASETS.names()
     model = given.get("model", "cnn6")
-    assert ":" in model or model in MODELS.names()
+    assert ":" in model or model in [*MODELS.names(), *EXAMPLES["bench.models"]]
     make_recipe(given.get("recipe", "paper"))
     Threat.parse(given.get("threat", "linf:0.1"))
 
@@ -174,6 +179,8 @@ def anchor_of(heading: str) -> str:
 def test_every_path_and_name_on_a_page_exists(page: Path) -> None:
     text = BLOCK.sub("", text_of(page))
     for match in QUOTED_PATH.finditer(text):
+        if "NAME" in match["path"]:
+            continue
         path = ROOT / match["path"]
         assert path.exists(), match["path"]
         if match["name"]:
