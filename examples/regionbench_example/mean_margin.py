@@ -18,7 +18,6 @@ class MeanMargin(Metric):
 
     def measure(self, evaluation: Evaluation) -> dict[str, np.ndarray]:
         """The margin of every image, [n]."""
-        evaluation.forwards += len(evaluation.images)
         logits = evaluation.classifier(evaluation.images)
         return {"margin": decision_function(logits, evaluation.labels).detach().cpu().numpy()}
 
