@@ -124,6 +124,7 @@ def train(
         best.load_state_dict(state)
         if average:
             average.load_state_dict(state["average"])
+        del state
         if on_epoch is not None and history:
             # The process may have been killed between writing the checkpoint and this call.
             on_epoch(history[-1])
@@ -141,7 +142,8 @@ def train(
             epoch += 1
             standard_seconds = clock.epoch_seconds(trained_seconds)
             with _diverged_where_not_finite(epoch):
-                # Train for one epoch
+                # Train for one epoch; `shuffled_batches` draws order and augmentation, and `take_step` sets the
+                # learning rate and makes the forward pass under autocast, the backward pass and the step
                 classifier.train()
                 synchronize(device)
                 started = time.perf_counter()
@@ -165,7 +167,7 @@ def train(
                 train_loss = float(loss_sum) / len(dataset.train)
                 _require_finite(epoch, train_loss, classifier)
 
-                # Validate; the averaged network is the one that counts, once there is one
+                # Validate the averaged network, once there is one
                 network = average.network if average and average.started else classifier
                 row: HistoryRow = {
                     "epoch": epoch,
@@ -185,21 +187,23 @@ def train(
 
             # Save and report
             if checkpoint is not None:
-                state = {
-                    "epoch": epoch,
-                    "classifier": classifier.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "objective": objective.state_dict(),
-                    "history": history,
-                    **best.state_dict(),
-                    "average": average.state_dict() if average else None,
-                }
-                save_checkpoint(checkpoint, state)
+                save_checkpoint(
+                    checkpoint,
+                    {
+                        "epoch": epoch,
+                        "classifier": classifier.state_dict(),
+                        "optimizer": optimizer.state_dict(),
+                        "objective": objective.state_dict(),
+                        "history": history,
+                        **best.state_dict(),
+                        "average": average.state_dict() if average else None,
+                    },
+                )
             task.advance(1, _note(row))
             if on_epoch is not None:
                 on_epoch(row)
 
-    # Give the classifier the weights that count
+    # Keep the weights of the best or of the last epoch
     if recipe.weights == "best" and best.epoch is not None:
         epoch_of_weights, weights = best.epoch, best.weights
     else:

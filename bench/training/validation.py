@@ -48,7 +48,7 @@ def validate(network: Classifier, dataset: Dataset, threat: Threat, seed: int) -
 
 @torch.no_grad()
 def accuracy(classifier: nn.Module, split: Split, batch_size: int = 1000) -> float:
-    """Share of a split that is classified correctly, in the classifier's present mode."""
+    """Share of a split that is classified correctly, in the classifier's current mode."""
     right = 0
     for start in range(0, len(split), batch_size):
         images, labels = split.batch(slice(start, start + batch_size))

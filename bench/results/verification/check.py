@@ -8,9 +8,8 @@ import numpy as np
 
 from bench.core.names import ROBUST_ACCURACY, WORST_CASE
 from bench.core.record import Record
+from bench.evaluation.alarms import RANDOMIZED_OUTPUT
 
-#: Name of the alarm of a stochastic network, as records store it.
-STOCHASTIC_ALARM = "randomised output"
 #: Images per forward pass.
 BATCH_SIZE = 500
 #: Messages list at most this many differences.
@@ -53,7 +52,7 @@ def is_attack(name: str) -> bool:
 
 def is_stochastic(record: Record) -> bool:
     """Whether the record's own alarm says that the network is stochastic."""
-    return any(alarm.name == STOCHASTIC_ALARM and alarm.raised for alarm in record.alarms)
+    return any(alarm.name == RANDOMIZED_OUTPUT and alarm.raised for alarm in record.alarms)
 
 
 def first_few(words: Sequence[str], separator: str = ", ") -> str:
