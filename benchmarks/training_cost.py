@@ -1,14 +1,15 @@
-"""What a training step of each defense costs beside standard training's, measured and counted.
+"""The cost of a training step of each defense relative to standard training, measured and counted.
 
 python -m benchmarks.training_cost                     # cnn6 on the digits' shape; a minute
 python -m benchmarks.training_cost --full              # also cnn6 and resnet18 on 3x32x32; minutes
 
-Every round takes a turn of the defense between two turns of standard training, all in this process; its figure is
-the median over rounds of its time over the mean of those two. First, standard training is measured beside itself:
-where that is off 1 by a twentieth, the machine is too busy for the rest to mean anything, and the table says so.
-A turn is past every warm-up; what a defense does between epochs, such as the one pass of PRS over the training set
-for its region means, is left out. Counted units know no batch norm: with it, penalties on the input gradient take a
-forward of their own in eval mode, which adds 1.00 to their ratio (`bn=train` does not).
+Each round runs some steps of the defense between two such turns of standard training, in one process. The figure
+is the median over rounds of the defense's time divided by the mean of those two. Standard training is first
+compared with itself: where that ratio differs from 1 by a twentieth, the machine is too busy for meaningful
+figures, and the table says so. Every turn is after the warm-up. Work between epochs, such as the pass of PRS over
+the training set for its region means, is not included. Counted units ignore batch norm: with it, penalties on the
+input gradient need a forward pass of their own in eval mode, which adds 1.00 to their ratio (except with
+`bn=train`).
 """
 
 import argparse
@@ -31,7 +32,7 @@ from bench.training.timing import synchronize
 from defenses import DEFENSES, get
 from defenses.base import Defense, Training
 
-#: Beside the registered rows, the settings that budgets speak of.
+#: The registered defenses, and further settings that budgets refer to.
 SETTINGS: dict[str, tuple[str, dict[str, object]]] = {
     **{name: (name, {}) for name in DEFENSES.names() if name != "standard"},
     "at, PGD-7": ("at", {"steps": 7}),
@@ -59,7 +60,7 @@ FULL = [*QUICK, Place("cnn6", (3, 32, 32), 128), Place("resnet18", (3, 32, 32), 
 
 
 def main() -> None:
-    """Print one table a place."""
+    """Print a table for each place."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -77,7 +78,7 @@ def main() -> None:
 
 
 def table(place: Place, rows: list[str], rounds: int, steps: int, device: torch.device) -> Table:
-    """Measured and counted cost of the rows at one place."""
+    """Measured and counted cost of some rows at one place."""
     standard = turn(get("standard").make({}), place, steps, device)
     again = turn(get("standard").make({}), place, steps, device)
     same, second = compare(standard, again, rounds)
@@ -85,7 +86,7 @@ def table(place: Place, rows: list[str], rounds: int, steps: int, device: torch.
     epoch = second / (steps * place.batch) * 50_000
     result = Table(
         title=str(place),
-        caption=f"standard beside itself: {same:.3f}; an epoch is 50,000 images{busy}",
+        caption=f"standard over itself: {same:.3f}; an epoch is 50,000 images{busy}",
     )
     for heading in ("defense", "s / epoch", "over standard", "counted", "measured / counted"):
         result.add_column(heading, justify="left" if heading == "defense" else "right", no_wrap=True)
@@ -101,7 +102,7 @@ def table(place: Place, rows: list[str], rounds: int, steps: int, device: torch.
 
 
 def compare(standard: Callable[[], float], other: Callable[[], float], rounds: int) -> tuple[float, float]:
-    """The median ratio of `other` to the turns of standard training before and after it, and their median time."""
+    """The median ratio of `other` to standard training before and after it, and the median time of the latter."""
     standard(), other()
     ratios, times = [], []
     for _ in range(rounds):
@@ -112,7 +113,7 @@ def compare(standard: Callable[[], float], other: Callable[[], float], rounds: i
 
 
 def turn(defense: Defense, place: Place, steps: int, device: torch.device) -> Callable[[], float]:
-    """A function that trains for some steps, past every warm-up, and returns the seconds that took."""
+    """Make a function that trains for some steps after every warm-up, and returns the seconds it took."""
     split, recipe = _split(place, steps, device), make_recipe(f"paper,batch_size={place.batch}")
     classifier = build(place.model, input_shape=place.shape, num_classes=place.classes, seed=0).to(device)
     training = Training(classifier.train(), split, Threat("linf", "8/255"), EPOCHS, 0, place.batch)

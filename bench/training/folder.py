@@ -74,7 +74,7 @@ def train_in_folder(
     Where the folder has a checkpoint, the training resumes from it.
 
     Args:
-        plan: what is trained on what.
+        plan: settings of the training.
         defense: with its hyper-parameters.
         seed: of the initial weights and of the training.
         folder: of this training alone.

@@ -1,4 +1,4 @@
-"""The training recipe: everything about a training that is not the defense."""
+"""The training recipe: everything about a training except the defense."""
 
 import math
 from collections.abc import Iterable
@@ -14,11 +14,11 @@ from bench.core.record import describe
 
 
 class Recipe(BaseModel):
-    """Optimizer, learning rate, batches and augmentation, the same whatever the defense is.
+    """Optimizer, learning rate, batches and augmentation, which do not depend on the defense.
 
-    The learning rate at a share t of the training is lr·f(t): "constant" f = 1; "piecewise" f falls tenfold at
-    t = 1/2 and again at 3/4; "cosine" f = (1 + cos πt)/2; "one-cycle" rises from 0 to 1 until t = 0.4, then falls
-    to 0, both linearly.
+    The learning rate at a share t of the training is lr·f(t): "constant" f = 1; "piecewise" f is 1, 0.1 from
+    t = 1/2 and 0.01 from t = 3/4; "cosine" f = (1 + cos πt)/2; "one-cycle" f increases linearly from 0 to 1 at
+    t = 0.4, then decreases linearly to 0.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -53,21 +53,21 @@ class Recipe(BaseModel):
         return self.lr * factor
 
     def make_optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """A fresh optimizer over the parameters that require a gradient."""
+        """Make a new optimizer over the parameters that require a gradient."""
         trained = [parameter for parameter in parameters if parameter.requires_grad]
         if self.optimizer == "adam":
             return torch.optim.Adam(trained, lr=self.lr, weight_decay=self.weight_decay)
         return torch.optim.SGD(trained, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
 
     def augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Augmented images [B, C, H, W]; "crop-flip" is `crop_and_flip`."""
+        """Augment images [B, C, H, W]; "crop-flip" is `crop_and_flip`."""
         if self.augmentation == "none":
             return images
         return crop_and_flip(images, generator)
 
 
 def crop_and_flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Pad each side by an eighth (4 of 32 pixels), crop at a random place, mirror with probability 1/2."""
+    """Pad each side by an eighth (4 of 32 pixels), crop at a random place, and mirror with probability 1/2."""
     count, _, height, width = images.shape
     down, across = max(1, height // 8), max(1, width // 8)
     top = torch.randint(2 * down + 1, (count,), generator=generator).to(images.device)
@@ -81,8 +81,8 @@ def crop_and_flip(images: Tensor, generator: torch.Generator) -> Tensor:
     return padded[sample, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-#: "paper" is P1's (Adam 1e-3, no decay, no augmentation); "strong" is what robust training uses today
-#: (Rice et al. 2020: SGD 0.1, momentum, decay 5e-4, step schedule, crop and flip, best epoch kept).
+#: "paper" is P1's (Adam 1e-3, no decay, no augmentation); "strong" is usual for robust training (Rice et al.
+#: 2020: SGD 0.1, momentum, decay 5e-4, piecewise schedule, crop and flip, weights of the best epoch).
 RECIPES: dict[str, Recipe] = {
     "paper": Recipe(),
     "strong": Recipe(
@@ -98,7 +98,7 @@ RECIPES: dict[str, Recipe] = {
 
 
 def make_recipe(text: str) -> Recipe:
-    """A recipe from "paper", "strong", or a name with changes: "paper,batch_size=512,lr=3e-4".
+    """Make a recipe from "paper", "strong", or a name with changes: "paper,batch_size=512,lr=3e-4".
 
     Raises:
         UserError: for an unknown recipe or field, or a value of the wrong type or out of bounds.
