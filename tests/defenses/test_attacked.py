@@ -1,4 +1,4 @@
-"""at, fast, TRADES and MART: what they attack with, and what they make of it."""
+"""at, fast, TRADES and MART: their attacks and their losses."""
 
 import math
 
@@ -61,7 +61,7 @@ def test_the_clean_weight_mixes_both_losses() -> None:
     torch.testing.assert_close(objective.loss(classifier, images, labels), 0.75 * attacked + 0.25 * clean)
 
 
-def test_a_warmup_grows_eps_in_equal_steps_and_is_over_at_full_eps() -> None:
+def test_a_warmup_increases_eps_in_equal_steps_and_is_over_at_full_eps() -> None:
     classifier = linear()
     images, labels = batch()
     objective = objective_of("at", classifier, attack="fgsm", warmup=2)
@@ -117,7 +117,7 @@ def trapped() -> Training:
     )
 
 
-def test_the_alarm_rises_on_a_network_that_survives_one_step_alone() -> None:
+def test_overfitting_is_reported_of_a_network_that_survives_one_step_alone() -> None:
     # FGSM from the image jumps over the trap to the edge of the ball; PGD-10 walks into it.
     report = get("gradalign").make({}).objective(trapped()).report()
     assert report["probe_single_step_accuracy"] == 1.0
@@ -125,7 +125,7 @@ def test_the_alarm_rises_on_a_network_that_survives_one_step_alone() -> None:
     assert report["catastrophic_overfitting"] == 1
 
 
-def test_the_alarm_is_quiet_on_a_linear_network_and_does_not_depend_on_what_was_drawn() -> None:
+def test_overfitting_is_not_reported_of_a_linear_network_whatever_was_drawn() -> None:
     objective = objective_of("fast", linear())
     before = objective.report()
     assert before["catastrophic_overfitting"] == 0
@@ -145,7 +145,7 @@ def test_the_alarm_is_quiet_on_a_linear_network_and_does_not_depend_on_what_was_
         (0, 0, False),
     ],
 )
-def test_the_alarm_asks_for_half_and_for_more_than_chance(
+def test_overfitting_needs_half_of_the_images_and_a_fifth_of_all(
     single: float, iterated: float, alarm: bool
 ) -> None:
     assert overfitted(single, iterated) is alarm
@@ -159,7 +159,7 @@ def test_the_kl_divergence_is_that_of_the_probabilities() -> None:
     torch.testing.assert_close(kl_divergence(first, first + 3), torch.zeros(5))
 
 
-def test_trades_attacks_the_kl_divergence_and_weighs_it() -> None:
+def test_trades_attacks_the_kl_divergence_and_weights_it() -> None:
     classifier = linear()
     images, labels = batch()
     objective = objective_of("trades", classifier, beta=6.0)
@@ -188,7 +188,7 @@ def test_marts_runner_up_stays_finite_where_a_probability_rounds_to_one() -> Non
     assert torch.isfinite(gradient).all()
 
 
-def test_mart_is_boosted_cross_entropy_and_a_kl_divergence_weighed_by_doubt() -> None:
+def test_mart_is_boosted_cross_entropy_and_a_kl_divergence_weighted_by_error_probability() -> None:
     classifier = linear()
     images, labels = batch()
     objective = objective_of("mart", classifier, beta=5.0)

@@ -38,7 +38,7 @@ def test_a_sum_is_one_class_whatever_its_order(name: str) -> None:
     assert get(name).name == "jacobian+at"
 
 
-def test_what_the_papers_report_stands_in_the_registry() -> None:
+def test_compositions_that_papers_report_are_registered() -> None:
     assert {"jacobian+at", "awp(at)", "awp(trades)"} <= set(DEFENSES.names())
     for name in DEFENSES.names():
         assert get(name).name == name
@@ -105,7 +105,7 @@ def test_bad_hyperparameters_of_compositions(name: str, values: dict[str, Any], 
         get(name).make(values)
 
 
-def test_a_sum_is_the_sum_of_its_parts_losses() -> None:
+def test_a_sum_is_the_sum_of_its_components_losses() -> None:
     whole = context()
     objective = get("jacobian+at").make({"at.steps": 2, "jacobian.c": 0.5}).objective(whole)
     expected = torch.zeros(())
@@ -120,7 +120,7 @@ def test_a_sum_is_the_sum_of_its_parts_losses() -> None:
     torch.testing.assert_close(objective.loss(whole.classifier, *batch()), expected)
 
 
-def test_a_part_with_stages_keeps_them_inside_a_sum() -> None:
+def test_a_component_with_stages_keeps_them_inside_a_sum() -> None:
     restarted: list[int] = []
     whole = dataclasses.replace(context(), restart_optimizer=lambda: restarted.append(1))
     objective = get("prs+at").make({"prs.warmup": 2, "prs.min_count": 0, "at.steps": 1}).objective(whole)
@@ -155,7 +155,9 @@ def weights_of(classifier: nn.Module) -> dict[str, torch.Tensor]:
     return {name: weight for name, weight in classifier.named_parameters() if weight.dim() > 1}
 
 
-def test_awp_takes_loss_and_gradient_at_weights_moved_by_gamma_times_their_norm_along_the_gradient() -> None:
+def test_awp_computes_loss_and_gradient_at_weights_moved_by_gamma_times_their_norm_along_the_gradient() -> (
+    None
+):
     whole, objective = perturbed()
     classifier, (images, labels) = whole.classifier, batch()
     attacked = objective.attack(classifier, images, labels)

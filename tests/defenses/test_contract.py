@@ -1,4 +1,4 @@
-"""The contract suite over every registered defense and some compositions more."""
+"""The contract suite over every registered defense and some more compositions."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ import pytest
 from bench.testing import DEFENSE_CHECKS
 from defenses import DEFENSES, Defense, get
 
-#: Beyond the registered rows: a wrapper around a sum, and a part with stages inside compositions.
+#: Beyond the registered ones: a wrapper around a sum, and components with stages.
 COMPOSED = ["awp(jacobian+at)", "prs+at", "awp(prs+at)", "awp(mart)", "cure+full-jacobian"]
 
 

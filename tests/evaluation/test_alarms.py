@@ -138,7 +138,7 @@ def test_a_curve_that_does_not_fall_says_how(shares: tuple[float, ...], message:
         ({"eps": np.array([0, 0.25, 0.5, 1, 8])}, False),
     ],
 )
-def test_half_counts_for_linf_alone_and_older_curves_tell_it_by_their_end(
+def test_half_matters_in_linf_alone_and_older_curves_show_their_norm_by_their_end(
     change: dict[str, np.ndarray], is_raised: bool
 ) -> None:
     shares = (0.9, 0.7, 0.5, 0.4, 0.0)
@@ -147,7 +147,7 @@ def test_half_counts_for_linf_alone_and_older_curves_tell_it_by_their_end(
     assert found["curve not falling"].raised is is_raised
 
 
-def test_a_few_images_do_not_tell_more_steps_from_chance() -> None:
+def test_a_few_images_do_not_separate_more_steps_from_chance() -> None:
     arrays = {
         "robust_accuracy/pgd20": attack(0.5, n=100),
         "robust_accuracy/pgd100": attack(0.48, loss=[2.0] * 101, n=100),
@@ -183,7 +183,7 @@ def test_zero_gradients_say_what_other_losses_did_to_the_images_cross_entropy_ca
     assert alarm.numbers["broken_by_cw"] == 150
 
 
-def test_logits_that_are_not_finite_are_told() -> None:
+def test_logits_that_are_not_finite_are_an_error() -> None:
     arrays = measured(clean_accuracy={"right": right(0.9), "between_passes": np.full(1, np.nan)})
     with pytest.raises(UserError, match="finite logits"):
         read_alarms(arrays, num_classes=10)
@@ -220,7 +220,7 @@ def test_autoattack_plus_runs_square_too_early_to_tell() -> None:
     assert "before apgd-t and fab-t" in alarm.message
 
 
-def test_what_did_not_run_is_neither_raised_nor_quiet() -> None:
+def test_an_alarm_without_its_metrics_is_neither_raised_nor_not_raised() -> None:
     alarms = read_alarms({}, num_classes=10)
     assert {alarm.raised for alarm in alarms if alarm.name != "precision"} == {None}
     assert len(alarms) == 9
@@ -279,7 +279,7 @@ def test_a_disguised_network_raises_its_alarms(
     assert names <= raised_by(measure(disguise(honest), digits))
 
 
-def test_a_gradient_below_float32_is_told_from_none(honest: nn.Module, digits: Dataset) -> None:
+def test_a_gradient_below_float32_is_not_taken_for_zero(honest: nn.Module, digits: Dataset) -> None:
     shares = {}
     for disguise in (TinyGradient, Quantised):
         alarms = {alarm.name: alarm for alarm in measure(disguise(honest), digits, images=50).alarms}
@@ -302,7 +302,7 @@ def test_low_precision_that_breaks_what_float32_does_not(honest: nn.Module, digi
 
 
 @pytest.mark.usefixtures("short_autoattack")
-def test_autoattack_tells_random_outputs_where_clean_accuracy_was_not_measured(
+def test_autoattack_finds_random_outputs_where_clean_accuracy_was_not_measured(
     honest: nn.Module, digits: Dataset
 ) -> None:
     name = "randomised output"

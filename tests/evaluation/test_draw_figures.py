@@ -1,4 +1,4 @@
-"""Figures of a result: drawn when there is data, left out when not, and never the end of an evaluation."""
+"""Figures of a result: drawn where there is data, and never a reason for an evaluation to fail."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -94,7 +94,7 @@ def test_what_lies_on_disk_draws_the_same_figures_again(
 
 
 @pytest.mark.parametrize("mistake", [KeyError("gone"), ZeroDivisionError("1 / 0"), ValueError("two\nlines")])
-def test_a_metric_whose_charts_fail_costs_only_its_own_and_is_told_in_one_line(
+def test_a_metric_whose_charts_fail_costs_only_its_own_and_is_reported_in_one_line(
     mistake: Exception, tmp_path: Path
 ) -> None:
     said = Said()

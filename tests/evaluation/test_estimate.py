@@ -1,4 +1,4 @@
-"""What a battery is said to take: counted as it runs."""
+"""The estimated cost of a battery, compared with the passes it makes."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ from metrics.accuracy.autoattack import AutoAttack
         ("rand", 3),
     ],
 )
-def test_a_run_that_breaks_nothing_costs_what_is_said(version: str, classes: int) -> None:
+def test_a_run_that_breaks_nothing_costs_what_is_estimated(version: str, classes: int) -> None:
     torch.manual_seed(classes)
     linear = nn.Sequential(nn.Flatten(), nn.Linear(36, classes))
     classifier = WrappedClassifier(linear, (1, 6, 6), classes).eval()

@@ -1,4 +1,4 @@
-"""The battery over a classifier: resuming, strangers' networks, and what lands in the record."""
+"""An evaluation: resuming, networks from elsewhere, and the record."""
 
 import json
 import subprocess
@@ -49,7 +49,7 @@ def battery(*metrics: Metric, images: int | None = 20) -> Battery:
 
 
 class Counting(Metric):
-    """A metric that knows how often it ran, and may be told to break."""
+    """A metric that counts its runs, and can be made to fail."""
 
     def __init__(self, name: str, breaks: bool = False) -> None:
         self.name, self.breaks, self.calls = name, breaks, 0
@@ -91,7 +91,9 @@ def test_finished_metrics_are_not_repeated(digits: Dataset, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("change", ["weights", "threat", "seed", "data"])
-def test_parts_of_another_evaluation_are_thrown_away(digits: Dataset, tmp_path: Path, change: str) -> None:
+def test_finished_metrics_of_another_evaluation_are_deleted(
+    digits: Dataset, tmp_path: Path, change: str
+) -> None:
     classifier, done = network(digits), Counting("done")
     with pytest.raises(KeyboardInterrupt):
         bench.evaluate(
@@ -108,7 +110,7 @@ def test_parts_of_another_evaluation_are_thrown_away(digits: Dataset, tmp_path: 
 
 
 class Turned(nn.Module):
-    """Sees its images as they are or mirrored: the weights are the same, the code is not."""
+    """Classifies its images as they are or mirrored, so that equal weights give other logits."""
 
     def __init__(self, network: nn.Module, *, mirrored: bool, noise: float = 0.0) -> None:
         super().__init__()
@@ -128,7 +130,7 @@ class Turned(nn.Module):
         ({"mirrored": False, "noise": 1.0}, {"mirrored": False, "noise": 1.0}, 1),
     ],
 )
-def test_a_network_is_known_again_by_what_it_answers(
+def test_a_network_is_recognized_by_its_logits(
     digits: Dataset, tmp_path: Path, before: dict[str, Any], after: dict[str, Any], calls: int
 ) -> None:
     done, inner = Counting("done"), network(digits)
@@ -141,7 +143,7 @@ def test_a_network_is_known_again_by_what_it_answers(
 
 
 class Drawing(Metric):
-    """What a network that draws numbers makes of zeros."""
+    """The output of a stochastic network on zeros."""
 
     def __init__(self, name: str, breaks: bool = False) -> None:
         self.name, self.breaks = name, breaks
@@ -155,7 +157,9 @@ class Drawing(Metric):
         return {self.name: self.score(float(np.abs(arrays["drawn"]).max()))}
 
 
-def test_draws_come_from_the_seed_and_leave_the_callers_alone(digits: Dataset, tmp_path: Path) -> None:
+def test_draws_come_from_the_seed_and_the_callers_random_state_is_restored(
+    digits: Dataset, tmp_path: Path
+) -> None:
     noisy = Ending(lambda logits: logits + torch.randn_like(logits))
     one, other = Drawing("one"), Drawing("other", breaks=True)
     torch.manual_seed(1)
@@ -172,7 +176,7 @@ def test_draws_come_from_the_seed_and_leave_the_callers_alone(digits: Dataset, t
     assert whole.metrics != bench.evaluate(noisy, digits, "linf:0.1", battery(one, other), seed=1).metrics
 
 
-def test_a_part_that_was_cut_short_runs_again(digits: Dataset, tmp_path: Path) -> None:
+def test_a_metric_whose_file_is_incomplete_runs_again(digits: Dataset, tmp_path: Path) -> None:
     classifier, done = network(digits), Counting("done")
     with pytest.raises(KeyboardInterrupt):
         bench.evaluate(
@@ -208,7 +212,7 @@ def test_the_same_evaluation_gives_the_same_scores(digits: Dataset) -> None:
     assert records[0].alarms == records[1].alarms
 
 
-def test_a_strangers_network_gets_the_numbers_of_ours(digits: Dataset) -> None:
+def test_an_external_network_gets_the_same_scores(digits: Dataset) -> None:
     ours = network(digits)
 
     class Stranger(nn.Module):
@@ -415,7 +419,7 @@ def test_epsilon_zero_may_be_written_as_text_and_a_folder_too(digits: Dataset, t
     assert (tmp_path / "out" / "record.json").is_file()
 
 
-def test_the_estimate_bears_a_network_without_a_gradient(digits: Dataset) -> None:
+def test_the_estimate_works_for_a_network_without_a_gradient(digits: Dataset) -> None:
     class Opaque(nn.Module):
         def forward(self, images: Tensor) -> Tensor:
             return images.detach().flatten(1)[:, :10]
@@ -424,7 +428,7 @@ def test_the_estimate_bears_a_network_without_a_gradient(digits: Dataset) -> Non
     assert "about" in estimate(20, classifier, digits, battery())
 
 
-def test_every_battery_says_its_settings() -> None:
+def test_every_battery_has_its_settings() -> None:
     from bench.evaluation.describe import describe_battery
 
     for name in ("quick", "standard", "full"):
@@ -477,7 +481,7 @@ print(record.metrics["robust_accuracy/worst_case"].n)
 
 
 def trained_plainly(dataset: Dataset, epochs: int = 15) -> Any:
-    """A training loop as anybody would write it, with nothing of the harness but the network."""
+    """A plain training loop, which uses nothing of this project but the network."""
     classifier = network(dataset).train()
     optimizer = torch.optim.Adam(classifier.parameters(), lr=1e-3)
     images, labels = dataset.train.images.float() / 255, dataset.train.labels
@@ -492,8 +496,8 @@ def trained_plainly(dataset: Dataset, epochs: int = 15) -> Any:
 
 
 @pytest.mark.slow
-def test_weights_from_a_plain_loop_get_the_harness_own_numbers(tmp_path: Path) -> None:
-    """The same weights by three doors: a network of ours, a stranger's module, and a checkpoint's command."""
+def test_weights_from_a_plain_loop_get_the_same_scores(tmp_path: Path) -> None:
+    """The same weights in three forms: a network of ours, another module, and a checkpoint on the command line."""
     from bench.core.progress import Progress
     from bench.runs.config import RunConfig
     from bench.runs.external import evaluate_checkpoint

@@ -1,4 +1,4 @@
-"""Extra checks after an alarm: when they run, what they find, and what they leave alone."""
+"""Extra checks after an alarm: when they run, what they find, and what they do not change."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -68,7 +68,7 @@ def test_no_alarm_no_extra_checks(honest: nn.Module, digits: Dataset, battery: B
     assert not unanswered(record)
 
 
-def test_no_score_of_the_battery_moves(
+def test_no_score_of_the_battery_changes(
     honest: nn.Module, digits: Dataset, battery: Battery, answered: Path
 ) -> None:
     plain = bench.evaluate(Quantised(honest), digits, THREAT, battery)
@@ -109,7 +109,7 @@ def test_the_record_stays_valid_and_keeps_the_outcomes(answered: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_randomised_network_is_attacked_by_its_mean(
+def test_a_stochastic_network_is_attacked_by_its_mean(
     honest: nn.Module, digits: Dataset, battery: Battery
 ) -> None:
     record = bench.evaluate(Randomised(honest), digits, THREAT, battery, suspicious=True)
@@ -119,7 +119,7 @@ def test_a_randomised_network_is_attacked_by_its_mean(
     assert "mean_of_20_passes" not in alarm_of(record).message
 
 
-def test_each_raised_alarm_leads_to_checks_and_quiet_ones_to_none() -> None:
+def test_raised_alarms_alone_lead_to_checks() -> None:
     quiet = [Alarm(name="zero gradients", raised=raised, message="") for raised in (False, None)]
     assert extra_checks(quiet, None) == ()
     names = [metric.name for metric in extra_checks(RAISED, None)]
@@ -145,7 +145,7 @@ def evaluation_of(network: nn.Module, digits: Dataset, measured: Mapping[str, np
     )
 
 
-def test_what_is_attacked_again_is_bounded_and_a_prefix(honest: nn.Module, digits: Dataset) -> None:
+def test_the_images_attacked_again_are_bounded_and_a_prefix(honest: nn.Module, digits: Dataset) -> None:
     right = np.arange(40) % 2 == 0
     evaluation = evaluation_of(honest, digits, {"robust_accuracy/pgd20": right, "prs_ratio": ~right})
     assert (surviving_images(evaluation, 100) == right).all()
@@ -156,7 +156,7 @@ def test_what_is_attacked_again_is_bounded_and_a_prefix(honest: nn.Module, digit
 
 
 class Constant(nn.Module):
-    """Says the same class of everything, so that nothing can break it."""
+    """Predicts the same class for every image, so that no attack breaks it."""
 
     def __init__(self, label: int) -> None:
         super().__init__()
@@ -166,7 +166,7 @@ class Constant(nn.Module):
         return 5.0 * nn.functional.one_hot(torch.full((len(images),), self.label), 10)
 
 
-def test_a_network_that_nothing_breaks_stays_whole_and_is_suspicious(digits: Dataset) -> None:
+def test_a_network_that_no_attack_breaks_is_suspicious(digits: Dataset) -> None:
     network = Constant(int(digits.test.labels[0]))
     evaluation = evaluation_of(network, digits, {})
     right = (digits.test.labels[:40] == network.label).numpy()
@@ -219,7 +219,7 @@ def test_a_standard_network_is_found_among_the_results(
     assert find_standard(tmp_path, digits) is None
 
 
-def test_extra_checks_are_counted_as_cost_and_say_what_was_left_out(
+def test_extra_checks_are_counted_as_cost_and_report_what_was_left_out(
     honest: nn.Module, digits: Dataset, battery: Battery
 ) -> None:
     evaluation = evaluation_of(Quantised(honest), digits, {})

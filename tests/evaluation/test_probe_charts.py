@@ -17,7 +17,7 @@ def lines(chart: Chart | None) -> list[Line]:
     return [mark for panel in chart.panels for mark in panel.marks if isinstance(mark, Line)]
 
 
-def test_courses_are_drawn_from_probes_and_only_when_whole() -> None:
+def test_charts_of_probes_are_made_only_with_all_their_quantities() -> None:
     rows: list[dict[str, Any]] = [
         {
             "epoch": epoch,
@@ -40,12 +40,12 @@ def test_courses_are_drawn_from_probes_and_only_when_whole() -> None:
 
 
 def as_text(entries: list[float]) -> str:
-    """As records held them at first."""
+    """As in older records."""
     return " ".join(f"{value:.3f}" for value in entries)
 
 
 @pytest.mark.parametrize("written", [list, as_text])
-def test_cosines_of_a_few_epochs_stand_in_a_row(written: Callable[[list[float]], Any]) -> None:
+def test_cosines_of_a_few_epochs_are_in_one_row(written: Callable[[list[float]], Any]) -> None:
     matrices = {epoch: np.eye(3) + (1 - np.eye(3)) * epoch / 20 for epoch in range(1, 11)}
     rows: list[dict[str, Any]] = [
         {"epoch": epoch, COSINES: written(upper_triangle(m))} for epoch, m in matrices.items()

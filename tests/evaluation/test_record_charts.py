@@ -61,7 +61,7 @@ def test_the_security_curve_shows_the_records_points_and_its_threat() -> None:
     assert rule.x == 8 / 255
 
 
-def test_training_shows_the_epochs_that_were_looked_at() -> None:
+def test_training_shows_the_epochs_that_were_validated() -> None:
     history = [
         {"epoch": 1, "train_accuracy": 0.5, "validation_accuracy": 0.4, "validation_robust_accuracy": None},
         {"epoch": 2, "train_accuracy": 0.6, "validation_accuracy": None, "validation_robust_accuracy": 0.1},

@@ -1,4 +1,4 @@
-"""The training loop: it learns, it resumes bit for bit, it says why it cannot go on."""
+"""The training loop: it learns, resumes bit for bit, and reports divergence."""
 
 import copy
 from dataclasses import dataclass
@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.core.errors import UserError
 from bench.core.threat import Threat
 from bench.data import Dataset, Split, load
 from bench.models import build
@@ -19,7 +18,7 @@ from bench.training.loop import Diverged, Stop, train
 from bench.training.recipe import make_recipe
 from bench.training.timing import StandardClock
 from bench.training.validation import accuracy
-from defenses import DEFENSES, Defense, Objective, Training
+from defenses import Defense, Objective, Training
 from defenses import get as get_defense
 
 THREAT = Threat("linf", "0.1")
@@ -49,7 +48,7 @@ def same_weights(first: nn.Module, second: nn.Module) -> bool:
 
 @pytest.mark.usefixtures("still_clock")
 @pytest.mark.parametrize("name", ["standard", "at", "prs", "jacobian", "awp(at)"])
-def test_a_run_that_was_cut_short_goes_on_bit_for_bit(name: str, digits: Dataset, tmp_path: Path) -> None:
+def test_an_interrupted_training_resumes_bit_for_bit(name: str, digits: Dataset, tmp_path: Path) -> None:
     defense = quick(get_defense(name))
     whole, history = run(digits, defense)
 
@@ -95,7 +94,7 @@ def test_training_learns_and_ends_in_eval_mode(digits: Dataset) -> None:
     assert not any(module.training for module in classifier.modules())
 
 
-def test_the_global_random_state_is_left_alone_and_does_not_matter(digits: Dataset) -> None:
+def test_the_global_random_state_is_restored_and_does_not_matter(digits: Dataset) -> None:
     defense = get_defense("at").make({"steps": 1})
     weights = []
     for seed in (1, 2):
@@ -176,7 +175,7 @@ def test_a_loss_that_is_not_finite_names_epoch_and_cause(digits: Dataset) -> Non
         run(digits, Explosive())
 
 
-def test_a_network_that_blows_up_only_in_evaluation_has_diverged_too(digits: Dataset) -> None:
+def test_a_network_that_is_not_finite_in_evaluation_alone_has_diverged_too(digits: Dataset) -> None:
     classifier = network(digits)
     recipe = make_recipe("paper,batch_size=50,optimizer=sgd,lr=10,momentum=0.99")
     with pytest.raises(Diverged, match=r"epoch \d"):
@@ -230,46 +229,3 @@ def test_the_standard_epoch_is_measured_on_a_copy(digits: Dataset) -> None:
     clock = StandardClock(classifier, digits.train, make_recipe("paper"), 0, "fp32", limit=1)
     assert clock.epoch_seconds() > 0
     assert same_weights(before, classifier)
-
-
-@pytest.mark.parametrize(
-    ("name", "values", "message"),
-    [
-        ("prs", {"ham": -1}, r"ham must be greater than or equal to 0; got -1"),
-        ("prs", {"warmup": "soon"}, r"warmup must be .*number.*'soon'"),
-        ("prs", {"surrogate": "tan"}, r"surrogate must be 'tanh', 'ste', 'hinge' or 'literal'; got 'tan'"),
-        ("prs", {"hamm": 1}, r"unknown hyper-parameter of prs 'hamm'; did you mean ham"),
-        ("at", {"steps": 0}, r"steps must be greater than or equal to 1; got 0"),
-        ("at", {"steps": "2.5"}, r"steps must be .*integer"),
-        ("jacobian", {"norm": "l3"}, r"norm must be"),
-        ("standard", {"c": 1}, r"unknown hyper-parameter"),
-        ("prs", {"tau": "inf"}, r"tau must be a finite number"),
-    ],
-)
-def test_bad_hyperparameters_are_named_with_bound_and_value(
-    name: str, values: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(UserError, match=message):
-        get_defense(name).make(values)
-
-
-def test_text_becomes_the_field_type() -> None:
-    defense = get_defense("prs").make({"ce": "0.3", "freeze_head": "false", "mrv_update": "5"})
-    values = defense.hyperparameters()
-    assert (values["ce"], values["freeze_head"], values["mrv_update"]) == (0.3, False, 5)
-
-
-def test_an_unknown_defense_gets_the_nearest_names() -> None:
-    with pytest.raises(UserError, match="did you mean prs"):
-        get_defense("pr")
-    with pytest.raises(UserError, match="no defense"):
-        get_defense("bench.core.threat:Threat")
-
-
-@pytest.mark.parametrize("name", DEFENSES.names())
-def test_defaults_lie_in_their_search_ranges(name: str) -> None:
-    defense = get_defense(name)
-    for field, spread in defense.space().items():
-        default = defense.make({}).hyperparameters()[field]
-        low, high = getattr(spread, "low", None), getattr(spread, "high", None)
-        assert default in spread.values if low is None else low <= default <= high  # type: ignore[union-attr]

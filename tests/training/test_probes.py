@@ -93,7 +93,7 @@ def test_a_resumed_run_has_the_probes_of_an_uninterrupted_one(digits: Dataset, t
     assert untimed(rows) == untimed(again)
 
 
-def test_a_look_leaves_modes_gradients_and_random_state(digits: Dataset) -> None:
+def test_a_probe_leaves_modes_gradients_and_random_state_unchanged(digits: Dataset) -> None:
     classifier = build("cnn6", input_shape=digits.shape, num_classes=10, seed=0)
     classifier.train()
     parameter = next(classifier.parameters())
@@ -120,14 +120,14 @@ def test_a_look_leaves_modes_gradients_and_random_state(digits: Dataset) -> None
 
 
 class Quadrants(nn.Module):
-    """A backbone that passes a 1x1x2 image's two pixels on, centred: the region is the quadrant."""
+    """A backbone that passes a 1x1x2 image's two pixels on, centered: the region is the quadrant."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return images.flatten(1)[:, :2] - 0.5
 
 
 def test_quantities_of_a_network_that_can_be_worked_out_by_hand() -> None:
-    # Train: three of the four quadrants; test: one of them, and the empty one. Grey levels 0 and 255.
+    # Train: three of the four quadrants; test: one of them, and the empty one. Gray levels 0 and 255.
     train_images = torch.tensor([[0, 0], [0, 0], [255, 255], [255, 0]], dtype=torch.uint8).view(4, 1, 1, 2)
     test_images = torch.tensor([[255, 255], [0, 255]], dtype=torch.uint8).view(2, 1, 1, 2)
     head = nn.Linear(2, 2)
@@ -187,7 +187,7 @@ def test_a_run_keeps_probes_in_the_record_and_in_the_command(tmp_path: Path) -> 
     assert "--probe-every 1 --probe-images 6" in record.provenance.command
 
 
-def test_a_finished_run_without_probes_never_passes_for_a_probed_one(tmp_path: Path) -> None:
+def test_a_finished_run_without_probes_is_not_taken_for_a_probed_one(tmp_path: Path) -> None:
     names = [
         resolve(config(tmp_path, **changes)).name
         for changes in (

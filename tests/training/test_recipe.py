@@ -36,7 +36,7 @@ def test_changes_are_typed_and_named() -> None:
         ("paper,schedule=cos", "schedule"),
     ],
 )
-def test_mistakes_are_told(text: str, message: str) -> None:
+def test_mistakes_are_reported(text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         make_recipe(text)
 
@@ -62,7 +62,7 @@ def test_schedules_have_their_closed_form(schedule: str, share: float, factor: f
     assert recipe.learning_rate(share) == pytest.approx(2.0 * factor, abs=1e-12)
 
 
-def test_only_parameters_in_training_are_optimised() -> None:
+def test_only_parameters_that_require_a_gradient_are_optimized() -> None:
     layer = torch.nn.Linear(2, 2)
     layer.bias.requires_grad_(False)
     for recipe in RECIPES.values():

@@ -1,4 +1,4 @@
-"""The search: defaults first, validation data alone, resumable, honest about failures."""
+"""The search: defaults first, validation data alone, resumable, failures reported."""
 
 import json
 from dataclasses import dataclass
@@ -82,7 +82,7 @@ def test_the_first_trial_is_the_papers_defaults_and_the_search_says_what_it_did(
     assert found.defense.hyperparameters() == best
 
 
-def test_a_search_that_was_cut_short_proposes_what_it_would_have(tmp_path: Path) -> None:
+def test_an_interrupted_search_proposes_the_same_settings(tmp_path: Path) -> None:
     whole = search(plan(), tmp_path / "whole", 4, 0.0, Progress())
 
     class Killed(BaseException):

@@ -1,4 +1,4 @@
-"""The yardstick: what it measures, and how much time it allows itself."""
+"""The standard clock: what it measures, and how much time it takes for that."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +14,7 @@ from bench.training.timing import StandardClock
 
 @pytest.fixture
 def seconds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Time stands still; each pass takes what the test says."""
+    """A fake time, in which each pass takes the seconds that the test gives."""
     passes: list[float] = []
     now = 0.0
 
@@ -63,8 +63,8 @@ def test_a_small_change_enters_the_median_alone(seconds: list[float]) -> None:
     assert len(seconds) == 1
 
 
-def test_a_yardstick_whose_time_is_used_up_does_not_stay_that_of_a_busy_moment(seconds: list[float]) -> None:
-    # Seen on a machine that other jobs left: epochs of the training fell to a fifth, the yardstick did not.
+def test_a_clock_whose_time_is_used_up_still_follows_the_machine(seconds: list[float]) -> None:
+    # When other jobs leave the machine, epochs of the training take a fifth of the time, and so must the clock.
     seconds += [2.0, 2.0, 2.0, 2.0, 0.4, 0.4, 0.4]
     watch = clock()
     found = [watch.epoch_seconds(trained=1.0) for _ in range(1 + timing.EPOCHS)]
