@@ -1,4 +1,8 @@
-"""The batteries: fixed, named, versioned lists of metrics."""
+"""Batteries: fixed, named, versioned lists of metrics.
+
+Which battery a metric belongs to, and with which arguments, stands in the metric's own file (`Metric.batteries`);
+the order is that of `metrics.BUILT_IN`.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -11,19 +15,20 @@ from bench.data import Dataset
 from metrics import BUILT_IN, Metric
 from metrics import get as get_metric
 
-#: Raised whenever a change moves any score; results of different versions never share a board.
+#: To be raised with every change that moves a score. Results of different versions never share a board.
 BATTERY_VERSION = "2"
 
 
 @dataclass(frozen=True)
 class Battery:
-    """What is measured, and on how many test images.
+    """A list of metrics, and the number of test images that attacks run on.
 
     Attributes:
-        name: "quick", "standard" or "full".
-        images: test images the attacks run on; None for all.
-        metrics: in the order they run; cheap ones first, and what others read before them.
+        name: a key of `BATTERIES`, or another name for a selection of metrics.
+        images: number of test images, the first ones; None for all.
+        metrics: in the order they run.
         summary: one line for `bench list batteries`.
+        version: of the protocol.
     """
 
     name: str
@@ -33,18 +38,18 @@ class Battery:
     version: str = BATTERY_VERSION
 
     def check(self, classifier: AnyClassifier, dataset: Dataset) -> None:
-        """Refuse a metric's settings that the network, trained or not, cannot meet.
+        """Refuse settings of a metric that do not fit the network, trained or not.
 
         Raises:
-            UserError: saying what there is instead.
+            UserError: for such settings, with what would fit.
         """
         image = (dataset.train if len(dataset.train) else dataset.test).batch(slice(0, 1))[0]
         for metric in self.metrics:
             metric.check(classifier, image)
 
 
-def _make(name: str, images: int | None, summary: str) -> Battery:
-    """Collect the built-in metrics that name the battery among theirs, with the arguments they give for it."""
+def _collect(name: str, images: int | None, summary: str) -> Battery:
+    """Make a battery of the built-in metrics that belong to it."""
     metrics = []
     for find in BUILT_IN.values():
         metric = find()
@@ -54,16 +59,12 @@ def _make(name: str, images: int | None, summary: str) -> Battery:
     return Battery(name, images, tuple(metrics), summary)
 
 
-#: Name → a function that makes the battery. Each metric says to which of them it belongs, and with which arguments.
+#: Name → a function that makes the battery.
 BATTERIES: dict[str, Callable[[], Battery]] = {
-    name: partial(_make, name, images, summary)
+    name: partial(_collect, name, images, summary)
     for name, images, summary in (
         ("quick", 200, "every attack on 200 test images, detection on 100; minutes"),
-        (
-            "standard",
-            1000,
-            "every attack on 1,000 test images, detection on 300; what to publish",
-        ),
+        ("standard", 1000, "every attack on 1,000 test images, detection on 300; what to publish"),
         (
             "full",
             None,
@@ -80,12 +81,12 @@ BATTERIES: dict[str, Callable[[], Battery]] = {
 
 
 def make_battery(name: str, metrics: Sequence[str] = ()) -> Battery:
-    """The battery called `name`, or one of just these metrics on as many images.
+    """Make the battery called `name`, or one of the given metrics alone on as many images.
 
     Args:
         name: a key of `BATTERIES`.
-        metrics: names of `metrics.METRICS`, or module:Class; what one needs runs before it. Such a battery is
-            named after what it measures, so that its results never stand on another's board.
+        metrics: names of `metrics.METRICS`, or module:Class. Metrics that these need are added before them. The
+            name of such a battery depends on what it measures, so that its results never share a board with others.
 
     Raises:
         UserError: for an unknown name, or a metric that is named twice.
@@ -97,7 +98,7 @@ def make_battery(name: str, metrics: Sequence[str] = ()) -> Battery:
 
 
 def select(battery: Battery, names: Sequence[str]) -> Battery:
-    """A battery of the named metrics alone; those that `battery` has are taken with its sizes.
+    """Make a battery of the named metrics alone; those that `battery` has keep their arguments there.
 
     Raises:
         UserError: for an unknown name, or a metric that is named twice.
@@ -108,10 +109,10 @@ def select(battery: Battery, names: Sequence[str]) -> Battery:
 
     def add(name: str) -> None:
         metric = known.get(name) or others.get(name) or get_metric(name)
-        if "(" not in name:  # the battery's sizes, unless they were given
+        if "(" not in name:  # without arguments, those of the battery count
             metric = known.get(metric.name, metric)
         if metric.name in chosen:
-            raise UserError(f"--metrics names {name} twice, or after another that brings it along")
+            raise UserError(f"--metrics names {name} twice, or after a metric that needs it")
         for needed in metric.needs:
             if needed not in chosen:
                 add(needed)

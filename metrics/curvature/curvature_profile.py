@@ -39,7 +39,7 @@ class CurvatureProfile(Metric):
         extremes: number of principal curvatures at each end of the spectrum, where Lanczos computes them.
         full_up_to: up to so many pixels the mean is over all principal directions, above over random ones.
         spectrum_up_to: up to so many pixels all principal curvatures are computed for the figure, above only the
-            extremes. No score depends on it. At least `full_up_to` counts.
+            extremes. No score depends on it. Values below `full_up_to` count as `full_up_to`.
         directions: number of random directions of the mean, above `full_up_to` and for perturbed images.
         h_scale: multiplies h.
 

@@ -14,6 +14,7 @@ from bench.core.predictor import Predictor
 from bench.core.record import Score, Value
 from bench.core.statistics import mean_score, wilson
 from bench.geometry.principal_curvatures import (
+    Boundary,
     BoundaryPoints,
     boundary_at,
     boundary_points,
@@ -117,7 +118,7 @@ class SharedDirections(Metric):
         shown, _ = train.batch(chosen.to(train.labels.device))
         images = evaluation.images[: self.test_images]
         basis, used = self._basis(evaluation, shown)
-        on_test = self._boundary(evaluation, images)
+        on_test = boundary_points(evaluation.classifier, images, batch_size=evaluation.batch_size)
         predict = Predictor(evaluation.classifier, evaluation.batch_size)
         labels = predict(images)
         norm = images.flatten(1).norm(dim=1).median()
@@ -142,23 +143,23 @@ class SharedDirections(Metric):
             arrays[f"projection/{name}"] = shares[np.isfinite(shares)]
         return arrays
 
-    def _boundary(self, evaluation: Evaluation, images: Tensor) -> BoundaryPoints:
-        return boundary_points(evaluation.classifier, images, batch_size=evaluation.batch_size)
+    def _boundary(self, evaluation: Evaluation, near: BoundaryPoints, row: int) -> Boundary:
+        return boundary_at(
+            evaluation.classifier,
+            near.points[row],
+            int(near.own[row]),
+            int(near.other[row]),
+            h_scale=self.h_scale,
+            batch_size=evaluation.batch_size,
+        )
 
     def _basis(self, evaluation: Evaluation, images: Tensor) -> tuple[Tensor, int]:
         """u_1 … u_m from training images, and how many of these have a boundary point with a normal."""
-        near = self._boundary(evaluation, images)
+        near = boundary_points(evaluation.classifier, images, batch_size=evaluation.batch_size)
         top = []
         rows = torch.nonzero(near.found).flatten().tolist()
         for row in evaluation.progress.track(rows, "shared directions", len(rows)):
-            boundary = boundary_at(
-                evaluation.classifier,
-                near.points[row],
-                int(near.own[row]),
-                int(near.other[row]),
-                h_scale=self.h_scale,
-                batch_size=evaluation.batch_size,
-            )
+            boundary = self._boundary(evaluation, near, row)
             profile = principal_directions(
                 boundary,
                 evaluation.generator(f"{self.name}/basis"),
@@ -179,14 +180,7 @@ class SharedDirections(Metric):
         rows = torch.nonzero(near.found).flatten().tolist()[: self.curved_images]
         rho = []
         for row in evaluation.progress.track(rows, "relative curvature", len(rows)):
-            boundary = boundary_at(
-                evaluation.classifier,
-                near.points[row],
-                int(near.own[row]),
-                int(near.other[row]),
-                h_scale=self.h_scale,
-                batch_size=evaluation.batch_size,
-            )
+            boundary = self._boundary(evaluation, near, row)
             ratios = relative_curvature(
                 boundary, basis, evaluation.generator(f"{self.name}/relative"), self.directions
             )
