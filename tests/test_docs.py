@@ -254,6 +254,16 @@ def test_the_version_of_the_batteries_is_the_codes() -> None:
     )
 
 
+def test_the_order_of_the_rooms_is_that_of_the_contract() -> None:
+    config = tomllib.loads(text_of(ROOT / "pyproject.toml"))
+    layers = config["tool"]["importlinter"]["contracts"][0]["layers"]
+    contract = [
+        layer.replace("bench.", "") for layer in layers if "__main__" not in layer and "moved" not in layer
+    ]
+    (shown,) = (block.text for block in blocks(ROOT / "CONTRIBUTING.md") if "→" in block.text)
+    assert [" ".join(part.split()) for part in shown.split("→")] == contract
+
+
 # Running
 
 

@@ -1,4 +1,4 @@
-"""Strangers' networks: timm and RobustBench behind fakes of their packages, and what is said without them."""
+"""Networks of timm and RobustBench, with fakes of these packages, and the errors without them."""
 
 import importlib.util
 import sys
@@ -40,7 +40,7 @@ def network(classes: int = 10, channels: int = 1, seed: int = 0) -> nn.Module:
 
 @pytest.fixture
 def timm(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """The few functions of timm that are used; gives the list of `create_model`'s arguments."""
+    """A fake of the few functions of timm that are used; returns the list of `create_model`'s arguments."""
     calls: list[dict[str, Any]] = []
 
     def create_model(name: str, **options: Any) -> nn.Module:
@@ -78,7 +78,7 @@ class FakeThreat(Enum):
 
 @pytest.fixture
 def robustbench(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """The parts of RobustBench that are used; gives the list of `load_model`'s arguments."""
+    """A fake of the parts of RobustBench that are used; returns the list of `load_model`'s arguments."""
     calls: list[dict[str, Any]] = []
 
     def load_model(**options: Any) -> nn.Module:
@@ -115,7 +115,7 @@ def run(digits_out: Path, loader: str, checkpoint: Path | None, **changes: Any) 
     return evaluate_checkpoint(config, checkpoint, loader, NullTracker(), Progress())
 
 
-def test_normalisation_stands_before_the_first_layer_and_leaves_the_names_alone() -> None:
+def test_normalized_networks_keep_the_names_of_their_weights() -> None:
     plain = nn.Sequential(nn.Flatten(), nn.Linear(12, 4))
     images = torch.rand(5, 3, 2, 2, generator=torch.Generator().manual_seed(0))
     mean, std = torch.tensor(MEAN).view(1, 3, 1, 1), torch.tensor(STD).view(1, 3, 1, 1)
@@ -125,26 +125,26 @@ def test_normalisation_stands_before_the_first_layer_and_leaves_the_names_alone(
     assert list(network.state_dict()) == names
 
 
-def test_a_timm_network_gets_the_datas_shape_and_its_own_moments(
+def test_a_timm_network_has_the_shape_of_the_data_and_its_own_normalization(
     timm: list[dict[str, Any]], digits: Dataset
 ) -> None:
     made = make_network("small", "timm:small", digits)
     assert timm == [{"name": "small", "pretrained": False, "num_classes": 10, "in_chans": 1}]
     images, _ = digits.test.batch(slice(0, 3))
-    # One channel of grey takes the mean of the three.
+    # One gray channel is normalized with the mean of the three.
     assert torch.allclose(made(images), network()((images - 0.4) / (0.875 / 3)))
     assert isinstance(made, WrappedClassifier)
     assert made.site == "pooled"
 
 
-def test_a_timm_network_of_one_size_is_made_for_the_datas(
+def test_a_timm_network_of_a_fixed_size_is_made_for_that_of_the_data(
     timm: list[dict[str, Any]], digits: Dataset
 ) -> None:
     make_network("vit", "timm:vit", digits)
     assert timm[0]["img_size"] == 8
 
 
-def test_published_weights_are_asked_for_without_a_checkpoint_alone(
+def test_published_weights_are_loaded_only_without_a_checkpoint(
     timm: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     weights = tmp_path / "w.safetensors"
@@ -174,7 +174,7 @@ def test_a_timm_record_can_be_restored(timm: list[dict[str, Any]], tmp_path: Pat
         ("timm:offline", "cannot reach the hub; .*give --checkpoint FILE"),
     ],
 )
-def test_a_timm_network_that_cannot_be_had_says_why(
+def test_a_timm_network_that_cannot_be_made_says_why(
     timm: list[dict[str, Any]], digits: Dataset, loader: str, message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
@@ -232,7 +232,7 @@ def test_a_robustbench_network_is_loaded_and_named_in_full(
     assert capsys.readouterr().out == ""
 
 
-def test_its_architecture_alone_needs_no_download(robustbench: list[dict[str, Any]], tmp_path: Path) -> None:
+def test_with_a_checkpoint_nothing_is_downloaded(robustbench: list[dict[str, Any]], tmp_path: Path) -> None:
     weights = tmp_path / "w.safetensors"
     save_weights(weights, network(seed=5))
     path = run(tmp_path / "out", "robustbench:cifar10/Linf/Some2020", weights)
@@ -257,14 +257,14 @@ def test_its_architecture_alone_needs_no_download(robustbench: list[dict[str, An
         ("cifar10/Linf/Bare2020", False, "no architecture"),
     ],
 )
-def test_a_robustbench_network_that_cannot_be_had_says_why(
+def test_a_robustbench_network_that_cannot_be_made_says_why(
     robustbench: list[dict[str, Any]], digits: Dataset, name: str, pretrained: bool, message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
         make_network("x", f"robustbench:{name}", digits, pretrained=pretrained)
 
 
-def test_a_bare_id_takes_data_set_and_norm_from_the_evaluation(digits: Dataset) -> None:
+def test_a_bare_id_is_completed_with_data_set_and_norm_of_the_evaluation(digits: Dataset) -> None:
     cifar = Dataset("cifar10", digits.classes, digits.train, digits.validation, digits.test)
     assert robustbench_loader("X", cifar, Threat("l2", "0.5")) == "robustbench:cifar10/L2/X"
     assert (

@@ -1,20 +1,19 @@
+"""The networks by name: their layers, their features, their weights, and what they learn."""
+
 import sys
-from functools import partial
 from itertools import pairwise
 from types import ModuleType
 
 import pytest
 import torch
 import torchvision
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.core.classifier import Classifier
 from bench.core.errors import UserError
 from bench.data import Dataset, load
-from bench.models import MODELS, Network, build, convolutions, hidden
+from bench.models import MODELS, Network, build
 
 NAMES = [
     "cnn6",
@@ -60,7 +59,7 @@ def test_the_networks_of_the_papers_are_registered() -> None:
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("name", NAMES)
 @torch.no_grad()
-def test_every_network_takes_every_image_and_ends_with_its_head(
+def test_every_network_accepts_every_image_size_and_ends_with_its_head(
     name: str, shape: tuple[int, int, int]
 ) -> None:
     network = make(name, shape)
@@ -78,7 +77,7 @@ def test_every_network_takes_every_image_and_ends_with_its_head(
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("name", NAMES)
 @torch.no_grad()
-def test_every_network_takes_any_number_of_classes(name: str, classes: int) -> None:
+def test_every_network_accepts_any_number_of_classes(name: str, classes: int) -> None:
     network = make(name, classes=classes)
     assert network.num_classes == classes
     assert network(images_of((1, 8, 8))).shape == (2, classes)
@@ -96,17 +95,17 @@ def test_weights_depend_on_the_seed_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_layer_overwrites_what_hooks_observe(name: str) -> None:
+def test_no_layer_works_in_place(name: str) -> None:
     assert not any(getattr(layer, "inplace", False) for layer in make(name).modules())
 
 
-def test_normalisation_lies_inside_the_classifier() -> None:
+def test_the_classifier_normalizes_inside() -> None:
     mean, std = (0.2, 0.4, 0.6), (0.5, 0.25, 0.125)
     network = build("cnn6", input_shape=(3, 8, 8), num_classes=10, mean=mean, std=std, seed=0).eval()
     plain = make("cnn6", (3, 8, 8))
     images = images_of((3, 8, 8))
-    normalised = torchvision.transforms.functional.normalize(images, list(mean), list(std))
-    torch.testing.assert_close(network(images), plain(normalised))
+    normalized = torchvision.transforms.functional.normalize(images, list(mean), list(std))
+    torch.testing.assert_close(network(images), plain(normalized))
 
 
 def test_cnn6_is_the_network_of_the_paper() -> None:
@@ -195,40 +194,6 @@ def test_nin_equals_the_original_order_of_classes_and_average() -> None:
     torch.testing.assert_close(network(images), per_pixel.mean(dim=(2, 3)))
 
 
-@given(
-    sides=st.tuples(st.integers(1, 40), st.integers(1, 40)),
-    plan=st.lists(st.sampled_from(["conv", "pool", "ceil"]), min_size=1, max_size=6),
-    kernel=st.sampled_from([1, 3, 5]),
-)
-@settings(max_examples=60, deadline=None)
-def test_convolutions_announce_their_shape_and_leave_out_pools_that_do_not_fit(
-    sides: tuple[int, int], plan: list[str], kernel: int
-) -> None:
-    parts = {
-        "conv": 2,
-        "pool": partial(nn.MaxPool2d, 2),
-        "ceil": partial(nn.AvgPool2d, 3, stride=2, ceil_mode=True),
-    }
-    layers, shape = convolutions((1, *sides), [parts[part] for part in plan], kernel=kernel)  # type: ignore[misc]
-    height, width = sides
-    for part in plan:
-        if part != "conv" and min(height, width) > 1:
-            height, width = height // 2, width // 2
-    assert shape == layers(torch.zeros(1, 1, *sides))[0].shape == (2 if "conv" in plan else 1, height, width)
-
-
-@pytest.mark.parametrize("side", [1, 2, 3, 8])
-@pytest.mark.parametrize("kernel", [1, 3, 5])
-@torch.no_grad()
-def test_first_weights_double_the_mean_square_whatever_lies_outside_the_image(side: int, kernel: int) -> None:
-    # He et al. (2015), eq. 10: the ReLU then halves it again.
-    torch.manual_seed(0)
-    layers, _ = convolutions((256, side, side), [256], kernel=kernel)
-    images = torch.randn(64, 256, side, side)
-    assert layers[0](images).square().mean().item() == pytest.approx(2, rel=0.1)
-    assert hidden(256, 256)(images[..., 0, 0]).square().mean().item() == pytest.approx(2, rel=0.1)
-
-
 @pytest.mark.parametrize("shape", [(1, 7, 8), (3, 8, 4)])
 def test_smaller_images_are_refused(shape: tuple[int, int, int]) -> None:
     with pytest.raises(UserError, match=f"at least 8x8 pixels, got {shape[1]}x{shape[2]}"):
@@ -254,12 +219,12 @@ def not_a_network(input_shape: tuple[int, int, int], num_classes: int) -> nn.Mod
     return nn.Linear(1, num_classes)
 
 
-def test_networks_of_others_come_by_module_and_function(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plug_in_networks_are_given_as_module_and_function(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("others")
     module.__dict__.update(wide_linear=wide_linear, not_a_network=not_a_network)
     monkeypatch.setitem(sys.modules, "others", module)
     assert make("others:wide_linear").num_features == 7
-    with pytest.raises(UserError, match=r"returns bench\.core\.models\.Network, it returned Linear"):
+    with pytest.raises(UserError, match=r"returns bench\.models\.Network, it returned Linear"):
         make("others:not_a_network")
 
 

@@ -1,4 +1,4 @@
-"""Weights in and out, and every way a file can be wrong."""
+"""Checkpoints and weights, written and read; files that are damaged or do not fit."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from bench.core.errors import UserError
 from bench.models.weights import load_checkpoint, load_weights, save_checkpoint, save_weights, set_weights
 
 
-class Stranger:
+class CustomClass:
     """A class of ours, so that pickling it puts code into the file."""
 
 
@@ -20,7 +20,7 @@ def network() -> nn.Module:
 
 
 @pytest.mark.parametrize("nest", [None, "state_dict", "model", "model_state_dict"])
-def test_weights_come_back_bit_for_bit(tmp_path: Path, nest: str | None) -> None:
+def test_weights_are_restored_bit_for_bit(tmp_path: Path, nest: str | None) -> None:
     source, target = network(), network()
     save_weights(tmp_path / "w.safetensors", source)
     state = {f"module.{name}": tensor for name, tensor in source.state_dict().items()}
@@ -67,7 +67,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_pickled_code_is_refused_and_not_run(tmp_path: Path) -> None:
-    torch.save(Stranger(), tmp_path / "code.pt")
+    torch.save(CustomClass(), tmp_path / "code.pt")
     with pytest.raises(UserError, match="pickled code"):
         load_weights(tmp_path / "code.pt")
 
