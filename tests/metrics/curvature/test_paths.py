@@ -55,7 +55,7 @@ def test_path_figures_show_the_straight_line_and_the_bent_one(make_record):
     evaluation = evaluate(Ball())
     measured = Connectivity(pairs=15).measure(evaluation)
     (chart,) = Connectivity().charts(measured, make_record(dataset={"classes": ["a", "b"]}))
-    straight = (panel.marks[0].z for panel in chart.panels)
+    straight, bent = (panel.marks[0].z for panel in chart.panels)
     middle = len(straight) // 2
     assert len(set(straight[middle])) == 2, "the straight line leaves the region"
     ends = chart.panels[1].marks[1].x
@@ -69,9 +69,9 @@ def bent(deviation):
 
 
 def test_the_most_bent_path_is_drawn_and_two_images_first_where_theirs_is_bent_visibly():
-    candidates = [("images"(0.004)), ("random"(0.2)), ("adversarial"(0.1))]
+    candidates = [("images", bent(0.004)), ("random", bent(0.2)), ("adversarial", bent(0.1))]
     assert max(candidates, key=lambda pair: example_rank(*pair)) == candidates[1]
-    candidates += [("images"(0.006)), ("images"(0.03))]
+    candidates += [("images", bent(0.006)), ("images", bent(0.03))]
     assert max(candidates, key=lambda pair: example_rank(*pair)) == candidates[-1]
 
 
