@@ -248,6 +248,28 @@ def test_every_command_is_on_the_first_page() -> None:
             assert any(cell == each or cell.split()[0] == each for cell in shown), each
 
 
+def test_every_option_is_on_a_page() -> None:
+    text = "".join(map(text_of, PAGES))
+    missing = [
+        f"{command.name} {option}"
+        for command in leaves(cli)
+        for parameter in command.params
+        if isinstance(parameter, click.Option)
+        for option in parameter.opts
+        if not re.search(rf"{option}(?![\w-])", text)
+    ]
+    assert missing == []
+
+
+def leaves(command: click.Command) -> Iterator[click.Command]:
+    """Every command below one, and the command itself if there are none."""
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            yield from leaves(below)
+    else:
+        yield command
+
+
 def test_the_version_of_the_batteries_is_the_codes() -> None:
     assert f"The version of the batteries, {BATTERY_VERSION} at present" in text_of(
         ROOT / "docs" / "batteries.md"
