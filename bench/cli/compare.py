@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-FilePath = click.Path(path_type=Path)
+from bench.cli.options import FilePath
 
 
 @click.command()

@@ -4,11 +4,11 @@ from typing import Any
 
 import click
 
-from bench.cli.options import FilePath, data_options, print_paths, progress_shown, result_options, tracker_of
+from bench.cli.options import FilePath, SettingsCommand, json_option, print_paths, quiet_option, tracker_of
 from bench.core.errors import UserError
 
 
-@click.command()
+@click.command(cls=SettingsCommand, settings=("data", "result"))
 @click.option("--checkpoint", type=FilePath, help="Weights: safetensors, or a torch state dict.")
 @click.option("--loader", metavar="MODULE:FUNCTION", help="Makes your own network; called without arguments.")
 @click.option("--timm", metavar="NAME", help="A network of timm; its published weights without --checkpoint.")
@@ -21,9 +21,9 @@ from bench.core.errors import UserError
     help="What the board calls the training.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Base of the evaluation's random draws.")
-@data_options
-@result_options
-def evaluate(**given: Any) -> None:
+@json_option
+@quiet_option
+def evaluate(as_json: bool, quiet: bool, **given: Any) -> None:
     """Put someone else's weights through the same battery.
 
     The network is one of `bench list models`, what --loader returns (a torch.nn.Module from images in [0, 1] to
@@ -32,7 +32,7 @@ def evaluate(**given: Any) -> None:
     from bench.runs.config import RunConfig
 
     checkpoint, suspicious = given.pop("checkpoint"), bool(given.pop("suspicious"))
-    as_json, quiet, seed = given.pop("as_json"), given.pop("quiet"), given.pop("seed")
+    seed = given.pop("seed")
     loader = _one_loader(given.pop("loader"), timm=given.pop("timm"), robustbench=given.pop("robustbench"))
     if loader is not None:
         given["model"] = given["model"] or loader.rpartition(":")[2]
@@ -44,10 +44,11 @@ def evaluate(**given: Any) -> None:
     config = RunConfig.make(
         {"seeds": (seed,), **{key: value for key, value in given.items() if value is not None}}
     )
-    progress = progress_shown(quiet)
 
+    from bench.cli.display import make_progress
     from bench.runs.external import evaluate_checkpoint
 
+    progress = make_progress(quiet)
     tracker = tracker_of(config.tracking, progress)
     path = evaluate_checkpoint(config, checkpoint, loader, tracker, progress, suspicious=suspicious)
     print_paths([path], as_json)

@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.options import FilePath, data_options
+from bench.cli.options import FilePath, SettingsCommand, quiet_option
 from bench.core.errors import UserError
-from bench.core.record import RECORD
 
 if TYPE_CHECKING:
     from bench.results.figure_pages import FigurePage
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 OF_A_CHECKPOINT = ("model", "dataset", "download", "image_size", "train_size", "test_size", "threat")
 
 
-@click.command()
+@click.command(cls=SettingsCommand, settings=("data",))
 @click.argument("results", metavar="RECORD|CHECKPOINT…", type=FilePath, nargs=-1, required=True)
 @click.option(
     "--out",
@@ -36,9 +35,8 @@ OF_A_CHECKPOINT = ("model", "dataset", "download", "image_size", "train_size", "
 @click.option(
     "--threat", metavar="NORM:EPS", help="For a checkpoint, such as linf:8/255.  [default: per data set]"
 )
-@data_options
 @click.option("--device", metavar="NAME", help="auto, cpu or cuda.  [default: auto]")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@quiet_option
 def figures(
     results: tuple[Path, ...],
     out: Path | None,
@@ -95,6 +93,8 @@ def figures(
 
 
 def _check(result: Path) -> None:
+    from bench.core.record import RECORD
+
     if not result.exists():
         raise UserError(f"no such record or checkpoint: {result}")
     if result.is_dir() and not (result / RECORD).exists():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from bench.cli.options import FilePath, progress_shown
+from bench.cli.options import FilePath, quiet_option
 from bench.core.errors import UserError
 
 
@@ -17,11 +17,12 @@ def leaderboard() -> None:
 @click.option("--records", type=FilePath, help="Folder of records.  [default: runs]")
 @click.option("--tracking", metavar="URI", help="Take the records from this MLflow store instead.")
 @click.option("--out", type=FilePath, default=Path("site"), show_default=True, help="Folder for the pages.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@quiet_option
 def leaderboard_build(records: Path | None, tracking: str | None, out: Path, quiet: bool) -> None:
     """Draw index, boards and entry pages from a folder of records or from MLflow."""
     import tempfile
 
+    from bench.cli.display import make_progress
     from bench.core.record import find_records
     from bench.tracking import fetch_records, load_settings
     from leaderboards.build import build
@@ -29,7 +30,7 @@ def leaderboard_build(records: Path | None, tracking: str | None, out: Path, qui
 
     if records and tracking:
         raise UserError("give --records or --tracking, not both")
-    progress = progress_shown(quiet)
+    progress = make_progress(quiet)
     with tempfile.TemporaryDirectory() as scratch:
         links: dict[str, str] = {}
         if tracking:

@@ -1,94 +1,91 @@
-"""Options that several commands share."""
+"""Options that several commands share. Those of a run follow from `bench.runs.config.RunConfig`."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 import click
 
 if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
     from bench.core.progress import Progress
+    from bench.runs.config import Option
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 FilePath = click.Path(path_type=Path)
+quiet_option = click.option("--quiet", is_flag=True, help="No progress.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print the record paths as JSON, nothing else."
+)
+#: Parameters that come after the settings of a run.
+LAST = ("device", "as_json", "quiet")
 
 
-def data_options(command: Command) -> Command:
-    """What data, and how much of it."""
-    for option in reversed(
-        [
-            click.option(
-                "--dataset",
-                metavar="NAME",
-                help="A name of `bench list datasets`, or imagefolder:PATH.  [default: digits]",
-            ),
-            click.option("--data-dir", type=FilePath, help="Where torchvision's files are.  [default: data]"),
-            click.option(
-                "--download", is_flag=True, default=None, help="Fetch missing files into the data folder."
-            ),
-            click.option(
-                "--image-size", type=int, help="Resize and crop the images of a folder to this side."
-            ),
-            click.option("--train-size", type=int, help="Training images to use.  [default: all]"),
-            click.option("--test-size", type=int, help="Test images to use.  [default: all]"),
-        ]
-    ):
-        command = option(command)
-    return command
+class SettingsCommand(click.Command):
+    """A command with options for settings of a run, made when they are first needed.
+
+    They come from a pydantic model, which `bench --help` need not import.
+
+    Args:
+        settings: groups of settings, or names of single ones.
+    """
+
+    def __init__(self, *args: Any, settings: Sequence[str], **rest: Any) -> None:
+        super().__init__(*args, **rest)
+        self._settings = settings
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Every parameter: the command's own, settings, and those that all commands end with."""
+        if self._settings:
+            own = [each for each in self.params if each.name not in LAST]
+            last = [each for each in self.params if each.name in LAST]
+            self.params = [*own, *settings_options(self._settings), *last]
+            self._settings = ()
+        return super().get_params(ctx)
 
 
-def result_options(command: Command) -> Command:
-    """How to measure, and where results go."""
-    for option in reversed(
-        [
-            click.option(
-                "--model", metavar="NAME", help="Network; see `bench list models`.  [default: cnn6]"
-            ),
-            click.option(
-                "--threat", metavar="NORM:EPS", help="Such as linf:8/255 or l2:0.5.  [default: per data set]"
-            ),
-            click.option(
-                "--battery",
-                metavar="NAME",
-                help="quick, standard, full or geometry; `bench list batteries`.  [default: quick]",
-            ),
-            click.option(
-                "--metrics",
-                metavar="NAME[,NAME…]",
-                help="Measure just these, on as many images as the battery; `bench list metrics`, module:Class, or "
-                "with arguments, such as 'prs_by_layer(train_images=1000)'.",
-            ),
-            click.option(
-                "--suspicious",
-                is_flag=True,
-                default=None,
-                help="Answer a raised alarm with more steps, restarts, transfer, noise and larger balls.",
-            ),
-            click.option("--device", metavar="NAME", help="auto, cpu or cuda.  [default: auto]"),
-            click.option("--out", type=FilePath, help="Folder for runs, records and pages.  [default: runs]"),
-            click.option(
-                "--tracking", metavar="URI", help="MLflow tracking URI, or none.  [default: mlflow.yaml]"
-            ),
-            click.option(
-                "--json",
-                "as_json",
-                is_flag=True,
-                default=None,
-                help="Print the record paths as JSON, nothing else.",
-            ),
-            click.option("--quiet", is_flag=True, default=None, help="No progress."),
-        ]
-    ):
-        command = option(command)
-    return command
+def settings_options(wanted: Sequence[str]) -> list[click.Option]:
+    """The click options of some settings of a run, by group; each is None, or (), where it is not given."""
+    from bench.runs.config import RunConfig
+
+    fields, options = RunConfig.model_fields, RunConfig.options()
+    return [
+        _click_option(name, fields[name], option)
+        for each in wanted
+        for name, option in options.items()
+        if each in (name, option.group)
+    ]
 
 
-def progress_shown(quiet: bool | None) -> "Progress":
-    """Bars, lines or nothing."""
-    from bench.cli.display import make_progress
+def _click_option(name: str, field: "FieldInfo", option: "Option") -> click.Option:
+    flag = f"--{name.replace('_', '-')}"
+    kinds = _kinds(field.annotation)
+    if bool in kinds:
+        return click.Option([flag], is_flag=True, default=None, help=option.help)
+    kind = next((each for each in (int, float) if each in kinds), FilePath if Path in kinds else str)
+    default = option.shown_default or _shown(field.get_default())
+    return click.Option(
+        [flag],
+        type=kind,
+        multiple=dict in kinds,
+        metavar=option.metavar or None,
+        help=f"{option.help}  [default: {default}]" if default else option.help,
+    )
 
-    return make_progress(bool(quiet))
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The types that a value of an annotation may have: of `Annotated[int, …] | None`, int and NoneType."""
+    if get_origin(annotation) in (tuple, dict):
+        return {get_origin(annotation)}
+    parts = get_args(annotation)
+    return {kind for part in parts for kind in _kinds(part)} if parts else {annotation}
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, tuple):
+        return ",".join(map(str, default))
+    return str(default) if isinstance(default, str | int | Path) else ""
 
 
 def tracker_of(uri: str | None, progress: "Progress") -> Any:
@@ -99,7 +96,7 @@ def tracker_of(uri: str | None, progress: "Progress") -> Any:
     return Tracker(settings, progress.say) if settings else NullTracker()
 
 
-def print_paths(paths: list[Path], as_json: bool | None) -> None:
+def print_paths(paths: list[Path], as_json: bool) -> None:
     """The records' paths on standard output."""
     if as_json:
         click.echo(json.dumps([str(path) for path in paths]))

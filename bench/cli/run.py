@@ -5,50 +5,24 @@ from typing import Any
 
 import click
 
-from bench.cli.options import FilePath, data_options, print_paths, progress_shown, result_options, tracker_of
+from bench.cli.options import FilePath, SettingsCommand, json_option, print_paths, quiet_option, tracker_of
 from bench.core.errors import UserError
 
 
-@click.command()
+@click.command(cls=SettingsCommand, settings=("training", "data", "result"))
 @click.argument("file", required=False, type=FilePath)
-@click.option("--defense", metavar="NAME", help="A name of `bench list defenses`, or module:Class.")
-@click.option(
-    "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Fix a hyper-parameter; repeatable."
-)
-@click.option(
-    "--recipe",
-    metavar="NAME[,FIELD=VALUE…]",
-    help="paper; strong (SGD, for networks with batch norm); or one with changes.  [default: paper]",
-)
-@click.option("--epochs", type=int, help="Passes over the training data.  [default: per data set]")
-@click.option("--trials", type=int, help="Settings to try; 0 takes the defaults.  [default: per data set]")
-@click.option(
-    "--clean-floor",
-    type=float,
-    help="Validation clean accuracy a setting must reach.  [default: the defaults' less 0.10]",
-)
-@click.option("--seeds", metavar="N[,N…]", help="Seeds the best setting is trained with.  [default: 0]")
-@click.option(
-    "--probe-every",
-    type=int,
-    metavar="K",
-    help="Look at regions and robustness after every K epochs.  [default: off]",
-)
-@click.option("--probe-images", type=int, help="Test images a probe attacks.  [default: 500]")
-@click.option("--precision", metavar="NAME", help="Of training: auto (fp32), fp32 or bf16.  [default: auto]")
-@data_options
-@result_options
-def run(
-    file: Path | None, assignments: tuple[str, ...], as_json: bool | None, quiet: bool | None, **given: Any
-) -> None:
+@json_option
+@quiet_option
+def run(file: Path | None, as_json: bool, quiet: bool, **given: Any) -> None:
     """Search hyper-parameters, train the best, evaluate, log to MLflow and draw the leaderboard.
 
-    FILE.yaml holds the same words as keys; options on the command line win over it. Giving the same command again
-    goes on where a stopped run was, and does nothing twice.
+    FILE.yaml holds the same settings as keys; options on the command line override it. The same command resumes a
+    run that was interrupted, and repeats nothing that is finished.
     """
     from bench.runs.config import RunConfig, load_yaml
 
     values = load_yaml(file) if file else {}
+    assignments = given.pop("set")
     values |= {key: value for key, value in given.items() if value is not None}
     if assignments:
         values["set"] = {**(values.get("set") or {}), **dict(map(_assignment, assignments))}
@@ -59,9 +33,10 @@ def run(
     if "defense" not in values:
         raise UserError("--defense is missing; `bench list defenses` names them")
     config = RunConfig.make(values)
-    progress = progress_shown(quiet)
-
+    from bench.cli.display import make_progress
     from bench.runs.run import run as run_config
+
+    progress = make_progress(quiet)
 
     paths = run_config(config, tracker_of(config.tracking, progress), progress)
     if not as_json:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from bench.cli.options import FilePath
+from bench.cli.options import FilePath, quiet_option, tracker_of
 
 
 @click.command()
@@ -19,7 +19,7 @@ from bench.cli.options import FilePath
 @click.option("--data-dir", type=FilePath, help="Where torchvision's files are.  [default: data]")
 @click.option("--tracking", metavar="URI", help="MLflow tracking URI, or none.  [default: mlflow.yaml]")
 @click.option("--check", is_flag=True, help="Only check the file, and say what it would train.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@quiet_option
 def study(
     file: Path, out: Path, data_dir: Path | None, tracking: str | None, check: bool, quiet: bool
 ) -> None:
@@ -35,9 +35,7 @@ def study(
         click.echo(outline(load_study(file)))
         return
     from bench.cli.display import make_progress
-    from bench.tracking import NullTracker, Tracker, load_settings
 
     progress = make_progress(quiet)
-    settings = load_settings(tracking)
-    tracker = Tracker(settings, progress.say) if settings else NullTracker()
+    tracker = tracker_of(tracking, progress)
     click.echo(run_study(file, out=out, data_dir=data_dir, tracker=tracker, progress=progress))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-FilePath = click.Path(path_type=Path)
+from bench.cli.options import FilePath, quiet_option
 
 
 @click.command()
@@ -16,7 +16,7 @@ FilePath = click.Path(path_type=Path)
 @click.option("--data-dir", type=FilePath, help="Where the data set's files are.  [default: data]")
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu or cuda.")
 @click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON, nothing else.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@quiet_option
 def verify(
     record: Path,
     attacks: str,

@@ -1,6 +1,7 @@
-"""One run's settings: from the command line, from YAML, and back into a command."""
+"""The settings of a run: what the command line and a YAML file may say, and the command that repeats a run."""
 
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -28,35 +29,124 @@ def split_names(text: str) -> list[str]:
     return [name.strip() for name in names]
 
 
+@dataclass(frozen=True)
+class Option:
+    """What the command line says about a setting; type, default and bounds are those of its field.
+
+    Attributes:
+        group: "training" is for `bench run` alone; "data" and "result" are for `bench evaluate` as well.
+        help: one or two sentences.
+        metavar: stands for the value; "" where the type's name does.
+        shown_default: what help gives as the default, where the field's own default does not say it.
+        local: True for a setting of this machine, which no record shows and no command repeats.
+        placeholder: what a repeated command shows instead of a local value.
+    """
+
+    group: Literal["training", "data", "result"]
+    help: str
+    metavar: str = ""
+    shown_default: str = ""
+    local: bool = False
+    placeholder: str = ""
+
+
 class RunConfig(BaseModel):
-    """Everything `bench run` can be told. None means: the data set's own default."""
+    """The settings of `bench run`: options and the keys of a YAML file follow from these fields.
+
+    None means the default of the data set, where help says so. The order is that of a repeated command.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    defense: str
-    model: str = "cnn6"
-    dataset: str = "digits"
-    data_dir: Path | None = None
-    download: bool = False
-    image_size: Annotated[int, Field(ge=8, le=1024)] | None = None
-    threat: str | None = None
-    set: dict[str, Any] = {}
-    recipe: str = "paper"
-    epochs: Count | None = None
-    trials: Annotated[int, Field(ge=0)] | None = None
-    clean_floor: Annotated[float, Field(ge=0, le=1)] | None = None
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
-    battery: BatteryName = "quick"
-    metrics: tuple[str, ...] = ()
-    suspicious: bool = False
-    probe_every: Count | None = None
-    probe_images: Count = 500
-    train_size: Count | None = None
-    test_size: Count | None = None
-    device: Device = "auto"
-    precision: Precision = "auto"
-    out: Path = Path("runs")
-    tracking: str | None = None
+    defense: Annotated[str, Option("training", "A name of `bench list defenses`, or module:Class.", "NAME")]
+    model: Annotated[str, Option("result", "Network; see `bench list models`.", "NAME")] = "cnn6"
+    dataset: Annotated[
+        str, Option("data", "A name of `bench list datasets`, or imagefolder:PATH.", "NAME")
+    ] = "digits"
+    data_dir: Annotated[
+        Path | None,
+        Option("data", "Where torchvision's files are.", shown_default="data", local=True, placeholder="DIR"),
+    ] = None
+    download: Annotated[bool, Option("data", "Fetch missing files into the data folder.", local=True)] = False
+    image_size: Annotated[
+        Annotated[int, Field(ge=8, le=1024)] | None,
+        Option("data", "Resize and crop the images of a folder to this side."),
+    ] = None
+    threat: Annotated[
+        str | None,
+        Option("result", "Such as linf:8/255 or l2:0.5.", "NORM:EPS", shown_default="per data set"),
+    ] = None
+    set: Annotated[
+        dict[str, Any], Option("training", "Fix a hyper-parameter; repeatable.", "NAME=VALUE")
+    ] = {}
+    recipe: Annotated[
+        str,
+        Option(
+            "training",
+            "paper; strong (SGD, for networks with batch norm); or one with changes.",
+            "NAME[,FIELD=VALUE…]",
+        ),
+    ] = "paper"
+    epochs: Annotated[
+        Count | None, Option("training", "Passes over the training data.", shown_default="per data set")
+    ] = None
+    trials: Annotated[
+        Annotated[int, Field(ge=0)] | None,
+        Option("training", "Settings to try; 0 takes the defaults.", shown_default="per data set"),
+    ] = None
+    clean_floor: Annotated[
+        Annotated[float, Field(ge=0, le=1)] | None,
+        Option(
+            "training",
+            "Validation clean accuracy a setting must reach.",
+            shown_default="the defaults' less 0.10",
+        ),
+    ] = None
+    seeds: Annotated[
+        tuple[Annotated[int, Field(ge=0)], ...],
+        Field(min_length=1),
+        Option("training", "Seeds the best setting is trained with.", "N[,N…]"),
+    ] = (0,)
+    battery: Annotated[
+        BatteryName,
+        Option("result", "quick, standard, full or geometry; `bench list batteries`.", "NAME"),
+    ] = "quick"
+    metrics: Annotated[
+        tuple[str, ...],
+        Option(
+            "result",
+            "Measure just these, on as many images as the battery; `bench list metrics`, module:Class, or with "
+            "arguments, such as 'prs_by_layer(train_images=1000)'.",
+            "NAME[,NAME…]",
+        ),
+    ] = ()
+    suspicious: Annotated[
+        bool,
+        Option(
+            "result", "Answer a raised alarm with more steps, restarts, transfer, noise and larger balls."
+        ),
+    ] = False
+    probe_every: Annotated[
+        Count | None,
+        Option(
+            "training",
+            "Measure decision regions and robustness after every K epochs.",
+            "K",
+            shown_default="off",
+        ),
+    ] = None
+    probe_images: Annotated[Count, Option("training", "Test images that a probe attacks.")] = 500
+    train_size: Annotated[Count | None, Option("data", "Training images to use.", shown_default="all")] = None
+    test_size: Annotated[Count | None, Option("data", "Test images to use.", shown_default="all")] = None
+    device: Annotated[Device, Option("result", "auto, cpu or cuda.", "NAME", local=True)] = "auto"
+    precision: Annotated[Precision, Option("training", "Of training: auto (fp32), fp32 or bf16.", "NAME")] = (
+        "auto"
+    )
+    out: Annotated[Path, Option("result", "Folder for runs, records and pages.", local=True)] = Path("runs")
+    tracking: Annotated[
+        str | None,
+        Option("result", "MLflow tracking URI, or none.", "URI", shown_default="mlflow.yaml", local=True),
+    ] = None
 
     @field_validator("threat", mode="before")
     @classmethod
@@ -81,6 +171,16 @@ class RunConfig(BaseModel):
         return seeds
 
     @classmethod
+    def options(cls) -> dict[str, Option]:
+        """Setting → what the command line says about it."""
+        return {
+            name: option
+            for name, field in cls.model_fields.items()
+            for option in field.metadata
+            if isinstance(option, Option)
+        }
+
+    @classmethod
     def make(cls, values: dict[str, Any]) -> "RunConfig":
         """A config from plain values.
 
@@ -97,8 +197,8 @@ class RunConfig(BaseModel):
 
     def published(self) -> dict[str, Any]:
         """What a record may show: the settings without the folders of this machine."""
-        shown = self.model_dump(mode="json", exclude={"out", "tracking", "data_dir", "download", "device"})
-        return {**shown, "dataset": self._shown_dataset()}
+        local = {name for name, option in self.options().items() if option.local}
+        return {**self.model_dump(mode="json", exclude=local), "dataset": self._shown_dataset()}
 
     def _shown_dataset(self) -> str:
         kind, colon, path = self.dataset.partition(":")
@@ -111,26 +211,23 @@ class RunConfig(BaseModel):
     def words(self) -> list[str]:
         """The command-line words of every setting that is not at its default; the network is always named."""
         words: list[str] = []
-        for key, field in type(self).model_fields.items():
+        for key, option in self.options().items():
             value = getattr(self, key)
-            flag = f"--{key.replace('_', '-')}"
-            if key in ("out", "tracking", "device", "download") or (
-                value == field.default and key != "model"
+            if (value != type(self).model_fields[key].default or key == "model") and (
+                not option.local or option.placeholder
             ):
-                continue
-            if key == "set":
-                words += [word for name, each in value.items() for word in (flag, f"{name}={_plain(each)}")]
-            elif key in ("seeds", "metrics"):
-                words += [flag, ",".join(map(str, value))]
-            elif isinstance(value, bool):
-                words.append(flag)
-            elif key == "data_dir":
-                words += [flag, "DIR"]
-            elif key == "dataset":
-                words += [flag, self._shown_dataset()]
-            else:
-                words += [flag, str(value)]
+                words += self._words_of(key, option.placeholder or value)
         return words
+
+    def _words_of(self, key: str, value: Any) -> list[str]:
+        flag = f"--{key.replace('_', '-')}"
+        if isinstance(value, dict):
+            return [word for name, each in value.items() for word in (flag, f"{name}={_plain(each)}")]
+        if isinstance(value, tuple):
+            return [flag, ",".join(map(str, value))]
+        if isinstance(value, bool):
+            return [flag]
+        return [flag, self._shown_dataset() if key == "dataset" else str(value)]
 
 
 def load_yaml(path: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import torch
 from click.testing import CliRunner
 
 from bench import cli
+from bench.cli.main import TRACEBACK
 from bench.core.record import Record
 from bench.models import build
 
@@ -128,8 +129,8 @@ def test_what_the_system_refuses_is_one_line_and_its_traceback_is_in_reach(
     def fail(**_: object) -> None:
         raise error
 
-    monkeypatch.setattr(cli.list_parts, "callback", lambda kind: fail())
-    monkeypatch.setenv(cli.TRACEBACK, "1" if traced else "")
+    monkeypatch.setattr(cli.cli.commands["list"], "callback", lambda kind: fail())
+    monkeypatch.setenv(TRACEBACK, "1" if traced else "")
     got, out, err = bench("list", "models", monkeypatch=monkeypatch, capsys=capsys)
     assert (got, out) == (code, "")
     assert ("Traceback" in err) is traced
