@@ -307,7 +307,10 @@ def test_arguments_of_another_kind_are_refused(digits: Dataset) -> None:
             lambda images, labels: (images.float() / 255, labels),
             r"expected images as uint8 .* got torch.float32 from 0 to 1; give .255 \* images",
         ),
-        (lambda images, labels: (images.float() / 127 - 1, labels), "from -1 to 1.007.*; undo their normalization"),
+        (
+            lambda images, labels: (images.float() / 127 - 1, labels),
+            "from -1 to 1.007.*; undo their normalization",
+        ),
         (
             lambda images, labels: (images.long(), labels),
             r"torch.int64 from 0 to 255; give images.to.torch.uint8",
