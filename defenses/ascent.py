@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from bench.attacks.pgd import ascend
+from bench.attacks.steps import ascend
 from bench.core.classifier import Classifier
 from bench.core.gradients import input_gradient
 from bench.core.guards import evaluating, random_state_kept

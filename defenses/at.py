@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from bench.attacks.pgd import maximise
+from bench.attacks import maximise
 from bench.core.classifier import Classifier
 from bench.core.errors import UserError
 from bench.core.threat import Threat

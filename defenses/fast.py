@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from bench.attacks.pgd import maximise
+from bench.attacks import maximise
 from bench.core.classifier import Classifier
 from defenses.ascent import AttackMode
 from defenses.at import scale_threat

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.attacks.pgd import maximise
+from bench.attacks import maximise
 from bench.core.classifier import Classifier
 from bench.core.margins import cross_entropy
 from defenses.ascent import AttackMode, attacking

@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from bench.attacks.pgd import step_length
+from bench.attacks.steps import step_length
 from bench.core.classifier import Classifier
 from bench.core.gradients import input_gradient
 from bench.core.guards import evaluating

@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.attacks.pgd import LOSSES
+from bench.attacks.losses import LOSSES
 from bench.core.classifier import Classifier
 from defenses.ascent import AttackMode, attacking, surrogate_attack
 from defenses.base import Attacked, Defense, Objective, Training

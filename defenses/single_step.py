@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from bench.attacks.pgd import maximise
+from bench.attacks import maximise
 from bench.core.classifier import Classifier
 from bench.core.guards import evaluating
 from bench.core.randomness import make_generator

@@ -1,5 +1,6 @@
 """Attacks: functions of (classifier, images, labels, threat, generator), and those of the battery by name."""
 
-from bench.attacks.pgd import ATTACKS, Attack, AttackResult, maximise
+from bench.attacks.pgd import ATTACKS, Attack, AttackResult
+from bench.attacks.steps import maximise
 
 __all__ = ["ATTACKS", "Attack", "AttackResult", "maximise"]

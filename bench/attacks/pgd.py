@@ -1,102 +1,47 @@
 """FGSM, BIM, PGD and C&W-margin: one loop, told apart by their settings.
 
-Every iterate is looked at, the last one too. A look is one forward pass; where another step follows, the
-gradient comes from that same pass, so an unbroken image costs one forward and one backward per step. Who is likely
-to fall to a step is looked at first and differentiated only if the guess was wrong.
+Numbers in the comments are the steps of projected gradient descent:
+
+(1) Start at a uniform point of the ball around x (PGD), or at x itself (FGSM, BIM).
+(2) Take the gradient g of the loss by the image.
+(3) Step to x + α·sign(g) for ℓ∞, to x + α·g/‖g‖₂ for ℓ2.
+(4) Project onto the ball; repeat from (2).
+(5) Classify the last iterate.
+
+We depart from the paper in four points:
+
+(a) Every iterate is classified, not the last one alone, by the pass that gives the gradient of the next step. The
+    first adversarial iterate is kept, and its image leaves the batch. An image that survives costs one forward and
+    one backward pass per step.
+(b) Images that a step is expected to misclassify are classified before they are differentiated, which saves their
+    backward pass. A wrong forecast costs a forward pass and changes no result.
+(c) Iterates stay in the pixel box [0, 1] too.
+(d) Restarts may take several losses in turn.
+
+Source: Madry et al. 2018, Towards Deep Learning Models Resistant to Adversarial Attacks, section 2.1. With one step
+and no random start it is FGSM (Goodfellow et al. 2015), with several BIM (Kurakin et al. 2017). The loss "margin"
+is that of Carlini & Wagner 2017 (f₆ of section V-A), without their κ and their penalty on the distance.
 """
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from bench.attacks import probabilities
 from bench.attacks.losses import LOSSES, Objective, forecast, losses_of
-from bench.attacks.network import Network
+from bench.attacks.oracle import GradientOracle
+from bench.attacks.steps import StepSize, ascend, step_length
 from bench.core.checks import check_batch_size, check_inputs, images_per_pass
 from bench.core.classifier import AnyClassifier
 from bench.core.errors import UserError
-from bench.core.gradients import input_gradient, is_zero
+from bench.core.gradients import is_zero
 from bench.core.guards import channels_last, evaluating, frozen, random_state_kept
 from bench.core.passes import counting
 from bench.core.progress import Progress
 from bench.core.record import Value
 from bench.core.threat import Threat
-
-StepSize = Literal["auto", "paper"] | float
-
-
-def step_length(step_size: StepSize, steps: int, threat: Threat) -> float:
-    """The length α of one step, in units of pixels in [0, 1].
-
-    "auto" is 2.5·ε/steps, and ε for a single step (FGSM); "paper" is 2/255, which cannot cross a ball with
-    steps·2/255 < ε; a number is taken as it is.
-    """
-    if step_size == "auto":
-        return threat.radius if steps == 1 else 2.5 * threat.radius / steps
-    return 2 / 255 if step_size == "paper" else float(step_size)
-
-
-def ascend(points: Tensor, gradient: Tensor, origin: Tensor, threat: Threat, length: float) -> Tensor:
-    """One projected step of steepest ascent: α·sign(g) for ℓ∞, α·g/‖g‖₂ for ℓ2; all [B, C, H, W].
-
-    Where the gradient is zero the point stays. Source: Madry et al. 2018, section 2.1.
-    """
-    if threat.norm == "linf":
-        direction = gradient.sign()
-    else:
-        # Scaled by the largest entry first: squares of a saturated network's gradient underflow in float32.
-        tiny = torch.finfo(gradient.dtype).tiny
-        direction = gradient / gradient.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(tiny)
-        direction = direction / direction.square().sum(dim=(1, 2, 3), keepdim=True).sqrt().clamp_min(tiny)
-    return threat.project(points + length * direction, origin)
-
-
-def maximise(
-    classifier: AnyClassifier,
-    images: Tensor,
-    labels: Tensor,
-    threat: Threat,
-    generator: torch.Generator,
-    *,
-    steps: int,
-    step_size: StepSize = "auto",
-    loss: str = "ce",
-    random_start: bool = True,
-    mode: Literal["eval", "train"] = "eval",
-) -> Tensor:
-    """The inner maximization of adversarial training: the last iterate of every image [B, C, H, W].
-
-    Nothing is dropped, and the last iterate is not looked at. Inputs are trusted: a check would wait for the
-    device at every training step.
-
-    Args:
-        classifier: left in its modes, its gradients and flags untouched.
-        images, labels: one training batch, float32 [B, C, H, W] in [0, 1] and int64 [B].
-        threat: the ball.
-        generator: source of the random start.
-        steps, step_size, random_start: as in `Attack`.
-        loss: a name of `LOSSES`.
-        mode: "eval" attacks in eval mode; "train" leaves every module's mode as it is, so that batch norm
-            also moves its running statistics.
-
-    Source: Madry et al. 2018, equation 2.1.
-    """
-    objective, length = LOSSES[loss], step_length(step_size, steps, threat)
-    points = threat.random_start(images, generator) if random_start else images
-    with (
-        evaluating(classifier) if mode == "eval" else nullcontext(),
-        random_state_kept(),
-        torch.enable_grad(),
-    ):
-        for _ in range(steps):
-            points = points.detach().requires_grad_()
-            gradient = input_gradient(objective(classifier(points), labels), points)
-            points = ascend(points.detach(), gradient, images, threat, length)
-    return points
 
 
 @dataclass
@@ -104,16 +49,16 @@ class AttackResult:
     """What an attack did to every image.
 
     Attributes:
-        adversarial: [B, C, H, W]; the iterate that broke a broken image, the last one of a survivor, and the
-            image itself where the classifier is already wrong.
+        adversarial: [B, C, H, W]; the first misclassified iterate, the last iterate where every one is classified
+            correctly, and the image itself where the classifier is wrong without attack.
         step: int64 [B]; the iteration that broke it, 0 for the clean image or the start, −1 for survivors.
         restart: int64 [B]; the restart that broke it, −1 for survivors and for images wrong without attack.
         zero_gradient: bool [B]; the input gradient was exactly zero where it was first taken, in float32 and
             again in float64.
         zero_gradient_float32: bool [B]; the same in float32 alone, where a saturated softmax underflows.
-        loss: [steps + 1] on the CPU; the raised loss by iteration, mean over the survivors of the last restart;
+        loss: [steps + 1] on the CPU; the maximized loss by iteration, mean over the survivors of the last restart;
             empty when nothing survived.
-        notes: what to know about the result, in words.
+        notes: remarks on the result, for people.
         forwards, backwards: passes through the network, in images.
     """
 
@@ -127,6 +72,13 @@ class AttackResult:
     forwards: int = 0
     backwards: int = 0
 
+    @classmethod
+    def before(cls, images: Tensor) -> "AttackResult":
+        """The result of no attack: every image survives as it is."""
+        survived = torch.full((len(images),), -1, dtype=torch.int64, device=images.device)
+        no_flag = torch.zeros_like(survived, dtype=torch.bool)
+        return cls(images.clone(), survived, survived.clone(), no_flag, no_flag.clone(), loss=torch.empty(0))
+
     @property
     def broken(self) -> Tensor:
         """bool [B]; misclassified within the threat at any iterate, or without any attack."""
@@ -138,8 +90,8 @@ class Attack:
     """An iterative gradient attack.
 
     Images do not influence each other: batch size and memory layout change nothing but rounding, unless the network
-    draws random numbers. Those then come from a global state seeded for the attack, so that the same call gives the
-    same result, and another batch size another one.
+    is stochastic. Its random numbers then come from a global state seeded for the attack, so that the same call
+    gives the same result, and another batch size another one.
 
     Args:
         name: what tables call it.
@@ -218,21 +170,11 @@ class Attack:
         if "dlr" in losses and classifier.num_classes < 3:
             raise UserError("the DLR loss needs at least 3 classes; use margin")
         images = images.detach()
-        broken_by = torch.full_like(labels, -1)
-        unflagged = torch.zeros_like(labels, dtype=torch.bool)
-        result = AttackResult(
-            adversarial=images.clone(),
-            step=broken_by,
-            restart=broken_by.clone(),
-            zero_gradient=unflagged,
-            zero_gradient_float32=unflagged.clone(),
-            loss=torch.empty(0),
-        )
-        # With ε = 0 there is nothing but the images; a network that draws would fool itself by looking again.
+        # With ε = 0 the ball is the image; another pass would give an attack on a stochastic network a second try.
         restarts = self.restarts if threat.radius > 0 else 0
-        # An untargeted attack that starts at the images sees them clean in the first look of the loop.
-        clean_look = self.random_start or targets is not None or restarts == 0
-        total = clean_look + restarts * (self.steps + 1)
+        # An untargeted attack that starts at the images classifies the clean ones in its first query.
+        clean_pass = self.random_start or targets is not None or restarts == 0
+        total = clean_pass + restarts * (self.steps + 1)
         with (
             evaluating(classifier),
             frozen(classifier),
@@ -241,93 +183,114 @@ class Attack:
             counting(classifier) as passes,
             (progress or Progress()).task(self.name, total) as task,
         ):
-            network = Network(
+            oracle = GradientOracle(
                 classifier,
                 classifier.num_classes,
-                _raised(losses[0], targets),
+                _objective(losses[0], targets),
                 targets is not None,
                 images_per_pass(images, batch_size),
                 task,
                 plain_layout=plain_layout,
             )
-            everyone = torch.arange(len(images), device=images.device)
-            goals = labels if targets is None else targets
-            run = _Run(self, network, images, goals, threat, everyone, result)
-            if clean_look:
-                wrong = network.look(images, labels, gradient=False).predicted != labels
-                result.step[wrong] = 0
-                run.alive = everyone[~wrong]
+            run = _Run(self, oracle, images, labels if targets is None else targets, threat)
+            if clean_pass:
+                run.drop_misclassified(labels)
             for restart in range(restarts):
-                name = losses[restart % len(losses)]
-                network.objective = _raised(name, targets)
+                loss = losses[restart % len(losses)]
+                oracle.objective = _objective(loss, targets)
+                # (1) Start.
                 start = threat.random_start(images, generator) if self.random_start else images
-                run.restart(restart, start, name if targets is None else None)
+                run.restart(restart, start, loss if targets is None else None)
+        result = run.result
         result.forwards, result.backwards = passes.forwards, passes.backwards
-        if network.probabilities:
+        if oracle.probabilities:
             result.notes.append(probabilities.NOTE)
             probabilities.warn()
         return result
 
 
-@dataclass
 class _Run:
-    """One call of an attack: what it works on [B, …], who is still right, and what it has found."""
+    """One call of an attack.
 
-    attack: Attack
-    network: Network
-    images: Tensor
-    goals: Tensor
-    threat: Threat
-    alive: Tensor
-    result: AttackResult
+    Attributes:
+        classes: int64 [B]; the labels, or the targets of a targeted attack.
+        active: positions of the images that are still to be broken.
+        result: so far.
+    """
+
+    def __init__(
+        self, attack: Attack, oracle: GradientOracle, images: Tensor, classes: Tensor, threat: Threat
+    ) -> None:
+        self.attack, self.oracle, self.threat = attack, oracle, threat
+        self.images, self.classes = images, classes
+        self.active = torch.arange(len(images), device=images.device)
+        self.result = AttackResult.before(images)
+
+    def drop_misclassified(self, labels: Tensor) -> None:
+        """Count images that are wrong without attack as broken at step 0."""
+        wrong = self.oracle.query(self.images, labels, gradient=False).predicted != labels
+        self.result.step[wrong] = 0
+        self.active = self.active[~wrong]
 
     def restart(self, number: int, start: Tensor, loss: str | None) -> None:
-        """Steps from `start` [B, C, H, W] for the images that are still right; `loss` serves to guess who falls."""
-        attack, network, result = self.attack, self.network, self.result
+        """Take all steps from `start` [B, C, H, W] with the active images.
+
+        Args:
+            number: of the restart, from 0.
+            start: of every image; only those of active ones are used.
+            loss: its name, with which to forecast which steps succeed; None forecasts nothing.
+        """
+        attack, oracle, result = self.attack, self.oracle, self.result
         length = step_length(attack.step_size, attack.steps, self.threat)
-        alive = self.alive
-        origin, points, aims = self.images[alive], start[alive], self.goals[alive]
+        active = self.active
+        origin, points, classes = self.images[active], start[active], self.classes[active]
         trace = origin.new_zeros(attack.steps + 1, len(self.images))
         expected: Tensor | None = None
         for iteration in range(attack.steps + 1):
-            network.note = f"robust {len(alive) / len(self.images):.1%}"
-            if len(alive) == 0:
-                if network.task is not None:
-                    network.task.advance(attack.steps + 1 - iteration, network.note)
+            oracle.note = f"robust {len(active) / len(self.images):.1%}"
+            if len(active) == 0:
+                if oracle.task is not None:
+                    oracle.task.advance(attack.steps + 1 - iteration, oracle.note)
                 break
-            seen = network.look(points, aims, gradient=iteration < attack.steps, expected=expected)
-            trace[iteration, alive] = losses = seen.losses
-            margins, gradient = seen.margins, seen.gradient
-            hits = network.fooled(seen.predicted, aims).nonzero().squeeze(1)
+            # (2) Gradient; with the last iterate, (5) classification alone.
+            response = oracle.query(points, classes, gradient=iteration < attack.steps, expected=expected)
+            trace[iteration, active] = losses = response.losses
+            margins, gradient = response.margins, response.gradient
+            # Departure (a): keep adversarial iterates, and go on with the other images.
+            hits = oracle.is_adversarial(response.predicted, classes).nonzero().squeeze(1)
             # Box and ball are checked here, whatever the steps made.
             hits = hits[self.threat.allows(points[hits], origin[hits])] if len(hits) else hits
             if len(hits):
-                taken = alive[hits]
-                result.adversarial[taken] = points[hits]
-                result.step[taken] = iteration
-                result.restart[taken] = number if attack.random_start or iteration else -1
-                stay = torch.ones_like(alive).index_fill_(0, hits, 0).nonzero().squeeze(1)
-                alive, origin, points, aims, losses, margins, gradient = (
-                    part[stay] for part in (alive, origin, points, aims, losses, margins, gradient)
+                broken = active[hits]
+                result.adversarial[broken] = points[hits]
+                result.step[broken] = iteration
+                result.restart[broken] = number if attack.random_start or iteration else -1
+                stay = torch.ones_like(active).index_fill_(0, hits, 0).nonzero().squeeze(1)
+                active, origin, points, classes, losses, margins, gradient = (
+                    part[stay] for part in (active, origin, points, classes, losses, margins, gradient)
                 )
             if iteration == number == 0:
-                flat = is_zero(gradient)
-                result.zero_gradient_float32[alive] = flat
-                result.zero_gradient[alive[flat]] = network.is_zero_in_double(points[flat], aims[flat])
+                zero = is_zero(gradient)
+                result.zero_gradient_float32[active] = zero
+                result.zero_gradient[active[zero]] = oracle.has_zero_gradient_in_float64(
+                    points[zero], classes[zero]
+                )
             if iteration < attack.steps:
+                # (3) Step and (4) projection.
                 before, points = points, ascend(points, gradient, origin, self.threat, length)
                 if loss is not None:
+                    # Departure (b).
                     gains = (gradient * (points - before)).flatten(1).sum(dim=1)
                     expected = forecast(loss, losses, margins, gains)
                     if 4 * int(expected.sum()) < len(expected):
                         expected = None  # too few for a pass of their own
-        result.adversarial[alive] = points
-        result.loss = trace[:, alive].mean(dim=1).cpu() if len(alive) else torch.empty(0)
-        self.alive = alive
+        result.adversarial[active] = points
+        result.loss = trace[:, active].mean(dim=1).cpu() if len(active) else torch.empty(0)
+        self.active = active
 
 
-def _raised(loss: str, targets: Tensor | None) -> Objective:
-    """What the attack raises: the loss of the labels, or minus the loss of the targets."""
+def _objective(loss: str, targets: Tensor | None) -> Objective:
+    """What the attack maximizes: the loss of the labels, or minus the loss of the targets."""
     objective = LOSSES[loss]
     return objective if targets is None else lambda logits, classes: -objective(logits, classes)
 

@@ -1,4 +1,4 @@
-"""Images where an attack's loss has no gradient to follow."""
+"""Find images where the loss of an attack has a zero input gradient."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from bench.attacks.losses import LOSSES
-from bench.attacks.network import Network
+from bench.attacks.oracle import GradientOracle
 from bench.core.classifier import AnyClassifier
 from bench.core.errors import unknown_name
 from bench.core.gradients import is_zero
@@ -15,13 +15,13 @@ from bench.core.guards import evaluating, frozen, random_state_kept
 
 @dataclass(frozen=True)
 class ZeroGradients:
-    """Where the input gradient is exactly zero.
+    """Which images have an input gradient that is exactly zero in every entry.
 
     Attributes:
-        right: bool [B]; correctly classified, so that there is something to attack; the others are no case of a
-            zero gradient.
-        float32: bool [B]; exactly zero in every entry in float32, where a saturated softmax underflows.
-        float64: bool [B]; the same in float64 as well.
+        right: bool [B]; correctly classified. Misclassified images are not differentiated and count as neither of
+            the following.
+        float32: bool [B]; zero in float32, where a saturated softmax underflows.
+        float64: bool [B]; zero in float64 as well.
     """
 
     right: Tensor
@@ -34,7 +34,7 @@ def zero_gradients(
 ) -> ZeroGradients:
     """Find the images whose loss has a zero gradient at the image itself (P1 §3.2, figure 5).
 
-    With logits (500, 0) and label 0, cross-entropy has none in float32; the margin always has one there.
+    With logits (500, 0) and label 0 the gradient of cross-entropy is zero in float32, that of the margin is not.
 
     Args:
         classifier: left as it was found.
@@ -52,7 +52,7 @@ def zero_gradients(
     if len(images) == 0:
         return ZeroGradients(right, float32, float64)
     with evaluating(classifier), frozen(classifier), random_state_kept():
-        network = Network(
+        oracle = GradientOracle(
             classifier,
             classifier.num_classes,
             LOSSES[loss],
@@ -60,10 +60,10 @@ def zero_gradients(
             batch_size=batch_size,
             task=None,
         )
-        right = network.look(images, labels, gradient=False).predicted == labels
+        right = oracle.query(images, labels, gradient=False).predicted == labels
         if right.any():
-            gradient = network.look(images[right], labels[right], gradient=True).gradient
+            gradient = oracle.query(images[right], labels[right], gradient=True).gradient
             float32[right] = is_zero(gradient)
-            flat = torch.nonzero(float32).flatten()
-            float64[flat] = network.is_zero_in_double(images[flat], labels[flat])
+            zero = torch.nonzero(float32).flatten()
+            float64[zero] = oracle.has_zero_gradient_in_float64(images[zero], labels[zero])
     return ZeroGradients(right, float32, float64)

@@ -9,8 +9,8 @@ from torch import nn
 
 from bench.attacks import ATTACKS, Attack, maximise, pgd
 from bench.attacks.losses import LOSSES, forecast
-from bench.attacks.pgd import step_length
 from bench.attacks.probabilities import NOTE, ProbabilitiesWarning, are_probabilities, logits_of
+from bench.attacks.steps import step_length
 from bench.core.classifier import Classifier
 from bench.core.errors import UserError
 from bench.core.guards import evaluating, frozen

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics.pairwise import cosine_similarity
@@ -37,6 +37,7 @@ def test_a_row_of_zeros_counts_as_orthogonal():
     assert mean_off_diagonal(matrix) == pytest.approx(1 / 3)
 
 
+@settings(deadline=None)
 @given(arrays(np.float64, (5, 3), elements=st.integers(-9, 9)))
 def test_the_matrix_is_that_of_scikit_learn(weight):
     assert np.allclose(cosine_matrix(torch.from_numpy(weight)), cosine_similarity(weight))

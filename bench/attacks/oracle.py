@@ -1,0 +1,188 @@
+"""Query a network for what a gradient attack needs, in batches: classes, losses and input gradients."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import chain
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from bench.attacks.losses import Objective
+from bench.attacks.probabilities import are_probabilities, logits_of
+from bench.core.checks import check_finite, check_logits, out_of_memory
+from bench.core.classifier import AnyClassifier
+from bench.core.gradients import input_gradient, is_zero
+from bench.core.margins import decision_function
+from bench.core.progress import Task
+
+
+@dataclass
+class Response:
+    """What a query returns.
+
+    Attributes:
+        predicted: int64 [B].
+        losses: the objective [B].
+        margins: the decision function [B].
+        gradient: of the objective by the image [B, C, H, W]; [B, 0] where none was asked for.
+    """
+
+    predicted: Tensor
+    losses: Tensor
+    margins: Tensor
+    gradient: Tensor
+
+    def put(self, rows: Tensor, other: "Response") -> None:
+        """Replace these rows by those of another response."""
+        self.predicted[rows], self.losses[rows], self.margins[rows] = (
+            other.predicted,
+            other.losses,
+            other.margins,
+        )
+        if other.gradient.dim() == self.gradient.dim():
+            self.gradient[rows] = other.gradient
+
+
+@dataclass
+class GradientOracle:
+    """Forward and backward passes of one attack.
+
+    Attributes:
+        classifier: images [B, C, H, W] to logits [B, K].
+        num_classes: K.
+        objective: what the attack maximizes.
+        targeted: an image is adversarial when its class is predicted, instead of when any other one is.
+        batch_size: images per pass; halved when memory runs out.
+        task, note: the progress bar, which moves by one for a query of all points, and the text behind it.
+        plain_layout: what to call when the network does not run with channels innermost.
+        probabilities: the network ends in a softmax, and its logarithm is taken; None before the first pass.
+        stochastic: two passes were seen to differ; no image is queried twice at one point then.
+        weights: parameters and buffers to run with instead of the classifier's own.
+    """
+
+    classifier: AnyClassifier
+    num_classes: int
+    objective: Objective
+    targeted: bool
+    batch_size: int
+    task: Task | None
+    note: str = ""
+    plain_layout: Callable[[], None] | None = None
+    probabilities: bool | None = None
+    stochastic: bool = False
+    weights: dict[str, Tensor] | None = None
+
+    def is_adversarial(self, predicted: Tensor, classes: Tensor) -> Tensor:
+        """Which predictions are a success of the attack: bool [B]."""
+        return (predicted == classes) == self.targeted
+
+    def query(
+        self, points: Tensor, classes: Tensor, *, gradient: bool, expected: Tensor | None = None
+    ) -> Response:
+        """One forward pass at every point [B, C, H, W], and one backward pass where a gradient is asked for.
+
+        Args:
+            points: the images to query.
+            classes: their labels or targets, int64 [B].
+            gradient: whether to differentiate, at all points that are not adversarial.
+            expected: bool [B]; points that are likely to be adversarial. They pass without a graph first, and
+                those that are not adversarial pass again with one: a correct guess saves a backward pass, a wrong
+                one costs a forward pass.
+
+        Raises:
+            UserError: when the logits are not [B, K], or not finite.
+        """
+        if not gradient or expected is None or self.stochastic or not bool(expected.any()):
+            return self._query(points, classes, gradient, each=1 / len(points))
+        first, rest = expected.nonzero().squeeze(1), (~expected).nonzero().squeeze(1)
+        without_graph = self._query(points[first], classes[first], False, each=1 / len(points))
+        again = ~self.is_adversarial(without_graph.predicted, classes[first])
+        rest = torch.cat((rest, first[again]))
+        whole = Response(
+            torch.empty_like(classes),
+            without_graph.losses.new_empty(len(classes)),
+            without_graph.margins.new_empty(len(classes)),
+            torch.zeros_like(points),
+        )
+        whole.put(first, without_graph)
+        if len(rest):
+            each = (1 - len(first) / len(points)) / len(rest)
+            whole.put(rest, self._query(points[rest], classes[rest], True, each=each))
+            # A second pass of a stochastic network would be a second chance for the attack.
+            self.stochastic = not torch.allclose(
+                whole.losses[first[again]], without_graph.losses[again], rtol=1e-2, atol=1e-3
+            )
+        return whole
+
+    def _query(self, points: Tensor, classes: Tensor, gradient: bool, each: float) -> Response:
+        """Batch by batch; the progress bar moves by `each` for an image."""
+        parts: list[tuple[Tensor, ...]] = []
+        done = 0
+        while done < len(points):
+            rows = slice(done, done + self.batch_size)
+            try:
+                parts.append(self._pass(points[rows], classes[rows], gradient))
+            except (RuntimeError, MemoryError) as error:
+                self._recover(error, len(points) - done)
+                continue
+            done = rows.stop
+            if self.task is not None:
+                self.task.advance(len(parts[-1][0]) * each, self.note)
+        response = Response(*(torch.cat(part) for part in zip(*parts, strict=True)))
+        check_finite(response.losses)
+        return response
+
+    def _recover(self, error: Exception, left: int) -> None:
+        """Make the same pass possible: with half the images, or in the plain layout.
+
+        Raises:
+            Exception: the error itself, where neither would help.
+        """
+        if out_of_memory(error) and min(self.batch_size, left) > 1:
+            self.batch_size = min(self.batch_size, left) // 2
+        elif self.plain_layout is not None and "view size is not compatible" in str(error):
+            self.plain_layout()
+            self.plain_layout = None
+        else:
+            raise error
+
+    def _pass(self, points: Tensor, classes: Tensor, gradient: bool) -> tuple[Tensor, ...]:
+        with torch.set_grad_enabled(gradient):
+            points = points.detach().requires_grad_(gradient)
+            logits = check_logits(self._logits(points), len(points), self.num_classes, points.dtype)
+            if self.probabilities is None:
+                self.probabilities = are_probabilities(logits)
+            if self.probabilities:
+                logits = logits_of(logits)
+            losses = self.objective(logits, classes)
+        predicted = logits.argmax(dim=1)
+        if not gradient:
+            slope = points.new_empty(len(points), 0)
+        elif bool(self.is_adversarial(predicted, classes).all()):
+            slope = torch.zeros_like(points)  # no image of this batch takes another step
+        else:
+            slope = input_gradient(losses, points)
+        return predicted, losses.detach(), decision_function(logits.detach(), classes), slope
+
+    def _logits(self, points: Tensor) -> Tensor:
+        if self.weights is None:
+            return self.classifier(points)
+        logits: Tensor = functional_call(self.classifier, self.weights, (points,))
+        return logits
+
+    def has_zero_gradient_in_float64(self, points: Tensor, classes: Tensor) -> Tensor:
+        """Where the gradient is exactly zero in float64: bool [B]; all, if the network cannot run in float64."""
+        if len(points) == 0:
+            return torch.zeros_like(classes, dtype=torch.bool)
+        weights = {
+            name: weight.detach().double() if weight.is_floating_point() else weight
+            for name, weight in chain(self.classifier.named_parameters(), self.classifier.named_buffers())
+        }
+        double = replace(self, weights=weights, task=None)
+        try:
+            return is_zero(double.query(points.double(), classes, gradient=True).gradient)
+        except Exception as error:  # an external network may refuse float64 in any way
+            if out_of_memory(error):
+                raise
+            return torch.ones_like(classes, dtype=torch.bool)
