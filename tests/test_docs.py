@@ -144,7 +144,7 @@ def check_names(given: Mapping[str, Any]) -> None:
     """The names and values that `bench run` is given exist; plug-ins of a page are met when it is run."""
     if ":" not in given["defense"] and given["defense"] not in EXAMPLES["bench.defenses"]:
         defense = get_defense(given["defense"])
-        defense.make(dict(pair.split("=", 1) for pair in given["assignments"]))
+        defense.make(dict(pair.split("=", 1) for pair in given["set"]))
     if ":" not in given.get("metrics", ":"):
         metrics = RunConfig.make({"defense": given["defense"], "metrics": given["metrics"]}).metrics
         make_battery(given.get("battery", "quick"), metrics)
@@ -253,7 +253,7 @@ def test_every_option_is_on_a_page() -> None:
     missing = [
         f"{command.name} {option}"
         for command in leaves(cli)
-        for parameter in command.params
+        for parameter in command.get_params(click.Context(command))
         if isinstance(parameter, click.Option)
         for option in parameter.opts
         if not re.search(rf"{option}(?![\w-])", text)
