@@ -45,11 +45,9 @@ def draw(metric: DetectionAttackers, arrays: Mapping[str, np.ndarray], record: R
             title="The curvature detector by size of the perturbation and by attacker",
             source="classification-regions paper, figure 8",
             caption="Each point is a threshold on ρ; above it an image is flagged. α multiplies DeepFool's "
-            f"perturbation{box}. The paper draws clean "
-            "images kept against perturbed ones missed, the same curve turned. An attacker who knows "
-            "the detector lowers ρ while the classifier stays fooled; below the diagonal its images"
-            " look cleaner than "
-            "clean ones.",
+            f"perturbation{box}. The paper plots clean images kept against perturbed ones missed, which is the "
+            "same curve rotated. An attacker who knows the detector lowers ρ while the classifier stays fooled; "
+            "where a curve is below the diagonal, its images have a lower ρ than clean ones.",
             panels=[
                 Panel(
                     x=Axis(label="clean images flagged (%)", low=0, high=100),

@@ -102,8 +102,8 @@ def _projections(metric: SharedDirections, arrays: Mapping[str, np.ndarray]) -> 
         source="classification-regions paper, table I",
         caption="Mean of ‖P_S v‖/‖v‖, 95 % intervals, n = "
         + ", ".join(str(score.n) for score in shown)
-        + ". The rule is √(m/d), a random vector. The paper (LeNet, NiN): adversarial .64 and .60, random .25, "
-        "difference .10 and .09, gradient .22 and .24, with m = 200 and d = 3072.",
+        + ". The line is √(m/d), the value of a random vector. The paper (LeNet, NiN): adversarial .64 and .60, "
+        "random .25, difference .10 and .09, gradient .22 and .24, with m = 200 and d = 3072.",
         panels=[
             Panel(
                 x=Axis(label="v"),

@@ -46,8 +46,8 @@ def _maps_chart(arrays: Mapping[str, np.ndarray]) -> Chart:
         name="regions-feature-maps",
         title="Feature maps",
         source="P2, figure 11",
-        caption="The first test image and what the first layers make of it; the maps of a layer share a scale, "
-        "and dead ones are zero everywhere. The paper finds sparser maps where the PRS ratio is low.",
+        caption="The first test image and its feature maps in the first layers; the maps of a layer share a scale, "
+        "and dead maps are zero everywhere. The paper finds sparser maps where the PRS ratio is low.",
         panels=panels,
     )
 
@@ -73,7 +73,7 @@ def _space_chart(arrays: Mapping[str, np.ndarray], record: Record) -> Chart:
         title="Penultimate features by class",
         source="P2, figure 13",
         caption=f"t-SNE of {len(arrays['label'])} training images: neighbors stay neighbors, distances between "
-        f"clusters mean nothing.{mean}",
+        f"clusters have no meaning.{mean}",
         panels=[
             Panel(x=Axis(label="t-SNE 1 (no unit)"), y=Axis(label="t-SNE 2 (no unit)"), marks=list(points))
         ],

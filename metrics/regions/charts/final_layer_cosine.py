@@ -28,7 +28,7 @@ def draw(metric: FinalLayerCosine, arrays: Mapping[str, np.ndarray], record: Rec
             title="Cosine similarity of the final layer's weights",
             source="P1, figure 6",
             caption=f"Cosine between the weight rows of two classes, mean off the diagonal "
-            f"{mean_off_diagonal(arrays['cosine']):.3f}{first}. The nearer to 1, the more all logits move "
+            f"{mean_off_diagonal(arrays['cosine']):.3f}{first}. The closer to 1, the more the logits move "
             "together.",
             panels=[
                 Panel(

@@ -28,7 +28,7 @@ def draw(metric: InclusionGroups, arrays: Mapping[str, np.ndarray], record: Reco
         Chart(
             name="regions-inclusion-confidence",
             title="Confidence inside and outside of populated regions",
-            caption="What the same images' labels get without attack.",
+            caption="Logit and softmax probability of the same images' labels, without attack.",
             panels=confidence_panels(metric, arrays),
         ),
     ]

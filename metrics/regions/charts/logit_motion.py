@@ -44,8 +44,8 @@ def _bars(metric: LogitMotion, arrays: Mapping[str, np.ndarray]) -> Chart:
         title=f"Why {attack_title(metric.attack)} fails",
         source="P1, figure 5 (a)",
         caption=f"Outcomes on {n} test images by the input gradient at the clean image, with 95 % Wilson "
-        f"intervals; {wrong} that are wrong without attack count as succeeded. An attack that fails for want "
-        "of a gradient says nothing about robustness.",
+        f"intervals; {wrong} that are misclassified without attack count as succeeded. An attack that fails "
+        "because its gradient is zero says nothing about robustness.",
         panels=[
             Panel(x=Axis(label="outcome"), y=Axis(label="share of test images", low=0, high=1), marks=[bars])
         ],
@@ -81,7 +81,7 @@ def _examples(metric: LogitMotion, arrays: Mapping[str, np.ndarray], record: Rec
         title=f"Logits before and after {attack_title(metric.attack)}",
         source="P1, figure 5 (b)",
         caption=f"The first {EXAMPLES} test images of each outcome, the {_CLASSES} largest logits of each. "
-        "Where the logits move in parallel, the label stays.",
+        "Where the logits move in parallel, the prediction stays the same.",
         panels=panels,
         rows=rows if max(rows) > 1 else [],
     )
@@ -99,7 +99,7 @@ def _cosines(metric: LogitMotion, arrays: Mapping[str, np.ndarray]) -> list[Char
             name="regions-logit-cosine",
             title=f"Direction of the logits before and after {attack_title(metric.attack)}",
             source="P1, figure 5 (b)",
-            caption="Cosine between an image's logits before and after the attack; 1 is no turn at all.",
+            caption="Cosine between an image's logits before and after the attack; 1 means the same direction.",
             panels=[Panel(x=Axis(label="cosine"), y=Axis(label="share of images", low=0), marks=list(marks))],
         )
     ]

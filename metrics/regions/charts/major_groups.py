@@ -29,7 +29,8 @@ def draw(metric: MajorGroups, arrays: Mapping[str, np.ndarray], record: Record) 
             name="regions-major-confidence",
             title="Confidence in major and in extra regions",
             source="P1, figure 8 (c)",
-            caption="What the same images' labels get without attack; the paper's confidence is the logit.",
+            caption="Logit and softmax probability of the same images' labels, without attack; the paper's "
+            "confidence is the logit.",
             panels=confidence_panels(metric, arrays),
         ),
     ]

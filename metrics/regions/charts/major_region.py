@@ -65,5 +65,5 @@ def draw(metric: MajorRegion, arrays: Mapping[str, np.ndarray], record: Record) 
 
 
 def _ranks(count: int) -> np.ndarray:
-    """1 … count, thinned out where a logarithmic axis cannot tell them apart."""
+    """1 … count, without ranks that are too close to each other on a logarithmic axis."""
     return np.unique(np.geomspace(1, count, 100).round().astype(np.int64))

@@ -47,8 +47,9 @@ def draw(metric: RegionDistance, arrays: Mapping[str, np.ndarray], record: Recor
     classes = len(arrays["major_size"])
     labels = record.dataset.classes
     caption = (
-        f"Clean, correctly classified {SETS[metric.split]} images by what {attack_title(metric.attack)} does to "
-        "them. The paper finds training images far from the mean vulnerable, and those near it confident."
+        f"Clean, correctly classified {SETS[metric.split]} images by the outcome of "
+        f"{attack_title(metric.attack)}. The paper finds training images far from the mean vulnerable, and those "
+        "near it confident."
     )
     whole = np.flatnonzero(arrays["fell_back"]).tolist()
     if classes <= _SHOWN and len(labels) == classes:

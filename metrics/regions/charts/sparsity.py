@@ -23,7 +23,7 @@ def draw(metric: Sparsity, arrays: Mapping[str, np.ndarray], record: Record) -> 
             title="Sparsity by activation layer",
             source="P2, figure 12",
             caption=f"Share of outputs that are exactly zero over {arrays['images'].item()} training images; "
-            "the line is the mean over the layers, which the paper sets against the PRS ratio.",
+            "the line is the mean over the layers, which the paper compares with the PRS ratio.",
             panels=[
                 Panel(
                     x=Axis(label="activation layer"),

@@ -23,8 +23,8 @@ def draw(metric: DecisionFunction, arrays: Mapping[str, np.ndarray], record: Rec
             source="decision-surface paper, equation 2",
             caption=f"L = Z_t − max Z_i of {len(arrays['clean'])} test images, clean and under "
             f"{attack_title(metric.attack)} at {norm_sign(record.threat.norm)} ε = {record.threat.eps}; right of "
-            "the line the class is right. An attack stops at the first iterate that is wrong, so what it broke "
-            "lies just left of the line.",
+            "the line an image is classified correctly. An attack stops at the first misclassified iterate, so "
+            "broken images lie just left of the line.",
             panels=[
                 Panel(
                     x=Axis(label="decision function L (logits)"),

@@ -52,7 +52,7 @@ def _around_image(arrays: Mapping[str, np.ndarray], record: Record, place: int, 
     ]
     what = "Decision surface" if kind == "decision" else "Loss surface"
     line = (
-        " The line is L = 0, the decision boundary: below zero the class is wrong."
+        " The line is L = 0, the decision boundary: below zero the image is misclassified."
         if kind == "decision"
         else ""
     )
@@ -62,8 +62,8 @@ def _around_image(arrays: Mapping[str, np.ndarray], record: Record, place: int, 
         source="decision-surface paper, figures 4, 6, 7, 9, 13 and 14"
         if kind == "decision"
         else "decision-surface paper, figures 1b, 3, 4, 11 and 12",
-        caption=f"V = F(x + iα + jβ) on {len(offsets)} x {len(offsets)} points, not cut to the pixel box; α and β "
-        f"have entries ±1, and L falls along β at the image.{line} Colors run over each panel's own range.",
+        caption=f"V = F(x + iα + jβ) on {len(offsets)} x {len(offsets)} points, not clipped to the pixel box; α "
+        f"and β have entries ±1, and L falls along β at the image.{line} Colors run over each panel's own range.",
         panels=panels,
     )
 
@@ -89,7 +89,7 @@ def _profile_chart(arrays: Mapping[str, np.ndarray], record: Record) -> Chart:
         title="Decision function along each direction",
         source="decision-surface paper, figure 4",
         caption=f"Mean of L(x + jβ) over {len(lines)} correctly classified test images, with 95 % intervals; "
-        "entries of β are ±1, so j is the ℓ∞ distance. The steeper the fall, the shorter the way across.",
+        "entries of β are ±1, so j is the ℓ∞ distance. The steeper L falls, the closer is the boundary.",
         panels=[
             Panel(
                 x=Axis(label="j (ℓ∞, pixels in [0, 1])", low=0),
@@ -137,7 +137,7 @@ def _weights_chart(arrays: Mapping[str, np.ndarray]) -> Chart:
         source="decision-surface paper, figures 1a and 2",
         caption=f"V = F(θ + iα + jβ), mean over {arrays['parameter_images'].item()} test images; α is random, "
         "and all directions are filter-normalized. L falls along β at the weights; the line is where its mean is 0."
-        " The paper, which shows random directions, finds no relation of this surface with robustness.",
+        " The paper, which shows random directions, finds no relation between this surface and robustness.",
         panels=panels,
     )
 

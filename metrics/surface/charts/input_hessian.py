@@ -84,7 +84,7 @@ def _bounds(metric: InputHessian, arrays: Mapping[str, np.ndarray], record: Reco
         source="decision-surface paper, equation 9",
         caption=f"Each point is one of {len(bound)} test images at the δ that maximizes J·δ within "
         f"{norm_sign(record.threat.norm)} ε = {record.threat.eps}; {metric.function()}. The bound holds "
-        "above the line, and is no promise: what the expansion leaves out can take a change beyond it.",
+        "above the line. It is not guaranteed: terms that the expansion leaves out can move points below the line.",
         panels=[
             Panel(
                 x=Axis(label=f"|F(x + δ) − F(x)| ({unit})", low=0),

@@ -75,8 +75,8 @@ def _pictures(arrays: Mapping[str, np.ndarray], record: Record) -> Chart:
         title="Jacobians of test images",
         source="decision-surface paper, figures 10 and 15",
         caption=f"The first {len(captions)} test images and J = ∂L/∂x below, summed over colors, each over its "
-        "own range and centered on zero: where brightening a pixel speaks for the class, and where against it. The "
-        "paper finds the object's own shape in the Jacobians of robust networks.",
+        "own range and centered on zero: positive where a brighter pixel raises L, negative where it lowers L. "
+        "The paper finds the object's own shape in the Jacobians of robust networks.",
         panels=[
             Panel(title="test images", marks=[Tiles(captions=captions, values=shown.tolist())]),
             Panel(
