@@ -16,7 +16,7 @@ __all__ = ["BUILT_IN", "METRICS", "Evaluation", "Metric", "NotMeasurable", "get"
 
 
 def _at(place: str, *arguments: str) -> Callable[[], Callable[..., Metric]]:
-    """Import the class at `module:Class` below `metrics` once it is asked for, and fix its first arguments."""
+    """Point at a class as `module:Class` below `metrics`, with fixed first arguments; it is imported on use."""
 
     def found() -> Callable[..., Metric]:
         module, _, name = place.partition(":")
@@ -26,8 +26,7 @@ def _at(place: str, *arguments: str) -> Callable[[], Callable[..., Metric]]:
     return found
 
 
-#: Name → where its class is. The order is that in which a battery runs them: a metric comes after those it reads,
-#: and cheap ones come first.
+#: Name → where its class is. Batteries run metrics in this order: cheap ones first, each after those that it reads.
 BUILT_IN: dict[str, Callable[[], Callable[..., Metric]]] = {
     "clean_accuracy": _at("accuracy.clean_accuracy:CleanAccuracy"),
     "time_per_epoch": _at("accuracy.time_per_epoch:TimePerEpoch"),
@@ -94,17 +93,17 @@ def get(name: str) -> Metric:
 
 
 def owner_of(score: str) -> str | None:
-    """The registered name of the metric that writes a score; None where there is none."""
+    """The registered name of the metric that writes a score, or None."""
     return next((name for name, metric in _usable() if score in metric.names()), None)
 
 
 def titles() -> dict[str, str]:
-    """Score → title, of all registered metrics; a score without a title is not in it."""
+    """Titles of scores by name, over all registered metrics; scores without a title are left out."""
     return {score: title for _, metric in _usable() for score, title in metric.titles.items()}
 
 
 def _usable() -> Iterator[tuple[str, Metric]]:
-    """Every registered metric that can be made; a broken plug-in is left out."""
+    """Every registered metric by name, without plug-ins that fail to load."""
     for name in METRICS.names():
         with suppress(UserError):
             yield name, get(name)

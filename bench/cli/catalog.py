@@ -1,4 +1,4 @@
-"""What there is: the text behind `bench list`."""
+"""List what is available: the text of `bench list`."""
 
 import inspect
 from collections.abc import Callable
@@ -18,12 +18,12 @@ from defenses.space import Choice, LogUniform, Range
 from metrics import METRICS
 from metrics import get as get_metric
 
-#: Columns that a list of scores is broken to.
+#: Width of the lines that list scores.
 WIDTH = 110
 
 
 def describe(kind: str) -> str:
-    """One block of text for "defenses", "models", "datasets", "metrics", "attacks" or "batteries"."""
+    """List the parts of a kind: "defenses", "models", "datasets", "metrics", "attacks" or "batteries"."""
     return {
         "defenses": _defenses,
         "models": _models,
@@ -40,7 +40,7 @@ def _defenses() -> str:
         try:
             blocks.append(_defense(name))
         except UserError as error:
-            # Somebody's broken plug-in must not hide everybody else's.
+            # A plug-in that fails to load must not hide the others.
             blocks.append(f"{name}  cannot be used: {error}")
     blocks.append(
         f"\nNames join with + (the sum of the losses); around a sum goes {' or '.join(WRAPPERS)}, "
@@ -88,7 +88,7 @@ def _metrics() -> str:
         try:
             metric = get_metric(name)
         except UserError as error:
-            # Somebody's broken plug-in must not hide everybody else's.
+            # A plug-in that fails to load must not hide the others.
             unusable.append(f"{name}  cannot be used: {error}")
             continue
         better = {True: "higher is better", False: "lower is better", None: "neither way is better"}
@@ -131,7 +131,7 @@ def _batteries() -> str:
 
 
 def _registered() -> dict[str, str]:
-    """What a metric calls itself → the name it is asked for by; some call themselves after their main score."""
+    """Name of a metric's main score → its registered name, which can differ."""
     names = {}
     for name in METRICS.names():
         with suppress(UserError):
