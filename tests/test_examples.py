@@ -50,6 +50,24 @@ def test_the_package_keeps_the_contract() -> None:
     assert done.returncode == 0, done.stdout
 
 
+#: An import of the example, and what it was in version 0.1.
+EARLIER_IMPORTS = {
+    "from defenses.space import": "from bench.core.space import",
+    "from bench.models import": "from bench.core.models import",
+}
+
+
+@pytest.mark.slow
+def test_the_package_of_version_0_1_keeps_the_contract(tmp_path: Path) -> None:
+    earlier = tmp_path / "examples"
+    shutil.copytree(EXAMPLES, earlier, ignore=shutil.ignore_patterns("__pycache__", ".pytest_cache"))
+    for present, past in EARLIER_IMPORTS.items():
+        (file,) = [path for path in earlier.rglob("*.py") if present in path.read_text()]
+        file.write_text(file.read_text().replace(present, past))
+    done = run(["-m", "pytest", "-q", "-p", "no:cacheprovider", str(earlier / "tests")], earlier, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+
+
 def test_what_it_brings_is_listed_with_its_origin(installed: Path) -> None:
     every = (
         "from bench.cli import cli; [cli(['list', kind], standalone_mode=False) for kind in KINDS.split()]"
