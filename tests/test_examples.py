@@ -64,7 +64,9 @@ def test_the_package_of_version_0_1_keeps_the_contract(tmp_path: Path) -> None:
     for present, past in EARLIER_IMPORTS.items():
         (file,) = [path for path in earlier.rglob("*.py") if present in path.read_text()]
         file.write_text(file.read_text().replace(present, past))
-    done = run(["-m", "pytest", "-q", "-p", "no:cacheprovider", str(earlier / "tests")], earlier, cwd=tmp_path)
+    done = run(
+        ["-m", "pytest", "-q", "-p", "no:cacheprovider", str(earlier / "tests")], earlier, cwd=tmp_path
+    )
     assert done.returncode == 0, done.stdout
 
 

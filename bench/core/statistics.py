@@ -1,4 +1,8 @@
-"""Intervals, differences and paired tests."""
+"""Intervals, differences and paired tests.
+
+Wilson's interval is scipy's, McNemar's test statsmodels'. Ours are what neither library has: Newcombe's interval
+for paired accuracies, and the exact sign-flip test over several seeds.
+"""
 
 import math
 from dataclasses import dataclass
@@ -36,7 +40,7 @@ def mean_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[float, 
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
-    """Two-sided exact McNemar p-value for two classifiers on the same examples.
+    """Two-sided exact p-value of McNemar's test for two classifiers on the same examples.
 
     Args:
         first, second: bool [n], whether each classifier was right on each example.
@@ -47,10 +51,13 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
     first, second = np.asarray(first, bool), np.asarray(second, bool)
     if first.shape != second.shape:
         raise ValueError(f"paired test needs the same examples, got {first.shape} and {second.shape}")
-    only_first, only_second = int((first & ~second).sum()), int((~first & second).sum())
-    if only_first + only_second == 0:
-        return 1.0
-    return float(stats.binomtest(only_first, only_first + only_second, 0.5).pvalue)
+    from statsmodels.stats import contingency_tables  # slow to import, and few callers test anything
+
+    table = [
+        [(first & second).sum(), (first & ~second).sum()],
+        [(~first & second).sum(), (~first & ~second).sum()],
+    ]
+    return float(contingency_tables.mcnemar(table, exact=True).pvalue)
 
 
 @dataclass(frozen=True)
@@ -111,8 +118,8 @@ def unpaired_difference(
 def mean_difference(first: np.ndarray, second: np.ndarray, confidence: float = 0.95) -> Difference:
     """Difference of two mean accuracies over training seeds, on the same examples.
 
-    d̄ ± t·s/√n over the examples' d_i = (share of the first's seeds right on i) − (the second's): the seeds
-    that were trained are taken as they are, and the examples as a sample.
+    d̄ ± t·s/√n over the examples' d_i = (share of the first's seeds right on i) − (the second's): the trained seeds
+    are taken as given, the examples as a sample.
 
     Args:
         first, second: bool [seeds, n], the numbers of seeds may differ.
@@ -145,12 +152,13 @@ def _square_and_add(
 
 
 def paired_p_value(first: np.ndarray, second: np.ndarray) -> float:
-    """Two-sided exact p-value of a paired sign-flip test with the test image as its unit.
+    """Two-sided exact p-value of a paired sign-flip test whose unit is the test image.
 
-    With d_i = (share of the first entry's seeds right on image i) − (the second's), the null hypothesis
-    lets every d_i change its sign; p = P(|Σ ±d_i| ≥ |Σ d_i|). For one seed each, this is the exact McNemar
-    test. Over several seeds it compares mean accuracies and does not take the seeds of one image for
-    independent observations, which stacking them in McNemar's table would.
+    With d_i = (share of the first entry's seeds right on image i) − (the second's), under the null hypothesis every
+    d_i is as likely to have the other sign; p = P(|Σ ±d_i| ≥ |Σ d_i|). For one seed each, this is McNemar's exact
+    test. Over several seeds it compares mean accuracies, and the seeds of one image do not count as independent
+    observations, as they would if stacked in McNemar's table. `scipy.stats.permutation_test` samples this
+    distribution; here it is exact at any n.
 
     Args:
         first, second: bool [seeds, n], whether each seed was right on each image.
@@ -181,17 +189,18 @@ def paired_p_value(first: np.ndarray, second: np.ndarray) -> float:
 
 
 _NOTHING = "no example to measure on"
-#: Spread of values, over the largest, that is rounding and no spread.
+#: Values whose spread, relative to the largest, stays below this differ by rounding alone.
 _ALIKE = 1e-12
 
 
 def mean_score(
     values: np.ndarray, *, unit: str, reason: str = "", bounds: tuple[float, float] = (-math.inf, math.inf)
 ) -> Score:
-    """The mean of independent values [n] with its t interval, cut to the bounds; none for a single value.
+    """The mean of independent values [n] with its t interval, clipped to the bounds; a single value has none.
 
-    The spread is that of the values alone, so equal ones tell of none: there is no interval then, and the reason
-    says so. How often something happens is a share, with Wilson's interval, and not a mean of zeros and ones.
+    The interval follows from the spread of the values. Equal values have none, so they get no interval, and the
+    reason says so. For how often something happens, use a proportion with Wilson's interval, not a mean of zeros
+    and ones.
 
     Args:
         values: float [n]; those that are not finite are left out.
@@ -214,8 +223,8 @@ def mean_score(
 def median_score(values: np.ndarray, *, unit: str, reason: str = "", infinite: str) -> Score:
     """The median of independent values [n] with the exact interval between two order statistics.
 
-    Fewer than 6 values have no such interval, and an end that is infinite is left out. Equal values have one
-    without width, which holds: all n values lie on one side of another median with probability 2^(1 − n).
+    Fewer than 6 values have no such interval, and an infinite end is left out. The interval of equal values has no
+    width, which is correct: all n values lie on one side of any other median with probability 2^(1 − n).
 
     Args:
         values: float [n] without NaN; infinite ones are large (or small) values like others.

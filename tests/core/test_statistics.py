@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.proportion import confint_proportions_2indep
 
 from bench.core.statistics import (
     mcnemar,
@@ -115,6 +116,15 @@ def test_mcnemar_counts_the_discordant_pairs_alone(table: Counts) -> None:
     p_value = mcnemar(*outcomes(*table))
     total = only_first + only_second
     assert p_value == pytest.approx(stats.binomtest(only_first, total, 0.5).pvalue if total else 1.0)
+
+
+@given(tables)
+def test_unpaired_interval_is_that_of_statsmodels(table: Counts) -> None:
+    """Its only interval of a difference of proportions by this method; there is none for paired data."""
+    first, second = (table[0], table[0] + table[1] + 1), (table[2], table[2] + table[3] + 1)
+    difference = unpaired_difference(first, second)
+    expected = confint_proportions_2indep(*first, *second, method="newcomb", compare="diff")
+    assert (difference.low, difference.high) == pytest.approx(expected)
 
 
 @given(st.integers(1, 500), st.data())
