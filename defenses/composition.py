@@ -61,9 +61,9 @@ class Composition(Defense, ABC):
     def space(cls) -> dict[str, Range]:
         """The search range of each hyper-parameter that has one, by name: its own, then those of the components."""
         inner = {
-            _prefix(kind) + name: spread
+            _prefix(kind) + name: search_range
             for kind in cls.component_types
-            for name, spread in kind.space().items()
+            for name, search_range in kind.space().items()
         }
         return {**super().space(), **inner}
 

@@ -23,6 +23,7 @@ from bench.core.names import (
 )
 from bench.core.record import Alarm
 from bench.core.statistics import mcnemar
+from bench.evaluation.files import ArraysByMetric
 
 #: Every paired test: the p-value below which two attacks differ by more than sampling error.
 SIGNIFICANT = 0.05
@@ -58,11 +59,8 @@ ZERO_GRADIENTS, RANDOMIZED_OUTPUT = "zero gradients", "randomised output"
 #: Attacks whose losses have a gradient where cross-entropy has none: margin, scaled logits, DLR.
 OTHER_LOSSES = (CW, CW100X5, ADAPTIVE, AUTOATTACK)
 
-#: Metric → array → its values.
-Measured = Mapping[str, Mapping[str, np.ndarray]]
 
-
-def read_alarms(measured: Measured, num_classes: int) -> list[Alarm]:
+def read_alarms(measured: ArraysByMetric, num_classes: int) -> list[Alarm]:
     """Every alarm of the protocol, from the arrays of the metrics by name."""
     return [
         one_step_beats_iterative(measured),
@@ -77,7 +75,7 @@ def read_alarms(measured: Measured, num_classes: int) -> list[Alarm]:
     ]
 
 
-def one_step_beats_iterative(measured: Measured) -> Alarm:
+def one_step_beats_iterative(measured: ArraysByMetric) -> Alarm:
     """FGSM breaks more images than PGD-20, by more than sampling error (paired test)."""
     name = "one step beats iterative"
     if not {FGSM, PGD20} <= measured.keys():
@@ -98,7 +96,7 @@ def one_step_beats_iterative(measured: Measured) -> Alarm:
     )
 
 
-def more_steps_help(measured: Measured) -> Alarm:
+def more_steps_help(measured: ArraysByMetric) -> Alarm:
     """PGD-100 lowers the accuracy under PGD-20 by more than the limit, and by more than sampling error (paired
     test).
 
@@ -122,7 +120,7 @@ def more_steps_help(measured: Measured) -> Alarm:
     return alarm.model_copy(update={"raised": False, "message": f"{message}: within sampling error"})
 
 
-def pgd_far_above_strongest(measured: Measured) -> Alarm:
+def pgd_far_above_strongest(measured: ArraysByMetric) -> Alarm:
     """The accuracy under PGD-20 exceeds the worst case by more than the limit: PGD alone overstates robustness."""
     name = "PGD far above the strongest attack"
     if not {PGD20, WORST_CASE} <= measured.keys():
@@ -133,7 +131,7 @@ def pgd_far_above_strongest(measured: Measured) -> Alarm:
     )
 
 
-def black_box_beats_white_box(measured: Measured) -> Alarm:
+def black_box_beats_white_box(measured: ArraysByMetric) -> Alarm:
     """Square, which uses no gradient, is the only attack to break more than the limit of the images.
 
     AutoAttack's version "plus" cannot show this, since it runs Square before two stages that use gradients.
@@ -163,7 +161,7 @@ def black_box_beats_white_box(measured: Measured) -> Alarm:
     )
 
 
-def zero_gradients(measured: Measured) -> Alarm:
+def zero_gradients(measured: ArraysByMetric) -> Alarm:
     """Some attacked image has an input gradient of exactly zero where PGD-20 starts.
 
     The gradient in float32 decides, since the attack uses it. The share that is zero in float64 as well separates a
@@ -218,7 +216,7 @@ def _in_which_precision(float32: float, float64: float) -> str:
     return "in float64 too"
 
 
-def curve_not_falling(measured: Measured, num_classes: int) -> Alarm:
+def curve_not_falling(measured: ArraysByMetric, num_classes: int) -> Alarm:
     """Accuracy rises with ε, is above chance at ε = 1/2 in ℓ∞, or is above zero without a bound.
 
     In ℓ∞, ε = 1/2 can make every image gray; in ℓ2 it is a small step.
@@ -257,7 +255,7 @@ def curve_not_falling(measured: Measured, num_classes: int) -> Alarm:
     )
 
 
-def loss_still_moving(measured: Measured) -> Alarm:
+def loss_still_moving(measured: ArraysByMetric) -> Alarm:
     """The loss of the surviving images under PGD-100 changed by more than the limit over the last steps."""
     name = "loss still moving"
     if PGD100 not in measured:
@@ -277,7 +275,7 @@ def loss_still_moving(measured: Measured) -> Alarm:
     )
 
 
-def randomized_output(measured: Measured) -> Alarm:
+def randomized_output(measured: ArraysByMetric) -> Alarm:
     """Two passes over the same images give different logits: the network is stochastic."""
     name = RANDOMIZED_OUTPUT
     # AutoAttack compares two passes as well, where clean accuracy did not and its version is not "rand".
@@ -298,7 +296,7 @@ def randomized_output(measured: Measured) -> Alarm:
     return Alarm(name=name, raised=moved > OUTPUT_LIMIT, message=message, numbers={"difference": moved})
 
 
-def low_precision(measured: Measured) -> Alarm:
+def low_precision(measured: ArraysByMetric) -> Alarm:
     """An attack in low precision broke images that are right in float32 and that no other attack broke."""
     name = "precision"
     claims = {attack: arrays["unconfirmed"] for attack, arrays in measured.items() if "unconfirmed" in arrays}

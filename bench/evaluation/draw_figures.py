@@ -6,8 +6,9 @@ from pathlib import Path
 from bench.charts import Chart
 from bench.core.progress import Progress
 from bench.core.record import Record
+from bench.evaluation.files import ArraysByMetric
 from bench.evaluation.probe_charts import probe_charts
-from bench.evaluation.record_charts import ArraysByMetric, record_charts
+from bench.evaluation.record_charts import record_charts
 from metrics.base import Metric
 
 

@@ -39,7 +39,7 @@ from bench.evaluation.inputs import (
     check_network,
 )
 from bench.evaluation.resume import FinishedMetrics
-from bench.evaluation.run_battery import Measured, answer_alarms, run_battery
+from bench.evaluation.run_battery import Measurements, answer_alarms, run_battery
 from bench.models.weights import save_weights
 from bench.version import __version__
 from metrics.evaluation import Evaluation
@@ -209,7 +209,7 @@ def _prepare(
     )
 
 
-def _cost(measured: Measured, trained: Trained, device: torch.device) -> schema.Cost:
+def _cost(measured: Measurements, trained: Trained, device: torch.device) -> schema.Cost:
     seconds = sum(float(row["seconds"] or 0) for row in trained.history)
     return schema.Cost(
         train_seconds=seconds if trained.history else None,

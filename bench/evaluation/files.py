@@ -12,6 +12,9 @@ from bench.core.record import ARRAYS, EXAMPLES, RECORD, WEIGHTS, Record
 from bench.evaluation.resume import save_arrays
 from metrics.evaluation import Arrays, Evaluation
 
+#: Metric → array → its values.
+ArraysByMetric = Mapping[str, Mapping[str, np.ndarray]]
+
 #: Adversarial images that a result stores, over all attacks.
 MOST_EXAMPLES = 50
 #: Their names among the arrays of an attack's metric; they are stored in a file of their own.

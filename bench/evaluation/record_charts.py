@@ -9,10 +9,8 @@ from bench.charts import Axis, Chart, Line, Panel, Rule
 from bench.charts.words import attack_title, norm_sign
 from bench.core.names import CLEAN_ACCURACY, ROBUST_ACCURACY
 from bench.core.record import Record
+from bench.evaluation.files import ArraysByMetric
 from bench.geometry.detection import roc
-
-#: Metric → array → its values.
-ArraysByMetric = Mapping[str, Mapping[str, np.ndarray]]
 
 ACCURACIES = {
     "training images": "train_accuracy",

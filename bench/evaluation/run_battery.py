@@ -20,7 +20,7 @@ from metrics.evaluation import Arrays, Evaluation, NotMeasurable
 
 
 @dataclass
-class Measured:
+class Measurements:
     """The measurements of a battery, and their cost.
 
     Attributes:
@@ -43,7 +43,7 @@ class Measured:
 
 def run_battery(
     evaluation: Evaluation, battery: Battery, finished: FinishedMetrics | None = None
-) -> Measured:
+) -> Measurements:
     """Run every metric of a battery in order, then read the alarms.
 
     Args:
@@ -51,7 +51,7 @@ def run_battery(
         battery: whose metrics to run.
         finished: metrics on disk, which are not run again; None keeps nothing on disk.
     """
-    measured = Measured()
+    measured = Measurements()
     _run(battery.metrics, evaluation, measured, finished)
     measured.alarms = read_alarms(evaluation.measured, evaluation.dataset.num_classes)
     return measured
@@ -59,7 +59,7 @@ def run_battery(
 
 def answer_alarms(
     evaluation: Evaluation,
-    measured: Measured,
+    measured: Measurements,
     finished: FinishedMetrics | None = None,
     transfer_from: nn.Module | Path | None = None,
 ) -> None:
@@ -82,7 +82,10 @@ def answer_alarms(
 
 
 def _run(
-    metrics: Iterable[Metric], evaluation: Evaluation, measured: Measured, finished: FinishedMetrics | None
+    metrics: Iterable[Metric],
+    evaluation: Evaluation,
+    measured: Measurements,
+    finished: FinishedMetrics | None,
 ) -> None:
     for metric in metrics:
         result = finished.load(metric) if finished else None

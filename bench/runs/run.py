@@ -26,7 +26,7 @@ from bench.runs.job import Job, resolve, result_name
 from bench.training.folder import CHECKPOINT, train_in_folder
 from bench.training.loop import Diverged
 from bench.training.probes import Probe, make_probe
-from bench.training.search import TRIAL_SEED, Found, search
+from bench.training.search import TRIAL_SEED, SearchOutcome, search
 from bench.training.timing import StandardClock
 from leaderboards.build import build as build_site
 from metrics import titles
@@ -104,7 +104,9 @@ def _finished(job: Job, seed: int) -> Record | None:
     return record if same else None
 
 
-def _train_and_evaluate(job: Job, found: Found, seed: int, progress: Progress, tracker: Tracker) -> Path:
+def _train_and_evaluate(
+    job: Job, found: SearchOutcome, seed: int, progress: Progress, tracker: Tracker
+) -> Path:
     folder = _result_folder(job, seed)
     if _finished(job, seed):
         return folder / RECORD

@@ -34,7 +34,7 @@ STUDY = "search"
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchOutcome:
     """The outcome of a search.
 
     Attributes:
@@ -55,7 +55,7 @@ def search(
     clean_floor: float | None,
     progress: Progress,
     changed: Callable[[], None] = lambda: None,
-) -> Found:
+) -> SearchOutcome:
     """Search for hyper-parameters in `trials` trainings; an interrupted search resumes.
 
     The study is stored in `folder/search.db`, each trial in `folder/trials/NNNN`. An interrupted trial keeps its
@@ -92,10 +92,12 @@ def _search(
     clean_floor: float | None,
     progress: Progress,
     changed: Callable[[], None],
-) -> Found:
-    space = {name: spread for name, spread in plan.defense.space().items() if name not in plan.fixed}
+) -> SearchOutcome:
+    space = {
+        name: search_range for name, search_range in plan.defense.space().items() if name not in plan.fixed
+    }
     if trials == 0 or not space:
-        return Found(plan.defense.make(plan.fixed), None, None)
+        return SearchOutcome(plan.defense.make(plan.fixed), None, None)
     defaults = plan.defense.make(plan.fixed).hyperparameters()
     study = _open_study(folder, {name: defaults[name] for name in space})
     with progress.task(f"search {plan.defense.name}", trials) as task:
@@ -107,7 +109,7 @@ def _search(
     best = _best(study, clean_floor)
     summary = _summary(study, best, space, _floor(study, clean_floor), folder)
     write_json(folder / SEARCH, summary.model_dump(mode="json"))
-    return Found(
+    return SearchOutcome(
         plan.defense.make({**plan.fixed, **best.params}), summary, _trial_folder(folder, best.number)
     )
 
@@ -152,7 +154,7 @@ def _run_trial(
     progress: Progress,
     changed: Callable[[], None],
 ) -> None:
-    values = {name: _suggest(trial, name, spread, plan.defense) for name, spread in space.items()}
+    values = {name: _suggest(trial, name, search_range, plan.defense) for name, search_range in space.items()}
     defense = plan.defense.make({**plan.fixed, **values})
     here = _trial_folder(folder, trial.number)
     entry: dict[str, Any] = {
@@ -175,12 +177,10 @@ def _run_trial(
         if trial.should_prune() and step < plan.epochs:
             raise Stop
 
-    rows: list[HistoryRow] = []
     state, value, message = TrialState.COMPLETE, None, ""
     try:
         _, result = train_in_folder(plan, defense, TRIAL_SEED, here, progress, report)
-        rows = result.history
-        kept = rows[result.epoch_of_weights - 1]
+        kept = result.history[result.epoch_of_weights - 1]
         value, clean = robust_accuracy(kept), clean_accuracy(kept)
     except Stop:
         state, message = TrialState.PRUNED, "below the median of earlier trials"
@@ -202,19 +202,23 @@ def _run_trial(
     write_json(here / TRIAL, entry)
 
 
-def _suggest(trial: optuna.Trial, name: str, spread: Range, defense: type[Defense]) -> Any:
-    if isinstance(spread, Choice):
-        return trial.suggest_categorical(name, list(spread.values))
+def _suggest(trial: optuna.Trial, name: str, search_range: Range, defense: type[Defense]) -> Any:
+    if isinstance(search_range, Choice):
+        return trial.suggest_categorical(name, list(search_range.values))
     default = defense.make({}).hyperparameters()[name]
-    if not spread.low <= (default if isinstance(default, int | float) else spread.low) <= spread.high:
+    if (
+        not search_range.low
+        <= (default if isinstance(default, int | float) else search_range.low)
+        <= search_range.high
+    ):
         raise UserError(
             f"defense {defense.name}: the default of {name} ({default}) lies outside its search range "
-            f"{spread.low:g} … {spread.high:g}"
+            f"{search_range.low:g} … {search_range.high:g}"
         )
-    log = isinstance(spread, LogUniform)
+    log = isinstance(search_range, LogUniform)
     if isinstance(default, int) and not isinstance(default, bool):
-        return trial.suggest_int(name, int(spread.low), int(spread.high), log=log)
-    return trial.suggest_float(name, spread.low, spread.high, log=log)
+        return trial.suggest_int(name, int(search_range.low), int(search_range.high), log=log)
+    return trial.suggest_float(name, search_range.low, search_range.high, log=log)
 
 
 def _floor(study: optuna.Study, clean_floor: float | None) -> float:
@@ -263,7 +267,7 @@ def _summary(
         failed=states.count(TrialState.FAIL),
         objective=OBJECTIVE,
         clean_floor=floor,
-        space={name: str(spread) for name, spread in space.items()},
+        space={name: str(search_range) for name, search_range in space.items()},
         default_value=finite(trials[0].value) if trials[0].state == TrialState.COMPLETE else None,
         best_value=finite(best.value),
         best_trial=best.number,
