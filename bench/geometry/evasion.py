@@ -1,8 +1,18 @@
-"""An attack that knows the curvature detector: it fools the classifier and lowers ρ at once.
+"""An attack that knows the curvature detector: it fools the classifier and lowers the detector's score ρ.
 
-Orthogonal projected gradient descent, after Bryniarski et al. 2022, Evading Adversarial Example Detection Defenses
-with Orthogonal Projected Gradient Descent: where the classifier is right, a step against its margin; where it is
-fooled, a step against the detector's score with the margin's direction taken out.
+Orthogonal projected gradient descent. Numbers in the comments are its steps:
+
+(1) Take the gradient of the classifier's loss, here of the margin, and that of the detector's score.
+(2) Where the image is still classified correctly, step against the margin.
+(3) Where it is misclassified, step against the score, with the component along the margin's gradient removed.
+(4) Project onto the ball and the pixel box, and repeat from (1).
+
+We depart from the paper in three points. The score that is differentiated is a stand-in for ρ with fewer directions,
+since ρ costs hundreds of passes. The misclassified iterate with the lowest score is kept, not the last iterate. The
+attack starts at an adversarial image, not at the clean one.
+
+Source: Bryniarski et al. 2022, Evading Adversarial Example Detection Defenses with Orthogonal Projected Gradient
+Descent, section 3.
 """
 
 from dataclasses import dataclass
@@ -11,6 +21,7 @@ import torch
 from torch import Tensor
 
 from bench.attacks.deepfool import runners_up
+from bench.attacks.steps import normalized
 from bench.core.classifier import AnyClassifier
 from bench.core.errors import UserError
 from bench.core.gradients import cached_rows, input_gradient, input_gradients
@@ -25,7 +36,8 @@ class Evasion:
     """What the attack found.
 
     Attributes:
-        adversarial: [B, C, H, W]; the fooling iterate with the smallest surrogate, the start where none is better.
+        adversarial: [B, C, H, W]; the misclassified iterate with the smallest surrogate, the start where none is
+            better.
         surrogate: ρ̂ there, float64 [B]; NaN where it was nowhere defined.
     """
 
@@ -33,7 +45,24 @@ class Evasion:
     surrogate: Tensor
 
 
-@dataclass
+@dataclass(frozen=True)
+class SurrogateValue:
+    """The surrogate at B points, with the gradients that the attack needs.
+
+    Attributes:
+        predicted: k̂, int64 [B].
+        score: ρ̂, float64 [B].
+        gradient: ∂ρ̂/∂x [B, C, H, W].
+        margin_gradient: of the decision function of the labels [B, C, H, W].
+    """
+
+    predicted: Tensor
+    score: Tensor
+    gradient: Tensor
+    margin_gradient: Tensor
+
+
+@dataclass(frozen=True)
 class Surrogate:
     """ρ̂, a differentiable stand-in for ρ of algorithm 2 with few directions.
 
@@ -55,8 +84,8 @@ class Surrogate:
     candidates: int = 10
     batch_size: int = 500
 
-    def look(self, points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """k̂ [B], ρ̂ [B], its gradient and that of the margin of the labels, both [B, C, H, W]."""
+    def __call__(self, points: Tensor, labels: Tensor) -> SurrogateValue:
+        """ρ̂ and its gradient at points [B, C, H, W], with labels int64 [B] for the margin."""
         dimension, shape = points[0].numel(), (-1, *[1] * (points.dim() - 1))
         points = points.detach().requires_grad_()
         with torch.enable_grad():
@@ -71,23 +100,23 @@ class Surrogate:
             weights = weights / rivals.shape[1]
             # Every second difference subtracts 2F(x): d of them on the mean over v, one along the normal.
             center = -2 * (dimension - 1) * (weights * boundaries.double()).sum(dim=1) / self.h**2
-            value, slope = center.detach(), input_gradient(center, points)
+            score, gradient = center.detach(), input_gradient(center, points)
 
             share = dimension / len(self.unit)
-            for v in self.unit.split(self._at_once(len(points))):
+            for v in self.unit.split(self._directions_per_pass(len(points))):
                 steps = v.unsqueeze(1).expand(-1, *points.shape)
-                forms, gradient = self._ends(points, steps, predicted, rivals, share * weights)
-                value, slope = value + forms, slope + gradient
+                forms, slope = self._ends(points, steps, predicted, rivals, share * weights)
+                score, gradient = score + forms, gradient + slope
             for column, normal in enumerate(normals):
                 length = lengths[:, column].where(lengths[:, column] > 0, 1.0).view(shape)
                 own = torch.zeros_like(weights)
                 own[:, column] = -weights[:, column]
                 steps = (normal / length.to(normal)).unsqueeze(0)
-                forms, gradient = self._ends(points, steps, predicted, rivals, own)
-                value, slope = value + forms, slope + gradient
-        return predicted, value, slope, margin
+                forms, slope = self._ends(points, steps, predicted, rivals, own)
+                score, gradient = score + forms, gradient + slope
+        return SurrogateValue(predicted, score, gradient, margin)
 
-    def _at_once(self, count: int) -> int:
+    def _directions_per_pass(self, count: int) -> int:
         return max(1, cached_rows(self.unit[0], self.batch_size) // (2 * count))
 
     def _ends(
@@ -123,17 +152,17 @@ def evade(
     batch_size: int = 500,
     task: Task | None = None,
 ) -> Evasion:
-    """Move adversarial images to where the detector's score is low, and keep the classifier fooled.
+    """Move adversarial images to where the detector's score is low, and keep them misclassified.
 
-    From `starts`, `steps` steps of length 2·radius/steps within the ℓ2 ball and the pixel box; among the iterates
-    that fool the classifier, the start included, the one with the smallest side·ρ̂ is kept. The attacker knows the
-    detector, its step h and its side, and draws directions of its own, the same for all iterates.
+    From `starts`, take `steps` steps of length 2·radius/steps within the ℓ2 ball and the pixel box; among the
+    misclassified iterates, the start included, keep the one with the smallest side·ρ̂. The attacker knows the
+    detector, its step h and its side, and draws its own directions, the same for all iterates.
 
     Args:
         classifier: used in eval mode and left as it was.
         images: the clean ones [B, C, H, W] in [0, 1].
-        labels: int64 [B], to be left.
-        starts: [B, C, H, W], fooling the classifier.
+        labels: int64 [B], the classes to avoid.
+        starts: [B, C, H, W], misclassified.
         radius: ℓ2 [B], in pixel units.
         generator: source of the directions, on the CPU.
         side: +1 lowers ρ, against a detector to which larger means perturbed; −1 raises it.
@@ -142,7 +171,7 @@ def evade(
         h_scale: multiplies h, as for the detector.
         clip: stay in the pixel box; without it the starts may lie outside too.
         batch_size: images per pass.
-        task: the bar to move on, by one an image.
+        task: the progress bar, moved by one an image.
 
     Raises:
         UserError: for steps or directions below 1.
@@ -150,40 +179,50 @@ def evade(
     if steps < 1 or directions < 1:
         raise UserError(f"expected steps and directions from 1, got {steps} and {directions}")
     unit = unit_vectors(directions, images.shape[1:], generator).to(images)
-    h = step_length(images[0].numel(), h_scale)
-    surrogate = Surrogate(classifier, unit, h, batch_size=batch_size)
-    kept, lowest = (
-        starts.clone(),
-        torch.full((len(images),), torch.inf, dtype=torch.double, device=images.device),
-    )
+    surrogate = Surrogate(classifier, unit, step_length(images[0].numel(), h_scale), batch_size=batch_size)
+    parts = []
     at_once = max(1, cached_rows(images[0], batch_size) // 2)
     with evaluating(classifier), frozen(classifier):
         for rows in torch.arange(len(images), device=images.device).split(at_once):
-            origin, points, reach = images[rows], starts[rows], radius[rows].view(-1, 1, 1, 1)
-            for step in range(steps + 1):
-                predicted, value, slope, margin = surrogate.look(points, labels[rows])
-                fooled, value = predicted != labels[rows], side * value
-                better = fooled & (value < lowest[rows])
-                kept[rows[better]], lowest[rows[better]] = points[better], value[better]
-                if step == steps:
-                    break
-                along = _unit(margin)
-                evading = -side * slope
-                evading = evading - (evading * along).sum(dim=(1, 2, 3), keepdim=True) * along
-                way = _unit(torch.where(fooled.view(-1, 1, 1, 1), evading, -margin))
-                points = _project(points + 2 * reach / steps * way, origin, reach, clip)
+            reach = radius[rows].view(-1, 1, 1, 1)
+            parts.append(
+                _evade(surrogate, images[rows], labels[rows], starts[rows], reach, side, steps, clip)
+            )
             if task is not None:
                 task.advance(len(rows))
-    value = torch.where(lowest.isfinite(), side * lowest, torch.nan)
-    return Evasion(kept, value)
+    adversarial, lowest = (torch.cat(part) for part in zip(*parts, strict=True))
+    return Evasion(adversarial, torch.where(lowest.isfinite(), side * lowest, torch.nan))
 
 
-def _unit(vectors: Tensor) -> Tensor:
-    """v/‖v‖ image by image; zero stays zero."""
-    # Scaled by the largest entry first: squares of a saturated network's gradient underflow in float32.
-    tiny = torch.finfo(vectors.dtype).tiny
-    scaled = vectors / vectors.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(tiny)
-    return scaled / scaled.square().sum(dim=(1, 2, 3), keepdim=True).sqrt().clamp_min(tiny)
+def _evade(
+    surrogate: Surrogate,
+    origin: Tensor,
+    labels: Tensor,
+    starts: Tensor,
+    reach: Tensor,
+    side: float,
+    steps: int,
+    clip: bool,
+) -> tuple[Tensor, Tensor]:
+    """The misclassified iterate with the least side·ρ̂ of every image of a batch, and that value."""
+    best, points = starts.clone(), starts
+    lowest = torch.full((len(origin),), torch.inf, dtype=torch.double, device=origin.device)
+    for step in range(steps + 1):
+        # (1) Both gradients.
+        here = surrogate(points, labels)
+        misclassified, score = here.predicted != labels, side * here.score
+        better = misclassified & (score < lowest)
+        best[better], lowest[better] = points[better], score[better]
+        if step == steps:
+            break
+        # (2) and (3).
+        along = normalized(here.margin_gradient)
+        evading = -side * here.gradient
+        evading = evading - (evading * along).sum(dim=(1, 2, 3), keepdim=True) * along
+        direction = torch.where(misclassified.view(-1, 1, 1, 1), evading, -here.margin_gradient)
+        # (4) Project.
+        points = _project(points + 2 * reach / steps * normalized(direction), origin, reach, clip)
+    return best, lowest
 
 
 def _project(points: Tensor, origin: Tensor, reach: Tensor, clip: bool) -> Tensor:

@@ -1,3 +1,5 @@
+from dataclasses import fields
+
 import pytest
 import torch
 from torch import nn
@@ -39,16 +41,17 @@ def test_with_the_detectors_directions_the_surrogate_is_the_score(classes):
     expected = mean_curvature(network, images, generator(), directions=9)
     unit = unit_vectors(9, torch.Size(SHAPE), generator())
     surrogate = Surrogate(network, unit, step_length(12), batch_size=20)
-    predicted, value, _, _ = surrogate.look(images, torch.zeros(7, dtype=torch.int64))
-    assert torch.equal(predicted, expected.predicted)
-    torch.testing.assert_close(value, expected.score, rtol=1e-9, atol=1e-12)
+    found = surrogate(images, torch.zeros(7, dtype=torch.int64))
+    assert torch.equal(found.predicted, expected.predicted)
+    torch.testing.assert_close(found.score, expected.score, rtol=1e-9, atol=1e-12)
 
 
 def test_its_gradient_is_that_of_the_second_differences_with_normals_held():
     network, images = Smooth(2).double(), images_of(3).double()
     unit = unit_vectors(6, torch.Size(SHAPE), generator())
     h, labels = step_length(12), torch.zeros(3, dtype=torch.int64)
-    predicted, _, slope, margin = Surrogate(network, unit, h).look(images, labels)
+    found = Surrogate(network, unit, h)(images, labels)
+    predicted = found.predicted
 
     def boundary(points, row):
         logits = network(points[None])[0]
@@ -67,9 +70,9 @@ def test_its_gradient_is_that_of_the_second_differences_with_normals_held():
             trace = 12 * torch.stack([form(v) for v in unit]).mean()
             return (trace - form(normal)) / (11 * length)
 
-        torch.testing.assert_close(slope[row], torch.autograd.functional.jacobian(surrogate, image))
+        torch.testing.assert_close(found.gradient[row], torch.autograd.functional.jacobian(surrogate, image))
         sign = 1 if predicted[row] == 1 else -1  # the margin of class 0
-        torch.testing.assert_close(margin[row], sign * gradient)
+        torch.testing.assert_close(found.margin_gradient[row], sign * gradient)
 
 
 def test_passes_are_counted_and_batches_change_nothing_but_rounding():
@@ -77,15 +80,15 @@ def test_passes_are_counted_and_batches_change_nothing_but_rounding():
     unit, labels = unit_vectors(6, torch.Size(SHAPE), generator()), torch.zeros(5, dtype=torch.int64)
     seen = []
     network.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
-    looks = []
+    values = []
     for batch_size in (8, 500):
         seen.clear()
         surrogate = Surrogate(network, unit, 1.0, batch_size=batch_size)
         with counting(network) as passes:
-            looks.append(surrogate.look(images, labels))
+            values.append(surrogate(images, labels))
         assert passes.forwards == sum(seen) == 5 * (1 + 2 * 6 + 2 * 3)
-    for one, other in zip(*looks, strict=True):
-        torch.testing.assert_close(one, other)
+    for field in fields(values[0]):
+        torch.testing.assert_close(*(getattr(value, field.name) for value in values))
 
 
 @pytest.mark.parametrize("side", [1.0, -1.0])
@@ -104,8 +107,7 @@ def test_evasion_keeps_the_network_fooled_in_ball_and_box_and_never_makes_the_su
     assert points.max() <= 1
     unit = unit_vectors(6, torch.Size(SHAPE), generator()).float()
     surrogate = Surrogate(network, unit, step_length(12))
-    _, before, _, _ = surrogate.look(starts, labels)
-    _, after, _, _ = surrogate.look(points, labels)
+    before, after = surrogate(starts, labels).score, surrogate(points, labels).score
     better = side * after < side * before - 1e-6
     assert (side * after <= side * before + 1e-3).all()
     assert better.float().mean() > 0.5
