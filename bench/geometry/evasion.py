@@ -7,9 +7,9 @@ Orthogonal projected gradient descent. Numbers in the comments are its steps:
 (3) Where it is misclassified, step against the score, with the component along the margin's gradient removed.
 (4) Project onto the ball and the pixel box, and repeat from (1).
 
-We depart from the paper in three points. The score that is differentiated is a stand-in for ρ with fewer directions,
-since ρ costs hundreds of passes. The misclassified iterate with the lowest score is kept, not the last iterate. The
-attack starts at an adversarial image, not at the clean one.
+We depart from the paper in three points. The score that is differentiated is a stand-in for ρ with fewer
+directions, since ρ costs hundreds of passes. The misclassified iterate with the lowest score is kept, not the last
+iterate. The attack starts at an adversarial image, not at the clean one.
 
 Source: Bryniarski et al. 2022, Evading Adversarial Example Detection Defenses with Orthogonal Projected Gradient
 Descent, section 3.
