@@ -1,4 +1,4 @@
-"""Files that are whole or absent: everything is written beside its place and then renamed."""
+"""Reading and writing files. A file is replaced as a whole: it is written beside its place and then renamed."""
 
 import hashlib
 import json
@@ -14,10 +14,10 @@ from bench.core.errors import UserError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path in the same folder; rename it to `path` when the block succeeds.
+    """Yield a temporary path in the same folder; rename it to `path` when the block succeeds.
 
     Raises:
-        UserError: when the folder cannot be written or the disk is full; nothing half-written stays.
+        UserError: when the folder cannot be written or the disk is full; no partly written file stays.
     """
     temporary = None
     try:
@@ -36,13 +36,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text, whole or not at all."""
+    """Write UTF-8 text, completely or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON, keys in their order, whole or not at all. NaN is refused."""
+    """Write JSON with keys in the given order, completely or not at all. NaN is refused."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -58,6 +58,26 @@ def read_json(path: Path) -> Any:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:
         raise UserError(f"{path} is not valid JSON ({error}); it may be cut short or not a record") from error
+
+
+def read_yaml(path: Path) -> Any:
+    """Read YAML.
+
+    Raises:
+        UserError: when the file is missing, unreadable or no YAML.
+    """
+    import yaml
+
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise UserError(
+            f"{path} is not valid YAML{where}: {getattr(error, 'problem', None) or error}"
+        ) from None
 
 
 def sha256(path: Path) -> str:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from bench.core.errors import UserError, unknown_name
+from bench.core.files import read_yaml
 from bench.core.record import describe
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -231,21 +231,12 @@ class RunConfig(BaseModel):
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file; keys may be written with "-" or "_".
+    """Read a mapping from a YAML file; its keys may be written with "-" or "_".
 
     Raises:
-        UserError: when it is missing, no YAML, or no mapping.
+        UserError: when the file is missing, no YAML, or no mapping.
     """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise UserError(
-            f"{path} is not valid YAML{where}: {getattr(error, 'problem', None) or error}"
-        ) from None
+    values = read_yaml(path)
     if not isinstance(values, dict):
         raise UserError(f"{path} must hold settings such as `defense: prs`, got {type(values).__name__}")
     return {str(key).replace("-", "_"): value for key, value in values.items()}

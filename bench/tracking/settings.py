@@ -1,30 +1,42 @@
-"""Where runs are tracked: `mlflow.yaml`, the environment and `--tracking`, brought together in one place."""
+"""Where runs are tracked: settings from `--tracking`, the environment and `mlflow.yaml`, in this order."""
 
 import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bench.core.errors import UserError, unknown_name
+from bench.core.files import read_yaml
 from bench.core.record import describe
 
+#: Setting → environment variable. Most are MLflow's own, so their names follow no common pattern.
 ENVIRONMENT = {
     "uri": "MLFLOW_TRACKING_URI",
     "experiment": "MLFLOW_EXPERIMENT_NAME",
     "artifacts": "REGIONBENCH_MLFLOW_ARTIFACTS",
     "timeout": "MLFLOW_HTTP_REQUEST_TIMEOUT",
 }
+#: Names another file than `mlflow.yaml` in the working folder.
+FILE_VARIABLE = "REGIONBENCH_MLFLOW_YAML"
 SQLITE = "sqlite:///"
+#: The URI that switches tracking off.
+OFF = "none"
 PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
-class Settings(BaseModel):
-    """What `mlflow.yaml` says; that file explains each line. Relative places are made absolute."""
+class Settings(BaseSettings):
+    """The tracking settings, each explained in `mlflow.yaml`; relative places are made absolute.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, validate_default=True)
+    A value given here counts first, then the environment, then the file, then the default.
+    """
+
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, coerce_numbers_to_str=True, validate_default=True
+    )
 
     uri: str = "sqlite:///mlflow.db"
     experiment: str = Field(default="regionbench", min_length=1, max_length=500)
@@ -35,9 +47,28 @@ class Settings(BaseModel):
     interval: float = Field(default=10, ge=0)
     pause: float = Field(default=60, ge=0)
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Where values come from, the strongest source first."""
+        return init_settings, _Environment(settings_cls), _File(settings_cls)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_else_counts_when_off(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return {"uri": OFF} if str(values.get("uri", "")).lower() == OFF else values
+
     @field_validator("uri")
     @classmethod
     def _store(cls, uri: str) -> str:
+        if uri == OFF:
+            return uri
         scheme = urlsplit(uri).scheme
         nameless = scheme == "sqlite" and not uri.removeprefix(SQLITE).strip("/")
         if scheme in ("", "file") or nameless or urlsplit(uri).port == 0:
@@ -82,41 +113,54 @@ class Settings(BaseModel):
         return None if self.server and "://" not in self.artifacts else self.artifacts
 
 
+class _Environment(PydanticBaseSettingsSource):
+    """The variables of `ENVIRONMENT`; an empty one counts as not set."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        return os.environ.get(ENVIRONMENT.get(field_name, "")) or None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        names = self.settings_cls.model_fields
+        values = {name: self.get_field_value(field, name)[0] for name, field in names.items()}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+class _File(PydanticBaseSettingsSource):
+    """The file that the environment names, else `mlflow.yaml` in the working folder where there is one."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        return self().get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        path = _file()
+        if not os.environ.get(FILE_VARIABLE) and not path.exists():
+            return {}
+        values = read_yaml(path) or {}
+        if not isinstance(values, dict):
+            raise UserError(
+                f"{path}: expected lines of the form `setting: value`, got {type(values).__name__}"
+            )
+        for key in values:
+            if key not in self.settings_cls.model_fields:
+                raise unknown_name(f"setting in {path}", str(key), self.settings_cls.model_fields)
+        return values
+
+
 def load_settings(uri: str | None = None) -> Settings | None:
     """Read the tracking settings; None when tracking is off.
 
     Args:
-        uri: what `--tracking` said: a store, "none", or None when it was not given.
+        uri: the value of `--tracking`: a store, "none", or None when it was not given.
 
     Raises:
-        UserError: when the file is missing where the environment says, is no YAML, or holds a bad setting.
+        UserError: when the file that the environment names is missing, is no YAML, or holds a bad setting.
     """
-    named = os.environ.get("REGIONBENCH_MLFLOW_YAML")
-    path = Path(named or "mlflow.yaml")
-    values = _read(path) if named or path.exists() else {}
-    for key, variable in ENVIRONMENT.items():
-        if os.environ.get(variable):
-            values[key] = os.environ[variable]
-    if uri is not None:
-        values["uri"] = uri
-    if str(values.get("uri", "")).lower() == "none":
-        return None
     try:
-        return Settings.model_validate(values)
+        settings = Settings() if uri is None else Settings(uri=uri)
     except ValidationError as error:
-        raise UserError(f"tracking settings ({path} and the environment): {describe(error)}") from None
+        raise UserError(f"tracking settings ({_file()} and the environment): {describe(error)}") from None
+    return None if settings.uri == OFF else settings
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: expected lines of the form `setting: value`, got {type(values).__name__}")
-    for key in values:
-        if key not in Settings.model_fields:
-            raise unknown_name(f"setting in {path}", str(key), Settings.model_fields)
-    return values
+def _file() -> Path:
+    return Path(os.environ.get(FILE_VARIABLE) or "mlflow.yaml")

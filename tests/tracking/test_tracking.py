@@ -386,6 +386,8 @@ def test_none_switches_tracking_off_everywhere(tmp_path: Path, monkeypatch: pyte
     assert load_settings("sqlite:///x.db") is not None
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host:5000")
     assert load_settings() is not None
+    (tmp_path / "mlflow.yaml").write_text("timeout: soon\n")
+    assert load_settings("None") is None
 
 
 @pytest.mark.parametrize(
