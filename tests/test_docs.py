@@ -327,10 +327,10 @@ def run_bench(words: list[str]) -> None:
 
 
 @pytest.fixture
-def imports(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Forget the modules that a page brought along."""
+def imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Import modules from the working folder, and forget those of a page after it."""
     before = set(sys.modules)
-    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     yield
     for name in set(sys.modules) - before:
         if name.startswith(("my_", "test_contract")):
@@ -401,7 +401,6 @@ def test_a_page_trains_and_measures(
 @pytest.mark.usefixtures("imports")
 def test_the_plug_ins_of_the_page_keep_the_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
     Workplace(tmp_path, {}).write_files(ROOT / "docs" / "plugins.md")
     contract = __import__("test_contract")
     for check, part in contract.CHECKS:
