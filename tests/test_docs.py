@@ -28,7 +28,7 @@ from bench.cli import cli
 from bench.core.record import RECORD, WEIGHTS, Record
 from bench.core.threat import Threat
 from bench.data import DATASETS
-from bench.evaluation.alarms import read_alarms
+from bench.evaluation import alarms as limits
 from bench.evaluation.battery import BATTERIES, BATTERY_VERSION, make_battery
 from bench.models import MODELS
 from bench.runs.config import RunConfig
@@ -184,7 +184,8 @@ def test_every_path_and_name_on_a_page_exists(page: Path) -> None:
         path = ROOT / match["path"]
         assert path.exists(), match["path"]
         if match["name"]:
-            assert re.search(rf"\b{match['name']}\b", text_of(path)), f"{match['path']}: {match['name']}"
+            defined = rf"^(?:def |class )?{match['name']}\b(?! import)"
+            assert re.search(defined, text_of(path), re.MULTILINE), f"{match['path']}: {match['name']}"
     for match in QUOTED_NAME.finditer(text):
         if match["name"] not in GROUPS:
             pkgutil.resolve_name(match["name"])
@@ -232,12 +233,28 @@ def test_every_alarm_is_on_the_page_of_alarms() -> None:
     assert names == [alarm.name for alarm in alarms()]
 
 
+def test_the_limits_on_the_page_of_alarms_are_the_codes() -> None:
+    rows = dict(
+        re.findall(r"^\| ([\w -]+) \| (.*) \| .* \|$", text_of(ROOT / "docs" / "batteries.md"), re.MULTILINE)
+    )
+    shown = {
+        "more steps still help": f"over {100 * limits.MORE_STEPS_LIMIT:g} point, p < {limits.SIGNIFICANT:g}",
+        "PGD far above the strongest attack": f"over {100 * limits.FAR_ABOVE_LIMIT:g} points",
+        "black box beats white box": f"over {100 * limits.ONLY_SQUARE_LIMIT:g} %",
+        "loss still moving": f"over {100 * limits.LOSS_CHANGE_LIMIT:g} %",
+        "randomised output": f"over {limits.OUTPUT_LIMIT:.0e} of the largest".replace("e-0", "e-"),
+    }
+    for alarm, limit in shown.items():
+        assert limit in rows[alarm]
+    assert (limits.HALF, limits.ABOVE_CHANCE_ERRORS, limits.LAST_STEPS) == (1 / 2, 2, 10)
+
+
 def alarms() -> list[Any]:
     """Every alarm of a battery that ran but the cheapest metrics."""
     import numpy as np
 
     curve = {"norm": np.array("linf"), "eps": np.array([0.0, 1.0]), "right": np.zeros((2, 3), bool)}
-    return read_alarms({"security_curve": curve}, 10)
+    return limits.read_alarms({"security_curve": curve}, 10)
 
 
 def test_every_command_is_on_the_first_page() -> None:
