@@ -29,7 +29,7 @@ def study(
     again goes on where a stopped study was, and does nothing twice.
     """
     from bench.study import load_study, run_study
-    from bench.study.page import outline
+    from bench.study.outline import outline
 
     if check:
         click.echo(outline(load_study(file)))

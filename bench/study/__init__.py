@@ -1,6 +1,7 @@
-"""Studies over many trainings: the papers' tables and regressions, ours beside theirs."""
+"""Studies over many trainings: reproduce the tables and regressions of papers, with their numbers beside ours."""
 
-from bench.study.spec import CorrelationStudy, TableStudy, load_study
+from bench.study.load import load_study
+from bench.study.spec import CorrelationStudy, TableStudy
 from bench.study.study import run_study
 
 __all__ = ["CorrelationStudy", "TableStudy", "load_study", "run_study"]

@@ -1,4 +1,4 @@
-"""Claims of a table: orderings of two rows, of two columns, or of a number and a bound."""
+"""Claims about a table: orderings of two rows, of two columns, or of a score and a bound, and their tests."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from scipy import stats
 
 from bench.core.errors import UserError, unknown_name
 from bench.core.statistics import paired_p_value, wilson
-from bench.study.regression import LEVEL, Verdict
+from bench.study.regression import SIGNIFICANCE, Verdict
 
 Kind = Literal["rows", "columns", "bound"]
 FORM = re.compile(
@@ -24,9 +24,9 @@ class Claim:
     """An ordering, in the direction `greater > smaller`.
 
     Attributes:
-        text: as the file says it.
-        kind: two rows at a column, two columns for a row, or a column and a bound for a row.
-        greater, smaller: names; one of them is the bound's number as text for `kind == "bound"`.
+        text: as in the study file.
+        kind: two rows in a column, two columns in a row, or a column and a bound in a row.
+        greater, smaller: names of rows or columns; for `kind == "bound"`, one of them is the bound as text.
         place: the column, or the row.
     """
 
@@ -38,8 +38,8 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Ruling:
-    """A verdict on a claim, with the difference it rests on and the test that was made."""
+class JudgedClaim:
+    """A claim with its verdict, the measured difference, and the test."""
 
     claim: Claim
     verdict: Verdict
@@ -49,15 +49,15 @@ class Ruling:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One row's score over its training seeds.
+class SeedScores:
+    """One score of one row, for each training seed.
 
     Attributes:
-        values: one a seed.
-        low, high: 95 % intervals of sampling, one a seed; None where the score has none.
-        outcomes: bool [n] a seed, right on each test image; empty where the score is no share of images.
-        images: fingerprint of those images.
-        unit: 100 where the page, and so a bound, speaks of per cent.
+        values: one per seed.
+        low, high: ends of the 95 % intervals, one per seed; None where the score has none.
+        outcomes: bool [n] per seed, correct on each test image; empty where the score is not a share of images.
+        images: identifies these images.
+        unit: 100 where the page, and therefore a bound, is in per cent; else 1.
     """
 
     values: tuple[float, ...] = ()
@@ -69,10 +69,10 @@ class Measured:
 
 
 def parse_claim(text: object, rows: Sequence[str], columns: Sequence[str]) -> Claim:
-    """A claim from its text.
+    """Parse a claim.
 
     Raises:
-        UserError: when it has none of the forms, or names a row or a column that is not there.
+        UserError: when it has none of the forms, or names an unknown row or column.
     """
     match = FORM.fullmatch(text) if isinstance(text, str) else None
     if match is None or not isinstance(text, str):
@@ -95,15 +95,16 @@ def parse_claim(text: object, rows: Sequence[str], columns: Sequence[str]) -> Cl
     return Claim(text.strip(), "bound", greater, smaller, match["place"])
 
 
-def rule(claim: Claim, table: Mapping[tuple[str, str], Measured]) -> Ruling:
-    """Judge a claim by the right test for what there is.
+def judge_claim(claim: Claim, table: Mapping[tuple[str, str], SeedScores]) -> JudgedClaim:
+    """Judge a claim by the test that its scores allow.
 
-    Two shares of the same test images: `bench.core.statistics.paired_p_value` (McNemar's test for one seed each).
-    Else, with several seeds on both sides, Welch's t-test over them. Else 95 % intervals, which decide when they do
-    not overlap. A bound is compared with the interval, or by a t-test over seeds.
+    For shares of the same test images, this is `bench.core.statistics.paired_p_value` (McNemar's test for one seed
+    each). Otherwise, with several seeds on both sides, it is Welch's t-test over the seeds. Otherwise the 95 %
+    intervals decide when they do not overlap. A bound is compared with the interval, or by a t-test over seeds.
 
     Args:
-        table: (row, column) → what was measured.
+        claim: the claim.
+        table: (row, column) → scores.
     """
     if claim.kind == "bound":
         return _against_bound(claim, table)
@@ -112,7 +113,7 @@ def rule(claim: Claim, table: Mapping[tuple[str, str], Measured]) -> Ruling:
     else:
         greater, smaller = (table[claim.place, column] for column in (claim.greater, claim.smaller))
     if not greater.values or not smaller.values:
-        return Ruling(claim, "undecided", None, None, "a value is missing")
+        return JudgedClaim(claim, "undecided", None, None, "a value is missing")
     difference = float(np.mean(greater.values) - np.mean(smaller.values))
     if greater.outcomes and smaller.outcomes and greater.images == smaller.images:
         return _paired(claim, difference, greater, smaller)
@@ -120,77 +121,77 @@ def rule(claim: Claim, table: Mapping[tuple[str, str], Measured]) -> Ruling:
         return _welch(claim, difference, greater, smaller)
     first, second = _interval(greater), _interval(smaller)
     if first is None or second is None:
-        return Ruling(claim, "undecided", difference, None, "one training, and no interval to compare")
+        return JudgedClaim(claim, "undecided", difference, None, "one training, and no interval to compare")
     verdict: Verdict = "undecided"
     if first[0] > second[1] or first[1] < second[0]:
         verdict = "confirmed" if difference > 0 else "not confirmed"
-    return Ruling(claim, verdict, difference, None, "95 % intervals")
+    return JudgedClaim(claim, verdict, difference, None, "95 % intervals")
 
 
-def _paired(claim: Claim, difference: float, greater: Measured, smaller: Measured) -> Ruling:
-    # Attacks see the first images of the test set, so the shorter outcomes are the beginning of the longer.
+def _paired(claim: Claim, difference: float, greater: SeedScores, smaller: SeedScores) -> JudgedClaim:
+    # Attacks run on the first test images, so the shorter outcomes are of the first images of the longer ones.
     n = min(len(outcome) for outcome in (*greater.outcomes, *smaller.outcomes))
     first, second = (np.stack([outcome[:n] for outcome in each.outcomes]) for each in (greater, smaller))
     p_value = paired_p_value(first, second)
     difference = float(first.mean() - second.mean())
     one = len(first) == len(second) == 1
     name = "McNemar, exact" if one else "paired sign-flip, exact, mean over seeds"
-    return Ruling(claim, _verdict(difference, p_value), difference, p_value, f"{name}, n = {n}")
+    return JudgedClaim(claim, _verdict(difference, p_value), difference, p_value, f"{name}, n = {n}")
 
 
-def _welch(claim: Claim, difference: float, greater: Measured, smaller: Measured) -> Ruling:
+def _welch(claim: Claim, difference: float, greater: SeedScores, smaller: SeedScores) -> JudgedClaim:
     if np.ptp(greater.values) == 0 == np.ptp(smaller.values):
-        return Ruling(claim, "undecided", difference, None, "no spread over seeds to test with")
+        return JudgedClaim(claim, "undecided", difference, None, "no spread over seeds to test with")
     p_value = float(stats.ttest_ind(greater.values, smaller.values, equal_var=False).pvalue)
     seeds = f"{len(greater.values)} and {len(smaller.values)} seeds"
-    return Ruling(claim, _verdict(difference, p_value), difference, p_value, f"Welch's t, {seeds}")
+    return JudgedClaim(claim, _verdict(difference, p_value), difference, p_value, f"Welch's t, {seeds}")
 
 
-def _against_bound(claim: Claim, table: Mapping[tuple[str, str], Measured]) -> Ruling:
+def _against_bound(claim: Claim, table: Mapping[tuple[str, str], SeedScores]) -> JudgedClaim:
     above = _number(claim.smaller)
     bound = above if above is not None else _number(claim.greater)
-    assert bound is not None, "parse_claim lets no other through"
-    measured = table[claim.place, claim.greater if above is not None else claim.smaller]
-    if not measured.values:
-        return Ruling(claim, "undecided", None, None, "the value is missing")
-    bound /= measured.unit
-    difference = float(np.mean(measured.values)) - bound
+    assert bound is not None, "parse_claim requires one number"
+    scores = table[claim.place, claim.greater if above is not None else claim.smaller]
+    if not scores.values:
+        return JudgedClaim(claim, "undecided", None, None, "the value is missing")
+    bound /= scores.unit
+    difference = float(np.mean(scores.values)) - bound
     if above is None:
         difference = -difference
-    interval = _interval(measured)
+    interval = _interval(scores)
     if interval is None:
-        return _seeds_against_bound(claim, difference, measured, bound)
+        return _seeds_against_bound(claim, difference, scores, bound)
     verdict: Verdict = "undecided"
     if not interval[0] <= bound <= interval[1]:
         verdict = "confirmed" if difference > 0 else "not confirmed"
-    return Ruling(claim, verdict, difference, None, "95 % interval")
+    return JudgedClaim(claim, verdict, difference, None, "95 % interval")
 
 
-def _seeds_against_bound(claim: Claim, difference: float, measured: Measured, bound: float) -> Ruling:
-    if len(measured.values) < 2 or np.ptp(measured.values) == 0:
-        return Ruling(
+def _seeds_against_bound(claim: Claim, difference: float, scores: SeedScores, bound: float) -> JudgedClaim:
+    if len(scores.values) < 2 or np.ptp(scores.values) == 0:
+        return JudgedClaim(
             claim, "undecided", difference, None, "no interval, and no spread over seeds to test with"
         )
-    p_value = float(stats.ttest_1samp(measured.values, bound).pvalue)
-    return Ruling(
-        claim, _verdict(difference, p_value), difference, p_value, f"t, {len(measured.values)} seeds"
+    p_value = float(stats.ttest_1samp(scores.values, bound).pvalue)
+    return JudgedClaim(
+        claim, _verdict(difference, p_value), difference, p_value, f"t, {len(scores.values)} seeds"
     )
 
 
 def _verdict(difference: float, p_value: float) -> Verdict:
-    if difference == 0 or not p_value < LEVEL:
+    if difference == 0 or not p_value < SIGNIFICANCE:
         return "undecided"
     return "confirmed" if difference > 0 else "not confirmed"
 
 
-def _interval(measured: Measured) -> tuple[float, float] | None:
-    """The means of the seeds' own ends, which errs on the wide side; Wilson's where there are outcomes alone."""
-    if measured.outcomes and None in (*measured.low, *measured.high):
-        ends = [wilson(int(outcome.sum()), len(outcome)) for outcome in measured.outcomes]
+def _interval(scores: SeedScores) -> tuple[float, float] | None:
+    """Mean of the seeds' intervals, which is rather too wide; Wilson intervals where the scores have none."""
+    if scores.outcomes and None in (*scores.low, *scores.high):
+        ends = [wilson(int(outcome.sum()), len(outcome)) for outcome in scores.outcomes]
         return float(np.mean([low for low, _ in ends])), float(np.mean([high for _, high in ends]))
-    lows = [low for low in measured.low if low is not None]
-    highs = [high for high in measured.high if high is not None]
-    if not lows or len(lows) != len(measured.values) or len(highs) != len(measured.values):
+    lows = [low for low in scores.low if low is not None]
+    highs = [high for high in scores.high if high is not None]
+    if not lows or len(lows) != len(scores.values) or len(highs) != len(scores.values):
         return None
     return float(np.mean(lows)), float(np.mean(highs))
 

@@ -1,4 +1,4 @@
-"""What a table measures: scores of metrics, and attacks at an ε of their own."""
+"""The columns of a table study: scores of metrics, and attacks at their own ε."""
 
 import re
 from collections.abc import Mapping
@@ -23,10 +23,10 @@ ATTACK_AT = re.compile(r"(?P<attack>[^@\s]+)@(?P<threat>\S+)")
 
 
 class AttackSettings(BaseModel):
-    """How a study's attack differs from one of ours: the changes alone.
+    """An attack of a study, as changes of a built-in attack.
 
     Attributes:
-        like: the attack of ours to change; by default the one of the same name.
+        like: the built-in attack; by default the one of the same name.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
@@ -40,7 +40,7 @@ class AttackSettings(BaseModel):
 
     @classmethod
     def make(cls, name: str, values: Any) -> Attack:
-        """The attack called `name` with the changes of a study file.
+        """Make the attack called `name` from the changes in a study file.
 
         Raises:
             UserError: for an unknown key, a bad value, or an attack that does not exist.
@@ -61,13 +61,13 @@ class AttackSettings(BaseModel):
 
 
 class Column(BaseModel):
-    """One measurement.
+    """One column.
 
     Attributes:
-        name: the score's, or attack@ε.
-        title: of the column.
-        metric: the one that gives the score; "" for an attack@ε.
-        attack, threat: of an attack@ε.
+        name: name of the score, or ATTACK@ε.
+        title: heading; "" for the title of the score.
+        metric: the metric that gives the score; "" for ATTACK@ε.
+        attack, threat: of ATTACK@ε.
     """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
@@ -80,44 +80,45 @@ class Column(BaseModel):
 
     @property
     def percent(self) -> bool:
-        """Whether the page, and the paper's numbers, give it in per cent."""
+        """Whether the page and the paper's numbers are in per cent."""
         return self.attack is not None or is_accuracy(self.name)
 
 
 class AttackAt(RobustAccuracy):
-    """Share of the attacked test images that stay correct under one attack at an ε of its own.
+    """Share of the attacked test images that stay correct under one attack at its own ε.
 
     Args:
-        name: of the score, such as "bim@0.1".
-        attack: with its settings.
-        threat: norm and ε, whatever the evaluation's threat is.
+        name: name of the score, such as "bim@0.1".
+        attack: the attack.
+        threat: norm and ε, in place of the evaluation's threat.
     """
 
     def __init__(self, name: str, attack: Attack, threat: Threat) -> None:
         self.name, self.attack, self.threat = name, attack, threat
 
     def settings(self) -> dict[str, Value]:
-        """The attack's settings and its threat."""
+        """Settings and threat of the attack."""
         return {**super().settings(), "threat": str(self.threat)}
 
     def measure(self, evaluation: Evaluation) -> Arrays:
-        """As for `RobustAccuracy`, under this metric's own threat."""
-        usual = evaluation.threat
+        """Attack as `RobustAccuracy` does, at this metric's threat."""
+        evaluated = evaluation.threat
         evaluation.threat = self.threat
         try:
             return super().measure(evaluation)
         finally:
-            evaluation.threat = usual
+            evaluation.threat = evaluated
 
 
 def parse_column(entry: Any, attacks: Mapping[str, Attack]) -> Column:
-    """A column from its name, or from a mapping with `name` and optional `title` and `metric`.
+    """Parse a column from its name, or from a mapping with `name` and optional `title` and `metric`.
 
     Args:
-        attacks: the study's own, by name; they go before ours.
+        entry: as in the study file.
+        attacks: the study's attacks by name; they take precedence over the built-in ones.
 
     Raises:
-        UserError: for an unknown key, metric or attack, or an ε that is no number.
+        UserError: for an unknown key, metric or attack, or an ε that is not a number.
     """
     values = {"name": entry} if isinstance(entry, str) else entry
     if not isinstance(values, dict) or not isinstance(values.get("name"), str):
@@ -142,7 +143,7 @@ def parse_column(entry: Any, attacks: Mapping[str, Attack]) -> Column:
 
 
 def metric_of(score: str) -> str:
-    """The registered metric that gives a score: the one of that name, else the longest name the score begins with.
+    """The registered metric that gives a score: the longest name that begins the score's name.
 
     Raises:
         UserError: when no metric's name begins the score's.
@@ -164,34 +165,34 @@ def metric_of(score: str) -> str:
 def battery_of(
     columns: tuple[Column, ...], charts: tuple[str, ...], name: str, images: int | None
 ) -> Battery:
-    """A battery of just what a table needs.
+    """Make a battery of just the metrics that a table needs.
 
     Args:
+        columns: the table's columns.
         charts: metrics that are measured for their figures.
-        name: of the battery that gives the sizes.
-        images: test images to attack; None is that battery's number.
+        name: name of the battery that gives the sizes of the metrics.
+        images: number of attacked test images; None is that battery's.
     """
-    wanted = dict.fromkeys([*(column.metric for column in columns if column.metric), *charts])
-    usual = make_battery(name)
-    chosen = _select(usual, list(wanted))
+    named = dict.fromkeys([*(column.metric for column in columns if column.metric), *charts])
+    base = make_battery(name)
     attacks = tuple(
         AttackAt(column.name, column.attack, column.threat)
         for column in columns
         if column.attack is not None and column.threat is not None
     )
-    metrics = (*chosen, *attacks)
+    metrics = (*_select(base, list(named)), *attacks)
     digits = identity({"metrics": {metric.name: metric.settings() for metric in metrics}, "like": name})
     return replace(
-        usual,
+        base,
         name=f"study-{digits}",
-        images=images or usual.images,
+        images=images or base.images,
         metrics=metrics,
         summary="a study's table",
     )
 
 
 def metrics_of(names: tuple[str, ...], battery: str) -> tuple[Metric, ...]:
-    """The named metrics, in the sizes of a battery and after those they need.
+    """The named metrics and the metrics that they need, with the sizes of a battery.
 
     Raises:
         UserError: for an unknown metric or battery.
@@ -200,7 +201,7 @@ def metrics_of(names: tuple[str, ...], battery: str) -> tuple[Metric, ...]:
 
 
 def _select(battery: Battery, names: list[str]) -> tuple[Metric, ...]:
-    """The named metrics and those they need; what the battery has comes first, in its order."""
+    """The named metrics and the metrics that they need; those of the battery first, in its order."""
     found: dict[str, Metric] = {}
     for name in names:
         for metric in select(battery, [name]).metrics:

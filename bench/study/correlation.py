@@ -1,30 +1,32 @@
-"""A correlation study: train, take candidates from the probes, regress (P1, section 3; P2, figures 4, 5 and 12)."""
+"""A correlation study: train, probe, and regress on the PRS ratio (P1, section 3; P2, figures 4, 5 and 12)."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bench.core.names import CLEAN_ACCURACY, PRS_RATIO, TIME_PER_EPOCH
 from bench.core.progress import Progress
 from bench.core.record import Record, load_record
 from bench.runs.config import RunConfig
 from bench.runs.job import resolve
 from bench.runs.run import Tracker, TrainingFailed, run_job
-from bench.study.regression import Fit, Sign, Verdict, judge, regress, sign_of
-from bench.study.spec import QUANTITIES, CorrelationStudy, Published
+from bench.study.quantities import REGRESSED, RegressedQuantity
+from bench.study.regression import Fit, Sign, Verdict, judge_sign, regress, sign_of
+from bench.study.spec import CorrelationStudy, Published
 
-#: The cheapest metrics: what a candidate is worth was measured by its probe.
-METRICS = ("clean_accuracy", "prs_ratio", "time_per_epoch")
+#: The cheapest metrics: the probes have measured the quantities already.
+METRICS = (CLEAN_ACCURACY, PRS_RATIO, TIME_PER_EPOCH)
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A network at one epoch of one training.
+class ProbedNetwork:
+    """A network at one probed epoch of one training.
 
     Attributes:
-        run: the training's run, and with `seed` its folder.
-        kept: its test accuracy lies above the data set's threshold.
-        train_accuracy: of the epoch; None in a history that lacks it.
-        attacked: test images behind `robust_accuracy`.
+        run: name of the training's run; with `seed`, its folder.
+        kept: whether it is a candidate: its test accuracy exceeds the data set's threshold.
+        train_accuracy: of the epoch; None where the history does not hold it.
+        attacked: number of test images behind `robust_accuracy`.
         sparsity: None for a network without a ReLU.
     """
 
@@ -46,20 +48,20 @@ class Candidate:
 
     @property
     def training(self) -> tuple[str, str, int, int]:
-        """What tells its training from every other of the study."""
+        """Key of its training within the study."""
         return self.network, self.dataset, self.batch_size, self.seed
 
 
 @dataclass(frozen=True)
 class Regression:
-    """One quantity on the PRS ratio, for one network and data set, beside the paper's.
+    """One quantity regressed on the PRS ratio, for one network and data set, beside the paper's slope.
 
     Attributes:
         published: the paper's slope, or None.
-        sign: what is claimed: that slope's sign, else the paper's words; None where nothing is.
+        sign: the claimed sign: that of the paper's slope, else the one in the paper's words; None without either.
         verdict: by the p-value that takes candidates for independent, as the paper does.
-        run_verdict: by the p-value that does not.
-        elsewhere: the paper has numbers, but none of this data set for any quantity.
+        run_verdict: by the p-value that takes trainings for independent.
+        elsewhere: whether the paper has slopes of other data sets only.
     """
 
     quantity: str
@@ -75,21 +77,22 @@ class Regression:
 
 @dataclass
 class CorrelationResult:
-    """What a correlation study found.
+    """The results of a correlation study.
 
     Attributes:
+        networks: every probed network; the kept ones are the candidates.
         failures: trainings that diverged, each in one line.
     """
 
-    candidates: list[Candidate] = field(default_factory=list)
+    networks: list[ProbedNetwork] = field(default_factory=list)
     regressions: list[Regression] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Planned:
-    """One training of the study."""
+class PlannedTraining:
+    """One training of a study."""
 
     network: str
     dataset: str
@@ -98,11 +101,12 @@ class Planned:
     config: RunConfig
 
 
-def plan(study: CorrelationStudy, places: dict[str, Any]) -> Iterator[Planned]:
-    """Every training of a study, seed by seed last, so that a first seed of everything comes first.
+def plan(study: CorrelationStudy, places: dict[str, Any]) -> Iterator[PlannedTraining]:
+    """Every training of a study: per data set, all networks and batch sizes with the first seed come first.
 
     Args:
-        places: `out` and `data_dir` of this machine.
+        study: the study.
+        places: `out` and `data_dir`.
     """
     for name, data in study.datasets.items():
         for seed in data.seeds or study.seeds:
@@ -128,46 +132,50 @@ def plan(study: CorrelationStudy, places: dict[str, Any]) -> Iterator[Planned]:
                             **places,
                         }
                     )
-                    yield Planned(network, name, batch_size, seed, config)
+                    yield PlannedTraining(network, name, batch_size, seed, config)
 
 
 def run_correlation(
     study: CorrelationStudy, places: dict[str, Any], command: str, tracker: Tracker, progress: Progress
 ) -> CorrelationResult:
-    """Do the trainings that are not done yet, then regress.
+    """Run the trainings that are not finished yet, then regress.
 
     Args:
-        places: `out` and `data_dir` of this machine.
-        command: what gives the study again, for the records.
+        study: the study.
+        places: `out` and `data_dir`.
+        command: the command that reproduces the study, for the records.
+        tracker: receives the results.
+        progress: shows progress.
 
     Raises:
-        UserError: for a setting that cannot work, before any training.
+        UserError: for an impossible setting, before any training.
     """
     trainings = list(plan(study, places))
-    # One of each network and data set is resolved first: a mistake is told before hours of training.
+    # Resolve one training per network and data set, so that mistakes appear before hours of training.
     for each in {(item.network, item.dataset): item for item in trainings}.values():
         resolve(each.config)
     result = CorrelationResult()
     with progress.task("study", len(trainings)) as task:
         for item in trainings:
+            description = f"{item.network} on {item.dataset}, batch {item.batch_size}"
             try:
                 (path,) = run_job(replace(resolve(item.config), command=command), tracker, progress)
                 record = load_record(path)
                 result.records.append(record)
                 least = study.datasets[item.dataset].least_accuracy
-                result.candidates += read_candidates(record, item, least)
+                result.networks += read_probes(record, item, least)
             except TrainingFailed as error:
-                result.failures.append(f"{item.network} on {item.dataset}, batch {item.batch_size}: {error}")
-            task.advance(1, f"{item.network} on {item.dataset}, batch {item.batch_size}, seed {item.seed}")
-    result.regressions = regressions(study, result.candidates)
+                result.failures.append(f"{description}: {error}")
+            task.advance(1, f"{description}, seed {item.seed}")
+    result.regressions = regressions(study, result.networks)
     return result
 
 
-def read_candidates(record: Record, item: Planned, least_accuracy: float) -> list[Candidate]:
-    """The probed epochs of a training."""
+def read_probes(record: Record, item: PlannedTraining, least_accuracy: float) -> list[ProbedNetwork]:
+    """The probed networks of a training, from its record's history."""
     history: list[dict[str, Any]] = record.history
     return [
-        Candidate(
+        ProbedNetwork(
             network=item.network,
             dataset=item.dataset,
             batch_size=item.batch_size,
@@ -189,34 +197,57 @@ def read_candidates(record: Record, item: Planned, least_accuracy: float) -> lis
     ]
 
 
-def regressions(study: CorrelationStudy, candidates: Sequence[Candidate]) -> list[Regression]:
-    """Every quantity on the PRS ratio, over the kept candidates of each network and data set."""
-    found = []
-    used = {name for networks in study.published.values() for data in networks.values() for name in data}
-    for quantity in QUANTITIES:
-        for network in study.models:
-            for name in study.datasets:
-                chosen = [
-                    each
-                    for each in candidates
-                    if (each.network, each.dataset) == (network, name)
-                    and each.kept
-                    and getattr(each, quantity) is not None
-                ]
-                fit = regress(
-                    [each.prs_ratio for each in chosen],
-                    [getattr(each, quantity) for each in chosen],
-                    [each.training for each in chosen],
-                )
-                published = study.published.get(quantity, {}).get(network, {}).get(name)  # type: ignore[call-overload]
-                sign = sign_of(published.slope) if published else study.claims.get(quantity)  # type: ignore[call-overload]
-                verdict: Verdict = judge(sign, fit.slope, fit.p_value) if sign else "undecided"
-                run_verdict: Verdict = judge(sign, fit.slope, fit.run_p_value) if sign else "undecided"
-                elsewhere = bool(used) and name not in used
-                found.append(
-                    Regression(quantity, network, name, fit, published, sign, verdict, run_verdict, elsewhere)
-                )
-    return found
+def regressed_networks(
+    networks: Sequence[ProbedNetwork], network: str, dataset: str, quantity: RegressedQuantity
+) -> list[ProbedNetwork]:
+    """The candidates of one architecture and data set that have a quantity."""
+    return [
+        each
+        for each in networks
+        if (each.network, each.dataset) == (network, dataset)
+        and each.kept
+        and getattr(each, quantity) is not None
+    ]
+
+
+def regressions(study: CorrelationStudy, networks: Sequence[ProbedNetwork]) -> list[Regression]:
+    """Regress every quantity on the PRS ratio, over the candidates of each network and data set."""
+    return [
+        _regression(study, networks, quantity, network, dataset)
+        for quantity in REGRESSED
+        for network in study.models
+        for dataset in study.datasets
+    ]
+
+
+def _regression(
+    study: CorrelationStudy,
+    networks: Sequence[ProbedNetwork],
+    quantity: RegressedQuantity,
+    network: str,
+    dataset: str,
+) -> Regression:
+    candidates = regressed_networks(networks, network, dataset, quantity)
+    fit = regress(
+        [each.prs_ratio for each in candidates],
+        [getattr(each, quantity) for each in candidates],
+        [each.training for each in candidates],
+    )
+    slopes = [by_dataset for by_network in study.published.values() for by_dataset in by_network.values()]
+    in_paper = {name for by_dataset in slopes for name in by_dataset}
+    published = study.published.get(quantity, {}).get(network, {}).get(dataset)
+    sign = sign_of(published.slope) if published else study.claims.get(quantity)
+    return Regression(
+        quantity,
+        network,
+        dataset,
+        fit,
+        published,
+        sign,
+        verdict=judge_sign(sign, fit.slope, fit.p_value) if sign else "undecided",
+        run_verdict=judge_sign(sign, fit.slope, fit.run_p_value) if sign else "undecided",
+        elsewhere=bool(in_paper) and dataset not in in_paper,
+    )
 
 
 def _number(value: float | int | str | None) -> float:

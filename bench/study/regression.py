@@ -1,4 +1,4 @@
-"""Ordinary least squares over candidates, and what it says about a published sign."""
+"""Ordinary least squares over candidates, and its verdict on a claimed sign."""
 
 import warnings
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ from scipy import stats
 Sign = Literal["positive", "negative"]
 Verdict = Literal["confirmed", "not confirmed", "undecided"]
 
-#: A difference or a slope counts below this p-value.
-LEVEL = 0.05
-#: A line through two points always fits.
-FEWEST = 3
+#: Significance level of a difference or a slope.
+SIGNIFICANCE = 0.05
+#: Smallest number of points, and of runs: two always lie on a line.
+MINIMUM = 3
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,12 @@ class Fit:
     """A regression line y = intercept + slope·x.
 
     Attributes:
-        n: candidates.
-        runs: trainings they come from.
-        slope, intercept, error, p_value: of ordinary least squares, which takes candidates for independent; the
+        n: number of candidates.
+        runs: number of trainings that they come from.
+        slope, intercept, error, p_value: of ordinary least squares, which takes candidates for independent. The
             p-value is two-sided, for a slope of zero.
-        run_error, run_p_value: the same slope's with candidates of one training taken for dependent.
+        run_error, run_p_value: standard error and p-value of the slope when candidates of one training are
+            dependent.
         reason: why there is no line, or no test over runs.
     """
 
@@ -42,7 +43,7 @@ class Fit:
 
 
 def regress(x: Sequence[float], y: Sequence[float], run: Sequence[object]) -> Fit:
-    """The line through the points, with and without the assumption that points of one run are independent.
+    """Fit a line to points, with and without the assumption that points of one run are independent.
 
     `scipy.stats.linregress` gives slope, standard error and p-value. Over runs, statsmodels gives the
     cluster-robust standard error, from (XᵀX)⁻¹ (Σ_g X_gᵀ u_g u_gᵀ X_g) (XᵀX)⁻¹ · G/(G − 1) · (n − 1)/(n − 2) with
@@ -56,14 +57,14 @@ def regress(x: Sequence[float], y: Sequence[float], run: Sequence[object]) -> Fi
     at, of = np.asarray(x, float), np.asarray(y, float)
     groups = np.unique([str(each) for each in run], return_inverse=True)[1]
     n, runs = len(at), len(np.unique(groups))
-    if n < FEWEST:
-        return Fit(n, runs, reason=f"{n} of the {FEWEST} candidates that a line needs")
+    if n < MINIMUM:
+        return Fit(n, runs, reason=f"{n} of the {MINIMUM} candidates that a line needs")
     if np.ptp(at) <= 1e-12 * max(1.0, float(np.abs(at).max())):
         return Fit(n, runs, reason=f"the PRS ratio is {at[0]:.4g} for every candidate")
     if np.ptp(of) == 0:
         return Fit(n, runs, 0.0, float(of[0]), reason=f"the quantity is {of[0]:.4g} for every candidate")
     with warnings.catch_warnings():
-        # A perfect fit divides by a residual of zero; its p-value, zero, is what is meant.
+        # A perfect fit divides by a residual of zero, which gives the right p-value, zero.
         warnings.simplefilter("ignore", RuntimeWarning)
         line = stats.linregress(at, of)
     error, p_value, reason = _over_runs(at, of, groups)
@@ -81,10 +82,10 @@ def regress(x: Sequence[float], y: Sequence[float], run: Sequence[object]) -> Fi
 
 
 def _over_runs(x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> tuple[float | None, float | None, str]:
-    """Cluster-robust standard error and p-value of a slope; None and the reason where runs are too few."""
+    """Cluster-robust standard error and p-value of a slope; None with the reason where runs are too few."""
     runs = int(groups.max()) + 1
-    if runs < FEWEST:
-        return None, None, f"{runs} of the {FEWEST} trainings that a test over runs needs"
+    if runs < MINIMUM:
+        return None, None, f"{runs} of the {MINIMUM} trainings that a test over runs needs"
     # Takes seconds to import.
     from statsmodels.regression.linear_model import OLS
 
@@ -98,13 +99,13 @@ def _over_runs(x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> tuple[float 
     return error, p_value if error > 0 else 0.0, ""
 
 
-def judge(sign: Sign, value: float | None, p_value: float | None) -> Verdict:
-    """Whether a measured value bears out a claimed sign.
+def judge_sign(sign: Sign, value: float | None, p_value: float | None) -> Verdict:
+    """Judge a claimed sign by a measured value.
 
-    "confirmed" has the claimed sign and p < 0.05, "not confirmed" the opposite one and p < 0.05; everything
-    else, also a value that is not there, is "undecided".
+    "confirmed": the value has the claimed sign, with p < 0.05. "not confirmed": it has the opposite sign, with
+    p < 0.05. "undecided": anything else, including a missing value.
     """
-    if value is None or p_value is None or value == 0 or not p_value < LEVEL:
+    if value is None or p_value is None or value == 0 or not p_value < SIGNIFICANCE:
         return "undecided"
     return "confirmed" if (value > 0) == (sign == "positive") else "not confirmed"
 

@@ -1,4 +1,4 @@
-"""A study from its file to its page; whatever is done already is not done again."""
+"""Run a study from its file to its page."""
 
 from pathlib import Path
 from typing import Any
@@ -6,30 +6,33 @@ from typing import Any
 from bench.core.names import slug
 from bench.core.progress import Progress
 from bench.runs.run import Tracker
-from bench.study.beside import draw_beside, metrics_beside
+from bench.study.bar_charts import bar_charts
 from bench.study.correlation import run_correlation
-from bench.study.methods import bar_charts
+from bench.study.load import load_study
 from bench.study.page import write_correlation, write_table
-from bench.study.spec import CorrelationStudy, load_study
+from bench.study.row_figures import add_row_figures, side_by_side_metrics
+from bench.study.spec import CorrelationStudy
 from bench.study.table import run_table
 
 
 def run_study(path: Path, *, out: Path, data_dir: Path | None, tracker: Tracker, progress: Progress) -> Path:
-    """Do whatever of a study is not done yet, and draw its page.
+    """Run the trainings and measurements of a study that are not finished yet, and write its page.
 
-    Trainings and measurements lie in run folders below `out`, as those of `bench run` do; the page, its charts and
-    its numbers lie in `out/studies/NAME`.
+    Trainings and measurements are kept in run folders below `out`, like those of `bench run`. The page, its charts
+    and its numbers are written to `out/studies/NAME`.
 
     Args:
-        path: the study's YAML file; its stem is the NAME.
+        path: the study's YAML file; NAME is its stem.
         out: folder of runs.
-        data_dir: where the data sets are; None is the usual place.
+        data_dir: folder of the data sets; None is the default folder.
+        tracker: receives the results.
+        progress: shows progress.
 
     Returns:
         The page.
 
     Raises:
-        UserError: for a mistake in the file, or a setting that cannot work, before any training.
+        UserError: for a mistake in the file or an impossible setting, before any training.
     """
     study = load_study(path)
     places: dict[str, Any] = {"out": out, "data_dir": data_dir}
@@ -38,8 +41,8 @@ def run_study(path: Path, *, out: Path, data_dir: Path | None, tracker: Tracker,
     if isinstance(study, CorrelationStudy):
         found = run_correlation(study, places, command, tracker, progress)
         return write_correlation(folder, study, found, command)
-    metrics_beside(study)  # an unknown name is told before any training
+    side_by_side_metrics(study)  # fails for an unknown name before any training
     table = run_table(study, places, command, tracker, progress)
     table.charts = [*bar_charts(study.bars, table.rows, study.source, progress), *table.charts]
-    draw_beside(study, table, data_dir, folder / "measured", progress)
+    add_row_figures(study, table, data_dir, folder / "measured", progress)
     return write_table(folder, study, table, command)

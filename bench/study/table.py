@@ -1,4 +1,4 @@
-"""A table study: rows are trainings, columns measurements, the paper's numbers beside ours."""
+"""Run a table study: rows are trainings, columns are measurements, with the paper's numbers beside ours."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from bench.core.record import Record, load_record, read_arrays
 from bench.evaluation.files import unflatten
 from bench.runs.job import Job, resolve
 from bench.runs.run import Tracker, TrainingFailed, run_job
-from bench.study.claims import Measured, Ruling, rule
+from bench.study.claims import JudgedClaim, SeedScores, judge_claim
 from bench.study.columns import Column, battery_of
 from bench.study.spec import TableStudy
 from metrics.base import Metric
@@ -23,15 +23,16 @@ from metrics.base import Metric
 
 @dataclass(frozen=True)
 class Cell:
-    """One measurement of one row, over its seeds, beside the paper's number.
+    """One measurement of one row over its seeds, beside the paper's number.
 
     Attributes:
-        value: mean over the seeds that have one, in the score's own unit; None with a `reason`.
-        low, high: mean of the seeds' 95 % intervals, None where the score has none.
-        spread: standard deviation over seeds, None for one seed.
-        n: images behind it, None where the score names none.
+        value: mean over the seeds that have a value, in the unit of the score; None with a `reason`.
+        low, high: mean of the seeds' 95 % intervals; None where the score has none.
+        spread: standard deviation over seeds; None for one seed.
+        n: number of images; None where the score states none.
         unit: of the score.
-        paper: in the unit the column is shown in, or None.
+        reason: why there is no value.
+        paper: the paper's number in the unit of the column, or None.
     """
 
     value: float | None
@@ -45,8 +46,13 @@ class Cell:
 
 
 @dataclass
-class Row:
-    """A row's trainings and cells."""
+class RowResult:
+    """A row's trainings and cells.
+
+    Attributes:
+        paths, records, arrays: of the trainings that ended, one per seed.
+        failures: trainings that diverged, each in one line.
+    """
 
     name: str
     paths: list[Path] = field(default_factory=list)
@@ -58,15 +64,15 @@ class Row:
 
 @dataclass
 class TableResult:
-    """What a table study found.
+    """The results of a table study.
 
     Attributes:
-        charts: of the metrics the study asks for, row by row, then with the rows beside each other.
-        notes: in sentences, which of the latter there are not.
+        charts: figures of the metrics that the study names, row by row, then with the rows side by side.
+        notes: sentences on figures that could not be shown side by side.
     """
 
-    rows: list[Row] = field(default_factory=list)
-    rulings: list[Ruling] = field(default_factory=list)
+    rows: list[RowResult] = field(default_factory=list)
+    claims: list[JudgedClaim] = field(default_factory=list)
     charts: list[Chart] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -74,25 +80,29 @@ class TableResult:
 def run_table(
     study: TableStudy, places: dict[str, Any], command: str, tracker: Tracker, progress: Progress
 ) -> TableResult:
-    """Do the trainings and measurements that are not done yet, then judge the claims.
+    """Run the trainings and measurements that are not finished yet, then judge the claims.
 
     Args:
-        places: `out` and `data_dir` of this machine.
-        command: what gives the study again, for the records.
+        study: the study.
+        places: `out` and `data_dir`.
+        command: the command that reproduces the study, for the records.
+        tracker: receives the results.
+        progress: shows progress.
 
     Raises:
-        UserError: for a setting that cannot work, before any training.
+        UserError: for an impossible setting, before any training.
     """
-    measured_columns = {column.name: column for column in (*study.columns, *study.bars)}
-    battery = battery_of(tuple(measured_columns.values()), study.charts, study.battery, study.images)
+    columns = {column.name: column for column in (*study.columns, *study.bars)}
+    battery = battery_of(tuple(columns.values()), study.charts, study.battery, study.images)
 
     def job(name: str, seed: int) -> Job:
         config = study.rows[name].config.model_copy(update={"seeds": (seed,), **places})
         return replace(resolve(config), battery=battery, command=command)
 
+    # Resolve one training per row, so that mistakes appear before hours of training.
     for name, entry in study.rows.items():
         job(name, entry.config.seeds[0])
-    result = TableResult([Row(name) for name in study.rows])
+    result = TableResult([RowResult(name) for name in study.rows])
     trainings = [(row, seed) for row in result.rows for seed in study.rows[row.name].config.seeds]
     with progress.task("study", len(trainings)) as task:
         for row, seed in trainings:
@@ -104,24 +114,30 @@ def run_table(
             except TrainingFailed as error:
                 row.failures.append(f"{row.name}: {error}")
             task.advance(1, f"{row.name}, seed {seed}")
-    measured: dict[tuple[str, str], Measured] = {}
+    scores: dict[tuple[str, str], SeedScores] = {}
     for row in result.rows:
         paper = study.rows[row.name].paper
         for column in study.columns:
-            measured[row.name, column.name] = measured_in(row, column)
+            scores[row.name, column.name] = seed_scores(row, column)
             row.cells[column.name] = make_cell(row, column, paper.get(column.name))
-    result.rulings = [rule(claim, measured) for claim in study.claims]
-    for row in result.rows:
-        for metric in named_metrics(study.charts, battery.metrics):
-            # Without arrays the metric could not be measured, and its column says why.
-            if row.records and (arrays := unflatten(row.arrays[0]).get(metric.name)):
-                charts = metric.charts(arrays, row.records[0])
-                result.charts += [_of_row(chart, row.name) for chart in charts]
+    result.claims = [judge_claim(claim, scores) for claim in study.claims]
+    result.charts = _row_charts(result.rows, named_metrics(study.charts, battery.metrics))
     return result
 
 
+def _row_charts(rows: Sequence[RowResult], metrics: Sequence[Metric]) -> list[Chart]:
+    """The figures of metrics for every row's first seed."""
+    charts = []
+    for row in rows:
+        for metric in metrics:
+            # Without arrays the metric could not be measured, and its column says why.
+            if row.records and (arrays := unflatten(row.arrays[0]).get(metric.name)):
+                charts += [_of_row(chart, row.name) for chart in metric.charts(arrays, row.records[0])]
+    return charts
+
+
 def named_metrics(names: Sequence[str], metrics: Sequence[Metric]) -> list[Metric]:
-    """The metrics whose figures a study names; some call themselves after their main score."""
+    """The metrics that a study names; a metric may be named after its main score, with a slash."""
     return [
         metric
         for name in names
@@ -130,8 +146,8 @@ def named_metrics(names: Sequence[str], metrics: Sequence[Metric]) -> list[Metri
     ]
 
 
-def measured_in(row: Row, column: Column) -> Measured:
-    """A row's score with what a test of claims needs."""
+def seed_scores(row: RowResult, column: Column) -> SeedScores:
+    """A row's scores in a column, with the outcomes and intervals that judging a claim needs."""
     scores = [record.metrics.get(column.name) for record in row.records]
     present = [
         (score, arrays.get(column.name))
@@ -142,7 +158,7 @@ def measured_in(row: Row, column: Column) -> Measured:
         array for _, array in present if array is not None and array.ndim == 1 and array.dtype == bool
     ]
     data = row.records[0].dataset if row.records else None
-    return Measured(
+    return SeedScores(
         values=tuple(float(score.value or 0.0) for score, _ in present),
         low=tuple(score.low for score, _ in present),
         high=tuple(score.high for score, _ in present),
@@ -152,8 +168,8 @@ def measured_in(row: Row, column: Column) -> Measured:
     )
 
 
-def make_cell(row: Row, column: Column, paper: float | None) -> Cell:
-    """The mean over the row's seeds; a missing value keeps its reason."""
+def make_cell(row: RowResult, column: Column, paper: float | None) -> Cell:
+    """Summarize a row's scores in a column over its seeds; a missing value keeps its reason."""
     found = [record.metrics.get(column.name) for record in row.records]
     scores = [score for score in found if score is not None and score.value is not None]
     if not scores:
@@ -174,7 +190,7 @@ def make_cell(row: Row, column: Column, paper: float | None) -> Cell:
     )
 
 
-def _why_missing(row: Row, column: Column) -> str:
+def _why_missing(row: RowResult, column: Column) -> str:
     if not row.records:
         return "no training of this row ended"
     metrics = row.records[0].metrics

@@ -7,7 +7,7 @@ import pytest
 
 from bench.core.errors import UserError
 from bench.core.statistics import mcnemar
-from bench.study.claims import Measured, parse_claim, rule
+from bench.study.claims import SeedScores, judge_claim, parse_claim
 
 ROWS, COLUMNS = ["natural", "jacobian", "L_PRS (ours)"], ["bim@0.1", "clean_accuracy", "prs_ratio"]
 
@@ -16,18 +16,18 @@ def outcome(right: int, n: int = 100) -> np.ndarray:
     return np.arange(n) < right
 
 
-def shares(*rights: int, n: int = 100, images: str = "same") -> Measured:
+def shares(*rights: int, n: int = 100, images: str = "same") -> SeedScores:
     outcomes = tuple(outcome(right, n) for right in rights)
     empty = (None,) * len(rights)
-    return Measured(tuple(right / n for right in rights), empty, empty, outcomes, images, 100.0)
+    return SeedScores(tuple(right / n for right in rights), empty, empty, outcomes, images, 100.0)
 
 
-def numbers(*values: float, low: float | None = None, high: float | None = None) -> Measured:
-    return Measured(values, (low,) * len(values), (high,) * len(values))
+def numbers(*values: float, low: float | None = None, high: float | None = None) -> SeedScores:
+    return SeedScores(values, (low,) * len(values), (high,) * len(values))
 
 
-def ruled(text: str, table: dict[tuple[str, str], Measured]) -> Any:
-    return rule(parse_claim(text, ROWS, COLUMNS), table)
+def judged(text: str, table: dict[tuple[str, str], SeedScores]) -> Any:
+    return judge_claim(parse_claim(text, ROWS, COLUMNS), table)
 
 
 def test_both_signs_say_the_same() -> None:
@@ -61,18 +61,18 @@ def test_a_claim_that_cannot_be_read_is_named(text: object, message: str) -> Non
 )
 def test_shares_of_the_same_images_get_mcnemars_test(jacobian: int, natural: int, verdict: str) -> None:
     table = {("jacobian", "bim@0.1"): shares(jacobian), ("natural", "bim@0.1"): shares(natural)}
-    ruling = ruled("jacobian > natural at bim@0.1", table)
-    assert ruling.verdict == verdict
-    assert ruling.p_value == mcnemar(outcome(jacobian), outcome(natural))
-    assert ruling.difference == pytest.approx((jacobian - natural) / 100)
-    assert "McNemar" in ruling.test
+    found = judged("jacobian > natural at bim@0.1", table)
+    assert found.verdict == verdict
+    assert found.p_value == mcnemar(outcome(jacobian), outcome(natural))
+    assert found.difference == pytest.approx((jacobian - natural) / 100)
+    assert "McNemar" in found.test
 
 
 def test_several_seeds_are_paired_image_by_image() -> None:
     table = {("jacobian", "bim@0.1"): shares(60, 62), ("natural", "bim@0.1"): shares(20, 22)}
-    ruling = ruled("jacobian > natural at bim@0.1", table)
-    assert ruling.verdict == "confirmed"
-    assert "sign-flip" in ruling.test
+    found = judged("jacobian > natural at bim@0.1", table)
+    assert found.verdict == "confirmed"
+    assert "sign-flip" in found.test
 
 
 def test_other_images_are_never_paired() -> None:
@@ -80,17 +80,17 @@ def test_other_images_are_never_paired() -> None:
         ("jacobian", "bim@0.1"): shares(60),
         ("natural", "bim@0.1"): shares(20, images="others"),
     }
-    ruling = ruled("jacobian > natural at bim@0.1", table)
-    assert (ruling.verdict, ruling.test) == ("confirmed", "95 % intervals")
+    found = judged("jacobian > natural at bim@0.1", table)
+    assert (found.verdict, found.test) == ("confirmed", "95 % intervals")
 
 
 def test_two_columns_of_one_row_meet_on_the_images_both_saw() -> None:
     table = {("natural", "clean_accuracy"): shares(900, n=1000), ("natural", "bim@0.1"): shares(30)}
-    ruling = ruled("clean_accuracy > bim@0.1 for natural", table)
-    assert ruling.verdict == "confirmed"
-    assert "n = 100" in ruling.test
+    found = judged("clean_accuracy > bim@0.1 for natural", table)
+    assert found.verdict == "confirmed"
+    assert "n = 100" in found.test
     # Of the first hundred images, all are right when clean.
-    assert ruling.difference == pytest.approx(0.7)
+    assert found.difference == pytest.approx(0.7)
 
 
 def test_counts_are_compared_over_seeds_or_not_at_all() -> None:
@@ -98,13 +98,13 @@ def test_counts_are_compared_over_seeds_or_not_at_all() -> None:
         ("natural", "prs_ratio"): numbers(0.9, 0.91, 0.89),
         ("jacobian", "prs_ratio"): numbers(0.1, 0.12, 0.11),
     }
-    ruling = ruled("natural > jacobian at prs_ratio", table)
-    assert ruling.verdict == "confirmed"
-    assert "Welch" in ruling.test
-    single = {key: numbers(measured.values[0]) for key, measured in table.items()}
-    assert ruled("natural > jacobian at prs_ratio", single).verdict == "undecided"
+    found = judged("natural > jacobian at prs_ratio", table)
+    assert found.verdict == "confirmed"
+    assert "Welch" in found.test
+    single = {key: numbers(scores.values[0]) for key, scores in table.items()}
+    assert judged("natural > jacobian at prs_ratio", single).verdict == "undecided"
     flat = {("natural", "prs_ratio"): numbers(0.9, 0.9), ("jacobian", "prs_ratio"): numbers(0.1, 0.1)}
-    assert ruled("natural > jacobian at prs_ratio", flat).verdict == "undecided"
+    assert judged("natural > jacobian at prs_ratio", flat).verdict == "undecided"
 
 
 @pytest.mark.parametrize(
@@ -119,16 +119,16 @@ def test_counts_are_compared_over_seeds_or_not_at_all() -> None:
 )
 def test_a_bound_is_compared_with_the_interval(text: str, verdict: str) -> None:
     table = {("natural", "prs_ratio"): numbers(0.55, low=0.45, high=0.65)}
-    assert ruled(text, table).verdict == verdict
+    assert judged(text, table).verdict == verdict
 
 
 def test_a_bound_of_a_share_is_in_per_cent_as_the_column_is() -> None:
     table = {("natural", "bim@0.1"): shares(60)}
-    assert ruled("bim@0.1 > 40 for natural", table).verdict == "confirmed"
-    assert ruled("bim@0.1 > 90 for natural", table).verdict == "not confirmed"
+    assert judged("bim@0.1 > 40 for natural", table).verdict == "confirmed"
+    assert judged("bim@0.1 > 90 for natural", table).verdict == "not confirmed"
 
 
 def test_a_missing_value_decides_nothing() -> None:
-    table = {("natural", "prs_ratio"): Measured(), ("jacobian", "prs_ratio"): numbers(0.5)}
-    assert ruled("natural > jacobian at prs_ratio", table).verdict == "undecided"
-    assert ruled("prs_ratio > 0.5 for natural", table).verdict == "undecided"
+    table = {("natural", "prs_ratio"): SeedScores(), ("jacobian", "prs_ratio"): numbers(0.5)}
+    assert judged("natural > jacobian at prs_ratio", table).verdict == "undecided"
+    assert judged("prs_ratio > 0.5 for natural", table).verdict == "undecided"

@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.study.regression import judge, regress
+from bench.study.regression import judge_sign, regress
 
 GENERATOR = np.random.default_rng(0)
 
@@ -121,7 +121,7 @@ def test_what_has_no_line_or_no_test_says_why(
 ) -> None:
     fit = regress(x, y, runs)
     assert reason in fit.reason
-    assert judge("negative", fit.slope, fit.run_p_value) == "undecided"
+    assert judge_sign("negative", fit.slope, fit.run_p_value) == "undecided"
 
 
 def test_a_perfect_line_is_decided_without_a_warning() -> None:
@@ -129,8 +129,8 @@ def test_a_perfect_line_is_decided_without_a_warning() -> None:
         warnings.simplefilter("error")
         fit = regress([0.0, 0.25, 0.5, 1.0], [1.0, 0.75, 0.5, 0.0], [0, 1, 2, 3])
     assert fit.slope == -1.0
-    assert judge("negative", fit.slope, fit.p_value) == "confirmed"
-    assert judge("negative", fit.slope, fit.run_p_value) == "confirmed"
+    assert judge_sign("negative", fit.slope, fit.p_value) == "confirmed"
+    assert judge_sign("negative", fit.slope, fit.run_p_value) == "confirmed"
 
 
 FINITE = st.floats(-1e3, 1e3, allow_nan=False).map(lambda value: round(value, 3))
@@ -157,6 +157,6 @@ def test_no_number_is_ever_nan(points: list[tuple[float, float, int]]) -> None:
     ],
 )
 def test_verdicts_on_a_negative_sign(value: float | None, p: float | None, verdict: str) -> None:
-    assert judge("negative", value, p) == verdict
+    assert judge_sign("negative", value, p) == verdict
     mirrored = None if value is None else -value
-    assert judge("positive", mirrored, p) == verdict
+    assert judge_sign("positive", mirrored, p) == verdict

@@ -16,7 +16,7 @@ from bench.cli.study import study as study_command
 from bench.core.errors import UserError
 from bench.core.progress import Progress
 from bench.runs.run import TrainingFailed
-from bench.study import beside, correlation, run_study, table
+from bench.study import correlation, row_figures, run_study, table
 from bench.tracking import NullTracker
 from metrics.base import Metric
 from metrics.surface.decision_surface import DecisionSurface
@@ -308,9 +308,11 @@ def test_rows_stand_beside_each_other_around_images_that_all_of_them_classify(
             return measure(self, evaluation)
 
         monkeypatch.setattr(kind, "measure", measure)
-    monkeypatch.setattr(beside, "metrics_of", named)
+    monkeypatch.setattr(row_figures, "metrics_of", named)
     monkeypatch.setattr(
-        beside, "correctly_classified", lambda path, **_: [1, 4, 7] if "jacobian" in str(path) else [4, 7, 9]
+        row_figures,
+        "correctly_classified",
+        lambda path, **_: [1, 4, 7] if "jacobian" in str(path) else [4, 7, 9],
     )
     page = study(tmp_path, BESIDE)
     assert [index[:2] for _, index in measured] == [[4, 7]] * 4  # two metrics of two rows, for one seed

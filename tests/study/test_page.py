@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.study.correlation import Candidate, CorrelationResult, regressions
+from bench.study.correlation import CorrelationResult, ProbedNetwork, regressions
 from bench.study.page import write_correlation
 from bench.study.spec import CorrelationStudy
 from tests.browser import CHROMIUM, PHONE, Visit
@@ -28,7 +28,7 @@ STUDY = CorrelationStudy.model_validate(
 )
 
 
-def candidates() -> list[Candidate]:
+def networks() -> list[ProbedNetwork]:
     """Inclusion falls with the PRS ratio; sparsity differs between trainings, and hardly within one."""
     generator = np.random.default_rng(0)
     found = []
@@ -40,7 +40,7 @@ def candidates() -> list[Candidate]:
                     for epoch in range(1, 6):
                         ratio = place + 0.01 * epoch
                         found.append(
-                            Candidate(
+                            ProbedNetwork(
                                 network,
                                 name,
                                 batch_size,
@@ -63,8 +63,8 @@ def candidates() -> list[Candidate]:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = candidates()
-    result = CorrelationResult(candidates=found, regressions=regressions(STUDY, found))
+    found = networks()
+    result = CorrelationResult(networks=found, regressions=regressions(STUDY, found))
     return write_correlation(tmp_path_factory.mktemp("study"), STUDY, result, "bench study a.yaml")
 
 

@@ -9,7 +9,7 @@ import yaml
 
 from bench.core.errors import UserError
 from bench.study import CorrelationStudy, TableStudy, load_study
-from bench.study.page import outline
+from bench.study.outline import outline
 from defenses import get
 
 STUDIES = Path(__file__).parents[2] / "studies"

@@ -1,4 +1,4 @@
-"""Scores of a table's rows as bars, a chart for each score: what each method of training does to a quantity."""
+"""Bar charts of a table study: one chart per score, one bar per row."""
 
 from collections.abc import Sequence
 
@@ -6,20 +6,20 @@ from bench.charts import Axis, Bars, Chart, Panel
 from bench.core.names import short_hash, slug
 from bench.core.progress import Progress
 from bench.study.columns import Column
-from bench.study.table import Cell, Row, make_cell
+from bench.study.table import Cell, RowResult, make_cell
 from metrics import titles
 
 
 def bar_charts(
-    bars: Sequence[Column], rows: Sequence[Row], source: str = "", progress: Progress | None = None
+    bars: Sequence[Column], rows: Sequence[RowResult], source: str = "", progress: Progress | None = None
 ) -> list[Chart]:
-    """One chart for each named score, with one bar a row; a row without the score leaves a gap.
+    """One chart per score, with one bar per row; a row without the score leaves a gap.
 
     Args:
         bars: the scores, as columns.
-        rows: in the order their bars are to stand in.
-        source: the papers' tables and figures that the study answers to.
-        progress: told of a score that no row has.
+        rows: in the order of their bars.
+        source: the papers' tables and figures that the study reproduces.
+        progress: reports a score that no row has.
     """
     progress = progress or Progress()
     charts = []
@@ -33,7 +33,7 @@ def bar_charts(
     return charts
 
 
-def _chart(bar: Column, rows: Sequence[Row], cells: dict[str, Cell], source: str) -> Chart:
+def _chart(bar: Column, rows: Sequence[RowResult], cells: dict[str, Cell], source: str) -> Chart:
     scale = 100 if bar.percent else 1
     ends = {row.name: _interval(row, bar, cells[row.name]) for row in rows}
     mark = Bars(
@@ -44,10 +44,10 @@ def _chart(bar: Column, rows: Sequence[Row], cells: dict[str, Cell], source: str
     )
     title = bar.title or titles().get(bar.name, bar.name)
     unit = "%" if bar.percent else next((cell.unit for cell in cells.values() if cell.unit), "")
-    caption = ["One bar a row, the mean over its seeds."]
+    caption = ["One bar per row: the mean over its seeds."]
     if any(low is not None for low, _ in ends.values()):
         caption.append(
-            "Intervals are 95 % where the score has one, else the lowest and the highest of several seeds."
+            "Intervals are the score's 95 % intervals where it has them, else the range over several seeds."
         )
     caption += [f"{name}: {cell.reason}." for name, cell in cells.items() if cell.value is None]
     return Chart(
@@ -59,7 +59,7 @@ def _chart(bar: Column, rows: Sequence[Row], cells: dict[str, Cell], source: str
     )
 
 
-def _interval(row: Row, bar: Column, cell: Cell) -> tuple[float | None, float | None]:
+def _interval(row: RowResult, bar: Column, cell: Cell) -> tuple[float | None, float | None]:
     """The score's own 95 % interval, else the range over several seeds."""
     if cell.low is not None and cell.high is not None:
         return cell.low, cell.high

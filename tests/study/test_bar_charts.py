@@ -7,13 +7,13 @@ import pytest
 
 from bench.charts import Bars, Chart
 from bench.core.progress import Progress
+from bench.study.bar_charts import bar_charts
 from bench.study.columns import parse_column
-from bench.study.methods import bar_charts
-from bench.study.table import Row
+from bench.study.table import RowResult
 from tests.records import make_record
 
 
-def row(name: str, *values: float | None, ends: float | None = None, score: str = "prs_ratio") -> Row:
+def row(name: str, *values: float | None, ends: float | None = None, score: str = "prs_ratio") -> RowResult:
     def one(value: float | None) -> dict[str, Any]:
         about = {
             "value": value,
@@ -23,7 +23,7 @@ def row(name: str, *values: float | None, ends: float | None = None, score: str 
         return about if ends is None or value is None else about | {"low": value - ends, "high": value + ends}
 
     records = [make_record(metrics={score: one(value)}) for value in values]
-    return Row(name, paths=[Path()] * len(records), records=records)
+    return RowResult(name, paths=[Path()] * len(records), records=records)
 
 
 def bars_of(chart: Chart) -> Bars:
