@@ -156,10 +156,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        {
-            name: getattr(text, name)
-            for name in ("breakable", "count", "duration", "number", "plain")
-        }
+        {name: getattr(text, name) for name in ("breakable", "count", "duration", "number", "plain")}
     )
     environment.filters["dataset_label"] = dataset_label
     environment.globals.update(generator=f"regionbench {__version__}", p_value=wording.p_value)
