@@ -1,4 +1,4 @@
-"""Two results side by side: verdicts, refusals, seeds and boards."""
+"""Comparing two results: verdicts, refusals, seeds and boards."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Names of networks, and which of their figures stand beside each other."""
+"""Names of networks, and matching their figures."""
 
 from typing import Any
 

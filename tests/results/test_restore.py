@@ -1,4 +1,4 @@
-"""A record brought back: the same logits, and a word for everything that is not the record's any more."""
+"""Restoring a record: the same logits, and an error for everything that differs from the record."""
 
 import json
 from pathlib import Path

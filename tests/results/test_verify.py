@@ -1,4 +1,4 @@
-"""A record against its weights: what agrees, and that every kind of tampering is seen."""
+"""Verifying a record: an intact one matches, and every kind of tampering is detected."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Bars of chosen scores, one a row."""
+"""Bar charts of scores, one bar per row."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Claims: what they may say, and which test rules on them."""
+"""Claims: their forms, and the tests that judge them."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The page of a correlation: which verdict leads, and what is said of data sets that the paper does not have."""
+"""The page of a correlation study: the order of verdicts, and data sets that the paper does not have."""
 
 import re
 from pathlib import Path
