@@ -1,5 +1,6 @@
 """Fixtures that several folders of tests share."""
 
+import functools
 import os
 
 # Before torch is loaded: the workers share the cores, and small networks gain nothing from several threads.
@@ -11,10 +12,19 @@ from typing import Any
 
 import pytest
 
+from bench.core import registry
 from bench.core.record import Record
 from tests import records
 from tests.browser import ARGUMENTS, CHROMIUM
 from tests.shortened import shorten_autoattack, stop_clock
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _packages_read_once() -> Iterator[None]:
+    """Read the entry points of the installed packages once: every look at a registry reads them all again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "entry_points", functools.cache(registry.entry_points))
+        yield
 
 
 @pytest.fixture
