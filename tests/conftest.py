@@ -14,9 +14,8 @@ import pytest
 
 from bench.core import registry
 from bench.core.record import Record
-from tests import records
+from tests import records, shortened
 from tests.browser import ARGUMENTS, CHROMIUM
-from tests.shortened import shorten_autoattack, stop_clock
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -42,13 +41,19 @@ def write_record() -> Callable[..., Path]:
 @pytest.fixture
 def short_autoattack(monkeypatch: pytest.MonkeyPatch) -> None:
     """AutoAttack with fewer iterations."""
-    shorten_autoattack(monkeypatch)
+    shortened.shorten_autoattack(monkeypatch)
 
 
 @pytest.fixture
 def still_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trainings without the standard training that they are timed against."""
-    stop_clock(monkeypatch)
+    shortened.stop_clock(monkeypatch)
+
+
+@pytest.fixture
+def blank_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures with nothing on them."""
+    shortened.blank_pictures(monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,7 @@ from bench.runs.job import resolve
 from bench.runs.run import run, summary
 from bench.tracking import NullTracker
 from tests.records import make_record
+from tests.shortened import blank_pictures
 
 SMALL: dict[str, Any] = {"train_size": 60, "test_size": 12, "epochs": 2, "tracking": "none"}
 FEW: dict[str, Any] = {
@@ -49,7 +50,9 @@ def go(config: RunConfig) -> list[Path]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output folder of the run `few`, which nothing may change."""
     folder = tmp_path_factory.mktemp("finished")
-    go(few(folder))
+    with pytest.MonkeyPatch.context() as patch:
+        blank_pictures(patch)
+        go(few(folder))
     return folder
 
 
@@ -114,6 +117,7 @@ def test_the_same_command_again_does_nothing_twice(again: Path) -> None:
     assert times(again) == before
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_another_battery_or_more_seeds_train_nothing_again(again: Path) -> None:
     (first,) = go(few(again))
     checkpoint = first.parent.parent / "checkpoint.pt"
@@ -126,6 +130,7 @@ def test_another_battery_or_more_seeds_train_nothing_again(again: Path) -> None:
     assert load_record(fewer_images[0]).dataset.test_size == 8
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_the_best_trial_is_taken_over_not_trained_again(tmp_path: Path) -> None:
     (path,) = go(few(tmp_path, defense="jacobian", trials=1))
     home = path.parent.parent
@@ -299,6 +304,7 @@ def test_nothing_to_search_makes_the_number_of_trials_irrelevant(tmp_path: Path)
     assert resolve(small(tmp_path, trials=0)).name == resolve(small(tmp_path, trials=7)).name
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_a_smaller_test_set_gets_a_folder_and_an_id_of_its_own(again: Path) -> None:
     (whole,) = go(few(again))
     (part,) = go(few(again, test_size=10))

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from bench.tracking import NullTracker
 from metrics.base import Metric
 from metrics.surface.decision_surface import DecisionSurface
 from metrics.surface.input_jacobian import InputJacobian
+from tests.shortened import stop_clock
 
 CORRELATION: dict[str, Any] = {
     "study": "correlation",
@@ -77,6 +79,13 @@ def trained(out: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in out.glob("*/seed-*/**/*") if path.is_file()}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _no_clock() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        stop_clock(patch)
+        yield
+
+
 @pytest.fixture(scope="module")
 def correlated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return study(tmp_path_factory.mktemp("correlation"), CORRELATION)
@@ -126,6 +135,7 @@ def test_a_finished_study_trains_and_measures_nothing_again(correlated: Path, ta
         assert page.read_text() == text
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_a_study_that_was_stopped_goes_on_and_ends_the_same(
     correlated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,6 +162,7 @@ def test_a_study_that_was_stopped_goes_on_and_ends_the_same(
     assert candidates(page) == candidates(correlated)
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_a_longer_study_takes_over_the_trainings_of_a_shorter_one(correlated: Path, tmp_path: Path) -> None:
     out = correlated.parents[2]
     before = trained(out)
@@ -162,6 +173,7 @@ def test_a_longer_study_takes_over_the_trainings_of_a_shorter_one(correlated: Pa
     assert {row["batch_size"] for row in rows} == {"20", "30"}
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_a_training_that_diverges_is_named_and_the_study_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,6 +248,7 @@ def test_the_table_page_states_settings_subset_and_whose_numbers(tabled: Path) -
         assert words in page
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_an_attack_at_the_threats_own_eps_is_the_batterys(tmp_path: Path) -> None:
     values = {
         **TABLE,
@@ -249,6 +262,7 @@ def test_an_attack_at_the_threats_own_eps_is_the_batterys(tmp_path: Path) -> Non
     assert cells["fgsm@0.1"]["value"] == cells["robust_accuracy/fgsm"]["value"]
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_no_candidates_at_all_is_undecided_with_a_reason(tmp_path: Path, correlated: Path) -> None:
     values = {
         **CORRELATION,
@@ -261,6 +275,7 @@ def test_no_candidates_at_all_is_undecided_with_a_reason(tmp_path: Path, correla
         assert "candidates that a line needs" in regression["fit"]["reason"]
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_the_command_checks_a_file_or_runs_it(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump({**CORRELATION, "seeds": [0]}))
@@ -289,6 +304,7 @@ BESIDE: dict[str, Any] = {
 }
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_rows_stand_beside_each_other_around_images_that_all_of_them_classify(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

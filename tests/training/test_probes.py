@@ -203,6 +203,7 @@ def test_a_finished_run_without_probes_is_not_taken_for_a_probed_one(tmp_path: P
     assert resolve(config(tmp_path, probe_images=7, test_size=11)).name == names[0]
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_the_best_trial_is_not_taken_over_when_it_has_no_probes(tmp_path: Path) -> None:
     (path,) = run(config(tmp_path, defense="jacobian", trials=1, probe_every=1), NullTracker(), Progress())
     record = load_record(path)
