@@ -6,11 +6,12 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from bench.charts.svg.figure import figure
 from bench.core.names import ROBUST_ACCURACY, SUSPICIOUS, WORST_CASE, dataset_label, slug
 from bench.version import __version__
 from leaderboards import text
 from leaderboards.board import Board
-from leaderboards.curves import battery_charts, history_charts, trade_off_charts
+from leaderboards.charts import battery_charts, history_charts, trade_off_charts
 from leaderboards.entry import Entry
 from leaderboards.figures import Shown
 from leaderboards.rank import Rank
@@ -65,7 +66,9 @@ class Pages:
 
     def board(self, board: Board) -> str:
         """The page of a board."""
-        return self._render("board", root="../", board=board, charts=trade_off_charts(board))
+        return self._render(
+            "board", root="../", board=board, charts=[figure(chart) for chart in trade_off_charts(board)]
+        )
 
     def entry(
         self, board: Board, entry: Entry, rank: Rank, figures: Mapping[str, Sequence[Shown]] | None = None
@@ -84,8 +87,7 @@ class Pages:
             sections=figures or {},
             metrics=first,
             families=_families(name for name in entry.scores if name not in first),
-            battery_charts=battery_charts(entry),
-            history_charts=history_charts(entry),
+            charts=[figure(chart) for chart in battery_charts(entry) + history_charts(entry)],
             searches=_searches(entry),
             commands=list(
                 dict.fromkeys(command for r in entry.results if (command := r.record.provenance.command))

@@ -3,9 +3,8 @@
 import re
 from typing import Any
 
+from bench.charts.numbers import minus, number
 from bench.core.names import is_accuracy
-
-SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def is_percent(metric: str, unit: str) -> bool:
@@ -35,26 +34,6 @@ def interval(low: float | None, high: float | None, metric: str, unit: str) -> s
         return ""
     dash = "–" if low >= 0 else " to "
     return f"{quantity(low, metric, unit).rstrip('×')}{dash}{quantity(high, metric, unit)}"
-
-
-def number(value: float, decimals: int | None = None) -> str:
-    """A number for reading: `decimals` digits after the point, or three or more significant ones."""
-    size = abs(value)
-    if size >= 1e15 or 0 < size < 1e-3:
-        mantissa, exponent = f"{value:.1e}".split("e")
-        return minus(mantissa) + "×10" + str(int(exponent)).translate(SUPERSCRIPT)
-    if decimals is not None and size < 1000:
-        return minus(f"{value:.{decimals}f}")
-    if float(value).is_integer() or size >= 1000:
-        return minus(f"{value:,.0f}")
-    return minus(f"{value:.3g}")
-
-
-def minus(text: str) -> str:
-    """The same with a real minus sign, and none before zero."""
-    if text.startswith("-"):
-        return text[1:] if not re.search(r"[1-9]", text) else "−" + text[1:]
-    return text
 
 
 def plain(value: Any) -> str:

@@ -1,6 +1,6 @@
 """A figure as plain data: panels, axes and marks; no torch, no drawing library.
 
-Renderers draw the same chart as PNG, as an interactive page and as a table, so none of them can show anything else.
+Renderers draw the same chart as PNG, as SVG, as an interactive page and as a table.
 """
 
 from pathlib import Path
@@ -12,8 +12,10 @@ from bench.core.errors import UserError
 from bench.core.files import read_json, write_text
 from bench.core.record import describe
 
-#: A value that is not there (None) leaves a gap.
+#: A missing value (None) leaves a gap.
 Numbers = list[float | None]
+#: Ends of intervals; absent from the JSON of a chart without any.
+Ends = Annotated[Numbers, Field(exclude_if=lambda ends: not ends)]
 Scale = Literal["sequential", "diverging", "categorical"]
 
 
@@ -50,11 +52,15 @@ class Axis(_Part):
 class Line(_Part):
     """y over x, with a band from `low` to `high` where they are given.
 
-    `step` holds each value until the next x.
+    Attributes:
+        detail: what distinguishes it from other lines of its name, such as "seed 1".
+        step: hold each value until the next x.
+        markers: mark the points.
     """
 
     kind: Literal["line"] = "line"
     name: str = ""
+    detail: Annotated[str, Field(exclude_if=lambda detail: not detail)] = ""
     x: list[float]
     y: Numbers
     low: Numbers = []
@@ -68,17 +74,27 @@ class Line(_Part):
 
 
 class Points(_Part):
-    """Separate points; `labels` say what each is."""
+    """Separate points.
+
+    Attributes:
+        labels: what each point is.
+        low, high: the interval of each y.
+        x_low, x_high: the interval of each x.
+    """
 
     kind: Literal["points"] = "points"
     name: str = ""
     x: list[float]
     y: list[float]
     labels: list[str] = []
+    low: Ends = []
+    high: Ends = []
+    x_low: Ends = []
+    x_high: Ends = []
 
     @model_validator(mode="after")
     def _equal(self) -> "Points":
-        return _equally_long(self, "x", "y", "labels")
+        return _equally_long(self, "x", "y", "labels", "low", "high", "x_low", "x_high")
 
 
 class Bars(_Part):

@@ -87,13 +87,7 @@ def shared_axes(panels: list[Panel]) -> list[Panel]:
 def _ends(panels: list[Panel], letter: Letter) -> tuple[float | None, float | None]:
     log = is_log(panels[0], letter)
     axes = [_axis(panel, letter) for panel in panels]
-    reached = [
-        value
-        for panel in panels
-        for mark in panel.marks
-        for value in [*_reach(mark, letter, log), *_stacked(panel, letter)]
-        if math.isfinite(value) and (value > 0 or not log)
-    ]
+    reached = [value for panel in panels for value in reached_values(panel, letter, log)]
     given = {end: [getattr(axis, end) for axis in axes] for end in ("low", "high")}
     if not reached:
         return axes[0].low, axes[0].high
@@ -110,6 +104,13 @@ def _ends(panels: list[Panel], letter: Letter) -> tuple[float | None, float | No
         lowest if None in given["low"] else min(given["low"]),
         highest if None in given["high"] else max(given["high"]),
     )
+
+
+def reached_values(panel: Panel, letter: Letter, log: bool) -> list[float]:
+    """Every value of a panel's marks along an axis that can lie on it."""
+    values = [value for mark in panel.marks for value in _reach(mark, letter, log)]
+    values += _stacked(panel, letter)
+    return [value for value in values if math.isfinite(value) and (value > 0 or not log)]
 
 
 def _stacked(panel: Panel, letter: Letter) -> list[float]:
@@ -133,7 +134,8 @@ def _reach(mark: Mark, letter: Letter, log: bool) -> Iterator[float]:
         case Line():
             values = [*mark.x] if letter == "x" else [*mark.y, *mark.low, *mark.high]
         case Points():
-            values = [*(mark.x if letter == "x" else mark.y)]
+            across, up = [*mark.x, *mark.x_low, *mark.x_high], [*mark.y, *mark.low, *mark.high]
+            values = across if letter == "x" else up
         case Bars():
             values = [] if letter == "x" else [0.0, *mark.values, *mark.low, *mark.high]
         case Histogram():

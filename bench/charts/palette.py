@@ -33,12 +33,12 @@ DIVERGING_STOPS = (
 
 @dataclass(frozen=True)
 class Style:
-    """One look, in the words of matplotlib and of plotly.
+    """The style of a mark, in the words of matplotlib, of plotly and of SVG.
 
     Attributes:
         color: place in `COLORS`.
         line, dash: the pattern of a line.
-        marker, symbol: the shape of a point.
+        marker, symbol, outline: the shape of a point; the outline starts at its middle.
         hatch, pattern: the texture of an area.
     """
 
@@ -47,6 +47,7 @@ class Style:
     dash: str
     marker: str
     symbol: str
+    outline: str
     hatch: str
     pattern: str
 
@@ -60,16 +61,20 @@ _LINES = (
     ((0, (9, 2, 1, 2)), "longdashdot"),
 )
 _MARKERS = (
-    ("o", "circle"),
-    ("s", "square"),
-    ("^", "triangle-up"),
-    ("D", "diamond"),
-    ("v", "triangle-down"),
-    ("P", "cross"),
-    ("X", "x"),
-    ("*", "star"),
-    ("p", "pentagon"),
-    ("h", "hexagon"),
+    ("o", "circle", "m-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0 -7 0z"),
+    ("s", "square", "m-3.2 -3.2h6.4v6.4h-6.4z"),
+    ("^", "triangle-up", "m0 -4.4l4.3 7.5h-8.6z"),
+    ("D", "diamond", "m0 -4.6l4.6 4.6l-4.6 4.6l-4.6 -4.6z"),
+    ("v", "triangle-down", "m0 4.4l4.3 -7.5h-8.6z"),
+    ("P", "cross", "m-1.3 -4h2.6v2.7h2.7v2.6h-2.7v2.7h-2.6v-2.7h-2.7v-2.6h2.7z"),
+    (
+        "X",
+        "x",
+        "m-4 -2l2 -2l2 2l2 -2l2 2l-2 2l2 2l-2 2l-2 -2l-2 2l-2 -2l2 -2z",
+    ),
+    ("*", "star", "m0 -4.8l1.2 3.2l3.4 0.1l-2.7 2.1l1 3.3l-2.9 -1.9l-2.9 1.9l1 -3.3l-2.7 -2.1l3.4 -0.1z"),
+    ("p", "pentagon", "m0 -4.2l4 2.9l-1.5 4.7h-5l-1.5 -4.7z"),
+    ("h", "hexagon", "m0 -4.2l3.6 2.1v4.2l-3.6 2.1l-3.6 -2.1v-4.2z"),
 )
 _HATCHES = (("", ""), ("///", "/"), ("...", "."), ("xxx", "x"), ("---", "-"), ("\\\\\\", "\\"), ("+++", "+"))
 
@@ -77,10 +82,10 @@ _HATCHES = (("", ""), ("///", "/"), ("...", "."), ("xxx", "x"), ("---", "-"), ("
 def style(number: int) -> Style:
     """The look of the mark with this number, from 0; two looks are equal only after a long way."""
     line, dash = _LINES[number % len(_LINES)]
-    marker, symbol = _MARKERS[number % len(_MARKERS)]
+    marker, symbol, outline = _MARKERS[number % len(_MARKERS)]
     # A full round of colors later, the hatches start at another place.
     hatch, pattern = _HATCHES[(number + number // len(COLORS)) % len(_HATCHES)]
-    return Style(number % len(COLORS), line, dash, marker, symbol, hatch, pattern)
+    return Style(number % len(COLORS), line, dash, marker, symbol, outline, hatch, pattern)
 
 
 def style_numbers(chart: Chart) -> dict[str, int]:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.charts.chart import Chart
-from bench.charts.plotly.page import page, templates, write_assets
+from bench.charts.jinja import templates
+from bench.charts.plotly.page import page, write_assets
 from bench.charts.png.header import png_size
 from bench.charts.table import table
 from bench.charts.topics import by_topic

@@ -50,7 +50,7 @@ def _rows(mark: Mark) -> Iterator[Row]:
     match mark:
         case Line():
             for x, y, low, high in zip_longest(mark.x, mark.y, mark.low, mark.high):
-                yield {"x": x, "y": y, "low": low, "high": high}
+                yield {"x": x, "y": y, "low": low, "high": high, "label": _text(mark.detail)}
         case Points():
             for x, y, label in zip_longest(mark.x, mark.y, mark.labels, fillvalue=""):
                 yield {"x": x, "y": y, "label": _text(str(label))}

@@ -27,3 +27,8 @@ def norm_sign(norm: str) -> str:
 def class_titles(labels: Iterable[int], names: Sequence[str]) -> list[str]:
     """The name of each label; "class 7" where the data set has none for it."""
     return [names[label] if label < len(names) else f"class {label}" for label in labels]
+
+
+def shortened(text: str, limit: int) -> str:
+    """The text, cut to at most `limit` letters."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bench.charts.palette import COLORS
 from leaderboards.build import build
 from tests.browser import NEEDS_CHROMIUM, PHONE, Visit, contrast
 from tests.records import make_arrays, make_record, write_record
@@ -287,7 +288,7 @@ def test_text_has_the_contrast_of_wcag_aa(visit: Any, scheme: str, selector: str
 def test_lines_of_charts_stand_out_in_both_themes(visit: Any, scheme: str) -> None:
     board = visit(color_scheme=scheme)
     paper = board.page.evaluate("getComputedStyle(document.body).backgroundColor")
-    for style in range(8):
+    for style in range(len(COLORS)):
         colour = board.page.evaluate(
             """style => {
               const dot = document.querySelector(".chart .dot");

@@ -7,36 +7,21 @@ import html
 import json
 import shutil
 from collections.abc import Mapping
-from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from bench.charts.chart import Chart
+from bench.charts.jinja import templates
 from bench.charts.palette import COLORS, DARK_COLORS, style_numbers
-from bench.charts.plotly.panel import Json, PlotlyPanel
+from bench.charts.plotly.canvas import Json
+from bench.charts.plotly.panel import draw_panel
 from bench.charts.tiling import TOGETHER, panel_columns
 from bench.core.files import write_text
-from bench.version import __version__
 
 #: What pages of charts need beside them: plotly's script, ours, and the style sheet.
 ASSETS = ("plotly.min.js", "charts.js", "charts.css")
-
-
-@cache
-def templates() -> Environment:
-    """The templates of pages with charts; everything that goes in is escaped."""
-    environment = Environment(
-        loader=PackageLoader("bench.charts", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["generator"] = f"regionbench {__version__}"
-    return environment
 
 
 def write_assets(folder: Path) -> None:
@@ -101,7 +86,7 @@ def describe(chart: Chart) -> Json:
     layout: Json = {"annotations": [], "shapes": [], "barmode": "group", "showlegend": False}
     panels = []
     for at, panel in enumerate(chart.panels):
-        panels.append(PlotlyPanel(panel, at, numbers, data, layout).draw())
+        panels.append(draw_panel(panel, at, numbers, data, layout))
     named: set[str] = set()
     for item in [*data, *layout["shapes"]]:
         # Of the marks of one name, in whatever panel, the first stands in the legend for all.

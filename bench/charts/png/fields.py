@@ -13,8 +13,9 @@ from matplotlib.transforms import ScaledTranslation
 
 from bench.charts.chart import Heatmap, Panel, Tiles
 from bench.charts.palette import DIVERGING, SEQUENTIAL, color_ends, map_colors, named_categories
-from bench.charts.png.sizes import CAPTION, CHARACTER, HEIGHT, TILE, shortened, wrapped
+from bench.charts.png.sizes import CAPTION, CHARACTER, HEIGHT, TILE, wrapped
 from bench.charts.tiling import cell_edges, is_log, tile_columns, tile_ratio
+from bench.charts.words import shortened
 
 
 def draw_heatmap(axes: Axes, panel: Panel, mark: Heatmap) -> None:

@@ -13,15 +13,18 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, MultipleLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from bench.charts.chart import Axis, Bars, Chart, Heatmap, Histogram, Line, Panel, Points, Rule, Tiles
-from bench.charts.extent import of_shares, roomy_ends
+from bench.charts.extent import roomy_ends
+from bench.charts.numbers import power_of_ten
 from bench.charts.palette import style_numbers
 from bench.charts.png.fields import caption_lines, category_lines, draw_categories, draw_heatmap, draw_tiles
 from bench.charts.png.marks import draw_bars, draw_histogram, draw_line, draw_points, draw_rule
-from bench.charts.png.sizes import CAPTION, CHARACTER, HEIGHT, LEGEND, TILE, WIDTHS, shortened, wrapped
+from bench.charts.png.sizes import CAPTION, CHARACTER, HEIGHT, LEGEND, TILE, WIDTHS, wrapped
+from bench.charts.ticks import tick_locator
 from bench.charts.tiling import Row, is_log, panel_rows, tile_columns, tile_ratio, tiles_of
+from bench.charts.words import shortened
 from bench.core.files import replacing
 
 DPI = 120
@@ -40,7 +43,6 @@ _SETTINGS = {
     # Names may hold a dollar sign.
     "text.parse_math": False,
 }
-_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def draw(chart: Chart, path: Path) -> None:
@@ -168,15 +170,11 @@ def _label(axes: Axes, panel: Panel, categories: list[str], width: float) -> Non
         (panel.y, "y", axes.yaxis),
     ]
     for axis, name, drawn in sides:
+        low, high = getattr(axes, f"get_{name}lim")()
+        drawn.set_major_locator(tick_locator(panel, name, low, high))
         if is_log(panel, name):
-            low, high = getattr(axes, f"get_{name}lim")()
-            drawn.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 200 else (1,)))
             drawn.set_major_formatter(FuncFormatter(lambda value, _: _power(value)))
             drawn.set_minor_formatter(NullFormatter())
-        elif axis.high is not None and of_shares(axis):
-            drawn.set_major_locator(MultipleLocator(axis.high / 5))
-        elif _whole(panel, name):
-            drawn.set_major_locator(MaxNLocator(integer=True))
         ticks = [float(at) for at in range(len(categories))] if categories and name == "x" else axis.ticks
         labels = categories if categories and name == "x" else axis.tick_labels
         if ticks:
@@ -209,18 +207,9 @@ def _set_ends(axes: Axes, name: str, given: tuple[float | None, float | None]) -
             getattr(axes, f"set_{name}lim")(*ends)
 
 
-def _whole(panel: Panel, name: str) -> bool:
-    """Whether everything along an axis is a whole number, as epochs and classes are."""
-    lines = [mark for mark in panel.marks if isinstance(mark, Line | Points)]
-    if not lines or len(lines) != len([mark for mark in panel.marks if not isinstance(mark, Rule)]):
-        return False
-    values = [value for mark in lines for value in getattr(mark, name) if value is not None]
-    return bool(values) and all(float(value).is_integer() for value in values)
-
-
 def _power(value: float) -> str:
     if 1e-3 <= value < 1e4:
         return f"{value:g}"
     mantissa, exponent = f"{value:.0e}".split("e")
     times = "" if mantissa == "1" else f"{mantissa}·"
-    return f"{times}10{str(int(exponent)).translate(_SUPERSCRIPT)}"
+    return f"{times}{power_of_ten(int(exponent))}"

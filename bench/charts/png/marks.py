@@ -1,6 +1,6 @@
 """Lines, points, bars, histograms and rules on a picture's axes."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib import patheffects
@@ -12,17 +12,16 @@ from matplotlib.patches import Patch
 
 from bench.charts.chart import Bars, Histogram, Line, Numbers, Panel, Points, Rule
 from bench.charts.extent import label_places
-from bench.charts.palette import COLORS
-from bench.charts.palette import style as look
-from bench.charts.png.sizes import shortened
+from bench.charts.palette import COLORS, style
 from bench.charts.tiling import NAMED_POINTS, is_log, many_lines
+from bench.charts.words import shortened
 
 _DASHES: tuple[tuple[int, tuple[float, ...]], ...] = ((0, (1, 1.5)), (0, (4, 2)), (0, (6, 2, 1, 2)))
 
 
 def draw_line(axes: Axes, panel: Panel, mark: Line, number: int) -> Artist:
     """A line with its band."""
-    shape, x, y = look(number), np.array(mark.x, float), _above(mark.y, is_log(panel, "y"))
+    shape, x, y = style(number), np.array(mark.x, float), _above(mark.y, is_log(panel, "y"))
     x = np.where(x > 0, x, np.nan) if is_log(panel, "x") else x
     color = COLORS[shape.color]
     if mark.low and mark.high:
@@ -47,8 +46,8 @@ def draw_line(axes: Axes, panel: Panel, mark: Line, number: int) -> Artist:
 
 
 def draw_points(axes: Axes, panel: Panel, mark: Points, number: int, over_map: bool) -> Artist:
-    """Points with their labels, where these are few."""
-    shape = look(number)
+    """Points with their intervals, and with their labels where these are few."""
+    shape = style(number)
     drawn = axes.plot(
         mark.x,
         mark.y,
@@ -59,6 +58,13 @@ def draw_points(axes: Axes, panel: Panel, mark: Points, number: int, over_map: b
         markeredgecolor="white",
         markeredgewidth=1 if over_map else 0.2 if len(mark.x) > 200 else 0.5,
     )[0]
+    intervals: dict[str, Any] = {"colors": COLORS[shape.color], "linewidth": 1, "alpha": 0.55}
+    for x, low, high in zip(mark.x, mark.low, mark.high, strict=False):
+        if low is not None and high is not None:
+            axes.vlines(x, low, high, **intervals)
+    for y, low, high in zip(mark.y, mark.x_low, mark.x_high, strict=False):
+        if low is not None and high is not None:
+            axes.hlines(y, low, high, **intervals)
     if len(mark.x) <= NAMED_POINTS:
         sides = label_places(panel, mark)
         for x, y, label, (across, up) in zip(mark.x, mark.y, mark.labels, sides, strict=False):
@@ -89,7 +95,7 @@ def draw_bars(
     Args:
         below: [categories], where they begin.
     """
-    shape, room = look(number), 0.8 / abreast
+    shape, room = style(number), 0.8 / abreast
     kept = [at for at, value in enumerate(mark.values) if value is not None]
     x = [categories.index(mark.categories[at]) - 0.4 + room * (place + 0.5) for at in kept]
     values = [float(mark.values[at] or 0) for at in kept]
@@ -115,7 +121,7 @@ def draw_bars(
 
 def draw_histogram(axes: Axes, mark: Histogram, number: int) -> Artist:
     """Stairs over the bins."""
-    shape = look(number)
+    shape = style(number)
     color = COLORS[shape.color]
     axes.stairs(mark.values, mark.edges, fill=True, color=color, alpha=0.25)
     axes.stairs(mark.values, mark.edges, color=color, linestyle=shape.line, linewidth=1.4)

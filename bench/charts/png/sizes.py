@@ -11,8 +11,3 @@ CHARACTER = 0.072  # inches of an average letter at 9 points; only decides what 
 def wrapped(text: str, width: float, size: float = 9) -> str:
     """The text in lines of so many inches, at this many points."""
     return "\n".join(textwrap.wrap(text, max(12, int(width / (CHARACTER * size / 9)))))
-
-
-def shortened(text: str, limit: int) -> str:
-    """The text, cut to so many letters."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"

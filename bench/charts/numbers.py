@@ -1,0 +1,30 @@
+"""Numbers as people read them."""
+
+import re
+
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def number(value: float, decimals: int | None = None) -> str:
+    """A number for reading: `decimals` digits after the point, or three or more significant ones."""
+    size = abs(value)
+    if size >= 1e15 or 0 < size < 1e-3:
+        mantissa, exponent = f"{value:.1e}".split("e")
+        return minus(mantissa) + "×" + power_of_ten(int(exponent))
+    if decimals is not None and size < 1000:
+        return minus(f"{value:.{decimals}f}")
+    if float(value).is_integer() or size >= 1000:
+        return minus(f"{value:,.0f}")
+    return minus(f"{value:.3g}")
+
+
+def minus(text: str) -> str:
+    """The number in `text` with a real minus sign, and without one before zero."""
+    if text.startswith("-"):
+        return text[1:] if not re.search(r"[1-9]", text) else "−" + text[1:]
+    return text
+
+
+def power_of_ten(exponent: int) -> str:
+    """A power of ten, such as 10⁻³."""
+    return f"10{str(exponent).translate(_SUPERSCRIPT)}"

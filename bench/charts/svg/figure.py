@@ -1,0 +1,35 @@
+"""A chart as part of a page: SVG, its legend, its caption, and the table of what it shows."""
+
+from markupsafe import Markup
+
+from bench.charts.chart import Chart
+from bench.charts.jinja import templates
+from bench.charts.palette import style_numbers
+from bench.charts.svg.data import data_table
+from bench.charts.svg.panel import HEIGHT, WIDTH, draw_panel, has_many_points, legend
+
+
+def figure(chart: Chart) -> Markup:
+    """The chart as a `figure` element, which the page's style sheet gives its colors.
+
+    Very many points have neither tooltips nor a table.
+
+    Raises:
+        ValueError: for marks other than lines, points and rules.
+    """
+    numbers = style_numbers(chart)
+    marks = [mark for panel in chart.panels for mark in panel.marks]
+    many = any(map(has_many_points, chart.panels))
+    text = (
+        templates()
+        .get_template("figure.html.j2")
+        .render(
+            chart=chart,
+            drawings=[draw_panel(panel, numbers) for panel in chart.panels],
+            keys=legend(marks, numbers),
+            tables=[] if many else [data_table(panel) for panel in chart.panels],
+            width=WIDTH,
+            height=HEIGHT,
+        )
+    )
+    return Markup(text)

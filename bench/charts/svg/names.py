@@ -1,0 +1,71 @@
+"""Names beside points, wherever one fits."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from bench.charts.words import shortened
+
+#: Width of an average letter and height of a line.
+_LETTER, _LINE = 6.6, 12.0
+#: Half the side of a point.
+_POINT = 5.0
+_LONGEST = 24
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Text:
+    """A piece of text at a place."""
+
+    x: float
+    y: float
+    text: str
+    anchor: str = "middle"
+
+
+def place_names(
+    wanted: Iterable[tuple[float, float, str]],
+    points: Iterable[tuple[float, float]],
+    others: Sequence[Text],
+    inside: Box,
+) -> list[Text]:
+    """Names right or left of their points, above or below, where they touch no point and no other text.
+
+    Args:
+        wanted: place and name, the most important first; a name without a free place is left out.
+        points: the places of all points.
+        others: texts that are there already.
+        inside: left, top, right and bottom that names stay within.
+    """
+    taken = [(x - _POINT, y - _POINT, x + _POINT, y + _POINT) for x, y in points]
+    taken += [_box(text) for text in others]
+    placed = []
+    for x, y, name in wanted:
+        text = shortened(name, _LONGEST)
+        for candidate in (
+            Text(x + 8, y + 4, text, "start"),
+            Text(x - 8, y + 4, text, "end"),
+            Text(x, y - 10, text),
+            Text(x, y + 18, text),
+        ):
+            box = _box(candidate)
+            if _within(box, inside) and not any(_overlap(box, other) for other in taken):
+                taken.append(box)
+                placed.append(candidate)
+                break
+    return placed
+
+
+def _box(text: Text) -> Box:
+    width = len(text.text) * _LETTER
+    left = text.x - {"start": 0.0, "middle": width / 2, "end": width}[text.anchor]
+    return left, text.y - 10, left + width, text.y - 10 + _LINE
+
+
+def _within(box: Box, other: Box) -> bool:
+    return box[0] >= other[0] and box[1] >= other[1] and box[2] <= other[2] and box[3] <= other[3]
+
+
+def _overlap(box: Box, other: Box) -> bool:
+    return box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]

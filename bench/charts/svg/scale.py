@@ -1,0 +1,62 @@
+"""From the values of an axis to places in the drawing."""
+
+import math
+from typing import Literal
+
+from bench.charts.chart import Panel
+from bench.charts.extent import reached_values
+from bench.charts.numbers import number
+from bench.charts.ticks import tick_locator
+from bench.charts.tiling import is_log
+
+#: Steps between ticks, about the most that fit on a phone.
+_STEPS = 6
+#: Below this span, floats run out of digits.
+_SMALLEST_SPAN = 1e-100
+
+
+class Scale:
+    """One axis of a panel, its ends at round numbers unless the chart sets them farther out.
+
+    Attributes:
+        ticks: place and text of each.
+
+    Args:
+        start, end: places of its low and its high end.
+    """
+
+    def __init__(self, panel: Panel, letter: Literal["x", "y"], start: float, end: float) -> None:
+        axis = panel.x if letter == "x" else panel.y
+        self.log = is_log(panel, letter)
+        reached = reached_values(panel, letter, self.log)
+        reached += [value for value in (axis.low, axis.high, *axis.ticks) if value is not None]
+        low, high = _apart(min(reached, default=0.1), max(reached, default=1.0), self.log)
+        values = axis.ticks or tick_locator(panel, letter, low, high, most=_STEPS).tick_values(low, high)
+        if not axis.ticks and not self.log:
+            low = low if axis.low == low else min(low, *values)
+            high = high if axis.high == high else max(high, *values)
+        self._low, span = self._measure(low), self._measure(high) - self._measure(low)
+        self._start, self._factor = start, (end - start) / span
+        labels = axis.tick_labels or [number(float(value)) for value in values]
+        self.ticks = [
+            (self.at(value), label)
+            for value, label in zip(values, labels, strict=True)
+            if low <= value <= high
+        ]
+
+    def at(self, value: float) -> float:
+        """The place of a value."""
+        return self._start + (self._measure(value) - self._low) * self._factor
+
+    def _measure(self, value: float) -> float:
+        return math.log(value) if self.log else float(value)
+
+
+def _apart(low: float, high: float, log: bool) -> tuple[float, float]:
+    """The ends of the data, or around the only value."""
+    if log:
+        return (low / 2, high * 2) if low == high else (low, high)
+    if high - low > max(1e-9 * max(abs(low), abs(high)), _SMALLEST_SPAN):
+        return low, high
+    margin = abs(low) / 10 if abs(low) > _SMALLEST_SPAN else 1.0
+    return low - margin, high + margin
