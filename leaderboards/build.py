@@ -14,7 +14,7 @@ from bench.core.record import Record
 from bench.version import __version__
 from leaderboards.board import Board, make_boards
 from leaderboards.downloads import board_csv, board_json
-from leaderboards.figures import write_figures
+from leaderboards.figure_files import write_figures
 from leaderboards.pages import Pages, record_file
 from leaderboards.result import read_results
 

@@ -1,9 +1,8 @@
 """A board as CSV and JSON."""
 
-import csv
-import io
 from typing import Any
 
+from bench.core.files import csv_text, spreadsheet_text
 from leaderboards.board import Board
 from leaderboards.columns import COLUMNS
 from leaderboards.entry import Entry
@@ -29,26 +28,22 @@ def board_csv(board: Board) -> str:
         row: dict[str, Any] = {
             "rank": rank.place,
             "rank_shared": int(rank.shared),
-            "defense": _cell(entry.defense.name),
-            "model": _cell(entry.model),
+            "defense": spreadsheet_text(entry.defense.name),
+            "model": spreadsheet_text(entry.model),
             "hyperparameters": entry.tuning,
             "seeds": len(entry.results),
         }
         for metric in metrics:
             score = entry.scores.get(metric)
-            name = _cell(metric)
+            name = spreadsheet_text(metric)
             row[name] = score.mean if score else None
             row[f"{name}:low"], row[f"{name}:high"] = (score.low, score.high) if score else (None, None)
             row[f"{name}:std"], row[f"{name}:n"] = (score.std, score.n) if score else (None, None)
-        row["alarms"] = _cell("; ".join(alarm.label for alarm in entry.raised))
-        row["alarms_unchecked"] = _cell("; ".join(alarm.label for alarm in entry.unchecked))
+        row["alarms"] = spreadsheet_text("; ".join(alarm.label for alarm in entry.raised))
+        row["alarms_unchecked"] = spreadsheet_text("; ".join(alarm.label for alarm in entry.unchecked))
         row["entry"] = entry.page
         rows.append(row)
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()
+    return csv_text(list(rows[0]), rows)
 
 
 def _metrics(board: Board) -> list[str]:
@@ -87,8 +82,3 @@ def _entry(entry: Entry, rank: Rank) -> dict[str, Any]:
             for alarm in entry.alarms
         },
     }
-
-
-def _cell(text: str) -> str:
-    # A spreadsheet would run a cell that starts like a formula.
-    return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -13,7 +13,7 @@ from leaderboards import text
 from leaderboards.board import Board
 from leaderboards.charts import battery_charts, history_charts, trade_off_charts
 from leaderboards.entry import Entry
-from leaderboards.figures import Shown
+from leaderboards.figure_files import ShownFigure
 from leaderboards.rank import Rank
 from leaderboards.result import Result
 
@@ -71,7 +71,11 @@ class Pages:
         )
 
     def entry(
-        self, board: Board, entry: Entry, rank: Rank, figures: Mapping[str, Sequence[Shown]] | None = None
+        self,
+        board: Board,
+        entry: Entry,
+        rank: Rank,
+        figures: Mapping[str, Sequence[ShownFigure]] | None = None,
     ) -> str:
         """The page of an entry, with its figures by heading."""
         columns = [column.metric for column in board.columns]

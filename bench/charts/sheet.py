@@ -7,7 +7,7 @@ from pathlib import Path
 from bench.charts.chart import Chart
 from bench.charts.jinja import templates
 from bench.charts.plotly.page import page, write_assets
-from bench.charts.png.header import png_size
+from bench.charts.png.sizes import png_size
 from bench.charts.table import table
 from bench.charts.topics import by_topic
 from bench.core.files import write_text
@@ -29,7 +29,7 @@ class _Picture:
 
 
 @dataclass(frozen=True)
-class Network:
+class SheetNetwork:
     """One of the networks whose figures stand beside each other: its name, what it is, and the path of its page."""
 
     name: str
@@ -43,7 +43,7 @@ def write_sheet(
     title: str,
     facts: Mapping[str, str],
     *,
-    networks: Sequence[Network] = (),
+    networks: Sequence[SheetNetwork] = (),
     notes: Sequence[str] = (),
 ) -> Path:
     """Write `index.html`, and beside the NAME.png and NAME.json of each chart its NAME.html and NAME.csv.

@@ -1,12 +1,11 @@
 """A chart as a table: every number that is drawn, one row each."""
 
-import csv
-import io
 from collections.abc import Iterator
 from itertools import zip_longest
 from typing import Any
 
 from bench.charts.chart import Bars, Chart, Heatmap, Histogram, Line, Mark, Points, Rule, Tiles
+from bench.core.files import csv_text, spreadsheet_text
 
 #: `x_end` closes a bin; `z` is the value of a cell or a pixel; `channel` counts red, green, blue from 0.
 COLUMNS = (
@@ -25,57 +24,61 @@ COLUMNS = (
     "channel",
 )
 
-Row = dict[str, Any]
+#: Further columns of charts with intervals along x.
+X_ENDS = ("x_low", "x_high")
+
+TableRow = dict[str, Any]
 
 
 def table(chart: Chart) -> str:
     """The chart as CSV in long form; panels and marks are counted from 1, a value that is not there is empty."""
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, fieldnames=COLUMNS, lineterminator="\n")
-    writer.writeheader()
+    rows: list[TableRow] = []
     for panel_number, panel in enumerate(chart.panels, 1):
         for number, mark in enumerate(panel.marks, 1):
             shared = {
                 "panel": panel_number,
-                "title": _text(panel.title),
+                "title": spreadsheet_text(panel.title),
                 "mark": number,
                 "kind": mark.kind,
-                "name": _text(getattr(mark, "name", "")),
+                "name": spreadsheet_text(getattr(mark, "name", "")),
             }
-            writer.writerows({**shared, **row} for row in _rows(mark))
-    return stream.getvalue()
+            rows += ({**shared, **row} for row in _rows(mark))
+    columns = [*COLUMNS, *(name for name in X_ENDS if any(name in row for row in rows))]
+    return csv_text(columns, rows)
 
 
-def _rows(mark: Mark) -> Iterator[Row]:
+def _rows(mark: Mark) -> Iterator[TableRow]:
     match mark:
         case Line():
             for x, y, low, high in zip_longest(mark.x, mark.y, mark.low, mark.high):
-                yield {"x": x, "y": y, "low": low, "high": high, "label": _text(mark.detail)}
+                yield {"x": x, "y": y, "low": low, "high": high, "label": spreadsheet_text(mark.detail)}
         case Points():
-            for x, y, label in zip_longest(mark.x, mark.y, mark.labels, fillvalue=""):
-                yield {"x": x, "y": y, "label": _text(str(label))}
+            ends = {name: getattr(mark, name) for name in ("low", "high", *X_ENDS) if getattr(mark, name)}
+            for at, (x, y, label) in enumerate(zip_longest(mark.x, mark.y, mark.labels, fillvalue="")):
+                own = {name: values[at] for name, values in ends.items()}
+                yield {"x": x, "y": y, "label": spreadsheet_text(str(label)), **own}
         case Bars():
             for label, y, low, high in zip_longest(mark.categories, mark.values, mark.low, mark.high):
-                yield {"label": _text(str(label)), "y": y, "low": low, "high": high}
+                yield {"label": spreadsheet_text(str(label)), "y": y, "low": low, "high": high}
         case Histogram():
             for x, end, y in zip(mark.edges, mark.edges[1:], mark.values, strict=False):
                 yield {"x": x, "x_end": end, "y": y}
         case Heatmap():
             for y, row in zip(mark.y, mark.z, strict=True):
                 for x, z in zip(mark.x, row, strict=True):
-                    yield {"x": x, "y": y, "z": z, "label": _text(category_name(mark, z))}
+                    yield {"x": x, "y": y, "z": z, "label": spreadsheet_text(category_name(mark, z))}
         case Tiles():
             yield from _pixels(mark)
         case Rule():
             yield {"x": mark.x, "y": mark.y}
 
 
-def _pixels(tiles: Tiles) -> Iterator[Row]:
+def _pixels(tiles: Tiles) -> Iterator[TableRow]:
     pictures: list[list[list[Any]]] = [*tiles.values]
     for caption, picture in zip(tiles.captions, pictures, strict=True):
         for y, row in enumerate(picture):
             for x, pixel in enumerate(row):
-                place = {"label": _text(caption), "x": x, "y": y}
+                place = {"label": spreadsheet_text(caption), "x": x, "y": y}
                 if isinstance(pixel, list):
                     yield from ({**place, "z": value, "channel": at} for at, value in enumerate(pixel))
                 else:
@@ -87,8 +90,3 @@ def category_name(mark: Heatmap, z: float | None) -> str:
     if z is None or mark.scale != "categorical" or not float(z).is_integer() or not 0 <= z < len(mark.names):
         return ""
     return mark.names[int(z)]
-
-
-def _text(text: str) -> str:
-    # A spreadsheet would run a cell that starts like a formula.
-    return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -14,7 +14,7 @@ NAMED_POINTS = 12
 
 
 @dataclass(frozen=True)
-class Row:
+class PanelRow:
     """Panels side by side.
 
     Attributes:
@@ -28,13 +28,15 @@ class Row:
     together: bool
 
 
-def panel_rows(chart: Chart) -> list[Row]:
+def panel_rows(chart: Chart) -> list[PanelRow]:
     """The panels row by row; what belongs together starts a row of its own, or several equally long ones."""
     rows, start = [], 0
     for size in chart.rows or [len(chart.panels)]:
         together = chart.panels[start : start + size]
         places = _fitting(size) if chart.rows else panel_columns(together)
-        rows += [Row(together[at : at + places], places, bool(chart.rows)) for at in range(0, size, places)]
+        rows += [
+            PanelRow(together[at : at + places], places, bool(chart.rows)) for at in range(0, size, places)
+        ]
         start += size
     return rows
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.charts import Chart, Heatmap, Points, Tiles
-from bench.charts.beside import side_by_side
+from bench.charts.side_by_side import side_by_side
 from bench.charts.words import norm_sign
 from bench.core.names import dataset_label
 from bench.core.record import Record

@@ -7,7 +7,7 @@ from os.path import relpath
 from pathlib import Path
 
 from bench.charts import Chart
-from bench.charts.sheet import Network, write_sheet
+from bench.charts.sheet import SheetNetwork, write_sheet
 from bench.charts.words import norm_sign
 from bench.core.errors import UserError
 from bench.core.names import ROBUST_ACCURACY, SUSPICIOUS, short_hash, slug
@@ -138,7 +138,7 @@ def draw_side_by_side(pages: Sequence[FigurePage], root: Path, progress: Progres
     if not charts:
         raise UserError(f"no two of {', '.join(names)} have a figure in common; {' '.join(matched.notes)}")
     networks = [
-        Network(
+        SheetNetwork(
             name,
             f"{caption_subject(result.record)}; "
             f"{norm_sign(result.record.threat.norm)} ε = {result.record.threat.eps}",

@@ -1,12 +1,11 @@
 """The numbers of a study as CSV and JSON."""
 
-import csv
-import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
+from bench.core.files import csv_text
 from bench.study.correlation import CorrelationResult, ProbedNetwork
 from bench.study.spec import CorrelationStudy, TableStudy
 from bench.study.table import TableResult
@@ -29,20 +28,12 @@ _TABLE_COLUMNS = (
 
 def networks_csv(networks: Sequence[ProbedNetwork]) -> str:
     """Every probed network as CSV, one per row; `kept` marks the candidates."""
-    return _csv([field.name for field in fields(ProbedNetwork)], (asdict(each) for each in networks))
+    return csv_text([field.name for field in fields(ProbedNetwork)], (asdict(each) for each in networks))
 
 
 def table_csv(study: TableStudy, result: TableResult) -> str:
     """A table as CSV, one cell per row."""
-    return _csv(_TABLE_COLUMNS, _cells(study, result))
-
-
-def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()
+    return csv_text(_TABLE_COLUMNS, _cells(study, result))
 
 
 def _cells(study: TableStudy, result: TableResult) -> Iterable[dict[str, Any]]:

@@ -13,7 +13,7 @@ from bench.attacks import ATTACKS
 from bench.charts import Chart
 from bench.charts.plotly import page as interactive
 from bench.charts.png.figure import draw
-from bench.charts.png.header import png_size
+from bench.charts.png.sizes import png_size
 from bench.charts.table import table
 from bench.core.files import write_json, write_text
 from bench.core.names import dataset_label

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from bench.charts import Chart, Heatmap, Points
-from bench.charts.beside import side_by_side
 from bench.charts.png.figure import draw
 from bench.charts.sheet import write_sheet
+from bench.charts.side_by_side import side_by_side
 from tests.browser import NEEDS_CHROMIUM, PHONE, Visit, contrast
 from tests.charts.examples import MARKS, chart, everything, hostile, panel
 

@@ -1,6 +1,7 @@
 """A chart's table: every number that is drawn is in it, and nothing else."""
 
 import csv
+import io
 import math
 from collections import Counter
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from bench.charts import Bars, Chart, Heatmap, Line, Points, Rule, Tiles
 from bench.charts.table import COLUMNS, table
-from tests.charts.examples import everything, hostile, panel
+from tests.charts.examples import chart, everything, hostile, panel
 
 NUMBERS = ("x", "x_end", "y", "low", "high", "z")
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -121,3 +122,10 @@ def test_hostile_names_stay_in_their_cells() -> None:
     read = list(csv.reader(text.splitlines(keepends=True)))
     assert {len(row) for row in csv.reader(text.split("\n")) if row} == {len(COLUMNS)}
     assert read[0] == list(COLUMNS)
+
+
+def test_the_intervals_of_points_have_their_columns() -> None:
+    spread = Points(x=[1, 2], y=[3, 4], low=[2, None], high=[5, None], x_low=[0, 1], x_high=[2, 3])
+    first, second = csv.DictReader(io.StringIO(table(chart(panel(spread)))))
+    assert [first[name] for name in ("low", "high", "x_low", "x_high")] == ["2.0", "5.0", "0.0", "2.0"]
+    assert [second[name] for name in ("low", "high", "x_low", "x_high")] == ["", "", "1.0", "3.0"]

@@ -23,7 +23,7 @@ from bench.charts.png.fields import caption_lines, category_lines, draw_categori
 from bench.charts.png.marks import draw_bars, draw_histogram, draw_line, draw_points, draw_rule
 from bench.charts.png.sizes import CAPTION, CHARACTER, HEIGHT, LEGEND, TILE, WIDTHS, wrapped
 from bench.charts.ticks import tick_locator
-from bench.charts.tiling import Row, is_log, panel_rows, tile_columns, tile_ratio, tiles_of
+from bench.charts.tiling import PanelRow, is_log, panel_rows, tile_columns, tile_ratio, tiles_of
 from bench.charts.words import shortened
 from bench.core.files import replacing
 
@@ -89,7 +89,7 @@ def make_figure(chart: Chart) -> Figure:
     return figure
 
 
-def _sizes(rows: list[Row]) -> tuple[float, list[float]]:
+def _sizes(rows: list[PanelRow]) -> tuple[float, list[float]]:
     width = max(_width(row) * row.places for row in rows)
     heights = []
     for row in rows:
@@ -111,7 +111,7 @@ def _maps(panels: Sequence[Panel]) -> list[Heatmap]:
     return [mark for panel in panels for mark in panel.marks if isinstance(mark, Heatmap)]
 
 
-def _width(row: Row) -> float:
+def _width(row: PanelRow) -> float:
     """Inches of a panel; squares that belong together stand as close as three do."""
     close = row.together and all(panel.square for panel in row.panels)
     return min(WIDTHS[row.places], WIDTHS[3]) if close else WIDTHS[row.places]

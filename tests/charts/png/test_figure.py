@@ -1,5 +1,6 @@
 """Pictures of charts: every mark, nothing invented where a value is missing, and the same bytes each time."""
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from bench.charts import Axis, Bars, Chart, Heatmap, Histogram, Line, Panel, Points, Rule
 from bench.charts.palette import COLORS
 from bench.charts.png.figure import draw, make_figure
-from bench.charts.png.header import png_size
+from bench.charts.png.sizes import png_size
 from bench.charts.tiling import cell_edges, panel_columns, tile_columns
 from tests.charts.examples import MARKS, chart, everything, heatmap, hostile, panel
 
@@ -196,3 +197,14 @@ def test_a_file_that_is_no_png_has_no_size(tmp_path: Path) -> None:
     for at, content in enumerate([b"", b"GIF89a" * 9, b"\x89PNG\r\n\x1a\n"]):
         (tmp_path / f"{at}").write_bytes(content)
         assert png_size(tmp_path / f"{at}") is None
+
+
+def test_a_damaged_png_and_one_that_would_fill_the_memory_have_no_size(tmp_path: Path) -> None:
+    draw(chart(panel(MARKS["line"])), tmp_path / "whole.png")
+    whole = (tmp_path / "whole.png").read_bytes()
+    length, width, kind = whole[8:12], (2**31 - 1).to_bytes(4, "big"), whole[12:16]
+    huge = kind + width + width + whole[24:29]
+    bomb = whole[:8] + length + huge + zlib.crc32(huge).to_bytes(4, "big") + whole[33:]
+    for content in (whole[:20], whole[:40], whole[:30] + b"\xff" + whole[31:], bomb):
+        (tmp_path / "bad.png").write_bytes(content)
+        assert png_size(tmp_path / "bad.png") is None

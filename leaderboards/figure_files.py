@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.charts import Chart, load_chart
 from bench.charts.plotly.page import ASSETS, page, write_assets
-from bench.charts.png.header import png_size
+from bench.charts.png.sizes import png_size
 from bench.charts.table import table
 from bench.charts.topics import by_topic
 from bench.core.errors import UserError
@@ -35,7 +35,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownFigure:
     """A figure of an entry, with a picture for each seed that has it."""
 
     title: str
@@ -50,14 +50,14 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Figures:
+class WrittenFigures:
     """What was written: the figures of a page by heading, and a line for each that was left out."""
 
-    sections: dict[str, list[Shown]]
+    sections: dict[str, list[ShownFigure]]
     warnings: list[str]
 
 
-def write_figures(entry: Entry, site: Path) -> Figures:
+def write_figures(entry: Entry, site: Path) -> WrittenFigures:
     """Write pictures, interactive pages, tables and data of an entry's figures below `site/figures`.
 
     Pictures are copied when they are PNG files, or drawn where only the data are there. Pages come from the
@@ -75,7 +75,7 @@ def write_figures(entry: Entry, site: Path) -> Figures:
             found.setdefault(figure.name, []).append(drawn)
     if any(chart for pairs in found.values() for _, chart in pairs):
         _write_assets(site / "static")
-    return Figures(
+    return WrittenFigures(
         {
             heading: [_shown(name, found[name]) for name in names]
             for heading, names in by_topic(found).items()
@@ -138,13 +138,13 @@ def _draw(chart: Chart, figure: Figure, target: Path) -> tuple[int, int]:
     return size
 
 
-def _shown(name: str, pairs: list[tuple[Picture, Chart | None]]) -> Shown:
+def _shown(name: str, pairs: list[tuple[Picture, Chart | None]]) -> ShownFigure:
     chart = next((chart for _, chart in pairs if chart is not None), None)
     pictures = tuple(picture for picture, _ in pairs)
     if chart is None:
         words = name.replace("_", " ").replace("-", " ")
-        return Shown(f"{words[:1].upper()}{words[1:]}", "", "", pictures)
-    return Shown(chart.title, chart.caption, chart.source, pictures)
+        return ShownFigure(f"{words[:1].upper()}{words[1:]}", "", "", pictures)
+    return ShownFigure(chart.title, chart.caption, chart.source, pictures)
 
 
 def _write_assets(folder: Path) -> None:

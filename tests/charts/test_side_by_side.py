@@ -8,11 +8,11 @@ import pytest
 from pydantic import ValidationError
 
 from bench.charts import Axis, Bars, Chart, Heatmap, Histogram, Line, Mark, Panel, Points, Rule, Tiles
-from bench.charts.beside import OWN_RANGE, side_by_side
 from bench.charts.extent import shared_axes
 from bench.charts.histograms import histograms
 from bench.charts.plotly.page import describe
 from bench.charts.png.figure import make_figure
+from bench.charts.side_by_side import OWN_RANGE, side_by_side
 from bench.charts.tiling import panel_rows
 from metrics.surface.decision_surface import DecisionSurface
 from tests.charts.examples import MARKS, chart, heatmap, panel
