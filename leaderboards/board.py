@@ -1,4 +1,4 @@
-"""What one board holds: entries that may be compared, their ranks, and the protocol they share."""
+"""One board: entries that may be compared, their ranks, and the protocol they share."""
 
 import json
 from collections.abc import Iterable
@@ -34,7 +34,7 @@ class Board:
 
     @cached_property
     def results(self) -> tuple[Result, ...]:
-        """Every result in force on the board."""
+        """Every result on the board that no newer one supersedes."""
         return tuple(result for entry in self.entries for result in entry.results)
 
     @property
@@ -123,7 +123,7 @@ class Board:
 
     @cached_property
     def settings(self) -> list[Setting]:
-        """The battery's settings; a name comes twice when entries differ in it."""
+        """The battery's settings; a name appears once for each value that entries have."""
         found: dict[tuple[str, str], set[str]] = {}
         for entry in self.entries:
             for result in entry.results:
@@ -150,7 +150,7 @@ class Board:
 
     @cached_property
     def qualifiers(self) -> dict[str, str]:
-        """Entry page → what tells the entry from others of the same defense and network."""
+        """Entry page → the settings that distinguish the entry from others of the same defense and network."""
         together: dict[tuple[str, str], list[Entry]] = {}
         for entry in self.entries:
             together.setdefault((entry.defense.name, entry.model), []).append(entry)
@@ -158,7 +158,7 @@ class Board:
 
     @property
     def compares_intervals(self) -> bool:
-        """Whether some place was decided by intervals, for want of per-image outcomes."""
+        """Whether some rank was decided by intervals, because per-image outcomes are missing."""
         return (
             any(entry.worst_case and entry.outcomes is None for entry in self.entries)
             and len(self.entries) > 1

@@ -1,4 +1,4 @@
-"""Records in, a static site out: the same records give the same bytes."""
+"""Build the static site from result records; the same records give the same bytes."""
 
 import shutil
 import tempfile

@@ -91,7 +91,7 @@ COLUMNS = (
         "Detection AUC",
         "detection",
         "higher",
-        "How well the curvature test tells attacked images from clean ones, as the paper writes it.",
+        "How well the curvature test separates attacked images from clean ones, as the paper writes it.",
     ),
     Column(
         DETECTION_AUC_CALIBRATED,

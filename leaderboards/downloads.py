@@ -21,7 +21,7 @@ def board_json(board: Board) -> dict[str, Any]:
 
 
 def board_csv(board: Board) -> str:
-    """A board as CSV: one row an entry, five columns a metric, empty where there is no value."""
+    """A board as CSV: one row for each entry, five columns for each metric, empty where there is no value."""
     metrics = _metrics(board)
     rows = []
     for entry, rank in zip(board.entries, board.ranks, strict=True):

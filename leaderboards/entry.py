@@ -1,4 +1,4 @@
-"""What one row of a board is: the networks that differ in their training seed alone."""
+"""One row of a board: the networks that differ in their training seed alone."""
 
 import json
 import statistics
@@ -57,7 +57,7 @@ class EntryAlarm:
 
     @property
     def findings(self) -> list[tuple[list[int], Alarm]]:
-        """What was found, each with the seeds that found just that."""
+        """The distinct findings, each with its seeds."""
         found: list[tuple[list[int], Alarm]] = []
         for seed, alarm in self.details:
             same = next((seeds for seeds, other in found if other == alarm), None)
@@ -69,7 +69,7 @@ class EntryAlarm:
 
     @property
     def label(self) -> str:
-        """What the badge says."""
+        """The text of the badge."""
         name = self.name.replace("_", " ")
         return f"{name} ({self.raised} of {self.seeds} seeds)" if 0 < self.raised < self.seeds else name
 
@@ -192,7 +192,7 @@ def identity(result: Result) -> dict[str, Any]:
 
 
 def board_identity(result: Result) -> dict[str, Any]:
-    """What results must share to stand on one board, as plain JSON."""
+    """What results must share to be compared on one board, as plain JSON."""
     record = result.record
     return {
         "dataset": dataset_label(record.dataset.name),
@@ -206,7 +206,7 @@ def board_identity(result: Result) -> dict[str, Any]:
 
 
 def group(results: Iterable[Result]) -> list[Entry]:
-    """Put results that differ in their seed alone into one entry, the newest of each seed first in line.
+    """Put results that differ in their seed alone into one entry, which shows the newest of each seed.
 
     Args:
         results: in any order; the entries do not depend on it.

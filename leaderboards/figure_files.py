@@ -1,4 +1,4 @@
-"""The figures of an entry: pictures and data into the site, and what its page shows of them."""
+"""Copy the figures of an entry into the site, and list them for its page."""
 
 import shutil
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from bench.core.names import short_hash, slug
 from leaderboards.entry import Entry
 from leaderboards.result import Figure, Result
 
-#: A chart with more bytes than this is no chart to point at.
+#: Larger chart files, in bytes, are not shown.
 LARGEST = 32 * 2**20
 #: Pictures wider than this, in pixels, take the whole width of the page.
 WIDE = 900

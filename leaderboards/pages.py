@@ -26,7 +26,7 @@ class Pages:
 
     Args:
         links: record id → MLflow run id.
-        titles: score → title; any other score keeps its name, and stands below those with a title.
+        titles: score → title; any other score keeps its name, and comes after those with a title.
     """
 
     def __init__(self, links: Mapping[str, str], titles: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""Ranks that are shared where the test images cannot tell two entries apart."""
+"""Ranks that are shared where the test images do not separate two entries."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -75,7 +75,7 @@ def _compare(leader: Entry, entry: Entry) -> tuple[Literal["paired", "intervals"
 
 
 def _interval(score: Summary | None) -> tuple[float, float]:
-    """The score's interval, Wilson's where it has none, everything where that is not possible either."""
+    """The score's interval; without one, Wilson's; where that cannot be computed either, [0, 1]."""
     if score is not None and score.low is not None and score.high is not None:
         return score.low, score.high
     if score is not None and score.mean is not None and score.n and 0 <= score.mean <= 1:

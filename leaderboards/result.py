@@ -1,4 +1,4 @@
-"""One record as it was read, with what lies beside it: per-image outcomes and figures."""
+"""One record with the files beside it: per-image outcomes and figures."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ DRAWN_HERE = ("security", "training")
 
 @dataclass(frozen=True)
 class Figure:
-    """What lies beside a record of one figure: a picture, the chart as data, or both; neither is read yet."""
+    """The files of one figure beside a record: a picture, the chart as data, or both; neither is read yet."""
 
     name: str
     picture: Path | None

@@ -1,4 +1,4 @@
-"""Words and numbers as the pages show them, and names that are safe in a path."""
+"""Words and numbers as the pages show them."""
 
 import re
 from typing import Any
@@ -18,7 +18,7 @@ def unit_shown(metric: str, unit: str) -> str:
 
 
 def quantity(value: float, metric: str, unit: str) -> str:
-    """A value with as many digits as its unit deserves."""
+    """A value with the digits that suit its unit."""
     if is_percent(metric, unit):
         return minus(f"{100 * value:.1f}")
     if metric == "time_per_epoch_ratio":

@@ -98,9 +98,9 @@ class Points(_Part):
 
 
 class Bars(_Part):
-    """One bar a category, with its interval where given; the bars of several marks stand side by side.
+    """One bar for each category, with its interval where given; the bars of several marks are side by side.
 
-    `stacked` bars stand on those of the marks before them instead, and have no intervals.
+    `stacked` bars are on top of those of earlier marks instead, and have no intervals.
     """
 
     kind: Literal["bars"] = "bars"

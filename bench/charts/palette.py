@@ -1,17 +1,17 @@
-"""What tells marks apart: colors for every color vision, and a dash, a marker and a hatch beside each."""
+"""The styles of marks: colors for every color vision, each with a dash pattern, a marker and a hatch."""
 
 from dataclasses import dataclass
 
 from bench.charts.chart import Bars, Chart, Heatmap, Histogram, Line, Points, Tiles
 
-#: Okabe and Ito's colors without yellow, which white paper swallows.
+#: The colors of Okabe and Ito without yellow, which is hardly visible on white.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-#: Their neighbors that stand out on a dark ground.
+#: Similar colors with enough contrast on a dark background.
 DARK_COLORS = ("#62B0F0", "#F0A04B", "#3EC79A", "#E59CCB", "#E3D04C", "#AEB2F5", "#F0EEE8")
-#: Of areas, where all eight are told apart; then the same lighter and darker.
+#: Colors of areas, where all eight can be distinguished; lighter and darker versions follow.
 _AREAS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#4D4D4D")
 
-#: On white and on black paper, and unlike every area.
+#: Visible on white and on black, and unlike every color of areas.
 _NEUTRAL = "#C9C9C9"
 
 SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
@@ -80,7 +80,7 @@ _HATCHES = (("", ""), ("///", "/"), ("...", "."), ("xxx", "x"), ("---", "-"), ("
 
 
 def style(number: int) -> Style:
-    """The look of the mark with this number, from 0; two looks are equal only after a long way."""
+    """The style of the mark with this number, from 0; they repeat after 42 lines, 70 points or 49 bars."""
     line, dash = _LINES[number % len(_LINES)]
     marker, symbol, outline = _MARKERS[number % len(_MARKERS)]
     # A full round of colors later, the hatches start at another place.
@@ -89,7 +89,7 @@ def style(number: int) -> Style:
 
 
 def style_numbers(chart: Chart) -> dict[str, int]:
-    """The name of a mark → the number of its look: marks of one name look alike in every panel."""
+    """Name of a mark → number of its style; marks of one name have one style in every panel."""
     kinds = Line | Points | Bars | Histogram
     names = (mark.name for panel in chart.panels for mark in panel.marks if isinstance(mark, kinds))
     return {name: number for number, name in enumerate(dict.fromkeys(names))}
@@ -99,7 +99,7 @@ def color_ends(mark: Heatmap | Tiles, low: float, high: float) -> tuple[float, f
     """What the first and the last color stand for; a diverging scale has zero in the middle.
 
     Args:
-        low, high: ends of the mark's values, which stand where it names none.
+        low, high: ends of the mark's values, used where the mark sets no ends.
     """
     if mark.low is not None and mark.high is not None:
         low, high = mark.low, mark.high

@@ -30,7 +30,7 @@ class _Picture:
 
 @dataclass(frozen=True)
 class SheetNetwork:
-    """One of the networks whose figures stand beside each other: its name, what it is, and the path of its page."""
+    """One of the networks on a comparison sheet: its name, what it is, and the path of its page."""
 
     name: str
     what: str
@@ -50,10 +50,10 @@ def write_sheet(
 
     Args:
         folder: where the pictures and the data lie already.
-        charts: in any order; they stand under the headings of their topics.
+        charts: in any order; the sheet sorts them by topic.
         title: heading of the sheet.
         facts: word → what the figures were made from.
-        networks: what stands beside each other, each with a page of its own.
+        networks: the networks that are compared, each with a page of its own.
         notes: sentences about what is not shown.
     """
     write_assets(folder)

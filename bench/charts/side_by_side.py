@@ -10,7 +10,7 @@ from bench.charts.chart import Bars, Chart, Heatmap, Histogram, Mark, Panel, Poi
 from bench.charts.extent import shared_axes
 from bench.charts.tiling import ABREAST, tile_columns
 
-#: What captions say of maps that stand alone.
+#: The sentence in the captions of maps that are shown alone.
 OWN_RANGE = "Colors run over each panel's own range."
 
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*%?")
@@ -23,10 +23,10 @@ def side_by_side(charts: Mapping[str, Chart]) -> Chart | None:
     """One chart out of several networks' own; None when no panel of theirs matches.
 
     Panels match when they have the same title (up to a colon), the same axes, and marked places in common. Pictures
-    that are equal in all stand once; signed ones stand over their own range and then on one scale.
+    that are equal in all are shown once; signed ones are shown over their own range and then on one scale.
 
     Args:
-        charts: network → its chart, in the order they are to stand in.
+        charts: network → its chart, from left to right.
     """
     found: dict[Hashable, Panels] = {}
     for network, chart in charts.items():

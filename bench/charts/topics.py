@@ -14,7 +14,7 @@ OTHERS = "More figures"
 
 
 def topic(name: str) -> str:
-    """The heading that a figure of this name stands under."""
+    """The heading for a figure of this name."""
     return TOPICS.get(name.replace("_", "-").partition("-")[0], OTHERS)
 
 

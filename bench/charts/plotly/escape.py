@@ -5,7 +5,7 @@ import html
 
 def safe(text: str) -> str:
     """Text that plotly shows as it is; it reads a small part of HTML in all strings."""
-    # Between dollar signs it would look for a typesetter of formulas.
+    # Plotly would try to typeset text between dollar signs as a formula.
     return html.escape(text, quote=False).replace("$", "&#36;")
 
 

@@ -1,4 +1,4 @@
-"""A chart as a page to point at: plotly's description of it, drawn by its script that lies beside the page.
+"""A chart as an interactive page: plotly's description of it, drawn by a script that is stored beside the page.
 
 Nothing is fetched from anywhere else. Text goes in escaped, as plotly reads some markup in every string.
 """
@@ -42,7 +42,7 @@ def page(
     back: tuple[str, str] | None = None,
     icon: str = "data:,",
 ) -> str:
-    """A page of one chart, in the light or dark of whoever reads it.
+    """A page of one chart; it follows the reader's light or dark theme.
 
     Args:
         assets: the path from the page to the folder of `write_assets`, empty or ending in a slash.

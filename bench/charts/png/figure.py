@@ -47,7 +47,7 @@ _SETTINGS = {
 
 def draw(chart: Chart, path: Path) -> None:
     """Write a chart as PNG, whole or not at all."""
-    # A font without some script's letters draws boxes, which is no news to whoever reads the log.
+    # The font draws boxes for letters that it lacks; a warning for each would only fill the log.
     with replacing(path) as temporary, warnings.catch_warnings(), style.context(["default", _SETTINGS]):
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure = make_figure(chart)
@@ -112,7 +112,7 @@ def _maps(panels: Sequence[Panel]) -> list[Heatmap]:
 
 
 def _width(row: PanelRow) -> float:
-    """Inches of a panel; squares that belong together stand as close as three do."""
+    """Width of a panel in inches; square panels of one group are as narrow as in a row of three."""
     close = row.together and all(panel.square for panel in row.panels)
     return min(WIDTHS[row.places], WIDTHS[3]) if close else WIDTHS[row.places]
 
