@@ -17,6 +17,7 @@ from bench.core.guards import evaluating
 from bench.core.progress import Progress
 from bench.core.threat import Threat
 from metrics.accuracy.autoattack import AutoAttack
+from tests.shortened import shorten_autoattack
 
 SHAPE = (1, 8, 8)
 NORMS = {"linf": "Linf", "l2": "L2"}
@@ -403,6 +404,7 @@ def test_stages_that_need_more_classes_are_left_out_with_a_word(shorter, classes
     assert result.broken.sum() > 1, "the others do run"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["standard", "plus"])
 def test_a_thousand_classes_run(shorter, version):
     classifier = small_cnn(classes=1000)
@@ -529,7 +531,8 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been_killed(shorter, tmp
     assert torch.equal(again.adversarial, whole.adversarial)
 
 
-def test_the_state_of_another_run_is_not_used(shorter, tmp_path):
+def test_the_state_of_another_run_is_not_used(shorter, monkeypatch, tmp_path):
+    shorten_autoattack(monkeypatch, queries=10, steps=2)
     network, threat, state = small_cnn(), Threat("linf", "0.02"), tmp_path / "state"
     images, labels = data(network, 6)
     autoattack(network, images, labels, threat, seed=1, batch_size=4, state_path=state)

@@ -21,9 +21,9 @@ from metrics.accuracy.autoattack import AutoAttack
     [
         pytest.param("standard", 10, marks=pytest.mark.slow),
         ("standard", 3),
-        ("standard", 4),
+        pytest.param("standard", 4, marks=pytest.mark.slow),
         pytest.param("plus", 2, marks=pytest.mark.slow),
-        ("plus", 3),
+        pytest.param("plus", 3, marks=pytest.mark.slow),
         pytest.param("plus", 6, marks=pytest.mark.slow),
         ("rand", 2),
         ("rand", 3),
