@@ -1,17 +1,25 @@
-"""AutoAttack, as the `pyautoattack` package runs it, inside our contracts.
+"""AutoAttack with the attacks of the package `pyautoattack`.
 
-The package's own attacks are driven stage by stage and batch by batch, in the order and with the seeds of its
-`run_standard_evaluation`: the adversarial images are bit for bit those it finds with equal seed and batch size.
-Around them stands what the package lacks: a network left as it was found, a check of box and ball before a
-success counts, a word where there are too few classes for a stage, counted passes, and a state to go on from.
-Two faster ways through the network can be chosen instead of its own arithmetic.
+Numbers in the comments are the steps of the package's `run_standard_evaluation`:
 
-Source: Croce & Hein 2020, Reliable evaluation of adversarial robustness.
+(1) Classify the clean images; those that are wrong are not attacked.
+(2) For each stage in turn, attack the images that survived all earlier ones, batch by batch. The standard stages
+    are APGD with cross-entropy, targeted APGD with the DLR loss, targeted FAB, and Square.
+(3) Classify what the stage returns; a misclassified image is broken.
+
+With equal seed and batch size the adversarial images are bit for bit those of the package. We add to it:
+
+(a) A success counts only within the ball and the pixel box.
+(b) With fewer than ten classes there are fewer targets, and a stage that needs more classes is left out.
+(c) The network is left as it was found, passes are counted, and a killed run goes on with its next batch.
+(d) Where memory runs out, a batch is attacked in halves, or its passes are taken in pieces.
+(e) Two faster ways of computing a pass can be chosen.
+
+Source: Croce & Hein 2020, Reliable evaluation of adversarial robustness, section 6.
 """
 
-import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -21,30 +29,33 @@ import torch
 from torch import Tensor
 
 from bench.attacks import probabilities
-from bench.attacks.resume import Standing, fingerprint_of
-from bench.core.checks import (
-    check_batch_size,
-    check_finite,
-    check_inputs,
-    check_logits,
-    images_per_pass,
-    out_of_memory,
+from bench.attacks.autoattack_suite import (
+    BatchBar,
+    FirstWarnings,
+    SuiteNetwork,
+    left_out,
+    make_suite,
+    most_queries,
+    perturb,
+    predicted_classes,
 )
+from bench.attacks.resume import AutoAttackState, fingerprint_of
+from bench.core.checks import check_batch_size, check_finite, check_inputs, images_per_pass
 from bench.core.classifier import AnyClassifier
 from bench.core.errors import UserError, unknown_name
 from bench.core.guards import channels_last, evaluating, frozen, random_state_kept
 from bench.core.passes import PassCount, counting
-from bench.core.progress import Progress, Task
+from bench.core.progress import Progress
 from bench.core.record import Value
 from bench.core.threat import Threat
 
 VERSIONS = ("standard", "plus", "rand")
 
-#: How passes are computed: "exact" as the package does; "fast" in float32 with another order of summation;
-#: "bfloat16" as fast, with the stages of `LOW` in bfloat16 and their successes confirmed in float32.
+#: How a pass is computed: "exact" as in the package; "fast" in float32 with another order of summation;
+#: "bfloat16" is "fast" with the stages of `LOW` in bfloat16, their successes confirmed in float32.
 Passes = Literal["exact", "fast", "bfloat16"]
 
-#: The stages that only ask, half of all passes. The others follow a gradient, which rounding leads astray.
+#: The stages that take forward passes alone, half of all passes. Rounding would lead gradient stages astray.
 LOW = ("square",)
 
 
@@ -53,12 +64,12 @@ class AutoAttackResult:
     """What AutoAttack did to every image.
 
     Attributes:
-        adversarial: [B, C, H, W]; the image itself where nothing broke it.
+        adversarial: [B, C, H, W]; the image itself where no stage succeeded.
         broken: bool [B]; misclassified within the threat by any stage, or without attack.
         stage: [B]; what broke each image: "clean" (misclassified without attack), an attack, "" for survivors.
         unconfirmed: bool [B]; misclassified in bfloat16 by Square, in float32 by no stage.
-        skipped: attack → why it could not run here.
-        warnings: stage → the first thing that was warned of in it; "output" → what is odd about the network's.
+        skipped: stage → the reason why it could not run here.
+        warnings: stage → its first warning; "output" → a warning about the network's output.
         settings: the package and its version, AutoAttack's version, seed, batch size, number of targets.
         forwards, backwards: passes through the network, in images, those of `resumed` among them.
         resumed: the passes of the process that wrote the state this run goes on from; none without one.
@@ -77,7 +88,7 @@ class AutoAttackResult:
 
 
 def check_settings(version: str, seed: int, batch_size: int, passes: str) -> None:
-    """Refuse what `autoattack` cannot work with.
+    """Check the settings of `autoattack`.
 
     Raises:
         UserError: for an unknown version or kind of passes, a seed that is no whole number, a batch size below 1.
@@ -104,7 +115,7 @@ def autoattack(
     progress: Progress | None = None,
     state_path: Path | None = None,
 ) -> AutoAttackResult:
-    """Attack every image that the classifier gets right, stage after stage until one breaks it.
+    """Attack every correctly classified image, stage after stage until one succeeds.
 
     Args:
         classifier: attacked in eval mode, and left exactly as it was found.
@@ -112,14 +123,15 @@ def autoattack(
         labels: int64 [B].
         threat: norm and ε; every success is checked against it before it counts.
         seed: given to every stage anew for every batch, as the package does.
-        version: "standard", "plus", or "rand" for networks that draw random numbers.
+        version: "standard", "plus", or "rand" for stochastic networks.
         batch_size: images attacked together; the random draws, and so the result, depend on it. Where memory runs
             out the batch is attacked in halves or passes are taken in pieces, and `warnings` says so.
-        passes: "exact" gives the package's images bit for bit. "fast" stays in float32 but adds up in another order
-            (channels innermost, as many images at once as a CPU's caches hold). "bfloat16" is fast and has Square
-            ask in bfloat16; a success counts in float32 alone, and where that denies it, Square runs again in it.
+        passes: "exact" gives the package's images bit for bit. "fast" stays in float32 but sums in another order
+            (channels innermost, as many images at once as a CPU's caches hold). "bfloat16" is "fast" with the
+            queries of Square in bfloat16. A success counts in float32 alone; images that are misclassified in
+            bfloat16 only are attacked again by Square in float32.
         progress: where the bars go, one for each stage.
-        state_path: written after every batch. A run that finds there the state of an equal one (images, labels,
+        state_path: written after every batch. A run that finds the state of an equal run there (images, labels,
             network, settings) goes on from it; any other file is overwritten.
 
     Raises:
@@ -131,8 +143,7 @@ def autoattack(
     """
     check_inputs(classifier, images, labels)
     check_settings(version, seed, batch_size, passes)
-    progress = progress or Progress()
-    log = _FirstWarnings("autoattack")
+    log = FirstWarnings("autoattack")
     settings: dict[str, Value] = {
         "package": f"pyautoattack {installed_version('pyautoattack')}",
         "version": version,
@@ -141,65 +152,47 @@ def autoattack(
         "targets": min(9, classifier.num_classes - 1),
         **({} if passes == "exact" else {"passes": passes}),
     }
-    # Before anything is laid out anew.
+    # Before the weights change their layout.
     fingerprint = fingerprint_of(classifier, images, labels, threat, settings) if state_path else ""
-    resumed = PassCount()
     with (
         evaluating(classifier),
         frozen(classifier),
         nullcontext(None) if passes == "exact" else channels_last(classifier) as plain_layout,
         random_state_kept(seed),
         torch.no_grad(),
-        counting(classifier) as passed,
+        counting(classifier) as count,
     ):
-        network = _Counted(classifier, log, plain_layout)
+        network = SuiteNetwork(classifier, log, plain_layout)
         if passes != "exact":
             network.at_once = images_per_pass(images, batch_size)
-        suite = _suite(network, classifier, threat, images.device, seed, version, log)
-        # With ε = 0 there is nothing but the images.
+        suite = make_suite(network, classifier, threat, images.device, seed, version, log)
+        # With ε = 0 the ball holds the image alone.
         stages = ("clean", *(suite.attacks_to_run if threat.radius > 0 else ()))
-        skipped = _cannot_run(stages, classifier, threat)
-        state = Standing.load(state_path, fingerprint, images) if state_path else None
+        skipped = left_out(stages, classifier, threat)
+        state = AutoAttackState.load(state_path, fingerprint, images) if state_path else None
+        resumed = PassCount(state.forwards, state.backwards) if state else PassCount()
+        run = _Run(
+            suite=suite,
+            network=network,
+            images=images,
+            labels=labels,
+            threat=threat,
+            state=state or AutoAttackState.initial(images, labels),
+            log=log,
+            count=count,
+            batch_size=batch_size,
+            save=(lambda state: state.save(state_path, fingerprint)) if state_path else lambda state: None,
+        )
         if state is None:
-            state = Standing.at_the_start(images, labels)
-            for rows in torch.arange(len(images), device=images.device).split(batch_size):
-                logits = network(images[rows])
-                check_finite(logits)
-                state.stage[rows[_predicted(logits) != labels[rows]]] = 0
+            run.classify_clean()
         else:
-            resumed = PassCount(state.forwards, state.backwards)
-            passed.forwards, passed.backwards, log.first = state.forwards, state.backwards, state.warnings
-            network.probabilities = "output" in log.first
-
-        run = _Run(suite, network, images, labels, threat, state, log)
+            run.resume()
         for number, stage in enumerate(stages):
-            if number < max(1, state.number) or stage in skipped:
-                continue
-            if number > state.number:
-                state.number, state.batches = number, 0
-            log.stage = stage
-            alive = ((state.stage < 0) | (state.stage == number)).nonzero().squeeze(1)
-            if len(alive) == 0:
-                break
-            looks = _looks(suite, stage)
-            with progress.task(f"autoattack {stage}", len(alive) * looks) as task:
-                for batch, rows in enumerate(alive.split(batch_size)):
-                    network.bar = bar = _BatchBar(task, len(rows) * looks)
-                    if batch >= state.batches:
-                        denied = run.strike(rows, low=passes == "bfloat16" and stage in LOW)
-                        if len(denied):
-                            run.strike(denied, low=False)
-                            state.unconfirmed[denied] = True
-                        state.batches = batch + 1
-                        state.forwards, state.backwards = passed.forwards, passed.backwards
-                        state.warnings = log.first
-                        if state_path:
-                            state.save(state_path, fingerprint)
-                    robust = (state.stage < 0).float().mean().item()
-                    bar.finish(f"robust {robust:.1%}")
-                network.bar = None
+            if number >= max(1, run.state.number) and stage not in skipped and not run.finished(number):
+                run.attack(number, stage, passes == "bfloat16" and stage in LOW, progress or Progress())
     if "output" in log.first:
         probabilities.warn()
+    state = run.state
     return AutoAttackResult(
         adversarial=state.adversarial,
         broken=state.stage >= 0,
@@ -208,199 +201,83 @@ def autoattack(
         skipped=skipped,
         warnings=log.first,
         settings=settings,
-        forwards=passed.forwards,
-        backwards=passed.backwards,
+        forwards=count.forwards,
+        backwards=count.backwards,
         resumed=resumed,
     )
 
 
 @dataclass
 class _Run:
-    """The package's attacks on our images, and what they have done so far."""
+    """One call of `autoattack`: the attacks, the images, and what was found so far."""
 
     suite: Any
-    network: "_Counted"
+    network: SuiteNetwork
     images: Tensor
     labels: Tensor
     threat: Threat
-    state: Standing
-    log: "_FirstWarnings"
+    state: AutoAttackState
+    log: FirstWarnings
+    count: PassCount
+    batch_size: int
+    save: Callable[[AutoAttackState], None]
 
-    def strike(self, rows: Tensor, *, low: bool) -> Tensor:
-        """The stage under way on one batch; gives the rows that are misclassified in low precision alone."""
+    def classify_clean(self) -> None:
+        """(1) Mark the images that are wrong without attack."""
+        for rows in torch.arange(len(self.images), device=self.images.device).split(self.batch_size):
+            logits = self.network(self.images[rows])
+            check_finite(logits)
+            self.state.stage[rows[predicted_classes(logits) != self.labels[rows]]] = 0
+
+    def resume(self) -> None:
+        """Take over the counts and warnings of the run that wrote the state."""
+        self.count.add(PassCount(self.state.forwards, self.state.backwards))
+        self.log.first = self.state.warnings
+        self.network.probabilities = "output" in self.log.first
+
+    def surviving(self, number: int) -> Tensor:
+        """Positions of the images that survived all stages before this one."""
+        return ((self.state.stage < 0) | (self.state.stage == number)).nonzero().squeeze(1)
+
+    def finished(self, number: int) -> bool:
+        """Whether no image is left for a stage."""
+        return len(self.surviving(number)) == 0
+
+    def attack(self, number: int, stage: str, low: bool, progress: Progress) -> None:
+        """(2) Attack all surviving images with one stage, from the first batch that is not done yet."""
+        state = self.state
+        if number > state.number:
+            state.number, state.batches = number, 0
+        self.log.stage = stage
+        surviving = self.surviving(number)
+        queries = most_queries(self.suite, stage)
+        with progress.task(f"autoattack {stage}", len(surviving) * queries) as task:
+            for batch, rows in enumerate(surviving.split(self.batch_size)):
+                self.network.bar = bar = BatchBar(task, len(rows) * queries)
+                if batch >= state.batches:
+                    unconfirmed = self.attack_batch(rows, low=low)
+                    if len(unconfirmed):
+                        self.attack_batch(unconfirmed, low=False)
+                        state.unconfirmed[unconfirmed] = True
+                    state.batches = batch + 1
+                    state.forwards, state.backwards = self.count.forwards, self.count.backwards
+                    state.warnings = self.log.first
+                    self.save(state)
+                robust = (state.stage < 0).float().mean().item()
+                bar.finish(f"robust {robust:.1%}")
+            self.network.bar = None
+
+    def attack_batch(self, rows: Tensor, *, low: bool) -> Tensor:
+        """Attack one batch, in bfloat16 if `low`; the rows that are misclassified in bfloat16 alone."""
         images, labels, state = self.images[rows], self.labels[rows], self.state
         with self.network.in_bfloat16(low):
-            found = _perturb(self.suite, self.log.stage, images, labels, self.log)
-            claimed = _predicted(self.network(found)) != labels if low else None
+            found = perturb(self.suite, self.log.stage, images, labels, self.log)
+            claimed = predicted_classes(self.network(found)) != labels if low else None
+        # (3) Classify, and count what lies within the threat.
         allowed = self.threat.allows(found, images)
         logits = self.network(found)
         check_finite(logits[allowed])
-        hits = allowed & (_predicted(logits) != labels)
+        hits = allowed & (predicted_classes(logits) != labels)
         state.adversarial[rows[hits]] = found[hits]
         state.stage[rows[hits]] = state.number
         return rows[:0] if claimed is None else rows[claimed & allowed & ~hits]
-
-
-def _suite(
-    network: "_Counted",
-    classifier: AnyClassifier,
-    threat: Threat,
-    device: torch.device,
-    seed: int,
-    version: str,
-    log: logging.Logger,
-) -> Any:
-    """The package's attacks, with no more targets than there are other classes."""
-    from pyautoattack import AutoAttack
-
-    norm = {"linf": "Linf", "l2": "L2"}[threat.norm]
-    suite = AutoAttack(network, norm=norm, eps=threat.radius, seed=seed, version=version, device=device)
-    targets = min(9, classifier.num_classes - 1)
-    suite.apgd_targeted.n_target_classes = suite.fab.n_target_classes = targets
-    suite.apgd.logger = suite.apgd_targeted.logger = log
-    return suite
-
-
-def _perturb(suite: Any, attack: str, images: Tensor, labels: Tensor, log: logging.Logger) -> Tensor:
-    """One batch through one stage, set up as the package's own evaluation does it; in halves if memory runs out."""
-    if attack.startswith("fab"):
-        stage = suite.fab
-        stage.targeted = attack == "fab-t"
-        stage.n_restarts = 1 if stage.targeted else stage.n_restarts
-    elif attack == "square":
-        stage = suite.square
-    elif attack == "apgd-t":
-        stage = suite.apgd_targeted
-    else:
-        stage = suite.apgd
-        stage.loss = attack.removeprefix("apgd-")
-    try:
-        return stage.perturb(images, labels)
-    except (RuntimeError, MemoryError) as error:
-        if not out_of_memory(error) or len(images) == 1:
-            raise
-    log.warning(f"memory ran out for {len(images)} images, they were attacked in halves")
-    halves = zip(images.chunk(2), labels.chunk(2), strict=True)
-    return torch.cat([_perturb(suite, attack, *half, log) for half in halves])
-
-
-def _cannot_run(stages: Sequence[str], classifier: AnyClassifier, threat: Threat) -> dict[str, str]:
-    """Stage → why it is left out."""
-    classes, side = classifier.num_classes, min(classifier.input_shape[1:])
-    reasons = {}
-    if classes < 3:
-        reasons["apgd-dlr"] = f"the DLR loss needs 3 classes, there are {classes}"
-    if classes < 4:
-        reasons["apgd-t"] = f"the targeted DLR loss needs 4 classes, there are {classes}"
-    if threat.norm == "l2" and side < 5:
-        reasons["square"] = f"its l2 form needs images of 5x5 pixels or more, the side is {side}"
-    return {stage: reason for stage, reason in reasons.items() if stage in stages}
-
-
-def _looks(suite: Any, attack: str) -> int:
-    """How many forward passes an image takes at most in a stage; bars go by them."""
-    if attack == "square":
-        return suite.square.n_queries + 2
-    if attack.startswith("fab"):
-        runs = suite.fab.n_target_classes if attack == "fab-t" else suite.fab.n_restarts
-        return runs * (2 * suite.fab.n_iter + 4)
-    apgd = suite.apgd_targeted if attack == "apgd-t" else suite.apgd
-    runs = apgd.n_target_classes * apgd.n_restarts if attack == "apgd-t" else apgd.n_restarts
-    return runs * ((apgd.n_iter + 1) * apgd.eot_iter + 1) + 2
-
-
-def _predicted(logits: Tensor) -> Tensor:
-    return logits.max(dim=1).indices  # as the package takes it, ties included
-
-
-class _Counted:
-    """The network as the package calls it."""
-
-    def __init__(
-        self, classifier: AnyClassifier, log: "_FirstWarnings", plain_layout: Callable[[], None] | None
-    ) -> None:
-        self.classifier, self.log, self.plain_layout = classifier, log, plain_layout
-        self.bar: _BatchBar | None = None
-        self.at_once: int | None = None
-        self.low = False
-        self.probabilities: bool | None = None
-
-    def __call__(self, images: Tensor) -> Tensor:
-        logits = check_logits(self._forward(images), len(images), self.classifier.num_classes)
-        if self.bar is not None:
-            self.bar.advance(len(images))
-        if self.probabilities is None:
-            self.probabilities = probabilities.are_probabilities(logits)
-            if self.probabilities:
-                self.log.first["output"] = probabilities.NOTE
-        if self.probabilities:
-            logits = probabilities.logits_of(logits)
-        if images.requires_grad and not logits.requires_grad:
-            # No path back to the pixels: a gradient of zero lets the stages run, and Square can still break it.
-            logits = logits + 0 * images.flatten(1).sum(dim=1, keepdim=True)
-        return logits
-
-    @contextmanager
-    def in_bfloat16(self, low: bool) -> Iterator[None]:
-        """Compute in bfloat16 where autocast allows it, if `low`; logits come back in float32."""
-        self.low = low
-        try:
-            yield
-        finally:
-            self.low = False
-
-    def _forward(self, images: Tensor) -> Tensor:
-        while True:
-            try:
-                with torch.autocast(images.device.type, torch.bfloat16, enabled=self.low):
-                    if self.at_once is None or len(images) <= self.at_once:
-                        logits = self.classifier(images)
-                    else:
-                        logits = torch.cat([self.classifier(some) for some in images.split(self.at_once)])
-            except (RuntimeError, MemoryError) as error:
-                self._recover(error, len(images))
-                continue  # out here the failed pass is no longer in memory
-            return logits.float() if self.low else logits
-
-    def _recover(self, error: Exception, size: int) -> None:
-        """Make the same pass possible: in pieces, or in the plain layout.
-
-        Raises:
-            Exception: the error itself, where neither would help. In pieces a pass needs as much memory for its
-                gradient as at once, so a stage that takes one is given fewer images instead.
-        """
-        if out_of_memory(error) and not torch.is_grad_enabled() and min(size, self.at_once or size) > 1:
-            self.at_once = min(size, self.at_once or size) // 2
-            self.log.warning(f"memory ran out for {size} images, their passes were taken in pieces")
-        elif self.plain_layout is not None and "view size is not compatible" in str(error):
-            self.plain_layout()
-            self.plain_layout = None
-        else:
-            raise error
-
-
-class _BatchBar:
-    """Moves a stage's bar within a batch, which may take minutes; what broken images save is made up at its end."""
-
-    def __init__(self, task: Task, total: int) -> None:
-        self._task, self._left = task, total
-
-    def advance(self, images: int) -> None:
-        images = min(images, self._left)
-        self._left -= images
-        self._task.advance(images)
-
-    def finish(self, note: str) -> None:
-        self._task.advance(self._left, note)
-
-
-class _FirstWarnings(logging.Logger):
-    """Keeps the first warning of each stage instead of printing it."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.stage = "clean"
-        self.first: dict[str, str] = {}
-
-    def warning(self, msg: object, *args: object, **kwargs: Any) -> None:
-        self.first.setdefault(self.stage, str(msg).partition(" See ")[0])

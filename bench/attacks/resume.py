@@ -1,6 +1,7 @@
-"""Where an AutoAttack run stands, on disk, so that a killed one goes on with its next batch.
+"""The state of an AutoAttack run on disk, with which a killed run goes on from its next batch.
 
-And how a run under way knows its network again: code may change while the weights stay, so it is asked.
+A state belongs to one network. Its code may change while its weights stay, so that the logits of a few images are
+compared as well.
 """
 
 import hashlib
@@ -22,23 +23,23 @@ from bench.core.guards import evaluating, random_state_kept
 from bench.core.record import Value
 from bench.core.threat import Threat
 
-#: Images that a network is asked about.
-ASKED = 8
-#: By how much two runs' logits may differ for rounding, relative to the largest.
+#: Images whose logits stand for the network.
+SAMPLE_SIZE = 8
+#: The largest difference of two runs' logits that counts as rounding, relative to the largest logit.
 ROUNDING = 1e-3
 
 
 @dataclass
-class Standing:
-    """What a run has found, and how far it has come.
+class AutoAttackState:
+    """What a run has found so far, and which batch comes next.
 
     Attributes:
         adversarial: [B, C, H, W] so far.
         stage: int64 [B]; the number of the stage that broke each image, 0 for "clean", −1 for none so far.
-        unconfirmed: bool [B]; misclassified in low precision where float32 disagreed.
-        number, batches: the stage under way, and how many of its batches are done.
+        unconfirmed: bool [B]; misclassified in bfloat16, but not in float32.
+        number, batches: the current stage, and how many of its batches are done.
         forwards, backwards: passes so far, in images.
-        warnings: stage → what was warned of.
+        warnings: stage → its first warning.
     """
 
     adversarial: Tensor
@@ -51,12 +52,12 @@ class Standing:
     warnings: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def at_the_start(cls, images: Tensor, labels: Tensor) -> "Standing":
-        """Nothing found and nothing done."""
+    def initial(cls, images: Tensor, labels: Tensor) -> "AutoAttackState":
+        """The state before any pass."""
         return cls(images.clone(), torch.full_like(labels, -1), torch.zeros_like(labels, dtype=torch.bool))
 
     def save(self, path: Path, fingerprint: str) -> None:
-        """Write it, whole or not at all; images that nothing broke are left out."""
+        """Write the state, whole or not at all, with the adversarial images of broken ones alone."""
         tensors = {
             "stage": self.stage.cpu(),
             "unconfirmed": self.unconfirmed.cpu(),
@@ -68,8 +69,8 @@ class Standing:
             save_file(tensors, temporary, about)
 
     @classmethod
-    def load(cls, path: Path, fingerprint: str, images: Tensor) -> "Standing | None":
-        """The state of an equal run; None when there is none or the file is something else."""
+    def load(cls, path: Path, fingerprint: str, images: Tensor) -> "AutoAttackState | None":
+        """Read the state of an equal run; None where the file is missing or something else."""
         try:
             with safe_open(path, "pt") as file:
                 about = file.metadata() or {}
@@ -87,35 +88,35 @@ class Standing:
 def fingerprint_of(
     classifier: AnyClassifier, images: Tensor, labels: Tensor, threat: Threat, settings: Mapping[str, Value]
 ) -> str:
-    """SHA-256 of all that a run depends on, and in a second line what the network answers; see `same_run`."""
+    """SHA-256 of all that a run depends on, and in a second line logits of the network; see `same_run`."""
     about = (threat.norm, str(threat.exact), str(classifier))
     digest = hashlib.sha256(json.dumps([*about, dict(settings)]).encode())
     weights = chain(classifier.named_parameters(), classifier.named_buffers())
     for name, tensor in chain([("images", images), ("labels", labels)], weights):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().data)
-    return f"{digest.hexdigest()}\n{answers_of(classifier, images)}"
+    return f"{digest.hexdigest()}\n{sample_logits(classifier, images)}"
 
 
 @torch.no_grad()
-def answers_of(classifier: AnyClassifier, images: Tensor) -> str:
-    """The logits of the first images [n, C, H, W] as JSON, in eval mode and with seeded draws.
+def sample_logits(classifier: AnyClassifier, images: Tensor) -> str:
+    """The logits of the first images [n, C, H, W] as JSON, in eval mode and with a seeded global random state.
 
-    "null" where they are not finite, or the network draws from elsewhere than torch's global state.
+    "null" where they are not finite, or two such passes differ.
     """
-    asked, passes = images[:ASKED], []
+    sample, passes = images[:SAMPLE_SIZE], []
     for _ in range(2):
         with evaluating(classifier), random_state_kept(0):
-            logits = check_logits(classifier(asked), len(asked), classifier.num_classes)
+            logits = check_logits(classifier(sample), len(sample), classifier.num_classes)
         passes.append([[float(f"{value:.5g}") for value in row] for row in logits.tolist()])
-    first, second = (json.dumps(answers) for answers in passes)
+    first, second = (json.dumps(logits) for logits in passes)
     return first if _agree(first, second) else "null"
 
 
 def same_run(before: str, now: str) -> bool:
-    """Whether two descriptions of a run agree: all lines but the last alike, the answers in it up to rounding."""
-    (first, _, said), (second, _, says) = before.rpartition("\n"), now.rpartition("\n")
-    return before == now or (first == second and _agree(said, says))
+    """Whether two fingerprints are of one run: equal but for the last line, whose logits agree up to rounding."""
+    (first, _, old_logits), (second, _, logits) = before.rpartition("\n"), now.rpartition("\n")
+    return before == now or (first == second and _agree(old_logits, logits))
 
 
 def _agree(first: str, second: str) -> bool:

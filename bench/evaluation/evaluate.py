@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.attacks.resume import answers_of
+from bench.attacks.resume import sample_logits
 from bench.core import provenance
 from bench.core import record as schema
 from bench.core.classifier import AnyClassifier
@@ -236,6 +236,6 @@ def _identity(weights: Path, evaluation: Evaluation, battery: Battery) -> str:
             fingerprint(evaluation.images, evaluation.labels),
             evaluation.dataset.fingerprint,
             f"{__version__} {evaluation.threat} {evaluation.seed} {describe_battery(battery).model_dump_json()}",
-            answers_of(evaluation.classifier, evaluation.images),
+            sample_logits(evaluation.classifier, evaluation.images),
         ]
     )

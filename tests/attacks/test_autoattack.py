@@ -8,7 +8,8 @@ import torch
 from pyautoattack.square import SquareAttack
 from torch import nn
 
-from bench.attacks.autoattack import _suite, autoattack
+from bench.attacks.autoattack import autoattack
+from bench.attacks.autoattack_suite import make_suite
 from bench.attacks.probabilities import NOTE, ProbabilitiesWarning
 from bench.attacks.resume import fingerprint_of, same_run
 from bench.core.classifier import Classifier
@@ -379,7 +380,9 @@ def test_each_stage_has_a_bar_with_the_robust_accuracy(shorter):
 def test_standard_is_what_croce_and_hein_call_autoattack():
     classifier = small_cnn()
     log = logging.getLogger("test")
-    suite = _suite(classifier, classifier, Threat("linf", "8/255"), torch.device("cpu"), 0, "standard", log)
+    suite = make_suite(
+        classifier, classifier, Threat("linf", "8/255"), torch.device("cpu"), 0, "standard", log
+    )
     assert suite.attacks_to_run == ["apgd-ce", "apgd-t", "fab-t", "square"]
     assert (suite.apgd.n_iter, suite.apgd.n_restarts) == (100, 1)
     targeted = suite.apgd_targeted
