@@ -131,7 +131,7 @@ def _batteries() -> str:
 
 
 def _registered() -> dict[str, str]:
-    """Name of a metric's main score → its registered name, which can differ."""
+    """Map the main score of each metric to the metric's registered name, which can differ."""
     names = {}
     for name in METRICS.names():
         with suppress(UserError):

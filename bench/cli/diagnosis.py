@@ -1,4 +1,4 @@
-"""What works on this machine: the text behind `bench doctor`."""
+"""Examine this machine: the text of `bench doctor`."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ from bench.training.timing import StandardClock
 
 
 def examine(data_dir: Path, tracking: str | None) -> Iterator[str]:
-    """Findings, a line each: "ok", "--" (not there, and not needed by default) or "!!" (to be mended)."""
+    """Yield one line per finding: "ok", "--" (missing, but not needed by default) or "!!" (to be repaired)."""
     yield from _versions()
     yield from _device()
     yield from _data(data_dir)

@@ -1,4 +1,4 @@
-"""Progress for people: bars on a terminal, plain lines elsewhere. Both write to standard error."""
+"""Show progress on standard error: bars on a terminal, plain lines elsewhere."""
 
 import sys
 import threading
@@ -19,14 +19,14 @@ LINE_SECONDS = 15.0
 
 
 def make_progress(quiet: bool) -> Progress:
-    """Bars when standard error is a terminal, plain lines when not, nothing when quiet."""
+    """Choose how to show progress: bars on a terminal, plain lines elsewhere, nothing when quiet."""
     if quiet:
         return Progress()
     return Bars() if sys.stderr.isatty() else Lines()
 
 
 class Bars(Progress):
-    """One bar for each piece of work in progress, nested ones below."""
+    """Show one bar for each running task, nested tasks below their parent."""
 
     def __init__(self) -> None:
         self._rich = RichProgress(
@@ -63,7 +63,7 @@ class Bars(Progress):
                 self._rich.stop()
 
     def say(self, line: str) -> None:
-        """One line above the bars."""
+        """Print one line above the bars."""
         self._rich.console.print(line, markup=False, soft_wrap=True)
 
 
@@ -84,7 +84,7 @@ class _Bar:
 
 
 class Lines(Progress):
-    """A line now and then, for logs."""
+    """Print a line now and then, for logs."""
 
     @contextmanager
     def task(self, name: str, total: float) -> Iterator[Task]:
@@ -94,7 +94,7 @@ class Lines(Progress):
         line.finish()
 
     def say(self, line: str) -> None:
-        """One line."""
+        """Print one line."""
         print(line, file=sys.stderr, flush=True)
 
 

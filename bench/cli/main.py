@@ -1,4 +1,4 @@
-"""The door: parse, one call, echo. Everything heavy is imported inside the command that needs it."""
+"""Command-line entry point. Each command imports what it needs inside its function, so that `--help` is fast."""
 
 import errno
 import os
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def _refused(error: OSError) -> tuple[str, int]:
-    """What the operating system refused, in words, and the exit code: 2 where the user can name another file."""
+    """Describe an error of the operating system; the exit code is 2 where naming another file can help."""
     again = "and give the same command again"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk is full: {error.filename or error}; free some space {again}", 2

@@ -89,7 +89,7 @@ def _shown(default: Any) -> str:
 
 
 def tracker_of(uri: str | None, progress: "Progress") -> Any:
-    """What logs to MLflow at `uri`, or to nothing for "none"."""
+    """Make the tracker for an MLflow URI; "none" gives one that logs nothing."""
     from bench.tracking import NullTracker, Tracker, load_settings
 
     settings = load_settings(uri)
@@ -97,7 +97,7 @@ def tracker_of(uri: str | None, progress: "Progress") -> Any:
 
 
 def print_paths(paths: list[Path], as_json: bool) -> None:
-    """The records' paths on standard output."""
+    """Print the paths of records on standard output."""
     if as_json:
         click.echo(json.dumps([str(path) for path in paths]))
     else:

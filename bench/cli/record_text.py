@@ -1,4 +1,4 @@
-"""A record on a terminal."""
+"""Print a record on a terminal."""
 
 from rich.console import Console
 from rich.markup import escape

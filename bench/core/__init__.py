@@ -1,1 +1,1 @@
-"""The floor: nouns that everyone shares. It imports nothing else of ours."""
+"""What all other packages share. It imports none of them."""

@@ -1,4 +1,4 @@
-"""Mistakes that a user can make, told in one clear line."""
+"""Errors from users' mistakes, each explained in one line."""
 
 import difflib
 from collections.abc import Iterable

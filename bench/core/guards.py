@@ -1,4 +1,4 @@
-"""What a block of work may change for its own time: modes, gradients, random state, layout, precision."""
+"""Context managers that change modes, gradients, random state, layout or precision, and restore them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

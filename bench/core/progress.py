@@ -1,4 +1,4 @@
-"""What long work says while it runs. The floor knows only this small interface."""
+"""Progress reporting: the interface that long work reports to."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -8,29 +8,29 @@ Item = TypeVar("Item")
 
 
 class Task(Protocol):
-    """One bar: how far one piece of work has come."""
+    """The progress of one task."""
 
     def advance(self, steps: float = 1, note: str = "") -> None:
-        """Move on by `steps`; `note` is a short text behind the bar ("robust 41.0 %")."""
+        """Advance by `steps`; `note` is a short text behind the bar ("robust 41.0 %")."""
 
 
 class Progress:
-    """Silent progress: the base class, and what Python callers get by default."""
+    """Silent progress: the base class, and the default for Python callers."""
 
     @contextmanager
     def task(self, name: str, total: float) -> Iterator[Task]:
-        """Show one piece of work with `total` steps while the block runs."""
+        """Show a task of `total` steps while the block runs."""
         yield _Silent()
 
     def track(self, items: Iterable[Item], name: str, total: float) -> Iterator[Item]:
-        """Yield the items and move on by one after each."""
+        """Yield the items, advancing by one step after each."""
         with self.task(name, total) as task:
             for item in items:
                 yield item
                 task.advance()
 
     def say(self, line: str) -> None:
-        """One line of news, above the bars."""
+        """Print one line, above the bars."""
 
 
 class _Silent:
@@ -39,7 +39,7 @@ class _Silent:
 
 
 def readable(seconds: float) -> str:
-    """Seconds as people say them: "4 s", "2 min", "1 h 10 min"."""
+    """Format seconds: "4 s", "2 min", "1 h 10 min"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

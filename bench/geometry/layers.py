@@ -215,7 +215,7 @@ def _calls(classifier: AnyClassifier, see: _Seen) -> Iterator[None]:
 
 
 class _Functions(TorchFunctionMode):
-    """Shows what activation functions give, whoever calls them."""
+    """Observe the outputs of activation functions, wherever they are called."""
 
     def __init__(self, see: Callable[[str, object], None]) -> None:
         super().__init__()

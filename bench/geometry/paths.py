@@ -150,7 +150,7 @@ def _bend(
 def _rejected(
     predict: Predictor, segments: Sequence[_Segment], labels: Tensor, samples: int
 ) -> list[_Segment]:
-    """Segments with a sample that has not their pair's label."""
+    """Segments with a sample whose label differs from the label of the pair."""
     rejected: list[_Segment] = []
     at_once = max(1, predict.batch_size // samples)
     for first in range(0, len(segments), at_once):

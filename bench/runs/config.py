@@ -1,4 +1,4 @@
-"""The settings of a run: what the command line and a YAML file may say, and the command that repeats a run."""
+"""The settings of a run, from the command line or a YAML file, and the command that repeats the run."""
 
 import shlex
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 def split_names(text: str) -> list[str]:
-    """The parts between commas; those within brackets belong to a metric's arguments."""
+    """Split text at commas, except within brackets, which hold the arguments of a metric."""
     names, depth = [""], 0
     for letter in text:
         depth += (letter in "([{") - (letter in ")]}")
@@ -172,7 +172,7 @@ class RunConfig(BaseModel):
 
     @classmethod
     def options(cls) -> dict[str, Option]:
-        """Setting → what the command line says about it."""
+        """Map each setting to its command-line option."""
         return {
             name: option
             for name, field in cls.model_fields.items()
@@ -182,7 +182,7 @@ class RunConfig(BaseModel):
 
     @classmethod
     def make(cls, values: dict[str, Any]) -> "RunConfig":
-        """A config from plain values.
+        """Make a config from plain values.
 
         Raises:
             UserError: for an unknown key or a bad value.
@@ -196,7 +196,7 @@ class RunConfig(BaseModel):
             raise UserError(describe(error)) from None
 
     def published(self) -> dict[str, Any]:
-        """What a record may show: the settings without the folders of this machine."""
+        """The settings that a record may show: all but the folders of this machine."""
         local = {name for name, option in self.options().items() if option.local}
         return {**self.model_dump(mode="json", exclude=local), "dataset": self._shown_dataset()}
 
@@ -205,7 +205,7 @@ class RunConfig(BaseModel):
         return f"{kind}:DIR/{Path(path).name}" if colon and kind == "imagefolder" else self.dataset
 
     def command(self) -> str:
-        """The command that gives this run again; DIR stands for the reader's own data folder."""
+        """The command that repeats this run; DIR stands for the reader's own data folder."""
         return shlex.join(["bench", "run", *self.words()])
 
     def words(self) -> list[str]:

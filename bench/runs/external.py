@@ -1,4 +1,4 @@
-"""Someone else's weights through the same battery."""
+"""Evaluate weights that were trained elsewhere."""
 
 import shlex
 from pathlib import Path
@@ -95,7 +95,7 @@ def evaluate_checkpoint(
 
 
 def _in_full(loader: str | None, data: Dataset, threat: Threat) -> str | None:
-    """A RobustBench id with data set and norm before it, so that the record says which network it was."""
+    """Put data set and norm before a RobustBench id, so that the record identifies the network."""
     source, _, identifier = (loader or "").partition(":")
     return robustbench_loader(identifier, data, threat) if source == "robustbench" else loader
 

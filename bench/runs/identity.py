@@ -1,4 +1,4 @@
-"""What decides a training, the name of its run that follows, and run folders from before names were made so."""
+"""The identity of a training, the run name made from it, and run folders named by an earlier rule."""
 
 import ast
 import hashlib
@@ -29,7 +29,7 @@ VERSION_WITHOUT_IDENTITY = "0.1.0"
 
 
 def training_identity(config: RunConfig, plan: Plan) -> dict[str, Any]:
-    """Every value that decides a run's weights and probes, but for the seeds, as plain JSON values."""
+    """All values that decide the weights and probes of a run, except the seeds, as plain JSON values."""
     train, validation = plan.dataset.train, plan.dataset.validation
     trials = count_trials(config, plan)
     values = {
@@ -68,7 +68,7 @@ def _device(plan: Plan) -> str:
 
 
 def _probes(config: RunConfig, dataset: Dataset) -> dict[str, Any] | None:
-    """What decides the probes: a finished run whose history lacks them must not pass for one that has them."""
+    """The settings of the probes: a finished run without probes must not count as one that has them."""
     if config.probe_every is None:
         return None
     test = fingerprint(dataset.test.images, dataset.test.labels)
@@ -76,7 +76,7 @@ def _probes(config: RunConfig, dataset: Dataset) -> dict[str, Any] | None:
 
 
 def source_digest(part: object) -> str:
-    """A SHA-256 of what the module of a plug-in does; "" if its source is not known.
+    """A SHA-256 of the code of a plug-in's module; "" if its source is not known.
 
     Comments, docstrings, layout and import statements do not count: mending prose, or moving what a module imports,
     leaves a run's name as it is. Any other edit makes another run.
@@ -90,7 +90,7 @@ def source_digest(part: object) -> str:
 
 
 def _outline(node: object) -> object:
-    """A syntax tree as nested tuples, without docstrings, imports and empty fields.
+    """Convert a syntax tree to nested tuples, without docstrings, imports and empty fields.
 
     The text of `ast.dump` would do, but it differs between versions of Python.
     """
@@ -125,7 +125,7 @@ class _RunWithoutIdentity(BaseModel):
 
 
 def find_earlier_run(config: RunConfig, plan: Plan) -> Path | None:
-    """The newest folder of this very training that was named by source text, so that it is continued; or None.
+    """Find the newest folder of the same training that was named by the earlier rule, to continue it; or None.
 
     A mended docstring gave such a run another name. What its `run.json` says of settings and data decides instead.
     """
@@ -168,7 +168,7 @@ def _decides_the_same(
 
 
 def _trained_on(folder: Path) -> str:
-    """The kind of device in the checkpoints of a run, which its `run.json` does not tell; "" without any."""
+    """The device type in the checkpoints of a run, which `run.json` does not hold; "" without checkpoints."""
     kinds: set[str] = set()
 
     def note(storage: Any, location: str) -> Any:

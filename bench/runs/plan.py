@@ -50,7 +50,7 @@ def count_trials(config: RunConfig, plan: Plan) -> int:
 
 
 def load_data(config: RunConfig) -> Dataset:
-    """The data set a config asks for, on the CPU.
+    """Load the data set of a config, on the CPU.
 
     Raises:
         UserError: when it cannot be had, or is not what a data set must be.
@@ -68,7 +68,7 @@ def load_data(config: RunConfig) -> Dataset:
 
 
 def pick_device(name: str) -> torch.device:
-    """The device called "auto" (CUDA where there is one), "cpu" or "cuda".
+    """Choose the device: "auto" (CUDA where there is one), "cpu" or "cuda".
 
     Raises:
         UserError: when CUDA is asked for and not there.

@@ -1,4 +1,4 @@
-"""The main job: search → train → evaluate → record → track → pages."""
+"""The main job: search, train, evaluate, record, track, draw the pages."""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -33,21 +33,21 @@ from metrics import titles
 
 
 class Tracker(Protocol):
-    """Where results are shown; `bench.tracking` has the real one and its silent twin."""
+    """Log results to a tracking store; `bench.tracking` has the implementation and a null tracker."""
 
     def sync(self, run_folder: Path, *, final: bool = False) -> None:
-        """Log whatever of this run is not logged yet; never raises for a server that is down."""
+        """Log what is new in a run folder; a server that is down raises no error."""
 
     def links(self, records: Sequence[Path]) -> dict[str, str]:
         """Record id → run id in the tracking store, for those that were logged."""
 
 
 class TrainingFailed(UserError):
-    """A training diverged; the message names seed, epoch and cause."""
+    """A training diverged; the message gives seed, epoch and cause."""
 
 
 def run(config: RunConfig, tracker: Tracker, progress: Progress) -> list[Path]:
-    """Do whatever of a run is not done yet, and return the paths of its records, one a seed.
+    """Do what is left of a run, draw the pages, and return the paths of its records, one per seed.
 
     Raises:
         UserError: for a setting that cannot work, before anything is written.
@@ -58,7 +58,7 @@ def run(config: RunConfig, tracker: Tracker, progress: Progress) -> list[Path]:
 
 
 def run_job(job: Job, tracker: Tracker, progress: Progress) -> list[Path]:
-    """Do whatever of a resolved run is not done yet, and return the paths of its records; no pages are drawn.
+    """Do what is left of a resolved run and return the paths of its records; no pages are drawn.
 
     Raises:
         TrainingFailed: when a training diverges.
@@ -89,7 +89,7 @@ def _result_folder(job: Job, seed: int) -> Path:
 
 
 def _finished(job: Job, seed: int) -> Record | None:
-    """The record of this seed, when there is one that fits this battery and these test images."""
+    """The finished record of a seed, if it fits the battery and the test images."""
     path = _result_folder(job, seed) / RECORD
     if not path.exists():
         return None
@@ -111,7 +111,7 @@ def _train_and_evaluate(
     if _finished(job, seed):
         return folder / RECORD
     plan, home = job.plan, job.folder / f"seed-{seed}"
-    # A trial was never probed: its test images are none of the search's business.
+    # Trials have no probes, since the search must not see test images; a probed run trains again.
     if found.folder is not None and seed == TRIAL_SEED and job.config.probe_every is None:
         _take_over(found.folder, home)
     try:
@@ -170,7 +170,7 @@ def _probe(job: Job, seed: int) -> Probe | None:
 
 
 def _take_over(trial: Path, home: Path) -> None:
-    """The best trial trained with this very seed and setting: continue from its last epoch instead of again."""
+    """Continue from the last epoch of the best trial, which had this seed and these settings."""
     if not (home / CHECKPOINT).exists():
         home.mkdir(parents=True, exist_ok=True)
         for name in (HISTORY, CHECKPOINT):
@@ -208,7 +208,7 @@ def _write_run(job: Job) -> None:
 
 
 def _announce(job: Job, progress: Progress) -> None:
-    """Say what is about to happen and how long it may take, from a measured epoch of standard training."""
+    """Announce the run and estimate its time from a measured epoch of standard training."""
     plan = job.plan
     clock = StandardClock(plan.classifier(0), plan.dataset.train, plan.recipe, 0, plan.precision)
     standard = clock.epoch_seconds()
@@ -225,7 +225,7 @@ def _announce(job: Job, progress: Progress) -> None:
 
 
 def summary(record: Record) -> str:
-    """One line with the scores people ask for first."""
+    """Summarize a record in one line."""
     names = {
         "clean": CLEAN_ACCURACY,
         "PGD-20": PGD20,
@@ -250,7 +250,7 @@ def summary(record: Record) -> str:
 
 
 def build_pages(out: Path, tracker: Tracker, progress: Progress) -> Path:
-    """Draw every record below `out` into `out/site`; a page that cannot be drawn never fails a run."""
+    """Draw all records below `out` into `out/site`; an error in drawing does not fail the run."""
     site = out / "site"
     with _locked(out / ".site.lock", "another process is drawing the pages", wait=60):
         try:

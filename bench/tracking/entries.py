@@ -60,7 +60,7 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One MLflow run to be. Times are milliseconds since 1970, UTC.
+    """The content of one MLflow run. Times are milliseconds since 1970, UTC.
 
     `history` holds one row an epoch; `artifacts` maps the name in MLflow to the file.
     """
@@ -78,7 +78,7 @@ class Entry:
     artifacts: dict[str, Path] = field(default_factory=dict)
 
     def fingerprint(self) -> str:
-        """A hash of all that would be logged: equal means that nothing is new."""
+        """A hash of everything to log; equal hashes mean that nothing is new."""
         # Weights and arrays are pinned by the hashes inside the record; no need to read them every time.
         small = {name: path for name, path in self.artifacts.items() if path.stat().st_size < 2**20}
         files = {name: sha256(path) for name, path in small.items()} | {"all": sorted(self.artifacts)}

@@ -1,4 +1,4 @@
-"""Keys and values in the form that MLflow accepts, shortened where everyone can see it."""
+"""Convert keys and values to the form that MLflow accepts; what is shortened says so."""
 
 import hashlib
 import re
@@ -21,7 +21,7 @@ def safe_key(name: str) -> str:
 
 
 def safe_keys(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The same values under safe keys; names that would meet in one key are told apart by a hash."""
+    """Map values to safe keys; names that would share a key get a hash."""
     safe: dict[str, Any] = {}
     for name, value in values.items():
         key = safe_key(name)

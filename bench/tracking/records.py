@@ -1,4 +1,4 @@
-"""Records to MLflow (`bench track`) and back (the leaderboards)."""
+"""Log records to MLflow (`bench track`) and fetch them (leaderboards)."""
 
 import re
 from collections.abc import Callable, Iterable

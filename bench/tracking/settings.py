@@ -97,19 +97,19 @@ class Settings(BaseSettings):
 
     @property
     def server(self) -> bool:
-        """Whether an MLflow server stands between us and the store."""
+        """Whether the store is reached through an MLflow server."""
         return urlsplit(self.uri).scheme in ("http", "https")
 
     @property
     def address(self) -> tuple[str, int] | None:
-        """Host and port that must answer; None for a file."""
+        """Host and port of the server; None for a file."""
         parts = urlsplit(self.uri)
         port = parts.port or PORTS.get(parts.scheme.partition("+")[0])
         return (parts.hostname, port) if parts.hostname and port else None
 
     @property
     def artifact_location(self) -> str | None:
-        """What a new experiment is told: a server chooses its own place unless a URI is named."""
+        """The artifact location of a new experiment; without a URI, a server chooses its own."""
         return None if self.server and "://" not in self.artifacts else self.artifacts
 
 

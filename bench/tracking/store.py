@@ -31,7 +31,7 @@ CONNECT_SECONDS = 3
 
 @dataclass
 class Logged:
-    """What MLflow holds of an entry: its run and start, the last epoch, the status, the fingerprint."""
+    """The state of an entry in MLflow: run, start, last epoch, status, fingerprint."""
 
     run_id: str
     started: int
@@ -66,7 +66,7 @@ def open_store(settings: Settings, *, create: bool = True) -> Iterator["Store"]:
 
 
 def check_store(settings: Settings) -> str:
-    """Try the store, and say in a few words what is there.
+    """Connect to the store and describe it in a few words.
 
     Raises:
         UserError: when it cannot be reached or written.
@@ -78,7 +78,7 @@ def check_store(settings: Settings) -> str:
 
 
 class Store:
-    """Reads and writes runs of one experiment; use it inside `open_store`."""
+    """Read and write the runs of one experiment; use it inside `open_store`."""
 
     def __init__(self, settings: Settings, *, create: bool) -> None:
         from mlflow import MlflowClient
@@ -195,7 +195,7 @@ def _dataset_input(data: Data) -> Any:
 
 
 def _knock(settings: Settings) -> None:
-    """Find out in seconds what would cost MLflow minutes: nobody listens there."""
+    """Fail within seconds where no server listens; MLflow itself would retry for minutes."""
     if settings.address is None:
         return
     host, port = settings.address
@@ -209,7 +209,7 @@ def _knock(settings: Settings) -> None:
 
 @contextmanager
 def _calls(timeout: int) -> Iterator[None]:
-    """Our limits and our quiet for MLflow's calls, put back afterwards.
+    """Set time limits and silence MLflow's output for a block of calls.
 
     No retries: the next sync is the retry, and a call sent twice could make a run twice.
     """

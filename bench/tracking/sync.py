@@ -1,4 +1,4 @@
-"""A run folder is the truth and the spool; tracking logs what MLflow does not have yet, and remembers it."""
+"""Log run folders to MLflow: what is new is logged, and the folder remembers what was."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -20,7 +20,7 @@ STATE_FILES = (f"trials/*/{TRIAL}", SEARCH, f"seed-*/*/{RECORD}")
 
 
 class Tracker:
-    """Keeps MLflow up with run folders, and never stands in the way of the work.
+    """Keep MLflow in step with run folders, without ever failing a run.
 
     Args:
         settings: where to log.
@@ -72,7 +72,7 @@ class Tracker:
 
 
 class NullTracker:
-    """Tracks nothing; the twin of `Tracker` for `--tracking none`."""
+    """Null tracker, for `--tracking none`."""
 
     def sync(self, run_folder: Path, *, final: bool = False) -> None:
         """Do nothing."""

@@ -50,7 +50,7 @@ def ui_command(settings: Settings, host: str, port: int) -> tuple[list[str], dic
 
 
 def serve_ui(settings: Settings, host: str, port: int, say: Callable[[str], None]) -> None:
-    """Show the runs in a browser until Ctrl-C; for a server, say where it is.
+    """Serve the MLflow UI until Ctrl-C; for a remote server, print its address.
 
     Raises:
         UserError: when the port is taken, or MLflow does not start.
