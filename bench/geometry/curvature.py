@@ -202,32 +202,6 @@ def mean_curvature(
     return _oriented(parts, 1.0 if orientation == "algorithm2" else -1.0)
 
 
-def principal_curvatures(function: Callable[[Tensor], Tensor], point: Tensor) -> Tensor:
-    """The d − 1 principal curvatures of the level set of F through a point, ascending, per unit of length.
-
-    They are the eigenvalues of the Hessian on the tangent space, over ‖∇F‖ (§IV); the whole Hessian is
-    formed, which suits small d.
-
-    Args:
-        function: F, a point to a scalar, twice differentiable.
-        point: z, of any shape with d values.
-
-    Raises:
-        UserError: when ∇F vanishes at the point, where the level set has no normal.
-    """
-    dimension = point.numel()
-    gradient = torch.autograd.functional.jacobian(function, point).flatten()
-    hessian = torch.autograd.functional.hessian(function, point).reshape(dimension, dimension)
-    length = gradient.norm()
-    if length == 0:
-        raise UserError(
-            "expected a point where the gradient of F does not vanish; curvature has no meaning there"
-        )
-    # The first column of the complete QR factor is ±n, the others span the tangent space.
-    tangent = torch.linalg.qr(gradient[:, None] / length, mode="complete").Q[:, 1:]
-    return torch.linalg.eigvalsh(tangent.T @ hessian @ tangent) / length
-
-
 def check_settings(
     estimator: str,
     orientation: str,

@@ -31,12 +31,13 @@ def calibrated_side(clean: np.ndarray, perturbed: np.ndarray) -> float:
 
 
 def roc(clean: np.ndarray, perturbed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """False and true positive rates [t], both rising from 0 to 1, for every threshold that tells scores apart."""
-    thresholds = np.concatenate([[np.inf], np.unique(np.concatenate([clean, perturbed]))[::-1]])
-    return (
-        np.array([np.mean(clean >= threshold) for threshold in thresholds]),
-        np.array([np.mean(perturbed >= threshold) for threshold in thresholds]),
-    )
+    """False and true positive rates [t], both rising from 0 to 1, at every threshold that separates two scores."""
+    from sklearn.metrics import roc_curve
+
+    labels = np.repeat([0, 1], [len(clean), len(perturbed)])
+    scores = np.concatenate([clean, perturbed])
+    false, true, _ = roc_curve(labels, scores, drop_intermediate=False)
+    return false, true
 
 
 def paired_interval(

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.stats import bootstrap
 
 from bench.core.statistics import wilson
-from bench.geometry.detection import auc, paired_interval, tpr_at_5fpr, unpaired_interval
+from bench.geometry.detection import auc, paired_interval, roc, tpr_at_5fpr, unpaired_interval
 
 SCORES = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=2, max_size=30)
 
@@ -75,3 +75,12 @@ def test_wilsons_interval_covers_a_rare_event_where_the_bootstrap_does_not():
     draws = [np.where(generator.random(20) < 0.04, 2.0, -1.0) for _ in range(200)]
     covered = [paired_interval(tpr_at_5fpr, clean, perturbed)[1] >= 0.04 for perturbed in draws]
     assert np.mean(covered) > 0.95
+
+
+@given(SCORES)
+def test_the_roc_curve_has_the_rates_at_every_threshold(scores):
+    clean, perturbed = np.array(scores, float).T
+    thresholds = [np.inf, *np.unique([clean, perturbed])[::-1]]
+    false, true = roc(clean, perturbed)
+    assert false.tolist() == [np.mean(clean >= threshold) for threshold in thresholds]
+    assert true.tolist() == [np.mean(perturbed >= threshold) for threshold in thresholds]
