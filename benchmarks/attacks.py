@@ -1,21 +1,22 @@
-"""How fast our attacks are beside foolbox, ART, torchattacks and pyautoattack; first each pair is shown to agree.
+"""Compare the speed of our attacks with foolbox, ART, torchattacks and pyautoattack, and check that results agree.
 
 python -m benchmarks.attacks                       # PGD-20 on cnn6 and resnet18; minutes on the embedded digits
 python -m benchmarks.attacks --networks cnn6
-python -m benchmarks.attacks --autoattack          # AutoAttack beside the package, on cnn6; tens of minutes
-python -m benchmarks.attacks --data imagefolder:PATH   # 20,000 training images take one core an hour, once
+python -m benchmarks.attacks --autoattack          # AutoAttack against pyautoattack, on cnn6; tens of minutes
+python -m benchmarks.attacks --data imagefolder:PATH   # training on 20,000 images takes an hour on one core, once
 
-Peers live in environments of their own, made with pip in an ignored folder on the first run; each holds peers that
-bear one another, and reads everything else from the environment that runs this. One process there imports our code
-and the peer, and takes turns between them; the figure is the median over rounds of the peer's time over ours. Times
-are CPU seconds of the process on one thread, which a busy machine disturbs less than the clock on the wall.
+The peers are installed with pip in separate environments, in an ignored folder, on the first run. Each environment
+holds peers that are compatible with each other, and takes all other packages from the environment that runs this.
+One process there imports our code and the peer, and runs them in turn. The figure is the median over rounds of the
+peer's time divided by ours. Times are CPU seconds of the process on one thread, which a busy machine disturbs less
+than wall time.
 
-Networks are trained here for a few epochs, one plainly and one from there on single-step adversarial images, which
-are brought to CIFAR's 3x32x32. After so few they are often wrong, and an image that is wrong to begin with costs us
-one pass and a peer twenty steps. So the attacked images are drawn to hold as many right ones as networks trained
-to the end have on CIFAR-10: 80 % for the robust one, 95 % for the undefended one. They are attacked in the data's
-own ℓ∞ ball with steps of 2.5·ε/20. "Default" peers get the images as a tutorial gives them; "tuned" ones frozen
-parameters and the batch size with the least time for an image.
+Images are resized to CIFAR's 3x32x32. Two networks are trained for a few epochs: one by standard training, and one
+from its weights on single-step adversarial images. After so few epochs both misclassify many images, and an image
+that is misclassified without attack costs us one pass, but a peer twenty steps. So the attacked images are chosen
+to have the clean accuracy of fully trained networks on CIFAR-10: 80 % for the robust network, 95 % for the
+undefended one. They are attacked in the data's own ℓ∞ ball with steps of 2.5·ε/20. "Default" peers are called as in
+their tutorials; "tuned" peers get frozen parameters and the batch size with the least time per image.
 """
 
 import argparse
@@ -55,17 +56,17 @@ from bench.models.weights import load_weights, save_weights
 SHAPE = (3, 32, 32)
 PGD = Attack("pgd20", steps=20)
 
-#: Peers that one environment can hold, by its name.
+#: Environment → peers that it holds.
 ENVIRONMENTS = {
     "foolbox-art": ("foolbox", "adversarial-robustness-toolbox"),
     "torchattacks": ("torchattacks",),
 }
-#: Network → images attacked, images trained on at most, epochs.
+#: Network → number of attacked images, largest number of training images, epochs.
 SIZES = {"cnn6": (192, 20000, 8), "resnet18": (64, 8000, 5)}
-#: Training → the share of the attacked images that the network gets right.
+#: Training → the share of attacked images that are correctly classified without attack.
 TRAININGS = {"robust": 0.8, "undefended": 0.95}
 BATCH_SIZES = (16, 32, 64, 128)
-#: Images of a training step.
+#: Images per training step.
 BATCH = 64
 
 #: Images [B, C, H, W] and labels [B] to adversarial images.
@@ -74,7 +75,7 @@ Perturb = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass
 class Row:
-    """One peer in one manner on one network."""
+    """The result of one peer, default or tuned, on one network."""
 
     network: str
     training: str
@@ -92,7 +93,7 @@ class Row:
 
 
 def main() -> None:
-    """Print one table a network, and one for AutoAttack."""
+    """Print one table per network, or one for AutoAttack."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -127,7 +128,7 @@ def main() -> None:
 
 
 def within(name: str, options: argparse.Namespace) -> list[Row]:
-    """Run the peers of one environment in a process there, which imports this very code."""
+    """Run the peers of one environment in a process of that environment, which imports this code."""
     python = environment(options.folder / name, ENVIRONMENTS[name])
     words = ["--within", name, "--folder", str(options.folder), "--rounds", str(options.rounds)]
     words += ["--data", options.data, *(["--images", str(options.images)] if options.images else [])]
@@ -138,7 +139,7 @@ def within(name: str, options: argparse.Namespace) -> list[Row]:
 
 
 def environment(folder: Path, packages: tuple[str, ...]) -> Path:
-    """The interpreter of an environment with these packages over the running one's; made where there is none."""
+    """The interpreter of an environment that adds these packages to the running one; created when missing."""
     python = folder / "bin" / "python"
     ready = folder / "ready"
     if not ready.exists():
@@ -157,12 +158,12 @@ def environment(folder: Path, packages: tuple[str, ...]) -> Path:
 
 @dataclass
 class Place:
-    """The data, and the folder that keeps what the environments share.
+    """The data, and the folder of the files that the environments share.
 
     Attributes:
-        folder: of networks and images.
-        images, labels: to attack, float32 [n, 3, 32, 32] in [0, 1], int64 [n].
-        threat: the data's own, ℓ∞.
+        folder: folder of the networks and images.
+        images, labels: images to attack and their labels, float32 [n, 3, 32, 32] in [0, 1], int64 [n].
+        threat: the default of the data set, ℓ∞.
     """
 
     folder: Path
@@ -172,11 +173,11 @@ class Place:
 
     @property
     def step(self) -> float:
-        """The length of one of twenty steps."""
+        """The length of each of the twenty steps."""
         return 2.5 * self.threat.radius / 20
 
     def attacked(self, network: Classifier, training: str, count: int) -> tuple[Tensor, Tensor]:
-        """At most so many images with their labels, of which the network gets its share right."""
+        """At most `count` images with labels, of which the share given by `TRAININGS` is correctly classified."""
         right = predicted(network, self.images) == self.labels
         yes, no = right.nonzero().squeeze(1), (~right).nonzero().squeeze(1)
         share = TRAININGS[training]
@@ -187,7 +188,7 @@ class Place:
 
 
 def place_for(data: str, folder: Path) -> Place:
-    """Images to train on and to attack, read once and then from the folder."""
+    """Load the images to train on and to attack; later calls read them from the folder."""
     threat = Threat.parse(defaults_of(data).threat)
     if not (folder / "images.safetensors").exists():
         dataset = load(data)
@@ -205,9 +206,9 @@ def place_for(data: str, folder: Path) -> Place:
 
 
 def trained(name: str, training: str, place: Place) -> Classifier:
-    """A network of `bench.models` for ten classes, trained once and then read from the folder.
+    """Train a network of `bench.models` for ten classes; later calls read it from the folder.
 
-    The robust one goes on from the undefended one, for half as many epochs.
+    Training of the robust network continues from the undefended one, for half as many epochs.
     """
     path = place.folder / f"{name}-{training}.safetensors"
     network = build(name, input_shape=SHAPE, num_classes=10, mean=[0.5] * 3, std=[0.25] * 3, seed=0)
@@ -248,11 +249,11 @@ def trained(name: str, training: str, place: Place) -> Classifier:
 
 @dataclass
 class Peer:
-    """Somebody else's PGD-20.
+    """PGD-20 of another package.
 
     Attributes:
-        name: with its version.
-        tutorial_batch: images its documentation gives it at once; None is all.
+        name: name and version of the package.
+        tutorial_batch: the batch size in its documentation; None is all images.
         make: (network, place, batch size, random start) to a function of images and labels.
     """
 
@@ -310,7 +311,7 @@ def _torchattacks(network: Classifier, place: Place, size: int, random_start: bo
 
 
 def beside_peers(name: str, place: Place, options: argparse.Namespace) -> Iterator[Row]:
-    """Every peer of this environment on one network, robust and undefended."""
+    """Compare every peer of this environment on one network, robust and undefended."""
     for training in TRAININGS:
         network = trained(name, training, place)
         images, labels = place.attacked(network, training, options.images or SIZES[name][0])
@@ -330,7 +331,7 @@ def beside_peers(name: str, place: Place, options: argparse.Namespace) -> Iterat
 
 
 def predicted(network: Classifier, images: Tensor) -> Tensor:
-    """Classes [n]."""
+    """Predicted classes [n]."""
     with torch.no_grad():
         return torch.cat([network(some).argmax(dim=1) for some in images.split(64)])
 
@@ -338,9 +339,9 @@ def predicted(network: Classifier, images: Tensor) -> Tensor:
 def compare(
     network: Classifier, images: Tensor, labels: Tensor, threat: Threat, peer: Perturb
 ) -> dict[str, Any]:
-    """Both from the images themselves, in float32: where the last iterates agree, and who breaks what.
+    """Compare both attacks without random start, in float32: agreement of the last iterates, and the broken images.
 
-    Ours keeps an iterate that broke an image, peers return the last one; so we may break more.
+    Our attack keeps the first iterate that broke an image, peers return the last one; so ours may break more.
     """
     theirs = peer(images, labels)
     assert threat.allows(theirs, images, tolerance=1e-4).all(), "the peer left ball or box"
@@ -357,7 +358,7 @@ def compare(
 
 
 def in_turns(peer: Callable[[], Any], ours: Callable[[], Any], rounds: int) -> dict[str, Any]:
-    """Median seconds of both and the median ratio; each round runs us, the peer, and us again."""
+    """Median seconds of both, and the median ratio; each round runs ours, the peer, and ours again."""
     ours()
     ratios, peer_times, our_times = [], [], []
     for _ in range(rounds):
@@ -374,14 +375,14 @@ def in_turns(peer: Callable[[], Any], ours: Callable[[], Any], rounds: int) -> d
 
 
 def seconds(function: Callable[[], Any]) -> float:
-    """CPU seconds of one call; with one thread that is what it takes on a free core."""
+    """CPU seconds of one call; with one thread this is the time on an idle core."""
     started = time.process_time()
     function()
     return time.process_time() - started
 
 
 def fastest_batch(network: Classifier, images: Tensor, labels: Tensor) -> int:
-    """The batch size with the least time an image for a forward and a backward pass to the pixels."""
+    """The batch size with the least time per image for a forward pass and an input gradient."""
 
     def passes(size: int) -> None:
         points = images[:size].clone().requires_grad_()
@@ -396,7 +397,7 @@ def fastest_batch(network: Classifier, images: Tensor, labels: Tensor) -> int:
 
 
 def show(rows: list[Row], threat: Threat) -> None:
-    """One table for a network."""
+    """Print the table of one network."""
     table = Table(
         title=f"PGD-20 on {rows[0].network}, {threat}, one thread, torch {torch.__version__}",
         caption="agree: same success of the last iterates, started at the image",
@@ -425,13 +426,13 @@ def show(rows: list[Row], threat: Threat) -> None:
 
 
 def beside_the_package(place: Place, count: int) -> None:
-    """AutoAttack on the robust cnn6: the package called directly, and ours in its three kinds of passes."""
+    """Compare AutoAttack on the robust cnn6: the package called directly, and ours with each kind of passes."""
     from pyautoattack import AutoAttack, checks
 
     network = trained("cnn6", "robust", place)
     images, labels = place.attacked(network, "robust", count)
     count = len(images)
-    checks.check_dynamic = lambda *args, **kwargs: None  # it replaces sys.settrace and slows everything
+    checks.check_dynamic = lambda *args, **kwargs: None  # it sets sys.settrace, which is slow
     found: dict[str, Any] = {}
 
     def package() -> None:

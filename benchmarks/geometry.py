@@ -1,11 +1,11 @@
-"""How fast regions and curvature are measured, beside the obvious way; every pair is first checked to agree.
+"""Compare the speed of regions and curvature with straightforward implementations, and check that results agree.
 
 python -m benchmarks.geometry          # seconds
 python -m benchmarks.geometry --full   # the sizes of a paper, and ten million rows; minutes
 
-At full size some ratios, and the memory of ten million rows, are promised: the command fails where one is missed.
-Of the ways to measure curvature that is the default one alone, second differences of logits; the other two buy
-accuracy with passes. Times are CPU seconds on one thread, which a busy machine disturbs less than the wall's clock.
+At full size the command fails where some ratios, or the memory of ten million rows, miss their bounds. Among the
+curvature estimators only the default, second differences of logits, has a bound; the other two are more accurate
+but take more time. Times are CPU seconds on one thread, which a busy machine disturbs less than wall time.
 """
 
 import argparse
@@ -27,9 +27,9 @@ from bench.geometry.curvature import mean_curvature, unit_vectors
 from bench.geometry.regions import count_regions, membership, pack
 
 BATCH = 500
-#: At full size, at least so many times as fast as the obvious way.
+#: Smallest speed-up over the straightforward implementation, at full size.
 REGIONS, CURVATURE = 20.0, 8.0
-#: For ten million rows, at most.
+#: Largest memory of the process for ten million rows.
 GIBIBYTES = 2.0
 
 
@@ -55,15 +55,15 @@ def main() -> None:
 
 
 class Results:
-    """Rows of a table, and which promises they miss."""
+    """The rows of a table, and the bounds that they miss."""
 
     def __init__(self, promises: bool) -> None:
         self.promises = promises
         self.missed: list[str] = []
         self.table = Table(
-            title="one thread; CPU seconds, best of three", caption="each row: both gave the same result"
+            title="one thread; CPU seconds, best of three", caption="in each row, both gave the same result"
         )
-        for heading in ("what", "ours", "the obvious way", "ratio", "promised"):
+        for heading in ("what", "ours", "straightforward", "ratio", "promised"):
             self.table.add_column(heading, justify="left" if heading == "what" else "right")
 
     def compare(
@@ -74,7 +74,7 @@ class Results:
         naive_seconds: float | None = None,
         promised: float | None = None,
     ) -> None:
-        """Check that both give the same, then add a row."""
+        """Check that both give the same result, then add a row."""
         got, our_seconds = timed(ours)
         expected, seconds = timed(naive)
         np.testing.assert_allclose(got, expected, rtol=1e-4, err_msg=what)
@@ -88,7 +88,7 @@ class Results:
 
 
 def regions(results: Results, rows: int, width: int = 512) -> None:
-    """PRS ratio and inclusion ratio from float features against `numpy.unique` on boolean rows."""
+    """Compare PRS ratio and inclusion ratio from float features with `numpy.unique` on boolean rows."""
     train = repeated_features(rows, width, seed=0)
     test = torch.cat([train[: rows // 10], repeated_features(rows // 10, width, seed=1)])
 
@@ -115,7 +115,7 @@ def regions(results: Results, rows: int, width: int = 512) -> None:
 
 
 def curvature(results: Results, side: int, directions: int, images: int = 16, classes: int = 10) -> None:
-    """Score ρ against one Hessian-vector product per class and direction, on a smooth network in float64."""
+    """Compare score ρ with one Hessian-vector product per class and direction, on a smooth network in float64."""
     torch.manual_seed(0)
     network = smooth_network(side, classes).double()
     points = torch.rand(images, 3, side, side, dtype=torch.double)
@@ -124,7 +124,7 @@ def curvature(results: Results, side: int, directions: int, images: int = 16, cl
         return torch.Generator().manual_seed(0)
 
     def score(estimator: Any) -> np.ndarray:
-        # A step this short follows the Hessian; time does not depend on it.
+        # With so short a step the result agrees with the Hessian; the time does not depend on the step.
         result = mean_curvature(
             network, points, generator(), directions=directions, estimator=estimator, h_scale=1e-2
         )
@@ -152,7 +152,7 @@ def smooth_network(side: int, classes: int) -> nn.Sequential:
 
 
 def class_gradients(results: Results, images: int, side: int = 32, classes: int = 10) -> None:
-    """A DeepFool step's gradients from one forward pass, against a forward and a backward pass a class."""
+    """Compare a DeepFool step's gradients from one forward pass with two passes (forward, backward) per class."""
     torch.manual_seed(0)
     network = smooth_network(side, classes).double().requires_grad_(False)
     points = torch.rand(images, 3, side, side, dtype=torch.double)
@@ -172,7 +172,7 @@ def class_gradients(results: Results, images: int, side: int = 32, classes: int 
 
 
 def hessian_vector_products(network: nn.Sequential, images: Tensor, unit: Tensor) -> np.ndarray:
-    """Mean curvature [B] from vᵀ∇(vᵀ∇F_i), class after class and direction after direction."""
+    """Mean curvature [B] from vᵀ∇(vᵀ∇F_i), one class and one direction at a time."""
     dimension = images[0].numel()
     predicted = network(images).argmax(dim=1, keepdim=True)
     total = torch.zeros(len(images), dtype=torch.double)
@@ -195,11 +195,11 @@ def hessian_vector_products(network: nn.Sequential, images: Tensor, unit: Tensor
 
 
 def many_rows(results: Results, rows: int, words: int = 8) -> None:
-    """Count patterns whose number is known, and say what memory that took."""
+    """Count patterns whose number is known, and print time and memory."""
     generator = np.random.default_rng(0)
     distinct = rows // 4
     patterns = np.empty((rows, words), dtype=np.uint64)
-    # Row k is a hash-like function of k that never repeats, and every k up to `distinct` occurs.
+    # A row is an injective function of its number k, and every k below `distinct` occurs.
     patterns[:] = generator.permutation(np.arange(rows, dtype=np.uint64) % np.uint64(distinct))[:, None]
     patterns *= generator.integers(1, 2**63, words, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
     start = time.process_time()
@@ -221,7 +221,7 @@ def repeated_features(rows: int, width: int, seed: int) -> Tensor:
 
 
 def timed(function: Callable[[], Any], repeats: int = 3) -> tuple[Any, float]:
-    """The result and the fewest seconds it took."""
+    """The result, and the smallest CPU time in seconds."""
     best, result = float("inf"), None
     for _ in range(repeats):
         start = time.process_time()

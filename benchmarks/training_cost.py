@@ -1,14 +1,14 @@
 """The cost of a training step of each defense relative to standard training, measured and counted.
 
-python -m benchmarks.training_cost                     # cnn6 on the digits' shape; a minute
+python -m benchmarks.training_cost                     # cnn6 on the shape of the digits; a minute
 python -m benchmarks.training_cost --full              # also cnn6 and resnet18 on 3x32x32; minutes
 
-Each round runs some steps of the defense between two such turns of standard training, in one process. The figure
-is the median over rounds of the defense's time divided by the mean of those two. Standard training is first
-compared with itself: where that ratio differs from 1 by a twentieth, the machine is too busy for meaningful
-figures, and the table says so. Every turn is after the warm-up. Work between epochs, such as the pass of PRS over
-the training set for its region means, is not included. Counted units ignore batch norm: with it, penalties on the
-input gradient need a forward pass of their own in eval mode, which adds 1.00 to their ratio (except with
+Each round runs some steps of the defense between two equal runs of standard training, in one process. The figure is
+the median over rounds of the defense's time divided by the mean of the two standard times. Standard training is
+first compared with itself: where this ratio differs from 1 by 0.05 or more, the machine is too busy for meaningful
+figures, and the table says so. All steps are timed after the warm-up. Work between epochs, such as the pass of PRS
+over the training set for its region means, is not included. Counted units ignore batch norm: with it, penalties on
+the input gradient need a separate forward pass in eval mode, which adds 1.00 to their ratio (except with
 `bn=train`).
 """
 
@@ -32,7 +32,7 @@ from bench.training.timing import synchronize
 from defenses import DEFENSES, get
 from defenses.base import Defense, Training
 
-#: The registered defenses, and further settings that budgets refer to.
+#: The registered defenses, and further settings to which compute budgets refer.
 SETTINGS: dict[str, tuple[str, dict[str, object]]] = {
     **{name: (name, {}) for name in DEFENSES.names() if name != "standard"},
     "at, PGD-7": ("at", {"steps": 7}),
@@ -60,14 +60,14 @@ FULL = [*QUICK, Place("cnn6", (3, 32, 32), 128), Place("resnet18", (3, 32, 32), 
 
 
 def main() -> None:
-    """Print a table for each place."""
+    """Print a table for each network and image shape."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--full", action="store_true", help="also cnn6 and resnet18 on 3x32x32")
     parser.add_argument("--only", nargs="*", metavar="ROW", default=list(SETTINGS), help="rows to measure")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--steps", type=int, default=3, help="steps of a turn")
+    parser.add_argument("--steps", type=int, default=3, help="steps per run")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
@@ -78,7 +78,7 @@ def main() -> None:
 
 
 def table(place: Place, rows: list[str], rounds: int, steps: int, device: torch.device) -> Table:
-    """Measured and counted cost of some rows at one place."""
+    """The measured and counted cost of some rows for one network and image shape."""
     standard = turn(get("standard").make({}), place, steps, device)
     again = turn(get("standard").make({}), place, steps, device)
     same, second = compare(standard, again, rounds)
@@ -113,7 +113,7 @@ def compare(standard: Callable[[], float], other: Callable[[], float], rounds: i
 
 
 def turn(defense: Defense, place: Place, steps: int, device: torch.device) -> Callable[[], float]:
-    """Make a function that trains for some steps after every warm-up, and returns the seconds it took."""
+    """Make a function that trains for some steps past every warm-up, and returns the seconds it took."""
     split, recipe = _split(place, steps, device), make_recipe(f"paper,batch_size={place.batch}")
     classifier = build(place.model, input_shape=place.shape, num_classes=place.classes, seed=0).to(device)
     training = Training(classifier.train(), split, Threat("linf", "8/255"), EPOCHS, 0, place.batch)

@@ -1,4 +1,4 @@
-"""Attacks: functions of (classifier, images, labels, threat, generator), and those of the battery by name."""
+"""Attacks: functions of (classifier, images, labels, threat, generator), and the attacks of the battery by name."""
 
 from bench.attacks.pgd import ATTACKS, Attack, AttackResult
 from bench.attacks.steps import maximise

@@ -1,4 +1,4 @@
-"""The attacks of the package `pyautoattack`, and a network as they call it."""
+"""The attacks of the package `pyautoattack`, and the wrapper through which they call a network."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +24,7 @@ def make_suite(
     version: str,
     log: logging.Logger,
 ) -> Any:
-    """The attacks of the package, with at most as many targets as there are other classes."""
+    """Make the attacks of the package, with no more targets than there are other classes."""
     from pyautoattack import AutoAttack
 
     norm = {"linf": "Linf", "l2": "L2"}[threat.norm]
@@ -36,7 +36,7 @@ def make_suite(
 
 
 def perturb(suite: Any, attack: str, images: Tensor, labels: Tensor, log: logging.Logger) -> Tensor:
-    """Attack one batch with one stage, set up as the package does it; in halves when memory runs out."""
+    """Attack one batch with one stage, set up as in the package; split the batch when memory runs out."""
     if attack.startswith("fab"):
         stage = suite.fab
         stage.targeted = attack == "fab-t"
@@ -72,7 +72,7 @@ def left_out(stages: Sequence[str], classifier: AnyClassifier, threat: Threat) -
 
 
 def most_queries(suite: Any, attack: str) -> int:
-    """The most forward passes that a stage takes for an image; progress bars count them."""
+    """The largest number of forward passes that a stage takes per image: the total of a progress bar."""
     if attack == "square":
         return suite.square.n_queries + 2
     if attack.startswith("fab"):
@@ -84,19 +84,20 @@ def most_queries(suite: Any, attack: str) -> int:
 
 
 def predicted_classes(logits: Tensor) -> Tensor:
-    """The class with the largest logit [B]; between equal ones the same as in the package."""
+    """The class with the largest logit [B]; ties are resolved as in the package."""
     return logits.max(dim=1).indices
 
 
 class SuiteNetwork:
-    """The network as the package calls it.
+    """Wrap a classifier for the package.
 
     Attributes:
         bar: the progress of the batch under attack.
-        at_once: images per pass at most; None is all that the package asks for.
+        at_once: the largest number of images per pass; None is no limit.
         low: compute in bfloat16.
-        probabilities: the network ends in a softmax, and its logarithm is taken; None before the first pass.
-        plain_layout: what to call when the network does not run with channels innermost.
+        probabilities: whether the network ends in a softmax, whose logarithm is then taken; None before the first
+            pass.
+        plain_layout: called when the network cannot run in the channels-last layout.
     """
 
     def __init__(
@@ -120,14 +121,14 @@ class SuiteNetwork:
         if self.probabilities:
             logits = probabilities.logits_of(logits)
         if images.requires_grad and not logits.requires_grad:
-            # The logits do not depend on the pixels differentiably. With a gradient of zero the gradient stages
-            # run all the same, and Square, which needs none, may still succeed.
+            # The logits are not differentiable in the pixels. A zero gradient lets the gradient stages run all the
+            # same; Square needs no gradient and may still succeed.
             logits = logits + 0 * images.flatten(1).sum(dim=1, keepdim=True)
         return logits
 
     @contextmanager
     def in_bfloat16(self, low: bool) -> Iterator[None]:
-        """Compute in bfloat16 where autocast allows it, if `low`; logits come back in float32."""
+        """Compute in bfloat16 if `low`, where autocast allows it; logits are returned in float32."""
         self.low = low
         try:
             yield
@@ -144,15 +145,15 @@ class SuiteNetwork:
                         logits = torch.cat([self.classifier(some) for some in images.split(self.at_once)])
             except (RuntimeError, MemoryError) as error:
                 self._recover(error, len(images))
-                continue  # out here the failed pass is no longer in memory
+                continue  # outside the handler, so that the failed pass is no longer in memory
             return logits.float() if self.low else logits
 
     def _recover(self, error: Exception, size: int) -> None:
-        """Make the same pass possible: in pieces, or in the plain layout.
+        """Prepare to repeat a failed pass: in pieces, or in the plain layout.
 
         Raises:
-            Exception: the error itself, where neither would help. In pieces a pass needs as much memory for its
-                gradient as at once, so a stage that takes one is given fewer images instead.
+            Exception: the error itself, where neither would help. A pass whose gradient is taken needs as much
+                memory in pieces as at once, so its stage is given fewer images instead.
         """
         if out_of_memory(error) and not torch.is_grad_enabled() and min(size, self.at_once or size) > 1:
             self.at_once = min(size, self.at_once or size) // 2
@@ -165,24 +166,24 @@ class SuiteNetwork:
 
 
 class BatchBar:
-    """Progress within a batch, which may take minutes; passes that broken images save are added at its end."""
+    """Progress within a batch, which may take minutes; passes saved by broken images are added at its end."""
 
     def __init__(self, task: Task, total: int) -> None:
         self._task, self._left = task, total
 
     def advance(self, images: int) -> None:
-        """Move by the images of a pass, up to the batch's total."""
+        """Advance by the images of a pass, up to the batch's total."""
         images = min(images, self._left)
         self._left -= images
         self._task.advance(images)
 
     def finish(self, note: str) -> None:
-        """Move to the batch's total."""
+        """Advance to the batch's total."""
         self._task.advance(self._left, note)
 
 
 class FirstWarnings(logging.Logger):
-    """Keep the first warning of each stage instead of printing it."""
+    """A logger that stores the first warning of each stage instead of printing it."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -190,5 +191,5 @@ class FirstWarnings(logging.Logger):
         self.first: dict[str, str] = {}
 
     def warning(self, msg: object, *args: object, **kwargs: Any) -> None:
-        """Keep it, without the package's pointer to its own documentation."""
+        """Store a warning, without the package's reference to its own documentation."""
         self.first.setdefault(self.stage, str(msg).partition(" See ")[0])

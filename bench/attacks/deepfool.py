@@ -1,4 +1,4 @@
-"""DeepFool (ℓ2): the way to the nearest decision boundary, in steps that treat the network as linear.
+"""DeepFool (ℓ2): move to the nearest decision boundary, in steps that linearize the network.
 
 Numbers in the comments are the steps of algorithm 2 of the paper:
 
@@ -10,11 +10,12 @@ Numbers in the comments are the steps of algorithm 2 of the paper:
 
 We depart from the paper in four points:
 
-(a) Every iterate carries the overshoot, as in the authors' code, so that the walk ends on the first iterate across
-    the boundary. The paper multiplies the sum of the steps by 1 + η at the end.
+(a) Every iterate includes the overshoot, as in the authors' code, so that the attack ends on the first iterate
+    across the boundary. The paper multiplies the sum of the steps by 1 + η at the end.
 (b) The classes k are the `candidates` largest clean logits, as in the authors' code, instead of all of them.
 (c) With targets, l is the target, and the class predicted at xᵢ takes the place of the clean one.
-(d) With `clip`, iterates stay in the pixel box, and a step leaves out the pixels that stand at its walls.
+(d) With `clip`, iterates stay in the pixel box, and a step leaves out the pixels at its bounds that it would push
+    outside.
 
 Source: Moosavi-Dezfooli, Fawzi & Frossard 2016, DeepFool, algorithm 2.
 """
@@ -31,23 +32,23 @@ from bench.core.gradients import input_gradients, is_zero
 from bench.core.guards import evaluating, random_state_kept
 from bench.core.passes import counting
 
-#: A targeted step goes this much further (ℓ2, as in the authors' code): between two other regions the steps would
-#: shrink towards the corner of the target's and never enter it.
+#: Extra length of a targeted step (ℓ2, as in the authors' code). Without it, the steps would shrink towards a
+#: corner of the target's region, between two other regions, and never enter it.
 CORNER = 1e-4
-#: A pixel this near to 0 or 1 counts as standing there, since rounding may leave it a little inside.
+#: A pixel this close to 0 or 1 counts as equal to it, since rounding may leave it slightly inside.
 EDGE = 1e-6
 
 
 @dataclass
 class DeepFoolResult:
-    """The way to the boundary, for every image.
+    """The perturbation that reaches the boundary, for every image.
 
     Attributes:
-        perturbation: r(x) [B, C, H, W], overshoot included; the last one where none succeeds.
+        perturbation: r(x) [B, C, H, W], overshoot included; the last one tried where none succeeds.
         perturbed: x + r(x).
         labels: int64 [B]; the class predicted at x + r(x).
         clean_labels: int64 [B]; the class predicted at x.
-        found: bool [B]; the predicted class changed, or became the target.
+        found: bool [B]; whether the predicted class changed, or became the target.
         forwards, backwards: passes through the network, in images.
     """
 
@@ -73,20 +74,21 @@ def deepfool(
 ) -> DeepFoolResult:
     """Find a small perturbation that changes the predicted class: r(x) = (1 + η) Σ_i r_i.
 
-    r_i = |f'_l| / ‖w'_l‖² · w'_l, where f'_k and w'_k are the difference between the logits of class k and of
-    the clean class at x + (1 + η) Σ_{j<i} r_j, and its gradient; l minimizes |f'_k| / ‖w'_k‖ over k. With
-    `targets`, l is the target, the class now predicted takes the place of the clean one, and every step is
-    longer by 1e-4. With `clip`, a step leaves out the pixels at the end of [0, 1] that it points across, and its
-    length is that of the way along the others: f' would not reach zero otherwise.
+    r_i = |f'_l| / ‖w'_l‖² · w'_l. At the iterate x + (1 + η) Σ_{j<i} r_j, f'_k is the logit of class k minus that
+    of the clean class, and w'_k is its gradient; l minimizes |f'_k| / ‖w'_k‖ over k.
+
+    With `targets`, l is the target, the currently predicted class takes the place of the clean one, and every step
+    is longer by 1e-4. With `clip`, a step leaves out the pixels at a bound of [0, 1] that it would push outside.
+    Its length is computed from the remaining pixels, since the linearized f' would not reach zero otherwise.
 
     Args:
         classifier: attacked in eval mode, and left exactly as it was found.
         images: float32 [B, C, H, W]; they may leave the pixel box, unless `clip` is set.
-        targets: int64 [B], the class to arrive in; an image already there gets r = 0.
-        candidates: how many of the largest clean logits take part, the predicted one included.
-        overshoot: η; the linear step ends on the boundary, and this carries it across.
-        max_iter: steps at most.
-        clip: keep every iterate in [0, 1]; without it x + r may leave the pixel box.
+        targets: int64 [B], the class to reach; r = 0 for an image that is already predicted as its target.
+        candidates: number of largest clean logits whose classes are considered, the predicted class included.
+        overshoot: η; a linear step ends on the boundary, and the overshoot moves it across.
+        max_iter: the largest number of steps.
+        clip: keep every iterate in [0, 1]; without it, x + r may leave the pixel box.
         batch_size: images per pass.
 
     Raises:
@@ -119,10 +121,10 @@ class _Walk:
     """The iterates of all images.
 
     Attributes:
-        total: Σ r_i so far [B, C, H, W].
-        labels, clean_labels: int64 [B]; predicted at the iterate and at the image.
+        total: Σ r_i up to now [B, C, H, W].
+        labels, clean_labels: int64 [B]; the classes predicted at the iterate and at the image.
         found: bool [B].
-        rivals: int64 [B, R]; the classes k, or the target alone.
+        rivals: int64 [B, R]; the classes k, or only the target.
     """
 
     def __init__(
@@ -143,12 +145,12 @@ class _Walk:
         self.rivals = self.labels.new_zeros(len(images), count) if targets is None else targets[:, None]
 
     def iterate(self, rows: Tensor) -> Tensor:
-        """x + (1 + η) Σ r_i of these images."""
+        """The current iterates x + (1 + η) Σ r_i of these images."""
         points = self.images[rows] + (1 + self.overshoot) * self.total[rows]
         return points.clamp(0.0, 1.0) if self.clip else points
 
     def attack(self, rows: Tensor, max_iter: int) -> None:
-        """Walk with the images of one batch until each has crossed a boundary, or cannot go on."""
+        """Attack one batch until each image has crossed a boundary or can take no further step."""
         active = rows
         for iteration in range(max_iter + 1):
             points = self.iterate(active).requires_grad_()
@@ -159,8 +161,8 @@ class _Walk:
                 self.clean_labels[active] = predicted
                 if self.targets is None:
                     self.rivals[active] = runners_up(logits, predicted, self.rivals.shape[1])
-            # (1) Stop where the class has changed. A nearly flat network can send a point so far that its logits
-            # overflow: that is no finding.
+            # (1) Stop where the class has changed. With a nearly flat network a step can be so long that the logits
+            # overflow, which does not count as found.
             finite = logits.isfinite().all(dim=1)
             changed = (
                 predicted != self.clean_labels[active]
@@ -180,8 +182,8 @@ class _Walk:
             # (5) Add the step.
             self.total[active] += step[goes_on]
             if self.clip:
-                # Departure (d): the part outside the box is forgotten, or a pixel would come back only after an
-                # equally long way.
+                # Departure (d): drop the part outside the box. Otherwise a pixel would return into the box only
+                # after moving back by as much.
                 self.total[active] = (self.iterate(active) - self.images[active]) / (1 + self.overshoot)
             if len(active) == 0:
                 return
@@ -195,7 +197,7 @@ def runners_up(logits: Tensor, predicted: Tensor, count: int) -> Tensor:
 def linear_step(
     logits: Tensor, points: Tensor, own: Tensor, rivals: Tensor, beyond: float, *, boxed: bool = False
 ) -> Tensor:
-    """|f'_l| / ‖w'_l‖² · w'_l for the nearest rival l [B, C, H, W]; zero where the network is flat.
+    """|f'_l| / ‖w'_l‖² · w'_l for the nearest rival l [B, C, H, W]; zero where the gradient vanishes.
 
     All gradients come from the graph of one forward pass; see `input_gradients`.
 
@@ -204,8 +206,8 @@ def linear_step(
         points: [B, C, H, W], requiring a gradient.
         own: int64 [B], the class to leave.
         rivals: int64 [B, R], the classes k.
-        beyond: how much longer than the way to the boundary, in units of pixels (ℓ2).
-        boxed: leave those pixels out of w' that stand at 0 or 1 and would go further.
+        beyond: length of the step beyond the boundary, in units of pixels (ℓ2).
+        boxed: leave out of w' the pixels at 0 or 1 that the step would push outside.
     """
     # (2) f'_k here, w'_k in the loop.
     differences = logits.gather(1, rivals) - logits.gather(1, own.unsqueeze(1))
@@ -218,11 +220,12 @@ def linear_step(
             gradient = gradient.masked_fill((low & (gradient < 0)) | (high & (gradient > 0)), 0.0)
         # In float64: squares of small gradients underflow in float32.
         length = torch.linalg.vector_norm(gradient.flatten(1), dim=1, dtype=torch.float64)
-        # (3) Keep the nearest rival so far; the distance of a flat one is infinite or NaN, and not nearer.
+        # (3) Keep the nearest rival so far. With a zero gradient the distance is infinite or NaN and is never
+        # nearer.
         distance = distances[:, column] / length
         nearer = distance < nearest
         nearest = torch.where(nearer, distance, nearest)
-        # (4) Its step: to the boundary, and `beyond` further.
+        # (4) Step to its boundary, and `beyond` further.
         unit = gradient / length.to(gradient).view(-1, 1, 1, 1)
         way = (distance + beyond).to(gradient).view(-1, 1, 1, 1)
         step = torch.where(nearer.view(-1, 1, 1, 1), way * unit, step)

@@ -1,24 +1,24 @@
-"""A few adversarial images of an attack, kept so that a result can be checked without attacking again."""
+"""Keep a few adversarial images of an attack, so that a result can be checked without another attack."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
-#: How many images an attack keeps at most.
+#: The largest number of images kept for an attack.
 KEPT = 10
 
 
 def first_broken(
     broken: Tensor, adversarial: Tensor, images: Tensor, kept: int = KEPT
 ) -> dict[str, np.ndarray]:
-    """The first images that an attack broke, with their places among those it was given.
+    """The first images that an attack broke, with their positions among the attacked images.
 
-    Where the network was wrong to begin with, the adversarial image is the image itself and does not count.
+    Images that are misclassified without attack are left out: their adversarial image is the image itself.
 
     Args:
         broken: bool [n].
         adversarial, images: float32 [n, C, H, W].
-        kept: e is at most this.
+        kept: the largest e.
 
     Returns:
         `example_index` int64 [e], and `examples` float32 [e, C, H, W].

@@ -16,17 +16,17 @@ from bench.core.progress import Progress
 from bench.core.threat import Threat
 from bench.data import Split
 
-#: Images that are attacked at once; fixed, so that no random start depends on the batch size.
+#: Images attacked at once. The number is fixed, so that no random start depends on the batch size.
 AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
 class Survival:
-    """What one attack did to a part of the images.
+    """The outcome of one attack on some of the images.
 
     Attributes:
         broken: bool [n].
-        notes: what the attack left out, was warned of, or ran instead.
+        notes: stages left out, warnings, and a version that replaced the requested one.
     """
 
     broken: Tensor
@@ -35,9 +35,9 @@ class Survival:
 
 @dataclass(frozen=True)
 class WholeAutoAttack:
-    """AutoAttack as the metric `robust_accuracy/autoattack` runs it: exact passes, seed 0, 250 images together.
+    """AutoAttack as in the metric `robust_accuracy/autoattack`: exact passes, seed 0, batches of 250 images.
 
-    A network whose output changes between two passes is attacked by the version "rand".
+    A stochastic network, whose output changes between two passes, is attacked with the version "rand".
     """
 
     name: str = "autoattack"
@@ -75,18 +75,18 @@ class WholeAutoAttack:
 
 AUTOATTACK = WholeAutoAttack()
 
-#: What a grid can run: an attack of `ATTACKS`, or AutoAttack.
+#: An attack that a grid can run: one of `ATTACKS`, or AutoAttack.
 AnyAttack = Attack | WholeAutoAttack
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What every attack at every ε left right.
+    """Which images stay correctly classified under every attack at every ε.
 
     Attributes:
         right: bool [A, E, n] on the CPU.
         logits: float32 [n, K] of the clean images, on the CPU.
-        notes: attack → what to know about it, each once.
+        notes: attack → remarks on it, without duplicates.
     """
 
     right: Tensor
@@ -124,14 +124,14 @@ def find_grid_attacks(names: Sequence[str]) -> tuple[AnyAttack, ...]:
 
 
 def scaled_threats(threat: Threat, factors: Sequence[str]) -> tuple[Threat, ...]:
-    """The threat at 0, at its own ε and at multiples of it, by rising ε, each once (ℓ∞: none above 1).
+    """The threat at ε = 0, at its own ε and at multiples of it, ascending, without duplicates (ℓ∞: none above 1).
 
     Args:
         threat: norm and ε.
         factors: multiples as text, such as "1/2".
 
     Raises:
-        UserError: when a factor is no number, or negative.
+        UserError: when a factor is not a number, or is negative.
     """
     try:
         multiples = {Fraction(factor) for factor in factors}
@@ -157,13 +157,13 @@ def attack_grid(
     progress: Progress | None = None,
     name: str = "attacks",
 ) -> Grid:
-    """Attack images with every attack at every ε, each on its own; at ε = 0 they are only looked at.
+    """Attack images with every attack at every ε independently; at ε = 0 they are only classified.
 
     Args:
         classifier: left as it was found.
         split, index: the images, by their positions int64 [n]; n may be 0.
-        attacks, threats: A and E of them.
-        generator: makes the source of random starts from a name.
+        attacks, threats: A attacks and E threats.
+        generator: name → source of random starts.
         batch_size: images per pass.
         progress, name: where the bar goes, and what it is called.
     """

@@ -1,4 +1,4 @@
-"""What an attack raises, by name: logits [B, K] and classes [B] to [B]."""
+"""The losses that an attack can maximize, by name: logits [B, K] and classes [B] to [B]."""
 
 from collections.abc import Callable, Mapping
 
@@ -8,16 +8,16 @@ from torch import Tensor
 from bench.core.errors import unknown_name
 from bench.core.margins import cross_entropy, decision_function, dlr_loss
 
-#: What an attack raises: logits [B, K] and classes [B] to [B].
+#: The loss that an attack maximizes: logits [B, K] and classes [B] to [B].
 Objective = Callable[[Tensor, Tensor], Tensor]
 
 
 def scaled_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """−log softmax(s·Z)_t with s = 1 / (Z_π1 − Z_π2) for each image, a constant to the gradient.
+    """−log softmax(s·Z)_t with s = 1 / (Z_π1 − Z_π2) for each image; the gradient treats s as a constant.
 
-    The two leading logits then always stand one nat apart: the gradient neither underflows where the softmax is
-    saturated nor drowns in rounding where all logits are nearly equal. Neither a shift nor a positive factor of the
-    logits changes it.
+    The two largest scaled logits always differ by one nat. So the gradient does not underflow where the softmax is
+    saturated, and does not vanish in rounding errors where all logits are nearly equal. The loss is invariant to a
+    shift of the logits and to a positive factor.
 
     Source: Yu & Xu 2023, Efficient Loss Function by Minimizing the Detrimental Effect of Floating-Point Errors on
     Gradient-Based Attacks.
@@ -36,29 +36,29 @@ LOSSES: Mapping[str, Objective] = {
 
 
 def forecast(name: str, losses: Tensor, margins: Tensor, gains: Tensor) -> Tensor:
-    """Where a step is expected to misclassify an image that is still right: bool [B].
+    """Images that are correctly classified and that a step is expected to make misclassified: bool [B].
 
-    To first order. A loss in nats is turned into a margin as if all wrong classes moved together: a gain of it is
-    1 − p_t of the margin that is lost. A guess that saves time, never a result.
+    The forecast is of first order. It converts a loss in nats to a margin as if all wrong classes moved together:
+    the loss then grows by 1 − p_t times the decrease of the margin. It only saves time and affects no result.
 
     Args:
-        name: of `LOSSES`.
+        name: a name of `LOSSES`.
         losses: before the step [B].
         margins: the decision function before the step [B].
         gains: ⟨∂ℓ/∂x, step⟩ [B].
     """
     if name == "ce":
         return gains > margins * -torch.expm1(-losses)
-    if name == "scaled-ce":  # on logits whose leading two stand 1 apart
+    if name == "scaled-ce":  # the two largest scaled logits differ by 1
         return gains > -torch.expm1(-losses)
-    return gains > -losses  # minus a margin, or minus a share of one
+    return gains > -losses  # the loss is minus a margin, or minus a fraction of one
 
 
 def losses_of(names: str) -> list[str]:
     """The names in "margin+scaled-ce", one for each restart in turn.
 
     Raises:
-        UserError: for a name that is no loss.
+        UserError: for an unknown loss.
     """
     parts = names.split("+")
     for name in parts:

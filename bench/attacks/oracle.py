@@ -1,4 +1,4 @@
-"""Query a network for what a gradient attack needs, in batches: classes, losses and input gradients."""
+"""Query a network in batches for the classes, losses and input gradients that a gradient attack needs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,13 +19,13 @@ from bench.core.progress import Task
 
 @dataclass
 class Response:
-    """What a query returns.
+    """The result of a query.
 
     Attributes:
         predicted: int64 [B].
         losses: the objective [B].
         margins: the decision function [B].
-        gradient: of the objective by the image [B, C, H, W]; [B, 0] where none was asked for.
+        gradient: input gradient of the objective [B, C, H, W]; [B, 0] where none was requested.
     """
 
     predicted: Tensor
@@ -52,12 +52,14 @@ class GradientOracle:
         classifier: images [B, C, H, W] to logits [B, K].
         num_classes: K.
         objective: what the attack maximizes.
-        targeted: an image is adversarial when its class is predicted, instead of when any other one is.
+        targeted: whether an image is adversarial when its class (the target) is predicted, instead of when any
+            other class than its label is.
         batch_size: images per pass; halved when memory runs out.
-        task, note: the progress bar, which moves by one for a query of all points, and the text behind it.
-        plain_layout: what to call when the network does not run with channels innermost.
-        probabilities: the network ends in a softmax, and its logarithm is taken; None before the first pass.
-        stochastic: two passes were seen to differ; no image is queried twice at one point then.
+        task, note: the progress bar, which advances by one for a query of all points, and the text behind it.
+        plain_layout: called when the network cannot run in the channels-last layout.
+        probabilities: whether the network ends in a softmax, whose logarithm is then taken; None before the first
+            pass.
+        stochastic: whether two passes differed; no image is then queried twice at the same point.
         weights: parameters and buffers to run with instead of the classifier's own.
     """
 
@@ -74,21 +76,21 @@ class GradientOracle:
     weights: dict[str, Tensor] | None = None
 
     def is_adversarial(self, predicted: Tensor, classes: Tensor) -> Tensor:
-        """Which predictions are a success of the attack: bool [B]."""
+        """Predictions that are a success of the attack: bool [B]."""
         return (predicted == classes) == self.targeted
 
     def query(
         self, points: Tensor, classes: Tensor, *, gradient: bool, expected: Tensor | None = None
     ) -> Response:
-        """One forward pass at every point [B, C, H, W], and one backward pass where a gradient is asked for.
+        """Take one forward pass at every point [B, C, H, W], and one backward pass where a gradient is requested.
 
         Args:
             points: the images to query.
             classes: their labels or targets, int64 [B].
             gradient: whether to differentiate, at all points that are not adversarial.
-            expected: bool [B]; points that are likely to be adversarial. They pass without a graph first, and
-                those that are not adversarial pass again with one: a correct guess saves a backward pass, a wrong
-                one costs a forward pass.
+            expected: bool [B]; points that are likely to be adversarial. Their first forward pass is without a
+                graph, and those that are not adversarial take a second one with a graph. A correct forecast saves a
+                backward pass, a wrong one costs a forward pass.
 
         Raises:
             UserError: when the logits are not [B, K], or not finite.
@@ -109,14 +111,14 @@ class GradientOracle:
         if len(rest):
             each = (1 - len(first) / len(points)) / len(rest)
             whole.put(rest, self._query(points[rest], classes[rest], True, each=each))
-            # A second pass of a stochastic network would be a second chance for the attack.
+            # On a stochastic network a second pass would give the attack a second try.
             self.stochastic = not torch.allclose(
                 whole.losses[first[again]], without_graph.losses[again], rtol=1e-2, atol=1e-3
             )
         return whole
 
     def _query(self, points: Tensor, classes: Tensor, gradient: bool, each: float) -> Response:
-        """Batch by batch; the progress bar moves by `each` for an image."""
+        """Query batch by batch; the progress bar advances by `each` per image."""
         parts: list[tuple[Tensor, ...]] = []
         done = 0
         while done < len(points):
@@ -134,7 +136,7 @@ class GradientOracle:
         return response
 
     def _recover(self, error: Exception, left: int) -> None:
-        """Make the same pass possible: with half the images, or in the plain layout.
+        """Prepare to repeat a failed pass: with half the images, or in the plain layout.
 
         Raises:
             Exception: the error itself, where neither would help.
@@ -172,7 +174,7 @@ class GradientOracle:
         return logits
 
     def has_zero_gradient_in_float64(self, points: Tensor, classes: Tensor) -> Tensor:
-        """Where the gradient is exactly zero in float64: bool [B]; all, if the network cannot run in float64."""
+        """Points whose gradient is exactly zero in float64: bool [B]; all if the network cannot run in float64."""
         if len(points) == 0:
             return torch.zeros_like(classes, dtype=torch.bool)
         weights = {
@@ -182,7 +184,7 @@ class GradientOracle:
         double = replace(self, weights=weights, task=None)
         try:
             return is_zero(double.query(points.double(), classes, gradient=True).gradient)
-        except Exception as error:  # an external network may refuse float64 in any way
+        except Exception as error:  # an external network may raise anything when given float64
             if out_of_memory(error):
                 raise
             return torch.ones_like(classes, dtype=torch.bool)

@@ -1,26 +1,26 @@
-"""FGSM, BIM, PGD and C&W-margin: one loop, told apart by their settings.
+"""FGSM, BIM, PGD and C&W-margin: one loop with different settings.
 
 Numbers in the comments are the steps of projected gradient descent:
 
 (1) Start at a uniform point of the ball around x (PGD), or at x itself (FGSM, BIM).
-(2) Take the gradient g of the loss by the image.
+(2) Take the input gradient g of the loss.
 (3) Step to x + α·sign(g) for ℓ∞, to x + α·g/‖g‖₂ for ℓ2.
 (4) Project onto the ball; repeat from (2).
 (5) Classify the last iterate.
 
 We depart from the paper in four points:
 
-(a) Every iterate is classified, not the last one alone, by the pass that gives the gradient of the next step. The
-    first adversarial iterate is kept, and its image leaves the batch. An image that survives costs one forward and
-    one backward pass per step.
-(b) Images that a step is expected to misclassify are classified before they are differentiated, which saves their
+(a) Every iterate is classified, not only the last one. This needs no pass of its own: the forward pass that gives
+    the gradient of the next step also gives the class. The first adversarial iterate is kept, and its image leaves
+    the batch. A surviving image costs one forward and one backward pass per step.
+(b) Iterates that are expected to be misclassified are classified before they are differentiated, which saves their
     backward pass. A wrong forecast costs a forward pass and changes no result.
-(c) Iterates stay in the pixel box [0, 1] too.
+(c) Iterates also stay in the pixel box [0, 1].
 (d) Restarts may take several losses in turn.
 
 Source: Madry et al. 2018, Towards Deep Learning Models Resistant to Adversarial Attacks, section 2.1. With one step
-and no random start it is FGSM (Goodfellow et al. 2015), with several BIM (Kurakin et al. 2017). The loss "margin"
-is that of Carlini & Wagner 2017 (f₆ of section V-A), without their κ and their penalty on the distance.
+and no random start it is FGSM (Goodfellow et al. 2015); with several steps, BIM (Kurakin et al. 2017). The loss
+"margin" is that of Carlini & Wagner 2017 (f₆ of section V-A), without their κ and their penalty on the distance.
 """
 
 from collections.abc import Mapping
@@ -46,19 +46,19 @@ from bench.core.threat import Threat
 
 @dataclass
 class AttackResult:
-    """What an attack did to every image.
+    """The outcome of an attack on every image.
 
     Attributes:
-        adversarial: [B, C, H, W]; the first misclassified iterate, the last iterate where every one is classified
-            correctly, and the image itself where the classifier is wrong without attack.
-        step: int64 [B]; the iteration that broke it, 0 for the clean image or the start, −1 for survivors.
-        restart: int64 [B]; the restart that broke it, −1 for survivors and for images wrong without attack.
-        zero_gradient: bool [B]; the input gradient was exactly zero where it was first taken, in float32 and
-            again in float64.
+        adversarial: [B, C, H, W]; the first misclassified iterate, or the last iterate where all are classified
+            correctly, or the image itself where it is misclassified without attack.
+        step: int64 [B]; the iteration that broke the image, 0 for the clean image or the start, −1 for survivors.
+        restart: int64 [B]; the restart that broke the image, −1 for survivors and for images misclassified without
+            attack.
+        zero_gradient: bool [B]; whether the first input gradient was exactly zero, in float32 and again in float64.
         zero_gradient_float32: bool [B]; the same in float32 alone, where a saturated softmax underflows.
-        loss: [steps + 1] on the CPU; the maximized loss by iteration, mean over the survivors of the last restart;
-            empty when nothing survived.
-        notes: remarks on the result, for people.
+        loss: [steps + 1] on the CPU; the maximized loss at each iteration, averaged over the survivors of the last
+            restart; empty when no image survived.
+        notes: remarks on the result, for readers.
         forwards, backwards: passes through the network, in images.
     """
 
@@ -74,14 +74,14 @@ class AttackResult:
 
     @classmethod
     def before(cls, images: Tensor) -> "AttackResult":
-        """The result of no attack: every image survives as it is."""
+        """The result before any attack: every image survives unchanged."""
         survived = torch.full((len(images),), -1, dtype=torch.int64, device=images.device)
         no_flag = torch.zeros_like(survived, dtype=torch.bool)
         return cls(images.clone(), survived, survived.clone(), no_flag, no_flag.clone(), loss=torch.empty(0))
 
     @property
     def broken(self) -> Tensor:
-        """bool [B]; misclassified within the threat at any iterate, or without any attack."""
+        """Images misclassified within the threat at any iterate, or without attack: bool [B]."""
         return self.step >= 0
 
 
@@ -90,19 +90,19 @@ class Attack:
     """An iterative gradient attack.
 
     Images do not influence each other: batch size and memory layout change nothing but rounding, unless the network
-    is stochastic. Its random numbers then come from a global state seeded for the attack, so that the same call
-    gives the same result, and another batch size another one.
+    is stochastic. The random numbers of a stochastic network come from a global state that is seeded for the
+    attack: the same call gives the same result, but another batch size may give another one.
 
     Args:
-        name: what tables call it.
+        name: its name in tables.
         steps: gradient steps, at least 1.
         step_size: see `step_length`.
-        loss: "ce", "margin" (C&W), "dlr" or "scaled-ce"; or several joined by "+", which the restarts take in turn.
+        loss: "ce", "margin" (C&W), "dlr" or "scaled-ce"; or several joined by "+", used by the restarts in turn.
         random_start: start from a uniform point of the ball instead of the image.
-        restarts: independent runs; an image that one of them breaks is not attacked again.
+        restarts: independent runs; an image broken by one of them is not attacked again.
 
     Raises:
-        UserError: for settings that make no attack.
+        UserError: for invalid settings.
     """
 
     name: str
@@ -130,7 +130,7 @@ class Attack:
             )
 
     def settings(self) -> dict[str, Value]:
-        """The fields besides the name, as a record holds them."""
+        """All fields but the name, as stored in a record."""
         return {key: value for key, value in asdict(self).items() if key != "name"}
 
     def __call__(
@@ -145,15 +145,15 @@ class Attack:
         batch_size: int = 500,
         progress: Progress | None = None,
     ) -> AttackResult:
-        """Attack every image that the classifier gets right.
+        """Attack every image that is correctly classified.
 
         Args:
             classifier: attacked in eval mode, and left exactly as it was found.
             images: float32 [B, C, H, W] in [0, 1].
             labels: int64 [B].
-            threat: norm and ε; every success is checked against it before it counts.
-            generator: source of the random starts, drawn for the whole set in its order.
-            targets: int64 [B]; the attack then succeeds only where the target is predicted.
+            threat: norm and ε; a success counts only after it was checked against them.
+            generator: source of the random starts, drawn for all images in order.
+            targets: int64 [B]; with targets, the attack succeeds only where the target is predicted.
             batch_size: images per pass; halved when memory runs out.
             progress: where the bar goes.
 
@@ -170,7 +170,7 @@ class Attack:
         if "dlr" in losses and classifier.num_classes < 3:
             raise UserError("the DLR loss needs at least 3 classes; use margin")
         images = images.detach()
-        # With ε = 0 the ball is the image; another pass would give an attack on a stochastic network a second try.
+        # With ε = 0 the ball is the image. Another pass would give an attack on a stochastic network a second try.
         restarts = self.restarts if threat.radius > 0 else 0
         # An untargeted attack that starts at the images classifies the clean ones in its first query.
         clean_pass = self.random_start or targets is not None or restarts == 0
@@ -214,8 +214,8 @@ class _Run:
 
     Attributes:
         classes: int64 [B]; the labels, or the targets of a targeted attack.
-        active: positions of the images that are still to be broken.
-        result: so far.
+        active: positions of the images that are not broken yet.
+        result: the result up to now.
     """
 
     def __init__(
@@ -227,7 +227,7 @@ class _Run:
         self.result = AttackResult.before(images)
 
     def drop_misclassified(self, labels: Tensor) -> None:
-        """Count images that are wrong without attack as broken at step 0."""
+        """Count images that are misclassified without attack as broken at step 0."""
         wrong = self.oracle.query(self.images, labels, gradient=False).predicted != labels
         self.result.step[wrong] = 0
         self.active = self.active[~wrong]
@@ -236,9 +236,9 @@ class _Run:
         """Take all steps from `start` [B, C, H, W] with the active images.
 
         Args:
-            number: of the restart, from 0.
-            start: of every image; only those of active ones are used.
-            loss: its name, with which to forecast which steps succeed; None forecasts nothing.
+            number: number of the restart, from 0.
+            start: starting points of all images; only those of active images are used.
+            loss: name of the loss, with which to forecast which steps succeed; None for no forecast.
         """
         attack, oracle, result = self.attack, self.oracle, self.result
         length = step_length(attack.step_size, attack.steps, self.threat)
@@ -252,13 +252,13 @@ class _Run:
                 if oracle.task is not None:
                     oracle.task.advance(attack.steps + 1 - iteration, oracle.note)
                 break
-            # (2) Gradient; with the last iterate, (5) classification alone.
+            # (2) Gradient; at the last iterate only (5) classification.
             response = oracle.query(points, classes, gradient=iteration < attack.steps, expected=expected)
             trace[iteration, active] = losses = response.losses
             margins, gradient = response.margins, response.gradient
             # Departure (a): keep adversarial iterates, and go on with the other images.
             hits = oracle.is_adversarial(response.predicted, classes).nonzero().squeeze(1)
-            # Box and ball are checked here, whatever the steps made.
+            # Check box and ball here, independently of the projection.
             hits = hits[self.threat.allows(points[hits], origin[hits])] if len(hits) else hits
             if len(hits):
                 broken = active[hits]
@@ -283,14 +283,14 @@ class _Run:
                     gains = (gradient * (points - before)).flatten(1).sum(dim=1)
                     expected = forecast(loss, losses, margins, gains)
                     if 4 * int(expected.sum()) < len(expected):
-                        expected = None  # too few for a pass of their own
+                        expected = None  # too few for a separate pass
         result.adversarial[active] = points
         result.loss = trace[:, active].mean(dim=1).cpu() if len(active) else torch.empty(0)
         self.active = active
 
 
 def _objective(loss: str, targets: Tensor | None) -> Objective:
-    """What the attack maximizes: the loss of the labels, or minus the loss of the targets."""
+    """The objective of the attack: the loss of the labels, or minus the loss of the targets."""
     objective = LOSSES[loss]
     return objective if targets is None else lambda logits, classes: -objective(logits, classes)
 
@@ -305,7 +305,7 @@ ATTACKS: Mapping[str, Attack] = {
         Attack("pgd100", steps=100),
         Attack("cw", steps=10, loss="margin"),
         Attack("cw100x5", steps=100, loss="margin", restarts=5),
-        # Where cross-entropy has no gradient left, these two losses have one.
+        # These two losses have a gradient where that of cross-entropy has vanished.
         Attack("adaptive", steps=50, loss="margin+scaled-ce", restarts=4),
     )
 }

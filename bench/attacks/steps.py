@@ -1,4 +1,4 @@
-"""Projected gradient ascent: its steps, and the inner maximization of adversarial training."""
+"""Steps of projected gradient ascent, and the inner maximization of adversarial training."""
 
 from contextlib import nullcontext
 from typing import Literal
@@ -19,7 +19,7 @@ def step_length(step_size: StepSize, steps: int, threat: Threat) -> float:
     """The length α of one step, in units of pixels in [0, 1].
 
     "auto" is 2.5·ε/steps, and ε for a single step (FGSM); "paper" is 2/255, which cannot cross a ball with
-    steps·2/255 < ε; a number is taken as it is.
+    steps·2/255 < ε; a number is used as it is.
     """
     if step_size == "auto":
         return threat.radius if steps == 1 else 2.5 * threat.radius / steps
@@ -29,7 +29,7 @@ def step_length(step_size: StepSize, steps: int, threat: Threat) -> float:
 def ascend(points: Tensor, gradient: Tensor, origin: Tensor, threat: Threat, length: float) -> Tensor:
     """One projected step of steepest ascent: α·sign(g) for ℓ∞, α·g/‖g‖₂ for ℓ2; all [B, C, H, W].
 
-    Where the gradient is zero the point stays. Source: Madry et al. 2018, section 2.1.
+    A point with a zero gradient stays where it is. Source: Madry et al. 2018, section 2.1.
     """
     direction = gradient.sign() if threat.norm == "linf" else normalized(gradient)
     return threat.project(points + length * direction, origin)
@@ -37,7 +37,7 @@ def ascend(points: Tensor, gradient: Tensor, origin: Tensor, threat: Threat, len
 
 def normalized(vectors: Tensor) -> Tensor:
     """v/‖v‖₂ for each of [B, C, H, W]; zero stays zero."""
-    # Scaled by the largest entry first: squares of a saturated network's gradient underflow in float32.
+    # Scale by the largest entry first: squares of a saturated network's gradient underflow in float32.
     tiny = torch.finfo(vectors.dtype).tiny
     scaled = vectors / vectors.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(tiny)
     return scaled / scaled.square().sum(dim=(1, 2, 3), keepdim=True).sqrt().clamp_min(tiny)
@@ -62,7 +62,7 @@ def maximise(
     device at every training step.
 
     Args:
-        classifier: left in its modes, its gradients and flags untouched.
+        classifier: its modes, gradients and flags are left unchanged.
         images, labels: one training batch, float32 [B, C, H, W] in [0, 1] and int64 [B].
         threat: the ball.
         generator: source of the random start.

@@ -15,11 +15,11 @@ from bench.core.guards import evaluating, frozen, random_state_kept
 
 @dataclass(frozen=True)
 class ZeroGradients:
-    """Which images have an input gradient that is exactly zero in every entry.
+    """Images whose input gradient is exactly zero in every entry.
 
     Attributes:
-        right: bool [B]; correctly classified. Misclassified images are not differentiated and count as neither of
-            the following.
+        right: bool [B]; correctly classified. Misclassified images are not differentiated, and both of the
+            following are False for them.
         float32: bool [B]; zero in float32, where a saturated softmax underflows.
         float64: bool [B]; zero in float64 as well.
     """
@@ -34,7 +34,8 @@ def zero_gradients(
 ) -> ZeroGradients:
     """Find the images whose loss has a zero gradient at the image itself (P1 §3.2, figure 5).
 
-    With logits (500, 0) and label 0 the gradient of cross-entropy is zero in float32, that of the margin is not.
+    With logits (500, 0) and label 0, the gradient of cross-entropy is zero in float32, but that of the margin is
+    not.
 
     Args:
         classifier: left as it was found.

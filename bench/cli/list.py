@@ -8,7 +8,7 @@ import click
     "kind", type=click.Choice(["defenses", "models", "datasets", "metrics", "attacks", "batteries"])
 )
 def list_parts(kind: str) -> None:
-    """Show what there is, with hyper-parameters and search ranges for defenses."""
+    """List what is available, with hyper-parameters and search ranges for defenses."""
     from bench.cli.catalog import describe
 
     click.echo(describe(kind))

@@ -8,7 +8,8 @@ from torch import Tensor
 from bench.core.classifier import AnyClassifier
 from bench.core.errors import NotFinite, UserError
 
-#: As far as logits may differ between two passes for rounding, relative to the largest; beyond, the network draws.
+#: Largest difference of logits between two passes that counts as rounding, relative to the largest logit; a network
+#: whose logits differ by more is stochastic.
 SAME_LOGITS = 1e-5
 
 

@@ -130,7 +130,7 @@ def evaluate_to_folder(
 ) -> Record:
     """Run a battery and write record, arrays and weights; a resumed evaluation does not repeat finished metrics.
 
-    Torch's global random state is restored. A stochastic network that draws from it draws from the seed.
+    Torch's global random state is restored. The random numbers of a stochastic network depend only on the seed.
 
     Args:
         classifier: in eval mode, on the data's device.

@@ -1,1 +1,1 @@
-"""The papers' mathematics as functions: regions, surfaces, curvature."""
+"""The mathematics of the papers as functions: regions, surfaces, curvature."""

@@ -1,4 +1,4 @@
-"""Whether mixtures of a region's images stay in it (classification regions, §III)."""
+"""Test whether convex combinations of images of a region stay in it (classification regions, §III)."""
 
 import torch
 from torch import Tensor
@@ -12,15 +12,15 @@ def mixtures_stay(
 ) -> Tensor:
     """Whether Σ_j w_j x_j, w ~ Dirichlet(1, …, 1), lies in the region that x_1 … x_k lie in: bool [trials].
 
-    Each trial draws a region, in proportion to its images, and k different ones of them; a region with fewer
-    takes no part, and without any other the result is empty.
+    Each trial draws a region, with probability proportional to its number of images, and k different images of it.
+    Regions with fewer than k images are left out; the result is empty when no region is left.
 
     Args:
-        predict: the classes.
+        predict: images to classes.
         images: [N, C, H, W].
         labels: int64 [N], their predicted classes.
         k: images in a mixture.
-        trials: how many mixtures.
+        trials: number of mixtures.
         generator: source of regions, images and weights, on the CPU.
 
     Raises:
@@ -42,7 +42,7 @@ def mixtures_stay(
             for label in drawn.tolist()
         ]
     )
-    # Normalised exponential variables are uniform on the simplex.
+    # Normalized exponential variables are uniform on the simplex.
     weights = torch.empty(trials, k, dtype=torch.double).exponential_(generator=generator)
     weights = weights / weights.sum(dim=1, keepdim=True)
     stays = []

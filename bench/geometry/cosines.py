@@ -1,4 +1,4 @@
-"""Cosine similarities between the weights of the classes in the final layer."""
+"""Cosine similarities between the class weights of the final layer."""
 
 from math import isqrt
 from typing import Any
@@ -17,7 +17,7 @@ def cosine_matrix(weight: Tensor) -> NDArray[np.float64]:
     A row of zeros has no direction and counts as orthogonal to every row, itself included.
 
     Args:
-        weight: of the final linear layer [K, D], without its bias.
+        weight: weights of the final linear layer [K, D], without its bias.
     """
     rows = F.normalize(weight.detach().double(), dim=1, eps=torch.finfo(torch.float64).tiny)
     return (rows @ rows.T).clamp(-1, 1).cpu().numpy()
@@ -28,9 +28,9 @@ def mean_off_diagonal(matrix: NDArray[np.float64]) -> float:
     return float(matrix[~np.eye(len(matrix), dtype=bool)].mean())
 
 
-#: The key of the cosines in the history of a training.
+#: The key of the cosines in a training history.
 COSINES = "final_layer_cosines"
-#: A probe keeps every cosine of up to so many classes; of more it keeps the mean alone.
+#: The largest number of classes for which a probe keeps every cosine; for more it keeps only the mean.
 MOST_CLASSES = 20
 
 
@@ -43,10 +43,11 @@ def from_upper_triangle(entries: object) -> NDArray[np.float64] | None:
     """The symmetric matrix [K, K] with these entries above its diagonal, and ones on it.
 
     Args:
-        entries: what `upper_triangle` gives, or the same numbers as text between spaces, as in older records.
+        entries: the output of `upper_triangle`, or the same numbers as text separated by spaces, as in older
+            records.
 
     Returns:
-        None where they are no such list, or of no size K(K − 1)/2.
+        None where the entries are not a list of numbers, or their count is not K(K − 1)/2 for any K.
     """
     try:
         values = [float(value) for value in _listed(entries)]

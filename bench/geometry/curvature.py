@@ -1,4 +1,4 @@
-"""Curvature of the decision boundary, and the detector that reads it (classification regions, §IV–V)."""
+"""Curvature of the decision boundary, and the detector based on it (classification regions, §IV–V)."""
 
 import math
 import warnings
@@ -21,7 +21,7 @@ from bench.core.progress import Task
 Estimator = Literal["second_difference", "gradient_difference", "softplus"]
 Orientation = Literal["algorithm2", "section2"]
 
-#: Images measured between two movements of the bar; their directions still fill a batch.
+#: Images measured between two updates of the progress bar; their directions still fill a batch.
 _AT_ONCE = 20
 
 #: Images [M, ...] to logits [M, L].
@@ -30,7 +30,7 @@ Network = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Curvature:
-    """What algorithm 2 knows about B images; rows of skipped images hold NaN, and −1 for the label.
+    """The quantities of algorithm 2 for B images; for skipped images they are NaN, and the recovered label is −1.
 
     Attributes:
         score: ρ float64 [B], the mean curvature of the boundaries with the other classes, per pixel unit.
@@ -38,10 +38,10 @@ class Curvature:
         per_class: float64 [B, L], the mean curvature of the boundary with each class, of which ρ is the mean;
             NaN at the predicted class, where F = 0.
         predicted: int64 [B], k̂.
-        recovered: int64 [B], the label algorithm 2 proposes: the class with the largest `per_class` in its own
-            orientation, whatever that of `per_class` is.
+        recovered: int64 [B], the label that algorithm 2 recovers: the class with the largest `per_class` in the
+            orientation of algorithm 2, also where `per_class` has the other one.
         skipped: bool [B], images where some ‖∇F‖ vanishes, so that the boundary has no normal.
-        h: length of the step, in pixel units.
+        h: step length, in pixel units.
     """
 
     score: Tensor
@@ -53,15 +53,15 @@ class Curvature:
     h: float
 
     def perturbed(self, threshold: float = 0.0) -> Tensor:
-        """Which images [B] algorithm 2 flags: ρ ≥ t (lines 6–7, where the second branch must say true)."""
+        """Images [B] that algorithm 2 flags: ρ ≥ t (lines 6–7, whose second branch must read "true")."""
         return self.score >= threshold
 
 
 def step_length(dimension: int, h_scale: float = 1.0) -> float:
     """h = √d · 10/512 · h_scale for pixels in [0, 1]: 1.083 for 3x32x32, 0.547 for 28x28.
 
-    A ReLU network has no curvature but over a finite step, so h belongs to every result. Second differences
-    lose about eps·|F|/h² to rounding: do not shrink h much below 1 in float32.
+    A ReLU network has curvature only over a finite step, so every result depends on h. The rounding error of second
+    differences is about eps·|F|/h²: do not choose h much below 1 in float32.
     """
     return math.sqrt(dimension) * 10 / 512 * h_scale
 
@@ -77,7 +77,7 @@ def unit_vectors(count: int, shape: torch.Size, generator: torch.Generator) -> T
 def second_difference(
     network: Network, points: Tensor, logits: Tensor, directions: Tensor, h: float
 ) -> Tensor:
-    """(f(x + hv) − 2f(x) + f(x − hv)) / h², float64 [M, L]: vᵀHv of every logit from two forwards.
+    """(f(x + hv) − 2f(x) + f(x − hv)) / h², float64 [M, L]: vᵀHv of every logit from two forward passes.
 
     Args:
         network: [M, ...] to logits [M, L].
@@ -96,7 +96,7 @@ def gradient_difference(
 ) -> Tensor:
     """vᵀ(∇f(x + hv) − ∇f(x − hv)) / 2h, float64 [M, L]: vᵀHv of every logit from two directional derivatives.
 
-    Arguments as for `second_difference`, without use for `logits`.
+    Arguments as for `second_difference`; `logits` is not used.
     """
     ends = torch.cat([points + h * directions, points - h * directions])
     above, below = _slopes(network, ends, torch.cat([directions, directions])).double().chunk(2)
@@ -108,12 +108,12 @@ def second_derivative(
 ) -> Tensor:
     """vᵀHv of every logit, exactly, float64 [M, L]: the directional derivative of a directional derivative.
 
-    Arguments as for `second_difference`, without use for `logits` and `h`.
+    Arguments as for `second_difference`; `logits` and `h` are not used.
     """
     return _slopes(lambda images: _slopes(network, images, directions), points, directions).double()
 
 
-#: How to get vᵀHv of every logit from (network, points, logits, directions, h).
+#: (network, points, logits, directions, h) to vᵀHv of every logit.
 QuadraticForm = Callable[[Network, Tensor, Tensor, Tensor, float], Tensor]
 
 _ESTIMATORS: Mapping[str, QuadraticForm] = {
@@ -124,16 +124,16 @@ _ESTIMATORS: Mapping[str, QuadraticForm] = {
 
 
 def smoothed(network: Network, beta: float) -> Network:
-    """The same network with softplus(x) = log(1 + exp(βx))/β in place of every ReLU, layer or function.
+    """The network with softplus(x) = log(1 + exp(βx))/β in place of every ReLU, whether layer or function.
 
     Max pooling keeps its kinks, whose second derivative is zero.
 
     Args:
         network: images to logits; it is not changed.
-        beta: β > 0, per unit of pre-activation; the smoothed network tends to the network as β grows.
+        beta: β > 0, per unit of pre-activation; the smoothed network converges to the network as β grows.
 
     Raises:
-        UserError: at the call, when the network holds another activation with kinks.
+        UserError: on a call of the smoothed network, when it has another activation with kinks.
     """
 
     def forward(images: Tensor) -> Tensor:
@@ -160,28 +160,28 @@ def mean_curvature(
 
     κ̄_i = (tr H_i − nᵀH_i n) / ((d − 1)‖∇F_i‖),  ρ = mean of κ̄_i over i ≠ k̂,  F_i = f_i − f_k̂.
 
-    tr H_i = d·E[vᵀH_i v] is a mean over random directions v that all classes and images share, and
-    n = ∇F_i/‖∇F_i‖ gets one more. With second differences that makes 2T + 2(L − 1) + 1 forwards an image and
-    L − 1 backwards. We depart from the paper's text where it errs: n is normalized, the mean over the unit
-    sphere is tr/d and not tr/(d − 1), ρ averages over L − 1 classes, and the predicted class is left out.
+    tr H_i = d·E[vᵀH_i v] is estimated over T random directions v, the same for all classes and images; nᵀH_i n is
+    measured along n = ∇F_i/‖∇F_i‖. Second differences take 2T + 2(L − 1) + 1 forward and L − 1 backward passes per
+    image. We depart from the paper's text where it is in error: n is normalized, the mean over the unit sphere is
+    tr/d and not tr/(d − 1), ρ averages over L − 1 classes, and the predicted class is left out.
 
     Args:
-        classifier: images to logits [B, L]; it is used in eval mode and left as it was.
+        classifier: images to logits [B, L]; used in eval mode and left as it was.
         images: [B, C, H, W] in [0, 1].
-        generator: what the directions are drawn from, once, so that ρ does not depend on the batches.
-        directions: T, how many.
+        generator: source of the directions, which are drawn once, so that ρ does not depend on the batches.
+        directions: T, the number of directions.
         estimator: how vᵀHv is measured: "second_difference" and "gradient_difference" over the finite step h,
             "softplus" exactly on the smoothed network.
-        orientation: "algorithm2" takes F_i = f_i − f_k̂, "section2" the opposite, which turns the sign of every
+        orientation: "algorithm2" takes F_i = f_i − f_k̂, "section2" the opposite, which changes the sign of every
             curvature, but not the recovered label.
-        h_scale: multiplies h; see `step_length`.
-        beta: of `smoothed`, for the estimator "softplus" alone.
-        batch_size: most images in one forward pass; on the CPU no more than its caches hold.
-        task: the bar to move on, by one an image.
+        h_scale: factor of h; see `step_length`.
+        beta: argument of `smoothed`; only for the estimator "softplus".
+        batch_size: the largest number of images per forward pass; fewer on a CPU whose caches hold fewer.
+        task: the progress bar, which advances by one per image.
 
     Raises:
-        UserError: for an unknown estimator or orientation, fewer than 2 directions, 2 classes or 2 pixels, no
-            image, or a setting that is not above zero.
+        UserError: for an unknown estimator or orientation, fewer than 2 directions, classes or pixels, no image, or
+            another setting that is not above zero.
 
     Source: Fawzi et al., Classification regions of deep neural networks, §IV eq. 1, §V algorithm 2.
     """
@@ -210,10 +210,10 @@ def check_settings(
     beta: float = 10.0,
     batch_size: int = 500,
 ) -> None:
-    """Refuse what `mean_curvature` cannot work with.
+    """Check the settings of `mean_curvature`.
 
     Raises:
-        UserError: for an unknown estimator or orientation, fewer than 2 directions, or another setting not above 0.
+        UserError: for an unknown estimator or orientation, fewer than 2 directions, or a setting not above 0.
     """
     if estimator not in _ESTIMATORS:
         raise unknown_name("curvature estimator", estimator, _ESTIMATORS)
@@ -228,7 +228,7 @@ def check_settings(
 
 @dataclass(frozen=True)
 class _Margins:
-    """From logits to F_i = f_i − f_k̂ for i ≠ k̂.
+    """Map logits to F_i = f_i − f_k̂ for i ≠ k̂.
 
     Attributes:
         predicted: k̂, int64 [B].
@@ -244,7 +244,7 @@ class _Margins:
         return cls(predicted, every[every != predicted[:, None]].view(len(predicted), -1))
 
     def __call__(self, values: Tensor) -> Tensor:
-        """Values of every logit [..., B, L] to those of F_i [..., B, L − 1]."""
+        """Map a quantity of every logit [..., B, L] to that of every F_i [..., B, L − 1]."""
         other = values.gather(-1, self.others.expand(*values.shape[:-1], -1))
         return other - values.gather(-1, self.predicted[:, None].expand(*values.shape[:-1], 1))
 
@@ -258,7 +258,7 @@ def _curvature(
     h: float,
     batch_size: int,
 ) -> Curvature:
-    """`Curvature` of one batch, orientation of algorithm 2."""
+    """The `Curvature` of one batch, in the orientation of algorithm 2."""
     count, dimension = len(images), images[0].numel()
     points = images.detach().requires_grad_()
     with torch.enable_grad():
@@ -288,7 +288,7 @@ def _curvature(
         scores.append(curvatures.mean(dim=2))
     score = torch.cat(scores)
 
-    # Where F changes over one step by less than the logits are rounded, its normal is noise.
+    # Where F changes over one step by less than the rounding error of the logits, its normal is noise.
     resolution = torch.finfo(logits.dtype).eps * logits.detach().abs().amax(dim=1, keepdim=True)
     skipped = ~(length * h > resolution).all(dim=1)
     nan = torch.full((), math.nan, dtype=torch.double, device=images.device)
@@ -312,7 +312,7 @@ def _normals(
     lengths, along = [], []
     with torch.enable_grad():
         for column, gradient in enumerate(input_gradients(margins(logits), points)):
-            # Doubled, because squares of a saturated network's gradient underflow in float32.
+            # In float64, because squares of a saturated network's gradient underflow in float32.
             gradient = gradient.double()
             lengths.append(gradient.flatten(1).norm(dim=1))
             nonzero = lengths[-1].where(lengths[-1] > 0, 1.0).view(-1, *[1] * (images.dim() - 1))
@@ -323,7 +323,7 @@ def _normals(
 
 
 def _oriented(parts: Sequence[Curvature], sign: float) -> Curvature:
-    """The batches as one, with the label of the largest curvature, and then every curvature times `sign`."""
+    """Join the batches, recover the label of the largest curvature, and then multiply every curvature by `sign`."""
     joined = {
         field.name: torch.cat([getattr(part, field.name) for part in parts])
         for field in fields(Curvature)
@@ -341,13 +341,13 @@ def _oriented(parts: Sequence[Curvature], sign: float) -> Curvature:
 def _slopes(network: Network, points: Tensor, directions: Tensor) -> Tensor:
     """Directional derivatives of every logit [M, L] in one forward-mode pass."""
     with warnings.catch_warnings(), forward_mode():
-        # Forward mode, when it first loads, warns of its own use of a deprecated part of torch.
+        # On first use, forward mode emits a warning about a deprecated part of torch that it uses itself.
         warnings.filterwarnings("ignore", message=".*torch.jit.script")
         return jvp(network, (points,), (directions,))[1]
 
 
 class _Softplus(TorchFunctionMode):
-    """While it is entered, every ReLU computes softplus."""
+    """A context in which every ReLU computes softplus."""
 
     def __init__(self, beta: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""How well a score tells perturbed images from clean ones; larger means perturbed."""
+"""How well a score separates perturbed images from clean ones; a larger score means perturbed."""
 
 import math
 from collections.abc import Callable
@@ -8,12 +8,12 @@ from scipy.stats import bootstrap, mannwhitneyu
 
 from bench.core.statistics import wilson
 
-#: Fewer pairs say nothing about a detector.
+#: The smallest number of pairs on which a detector is judged.
 FEWEST = 10
 
 
 def auc(clean: np.ndarray, perturbed: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Area under the ROC curve: Mann and Whitney's U over the number of pairs, along an axis."""
+    """Area under the ROC curve: Mann and Whitney's U divided by the number of pairs, along an axis."""
     u = mannwhitneyu(perturbed, clean, axis=axis, method="asymptotic").statistic
     return u / (clean.shape[axis] * perturbed.shape[axis])
 
@@ -26,7 +26,7 @@ def tpr_at_5fpr(clean: np.ndarray, perturbed: np.ndarray, axis: int = -1) -> np.
 
 
 def calibrated_side(clean: np.ndarray, perturbed: np.ndarray) -> float:
-    """+1 where larger scores mean perturbed on these images, −1 where smaller ones do."""
+    """+1 if larger scores mean perturbed on these images, −1 if smaller ones do."""
     return 1.0 if auc(clean, perturbed) >= 0.5 else -1.0
 
 
@@ -43,9 +43,9 @@ def roc(clean: np.ndarray, perturbed: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def paired_interval(
     statistic: Callable[..., np.ndarray], clean: np.ndarray, perturbed: np.ndarray
 ) -> tuple[float, float]:
-    """95 % percentile bootstrap over images: a clean one and its perturbed one are drawn together.
+    """95 % percentile bootstrap over images: a clean image and its perturbed image are drawn together.
 
-    Widened by Wilson's interval where resampling cannot tell how sure the statistic is; see `_widened`.
+    It is widened by Wilson's interval where resampling cannot show the uncertainty; see `_widened`.
     """
     return _interval(statistic, clean, perturbed, paired=True)
 
@@ -53,7 +53,7 @@ def paired_interval(
 def unpaired_interval(
     statistic: Callable[..., np.ndarray], clean: np.ndarray, perturbed: np.ndarray
 ) -> tuple[float, float]:
-    """As `paired_interval`, for two groups of at least 2 images [m] and [n], each drawn on its own."""
+    """As `paired_interval`, for two groups of at least 2 images [m] and [n], each resampled independently."""
     return _interval(statistic, clean, perturbed, paired=False, batch=100)
 
 
@@ -82,9 +82,10 @@ def _interval(
 def _widened(low: float, high: float, value: float, n: int) -> tuple[float, float]:
     """The hull of a bootstrap interval and Wilson's at n, where the value is 0 or 1 or the interval has no width.
 
-    There (a share of 0 of n, an AUC of 1, one of 0.5 because all scores are equal) every resample says the same,
-    as if no further image could differ. An AUC's variance is at most that of a share of n images, the smaller
-    group's, so that Wilson's interval serves for both. Elsewhere the bootstrap stands alone.
+    In these cases (a share of 0, an AUC of 1, an AUC of 0.5 because all scores are equal) every resample gives the
+    same value, as if no further image could differ. The variance of an AUC is at most that of a share of n images,
+    n being the size of the smaller group, so Wilson's interval is valid for both. In all other cases the bootstrap
+    interval is returned unchanged.
 
     Source: Birnbaum & Klose 1957, Bounds for the variance of the Mann-Whitney statistic (independent groups).
     """

@@ -1,15 +1,15 @@
-"""An attack that knows the curvature detector: it fools the classifier and lowers the detector's score ρ.
+"""A detector-aware attack: it keeps images misclassified and lowers the curvature detector's score ρ.
 
 Orthogonal projected gradient descent. Numbers in the comments are its steps:
 
-(1) Take the gradient of the classifier's loss, here of the margin, and that of the detector's score.
+(1) Take the input gradients of the classifier's loss, here the margin, and of the detector's score.
 (2) Where the image is still classified correctly, step against the margin.
 (3) Where it is misclassified, step against the score, with the component along the margin's gradient removed.
 (4) Project onto the ball and the pixel box, and repeat from (1).
 
-We depart from the paper in three points. The score that is differentiated is a stand-in for ρ with fewer
-directions, since ρ costs hundreds of passes. The misclassified iterate with the lowest score is kept, not the last
-iterate. The attack starts at an adversarial image, not at the clean one.
+We depart from the paper in three points. The differentiated score is a surrogate of ρ with fewer directions, since
+ρ costs hundreds of passes. The misclassified iterate with the lowest score is kept, not the last iterate. The
+attack starts at an adversarial image, not at the clean one.
 
 Source: Bryniarski et al. 2022, Evading Adversarial Example Detection Defenses with Orthogonal Projected Gradient
 Descent, section 3.
@@ -33,12 +33,12 @@ from bench.geometry.curvature import step_length, unit_vectors
 
 @dataclass(frozen=True)
 class Evasion:
-    """What the attack found.
+    """The result of the attack.
 
     Attributes:
-        adversarial: [B, C, H, W]; the misclassified iterate with the smallest surrogate, the start where none is
-            better.
-        surrogate: ρ̂ there, float64 [B]; NaN where it was nowhere defined.
+        adversarial: [B, C, H, W]; the misclassified iterate with the smallest side·ρ̂, or the start where no
+            iterate has a smaller value.
+        surrogate: ρ̂ at that iterate, float64 [B]; NaN where it was not defined at any iterate.
     """
 
     adversarial: Tensor
@@ -47,13 +47,13 @@ class Evasion:
 
 @dataclass(frozen=True)
 class SurrogateValue:
-    """The surrogate at B points, with the gradients that the attack needs.
+    """The surrogate at B points, and the gradients that the attack needs.
 
     Attributes:
         predicted: k̂, int64 [B].
         score: ρ̂, float64 [B].
         gradient: ∂ρ̂/∂x [B, C, H, W].
-        margin_gradient: of the decision function of the labels [B, C, H, W].
+        margin_gradient: input gradient of the decision function of the labels [B, C, H, W].
     """
 
     predicted: Tensor
@@ -64,17 +64,17 @@ class SurrogateValue:
 
 @dataclass(frozen=True)
 class Surrogate:
-    """ρ̂, a differentiable stand-in for ρ of algorithm 2 with few directions.
+    """ρ̂, a differentiable surrogate of the score ρ of algorithm 2, with few directions.
 
     ρ̂ = mean over i of (d · mean_v vᵀH_i v − nᵀH_i n) / ((d − 1)‖∇F_i‖), F_i = f_i − f_k̂, with second differences
     over ±h for vᵀHv. Its gradient treats the normals n and the lengths ‖∇F_i‖ as constants, so that one backward
-    pass through the forwards at x ± hv is enough.
+    pass through the forward passes at x ± hv is enough.
 
     Attributes:
         classifier: in eval mode.
         unit: directions v [T, C, H, W].
-        h: length of the step, in pixel units.
-        candidates: classes that take part, the predicted one included; the strongest of the others.
+        h: step length, in pixel units.
+        candidates: number of classes with the largest logits that are considered, the predicted class included.
         batch_size: images per pass.
     """
 
@@ -98,7 +98,7 @@ class Surrogate:
             lengths = torch.linalg.vector_norm(normals.flatten(2), dim=2, dtype=torch.double).T  # [B, R]
             weights = torch.where(lengths > 0, 1 / ((dimension - 1) * lengths.clamp_min(1e-300)), 0.0)
             weights = weights / rivals.shape[1]
-            # Every second difference subtracts 2F(x): d of them on the mean over v, one along the normal.
+            # Every second difference subtracts 2F(x); the mean over v has the weight d, the normal the weight −1.
             center = -2 * (dimension - 1) * (weights * boundaries.double()).sum(dim=1) / self.h**2
             score, gradient = center.detach(), input_gradient(center, points)
 
@@ -152,11 +152,11 @@ def evade(
     batch_size: int = 500,
     task: Task | None = None,
 ) -> Evasion:
-    """Move adversarial images to where the detector's score is low, and keep them misclassified.
+    """Lower the detector's score of adversarial images, and keep them misclassified.
 
-    From `starts`, take `steps` steps of length 2·radius/steps within the ℓ2 ball and the pixel box; among the
-    misclassified iterates, the start included, keep the one with the smallest side·ρ̂. The attacker knows the
-    detector, its step h and its side, and draws its own directions, the same for all iterates.
+    From `starts`, take `steps` steps of length 2·radius/steps within the ℓ2 ball and the pixel box. Among the
+    misclassified iterates, the start included, keep the one with the smallest side·ρ̂. The attack uses the
+    detector, its step h and its side, but random directions of its own, the same for all iterates.
 
     Args:
         classifier: used in eval mode and left as it was.
@@ -165,13 +165,13 @@ def evade(
         starts: [B, C, H, W], misclassified.
         radius: ℓ2 [B], in pixel units.
         generator: source of the directions, on the CPU.
-        side: +1 lowers ρ, against a detector to which larger means perturbed; −1 raises it.
+        side: +1 lowers ρ, against a detector for which larger means perturbed; −1 raises ρ.
         steps: gradient steps, from 1.
-        directions: of the surrogate, from 1.
-        h_scale: multiplies h, as for the detector.
-        clip: stay in the pixel box; without it the starts may lie outside too.
+        directions: number of directions of the surrogate, from 1.
+        h_scale: factor of h, as for the detector.
+        clip: stay in the pixel box; without it, the starts may also lie outside.
         batch_size: images per pass.
-        task: the progress bar, moved by one an image.
+        task: the progress bar, which advances by one per image.
 
     Raises:
         UserError: for steps or directions below 1.
@@ -204,7 +204,7 @@ def _evade(
     steps: int,
     clip: bool,
 ) -> tuple[Tensor, Tensor]:
-    """The misclassified iterate with the least side·ρ̂ of every image of a batch, and that value."""
+    """The misclassified iterate with the smallest side·ρ̂ for every image of a batch, and that value."""
     best, points = starts.clone(), starts
     lowest = torch.full((len(origin),), torch.inf, dtype=torch.double, device=origin.device)
     for step in range(steps + 1):
@@ -226,7 +226,7 @@ def _evade(
 
 
 def _project(points: Tensor, origin: Tensor, reach: Tensor, clip: bool) -> Tensor:
-    """Into the ℓ2 ball, then with `clip` into the box: that never leads away from an origin inside the box."""
+    """Project onto the ℓ2 ball, with `clip` then the box; if the origin is in the box, points stay in the ball."""
     delta = points - origin
     length = delta.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
     inside = origin + delta * (reach / length).clamp_max(1.0)

@@ -1,4 +1,4 @@
-"""Groups of images: drawn by chance, told apart by their decision region, read batch by batch."""
+"""Groups of images: draw them at random, select them by decision region, load them batch by batch."""
 
 from collections.abc import Iterator
 
@@ -11,16 +11,16 @@ from bench.core.progress import Progress
 from bench.data import Split
 from bench.geometry.regions import Patterns
 
-#: Rows that are compared at once.
+#: Rows compared at once.
 _CHUNK = 1 << 16
 
 
 def draw(qualify: NDArray[np.bool_], count: int | None, generator: torch.Generator) -> NDArray[np.int64]:
-    """Positions, in order, of `count` images drawn without replacement from those that qualify.
+    """Draw `count` of the images that qualify, without replacement, and return their positions in ascending order.
 
     Args:
         qualify: bool [N].
-        count: how many; all where it is None or there are no more.
+        count: number of images; all that qualify where it is None or exceeds their number.
         generator: on the CPU.
     """
     positions = np.flatnonzero(qualify)
@@ -31,7 +31,7 @@ def draw(qualify: NDArray[np.bool_], count: int | None, generator: torch.Generat
 
 
 def in_own_row(patterns: Patterns, labels: NDArray[np.integer], rows: Patterns) -> NDArray[np.bool_]:
-    """Which samples [N] lie in the region of their class: patterns[i] == rows[labels[i]].
+    """Samples [N] that lie in the region of their class: patterns[i] == rows[labels[i]].
 
     Args:
         patterns: uint64 [N, W].
@@ -48,13 +48,13 @@ def in_own_row(patterns: Patterns, labels: NDArray[np.integer], rows: Patterns) 
 def batches(
     split: Split, index: NDArray[np.int64], batch_size: int, progress: Progress, name: str
 ) -> Iterator[Tensor]:
-    """The images of a split at some positions, float32 [B, C, H, W] in [0, 1], with a bar.
+    """The images of a split at some positions, float32 [B, C, H, W] in [0, 1], with a progress bar.
 
     Args:
-        split: on any device, where the images stay.
+        split: on any device; the batches are on the same one.
         index: int64 [n].
-        batch_size: B at most.
-        progress, name: where the bar goes, and what it is called.
+        batch_size: the largest B.
+        progress, name: the display of the progress bar, and its name.
     """
     with progress.task(name, len(index)) as task:
         for start in range(0, len(index), batch_size):

@@ -1,4 +1,4 @@
-"""The second-order expansion of a network around an image, and the bound it gives."""
+"""The second-order expansion of a network around an image, and the bound that follows from it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -21,7 +21,8 @@ from bench.geometry.jacobian import slopes
 
 HessianKind = Literal["ce_exact", "finite_difference", "softplus"]
 
-#: What is expanded: a ReLU network's logits have no second derivative, their cross-entropy has one.
+#: The function that is expanded. The second derivative of a ReLU network's logits is zero almost everywhere, that
+#: of their cross-entropy is not.
 EXPANDED: dict[HessianKind, str] = {
     "ce_exact": "cross-entropy",
     "finite_difference": "decision function",
@@ -30,19 +31,19 @@ EXPANDED: dict[HessianKind, str] = {
 
 #: Eigenvalues below this count as zero (decision-surface paper, §4.3).
 NEAR_ZERO = 1e-10
-#: Pixels up to which a Hessian is formed whole: 128 MiB in float64.
+#: The largest number of pixels for which a full Hessian is formed: 128 MiB in float64.
 LARGEST = 4096
-#: Entries of a Hessian that are looked at together: 32 MiB in float64.
+#: Entries of a Hessian processed at once: 32 MiB in float64.
 _ENTRIES = 1 << 22
 
 
 class Hessian(ABC):
-    """H, symmetric [d, d], known by its rows."""
+    """H, symmetric [d, d], accessed by rows."""
 
     @property
     @abstractmethod
     def size(self) -> int:
-        """d."""
+        """The dimension d."""
 
     @abstractmethod
     def rows(self, start: int, stop: int) -> Tensor:
@@ -51,20 +52,20 @@ class Hessian(ABC):
     @property
     @abstractmethod
     def eigenvalues(self) -> Tensor:
-        """All d eigenvalues, float64 [d], ascending; what rounding cannot tell from zero is zero."""
+        """All d eigenvalues, float64 [d], ascending; those within rounding of zero are set to zero."""
 
     @abstractmethod
     def absolute_form(self, delta: Tensor) -> float:
         """Σ|λ_i| y_i² with y = Eᵀδ and H = EΛEᵀ, for δ [d]; never below |δᵀHδ|."""
 
     def l1(self) -> float:
-        """‖H‖₁ = Σ_ij |H_ij|, over blocks of rows, so that no more than 32 MiB of H is held at once."""
+        """‖H‖₁ = Σ_ij |H_ij|, summed over blocks of rows, so that at most 32 MiB of H are in memory at once."""
         at_once = max(1, _ENTRIES // self.size)
         starts = range(0, self.size, at_once)
         return sum(self.rows(start, min(start + at_once, self.size)).abs().sum().item() for start in starts)
 
     def near_zero(self, threshold: float = NEAR_ZERO) -> float:
-        """Share of the eigenvalues with |λ_i| below a threshold."""
+        """The share of eigenvalues with |λ_i| below a threshold."""
         return (self.eigenvalues.abs() < threshold).double().mean().item()
 
     def picture(self, side: int = 64) -> Tensor:
@@ -85,7 +86,7 @@ class Hessian(ABC):
 
 @dataclass(frozen=True)
 class LowRankHessian(Hessian):
-    """H = BᵀB, positive semi-definite and of rank at most K; memory K·d and time K·d², without d x d in memory.
+    """H = BᵀB, positive semi-definite and of rank at most K: memory K·d and time K·d², without a d x d matrix.
 
     Attributes:
         factor: B, float64 [K, d].
@@ -95,16 +96,16 @@ class LowRankHessian(Hessian):
 
     @property
     def size(self) -> int:
-        """d."""
+        """The dimension d."""
         return self.factor.shape[1]
 
     def rows(self, start: int, stop: int) -> Tensor:
-        """Rows of BᵀB."""
+        """Some rows of BᵀB."""
         return self.factor[:, start:stop].T @ self.factor
 
     @cached_property
     def eigenvalues(self) -> Tensor:
-        """Those of the K x K matrix BBᵀ, and zeros."""
+        """The eigenvalues of the K x K matrix BBᵀ, and zeros."""
         found = torch.linalg.eigvalsh(self.factor @ self.factor.T)
         return _padded(_without_rounding(found)[-self.size :], self.size)
 
@@ -115,7 +116,7 @@ class LowRankHessian(Hessian):
 
 @dataclass(frozen=True)
 class DenseHessian(Hessian):
-    """H held whole.
+    """H as a full matrix.
 
     Attributes:
         matrix: float64 [d, d], symmetric.
@@ -125,11 +126,11 @@ class DenseHessian(Hessian):
 
     @property
     def size(self) -> int:
-        """d."""
+        """The dimension d."""
         return len(self.matrix)
 
     def rows(self, start: int, stop: int) -> Tensor:
-        """Rows of the matrix."""
+        """Some rows of the matrix."""
         return self.matrix[start:stop]
 
     @cached_property
@@ -139,7 +140,7 @@ class DenseHessian(Hessian):
 
     @property
     def eigenvalues(self) -> Tensor:
-        """Of the whole matrix, in time d³."""
+        """The eigenvalues of the full matrix, in time d³."""
         return self._decomposed[0]
 
     def absolute_form(self, delta: Tensor) -> float:
@@ -173,7 +174,7 @@ class Expansion:
         return (self.gradient.abs() @ flat.abs()).item(), self.hessian.absolute_form(flat) / 2
 
     def steepest(self, threat: Threat) -> Tensor:
-        """The δ within ε that maximizes J·δ, float64 [d]: ε·sign(J), or ε·J/‖J‖₂ under ℓ2; zero where J is."""
+        """The δ within ε that maximizes J·δ, float64 [d]: ε·sign(J), or ε·J/‖J‖₂ under ℓ2; zero if J is zero."""
         if threat.norm == "linf":
             return threat.radius * self.gradient.sign()
         length = self.gradient.norm()
@@ -190,28 +191,28 @@ def expand(
     beta: float = 10.0,
     batch_size: int = 500,
 ) -> Expansion:
-    """Gradient and Hessian of F at one image, for F as `EXPANDED` says.
+    """Gradient and Hessian at one image of the function F given by `EXPANDED`.
 
-    "ce_exact": H = Jᵀ(diag p − ppᵀ)J with J the logits' Jacobian [K, d]: the Hessian of cross-entropy wherever the
-    logits are linear around the image, as those of a ReLU network are almost everywhere; of other networks it is
-    the Gauss-Newton part. Its rank is at most K − 1, and it takes K backwards.
+    "ce_exact": H = Jᵀ(diag p − ppᵀ)J, where J is the Jacobian of the logits [K, d]. This is the Hessian of
+    cross-entropy where the logits are linear around the image, as those of a ReLU network are almost everywhere.
+    For other networks it is the Gauss-Newton part. Its rank is at most K − 1, and it takes K backward passes.
 
-    "finite_difference": H_i = (∇L(x + h·e_i) − ∇L(x − h·e_i)) / 2h, made symmetric; 2d backwards.
+    "finite_difference": H_i = (∇L(x + h·e_i) − ∇L(x − h·e_i)) / 2h, made symmetric; 2d backward passes.
 
-    "softplus": the exact Hessian of L of the smoothed network; d backwards through a backward pass.
+    "softplus": the exact Hessian of L for the smoothed network; d backward passes through a backward pass.
 
     Args:
         classifier: images to logits [B, K]; used in eval mode and left as it was.
         image: [C, H, W].
         label: int64 scalar.
-        hessian: how.
-        step: h, in pixel units, for "finite_difference" alone; below about 1e-3 float32 rounding shows.
-        beta: of `smoothed`, for "softplus" alone.
+        hessian: one of the three methods above.
+        step: h, in pixel units, only for "finite_difference"; below about 1e-3 float32 rounding errors matter.
+        beta: argument of `smoothed`, only for "softplus".
         batch_size: images per pass.
 
     Raises:
-        UserError: for an unknown `hessian`, a step or beta that is not above zero, more than 4096 pixels where H
-            is formed whole, or a network that cannot be smoothed.
+        UserError: for an unknown `hessian`, a step or beta that is not above zero, more than 4096 pixels where the
+            full matrix is formed, or a network that cannot be smoothed.
         NotFinite: when the network gives NaN.
 
     Source: Yu et al., Interpreting Adversarial Robustness: A View from Decision Surface, equations 4 and 8.
@@ -245,7 +246,7 @@ def expand(
 
 
 def _of_cross_entropy(network: Network, image: Tensor, label: Tensor) -> tuple[float, Tensor, LowRankHessian]:
-    """CE, Σ_k (p_k − [k = t]) J_k, and H = BᵀB of rows b_k = √p_k (J_k − Σ_i p_i J_i)."""
+    """CE, its gradient Σ_k (p_k − [k = t]) J_k, and H = BᵀB with rows b_k = √p_k (J_k − Σ_i p_i J_i) of B."""
     with torch.enable_grad():
         point = image.detach()[None].requires_grad_()
         logits = network(point)
@@ -253,7 +254,7 @@ def _of_cross_entropy(network: Network, image: Tensor, label: Tensor) -> tuple[f
         jacobian = torch.stack([gradient.flatten().double() for gradient in gradients])
     own = label.reshape(1)
     wide = logits.detach().double()
-    # diag p − ppᵀ is blind to what all logits share: without it a saturated softmax loses no digits.
+    # A term common to all logits does not change H. Subtracting it preserves digits where the softmax is saturated.
     jacobian -= jacobian[wide.argmax(dim=1)].clone()
     probability = wide.softmax(dim=1)[0]
     mean = probability @ jacobian
@@ -293,7 +294,7 @@ def _differences(
 
 
 def _flat(value: Tensor, image: Tensor) -> tuple[float, Tensor, DenseHessian]:
-    """Of a network that does not look at its images."""
+    """The expansion of a network whose output does not depend on the image."""
     zero = torch.zeros(image.numel(), dtype=torch.double, device=image.device)
     return value.item(), zero, DenseHessian(zero.new_zeros(len(zero), len(zero)))
 
@@ -303,11 +304,11 @@ def _symmetric(matrix: Tensor) -> DenseHessian:
 
 
 def _without_rounding(values: Tensor) -> Tensor:
-    """Eigenvalues, with those at or below d·eps·max|λ| set to zero, as the rank of a matrix is counted."""
+    """Set eigenvalues with |λ| at most d·eps·max|λ| to zero, the usual threshold for the rank of a matrix."""
     resolution = len(values) * torch.finfo(values.dtype).eps * values.abs().amax()
     return values.where(values.abs() > resolution, 0.0)
 
 
 def _padded(values: Tensor, size: int) -> Tensor:
-    """Non-negative eigenvalues ascending, with zeros in front."""
+    """Non-negative ascending eigenvalues, padded with zeros in front."""
     return torch.cat([values.new_zeros(size - len(values)), values])

@@ -1,4 +1,4 @@
-"""How steeply the decision function falls around an image (decision-surface paper, §4)."""
+"""How steeply the decision function decreases around an image (decision-surface paper, §4)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ NEAR_ZERO = 1e-3
 
 @dataclass(frozen=True)
 class Jacobian:
-    """L and its gradient at B images.
+    """The decision function L and its input gradient at B images.
 
     Attributes:
         margin: L [B], in logits.
@@ -40,14 +40,14 @@ class Jacobian:
         return self.gradient.flatten(1).double().norm(dim=1)
 
     def near_zero(self, threshold: float = NEAR_ZERO) -> Tensor:
-        """Share of the entries with |J_i| below a threshold, float64 [B]."""
+        """The share of entries with |J_i| below a threshold, float64 [B]."""
         return (self.gradient.flatten(1).abs() < threshold).double().mean(dim=1)
 
     def first_order_margin(self, threat: Threat) -> Tensor:
         """L / (ε‖J‖₁), float64 [B]: above 1 no perturbation within ε crosses the boundary of the linearized L.
 
-        Under ℓ2 the norm that bounds J·δ is ‖J‖₂ and stands in for ‖J‖₁. Where ε‖J‖ is zero the ratio is ∞ with
-        the sign of L, and 0 on the boundary itself.
+        Under ℓ2 the norm that bounds J·δ is ‖J‖₂, which replaces ‖J‖₁. Where ε‖J‖ is zero, the ratio is ∞ with the
+        sign of L, or 0 where L is zero.
 
         Args:
             threat: norm and ε, in pixel units.
@@ -62,9 +62,10 @@ class Jacobian:
 def decision_jacobian(
     classifier: nn.Module, images: Tensor, labels: Tensor, *, batch_size: int = 500
 ) -> Jacobian:
-    """L(x) and J = ∂L/∂x of every image: one forward and one backward each.
+    """L(x) and J = ∂L/∂x of every image, with one forward and one backward pass each.
 
-    The competing class is chosen without gradient, so on the ridge between two of them J is that of the first.
+    The competing class is chosen without gradient. Where two competing classes tie, J is the gradient for the
+    first.
 
     Args:
         classifier: images to logits [B, K]; used in eval mode and left as it was.
@@ -94,10 +95,10 @@ def slopes(
     labels: Tensor,
     objective: Objective = decision_function,
 ) -> tuple[Tensor, Tensor]:
-    """Every image's value [B] of a function of its logits, and the gradient [B, C, H, W] of it by the image.
+    """The value [B] of a function of the logits at every image, and its input gradient [B, C, H, W].
 
     Args:
-        network: images to logits, as it is: neither its mode nor its parameters are looked after.
+        network: images to logits; the caller is responsible for its mode and its parameters.
         images, labels: one batch.
         objective: logits [B, K] and labels [B] to [B].
     """

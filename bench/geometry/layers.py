@@ -1,4 +1,4 @@
-"""The layers of any network: found by name, and read while batches run through, one tensor at a time."""
+"""Find the layers of any network by name, and read their outputs during the forward pass, one tensor at a time."""
 
 import difflib
 from collections import Counter
@@ -20,7 +20,7 @@ from bench.geometry.regions import Patterns
 
 Kind = Literal["linear", "activation", "penultimate", "other"]
 
-#: What the layer of the features is called where they are no linear layer's output.
+#: The name of the feature layer where the features are not the output of a linear layer.
 PENULTIMATE = "penultimate"
 
 _LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -44,13 +44,13 @@ class Layer:
     """One call of one layer in the forward pass.
 
     Attributes:
-        name: the module's path in the network; the second call of one module is "NAME:2". An activation that
-            is called as a function, such as `F.relu`, is named after the module that calls it and itself.
-        kind: "linear" for a convolution or fully connected layer, "activation" for a non-linearity,
-            "penultimate" for what the final linear layer reads, "other" for every other module.
-        site: the call whose output is read; for a linear layer with a batch norm directly behind it, the batch
-            norm's, which is part of the linear map in eval mode.
-        shape: of its output for one image.
+        name: the module's path in the network; the second call of a module is "NAME:2". An activation that is
+            called as a function, such as `F.relu`, is named by the calling module and the function.
+        kind: "linear" for a convolution or fully connected layer, "activation" for a non-linearity, "penultimate"
+            for the input of the final linear layer, "other" for every other module.
+        site: the call whose output is read. For a linear layer directly followed by a batch norm this is the batch
+            norm, which is part of the linear map in eval mode.
+        shape: shape of the output for one image.
     """
 
     name: str
@@ -60,25 +60,25 @@ class Layer:
 
     @property
     def width(self) -> int:
-        """How many units it has, each position of each channel counted."""
+        """The number of units; every position of every channel counts as one."""
         return int(np.prod(self.shape))
 
 
-#: What looks at a layer's output [B, …]; it must not keep the tensor, which the next layer may overwrite.
+#: A function that reads a layer's output [B, …]; it must not keep the tensor, which the next layer may overwrite.
 See = Callable[[Layer, Tensor], None]
 
 
 @torch.no_grad()
 def find_layers(classifier: AnyClassifier, images: Tensor) -> tuple[Layer, ...]:
-    """Every layer that runs, in order, each call on its own.
+    """Every layer of the forward pass, in order of execution, with a separate entry for each call.
 
-    The final linear layer is left out of kind "linear", for no non-linearity follows it. Where the features
-    are read behind the last non-linearity (`site == "pooled"`) they come last, as "penultimate". A matrix
-    product that no module wraps is not seen; a non-linearity is seen either way.
+    The final linear layer is left out, because no non-linearity follows it. Where the features are read behind the
+    last non-linearity (`site == "pooled"`), they come last, as "penultimate". A matrix product outside of a module
+    is not found; a non-linearity is found in any case.
 
     Args:
         classifier: in eval mode.
-        images: float32 [B, C, H, W] in [0, 1]; one is enough, and each passes the network once.
+        images: float32 [B, C, H, W] in [0, 1]; one is enough, and each takes one forward pass.
     """
     layers: list[Layer] = []
     penultimate: list[Layer] = []
@@ -99,11 +99,11 @@ def find_layers(classifier: AnyClassifier, images: Tensor) -> tuple[Layer, ...]:
         kind: Kind = "other"
         if module is None or isinstance(module, _ACTIVATIONS):
             kind = "activation"
-            # One that works in place gives back the very tensor, which is linear no more.
+            # An in-place activation returns the same tensor, which is then no longer the output of a linear layer.
             fresh.pop(id(output), None)
         elif isinstance(module, _LINEAR):
             kind = "linear"
-            # The tensor is kept as well, so that no other one takes over its id.
+            # Keep the tensor as well, so that its id is not reused.
             fresh[id(output)] = (len(layers), output)
         layers.append(Layer(site, kind, site, shape))
 
@@ -113,10 +113,10 @@ def find_layers(classifier: AnyClassifier, images: Tensor) -> tuple[Layer, ...]:
 
 
 def pick_layers(layers: Sequence[Layer], names: Sequence[str]) -> tuple[Layer, ...]:
-    """The named layers, in the order in which they run.
+    """The named layers, in order of execution.
 
     Raises:
-        UserError: for a name that no layer has; it says which come near and lists them all.
+        UserError: for an unknown name; the message suggests similar names and lists all.
     """
     known = [layer.name for layer in layers]
     for name in names:
@@ -129,14 +129,14 @@ def pick_layers(layers: Sequence[Layer], names: Sequence[str]) -> tuple[Layer, .
 
 @torch.no_grad()
 def observe(classifier: AnyClassifier, layers: Sequence[Layer], batches: Iterable[Tensor], see: See) -> None:
-    """Run batches through a network and show each chosen layer's output as soon as it is there.
+    """Run batches through a network and pass each chosen layer's output to `see` as soon as it is computed.
 
-    No output outlives the layer that reads it, so memory is that of an ordinary forward pass; a ReLU that works
-    in place overwrites its input only after it was shown.
+    No output is kept for longer than in an ordinary forward pass, so no more memory is needed. An in-place ReLU
+    overwrites its input only after that was passed to `see`.
 
     Args:
         classifier: in eval mode; left as it was.
-        layers: some of `find_layers`.
+        layers: some of those that `find_layers` returns.
         batches: images [B, C, H, W].
         see: called with each layer and its output [B, …], batch by batch.
     """
@@ -155,10 +155,10 @@ def observe(classifier: AnyClassifier, layers: Sequence[Layer], batches: Iterabl
 
 
 def shorten(patterns: Patterns) -> Patterns:
-    """Rows of at most two words: wider ones become their 128-bit BLAKE2b digest.
+    """Replace rows of more than two words by their 128-bit BLAKE2b digests.
 
-    Equal rows stay equal; that different ones among N would collide has probability below N²/2¹²⁹, which is
-    10⁻²⁵ for ten million. A row then takes 16 bytes, whatever its layer's width.
+    Equal rows stay equal. The probability that any two different rows among N collide is below N²/2¹²⁹, which is
+    10⁻²⁵ for ten million rows. A digest takes 16 bytes, whatever the width of the layer.
 
     Args:
         patterns: uint64 [N, W].
@@ -174,10 +174,10 @@ _Seen = Callable[[str, nn.Module | None, tuple[Any, ...], object], None]
 
 @contextmanager
 def _calls(classifier: AnyClassifier, see: _Seen) -> Iterator[None]:
-    """Show every call of a module, and of an activation function outside of activation modules.
+    """Pass to `see` every call of a module, and of an activation function outside of activation modules.
 
-    `see` gets the call's name, its module (None for a function and for the penultimate features), its positional
-    arguments and its output.
+    Its arguments are the name of the call, the module (None for a function and for the penultimate features), the
+    positional arguments and the output.
     """
     root = classifier.module if isinstance(classifier, WrappedClassifier) else classifier
     names = {module: name for name, module in root.named_modules()}
@@ -215,7 +215,7 @@ def _calls(classifier: AnyClassifier, see: _Seen) -> Iterator[None]:
 
 
 class _Functions(TorchFunctionMode):
-    """Observe the outputs of activation functions, wherever they are called."""
+    """A context that passes to `see` the outputs of activation functions, wherever they are called."""
 
     def __init__(self, see: Callable[[str, object], None]) -> None:
         super().__init__()

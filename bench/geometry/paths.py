@@ -15,13 +15,13 @@ from bench.core.predictor import Predictor
 
 @dataclass(frozen=True)
 class Path:
-    """A piecewise linear way between two points.
+    """A piecewise linear path between two points.
 
     Attributes:
-        anchors: [A, C, H, W] from the first point to the second; those two alone where none was found.
-        found: every sample of every segment lies in the region.
-        length: of the path over that of the straight line; 1 when it is straight.
-        deviation: how far the farthest anchor lies from the straight segment, over that segment's length.
+        anchors: [A, C, H, W] from the first point to the second; only these two where no path was found.
+        found: whether every sample of every segment lies in the region.
+        length: length of the path divided by that of the straight segment; 1 for a straight path.
+        deviation: largest distance of an anchor from the straight segment, divided by the length of that segment.
     """
 
     anchors: Tensor
@@ -31,20 +31,20 @@ class Path:
 
     @property
     def straight(self) -> bool:
-        """The straight line itself stays in the region."""
+        """Whether the straight segment itself stays in the region."""
         return self.found and len(self.anchors) == 2
 
 
 @dataclass(frozen=True)
 class Paths:
-    """A path for every pair."""
+    """The path of every pair."""
 
     paths: list[Path]
 
 
 @dataclass(frozen=True)
 class _Segment:
-    """A piece of a pair's path, from `low` to `high` of its way, which are binary fractions."""
+    """A segment of the path of a pair, from the position `low` to `high` in [0, 1], both binary fractions."""
 
     pair: int
     start: Tensor
@@ -53,7 +53,7 @@ class _Segment:
     high: float = 1.0
 
     def halves(self, point: Tensor) -> tuple["_Segment", "_Segment"]:
-        """The two pieces that a point in place of the middle makes."""
+        """The two segments that result from replacing the midpoint by a point."""
         between = (self.low + self.high) / 2
         return (
             _Segment(self.pair, self.start, point, self.low, between),
@@ -72,22 +72,24 @@ def find_paths(
     max_iter: int = 50,
     batch_size: int = 500,
 ) -> Paths:
-    """Look for a path from each start to its end within the region both lie in.
+    """Search for a path from each start to its end within the region that contains both.
 
-    A segment is accepted when `samples` points spread evenly over its inside have the label. Another one is
-    bent: its midpoint, projected into the region by targeted DeepFool where its label differs, becomes an
-    anchor, and both halves are looked at. Algorithm 1 puts the midpoint in before it looks; we look first,
-    so that a straight path has no anchors, and take all pairs' segments of one depth together. A pair without
-    a path is given up when a midpoint cannot be projected (the label is checked again afterwards), when a segment
-    is still not accepted after `max_depth` halvings, or when it takes more than `max_anchors`.
+    A segment is accepted when `samples` points spread evenly over its interior have the label of the pair. A
+    rejected segment is halved: its midpoint, projected into the region by targeted DeepFool where its label
+    differs, becomes an anchor, and both halves are checked. The search for a pair fails when a midpoint cannot be
+    projected (its label is checked after the projection), when a segment is still rejected after `max_depth`
+    halvings, or when the path needs more than `max_anchors` anchors.
+
+    We depart from algorithm 1 in two points. It inserts the midpoint before it checks the segment; we check first,
+    so that a straight path has no further anchors. And we process the segments of all pairs at one depth together.
 
     Args:
         classifier: used in eval mode and left as it was.
-        starts, ends: [B, C, H, W], of the same predicted label pair by pair; the pixel box is no bound.
-        max_depth: halvings at most; a path that ends next to the boundary may follow it through many.
-        max_anchors: anchors at most; they could double with every halving.
-        samples: points a segment; a gap narrower than 1/(samples + 1) of a segment can hide between two.
-        max_iter: of the projection.
+        starts, ends: [B, C, H, W], with the same predicted label in each pair; they may lie outside the pixel box.
+        max_depth: the largest number of halvings; a path close to the boundary may need many.
+        max_anchors: the largest number of anchors, which could double with every halving.
+        samples: points per segment; a gap narrower than 1/(samples + 1) of a segment can be missed.
+        max_iter: the largest number of DeepFool steps of a projection.
         batch_size: images per pass.
 
     Raises:
@@ -137,7 +139,7 @@ def find_paths(
 def _bend(
     segments: Sequence[_Segment], points: Tensor, kept: Sequence[dict[float, Tensor]], lost: set[int]
 ) -> list[_Segment]:
-    """The halves of every segment whose pair is not lost; the point between them becomes an anchor."""
+    """Halve every segment whose pair is not lost; the point between the halves becomes an anchor."""
     halves: list[_Segment] = []
     for segment, point in zip(segments, points, strict=True):
         if segment.pair not in lost:
@@ -183,13 +185,13 @@ def _path(anchors: Tensor, found: bool) -> Path:
 
 @dataclass(frozen=True)
 class CrossSection:
-    """Classes on a strip along a path.
+    """Predicted classes on a strip along a path.
 
     Attributes:
-        along: position on the path [X], in pixel units of length from its start.
-        across: distance from the path [Y], in the same unit.
+        along: position on the path [X], as the length from its start in pixel units.
+        across: signed distance from the path [Y], in the same unit.
         labels: int64 [Y, X].
-        corners: where the anchors stand on `along` [A].
+        corners: positions of the anchors on the path [A], in the unit of `along`.
     """
 
     along: Tensor
@@ -207,14 +209,14 @@ def cross_section(
     columns: int = 80,
     rows: int = 41,
 ) -> CrossSection:
-    """The classes around a path: one plane a segment, spanned by it and by `aside`, stitched at the anchors.
+    """The classes around a path: one plane per segment, spanned by the segment and `aside`, joined at the anchors.
 
     Args:
-        predict: the classes.
+        predict: images to classes.
         anchors: [A, C, H, W], A at least 2; the path is the horizontal middle line.
-        aside: [C, H, W], the paper's r(x₁); the part along a segment is taken off.
-        reach: how far the strip goes to either side, in pixel units of length.
-        columns, rows: points along and across.
+        aside: [C, H, W], the paper's r(x₁); its component along a segment is removed.
+        reach: width of the strip on either side, in pixel units.
+        columns, rows: number of points along and across.
 
     Source: Fawzi et al., Classification regions of deep neural networks, figure 2.
     """

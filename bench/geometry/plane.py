@@ -1,4 +1,4 @@
-"""The plane through three images, and the decision regions it cuts (P1, figure 1)."""
+"""The plane through three images, and the decision regions that it intersects (P1, figure 1)."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from bench.core.gradients import cached_rows
 from bench.core.guards import evaluating, random_state_kept
 from bench.geometry.regions import find_regions, pack
 
-#: Three images whose triangle is flatter than this share of its longest side lie on a line.
+#: Three images count as collinear when the height of their triangle is below this share of its longest side.
 _FLAT = 1e-6
 
 
@@ -32,17 +32,17 @@ class Plane:
     corners: Tensor
 
     def points(self, places: Tensor) -> Tensor:
-        """The images at places (a, b) [M, 2]: float64 [M, C, H, W]."""
+        """The images at coordinates (a, b) [M, 2]: float64 [M, C, H, W]."""
         return self.origin + torch.einsum("mk,kchw->mchw", places.to(self.axes), self.axes)
 
     def window(
         self, resolution: int, margin: float = 0.25
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Centers of square cells along a and b [resolution]: a square around the three images.
+        """Centers of square cells along a and b [resolution], in a square around the three images.
 
         Args:
-            resolution: cells along each side.
-            margin: room on every side, as a share of the larger extent of the three images.
+            resolution: number of cells along each side.
+            margin: margin on every side, as a share of the larger extent of the three images.
         """
         corners = self.corners.numpy()
         low, high = corners.min(axis=0), corners.max(axis=0)
@@ -54,13 +54,14 @@ class Plane:
 
 @dataclass(frozen=True)
 class PlaneRegions:
-    """What a network makes of a window of a plane; row by b, column by a.
+    """Decision regions and classes in a window of a plane; rows are indexed by b, columns by a.
 
     Attributes:
-        region: int64 [rows, columns], the decision region of each cell's center; 0 has most cells.
-        predicted: int64 [rows, columns], its class.
-        at_corners: int64 [3], the regions of the three images; those seen in no cell have numbers from `count` on.
-        count: regions seen among the cells.
+        region: int64 [rows, columns], the decision region of each cell's center; region 0 has the most cells.
+        predicted: int64 [rows, columns], its predicted class.
+        at_corners: int64 [3], the regions of the three images; those that occur in no cell are numbered from
+            `count`.
+        count: number of regions among the cells.
     """
 
     region: NDArray[np.int64]
@@ -76,7 +77,7 @@ def plane_through(images: Tensor) -> Plane:
         images: [3, C, H, W].
 
     Raises:
-        UserError: when there are not three, or they lie on a line.
+        UserError: when there are not three images, or they are collinear.
 
     Source: P1, figure 1.
     """
@@ -118,7 +119,7 @@ def read_plane(
         batch_size: images per pass.
 
     Raises:
-        UserError: when the network has no feature layer, or no finite features.
+        UserError: when the network has no feature layer, or its features are NaN.
     """
     grid = np.stack(np.meshgrid(a, b), axis=-1).reshape(-1, 2)
     places = torch.cat([torch.from_numpy(grid), plane.corners])
@@ -130,7 +131,7 @@ def read_plane(
             predicted.append(logits.argmax(dim=1).cpu().numpy())
     ids = find_regions(np.concatenate(patterns)).ids
     cells = len(grid)
-    # The corners count for nothing in the window, and large regions come first.
+    # Only the cells count towards the sizes, not the corners; the largest region becomes number 0.
     sizes = np.bincount(ids[:cells], minlength=int(ids.max()) + 1)
     numbers = np.empty_like(sizes)
     numbers[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))

@@ -1,9 +1,9 @@
 """Principal curvatures of a network's decision boundary at a point, over a finite step.
 
-A ReLU network's Hessian is zero almost everywhere, so Hv stands for (∇F(z + hv) − ∇F(z − hv)) / 2h at a unit v
-with the step h of `curvature.step_length`. That is no linear map of v: the eigenvalues of a matrix made of such
-columns are blown up, up to several times, by what does not fit a matrix. So the columns only choose the
-directions, and each curvature is measured along its direction, by the second difference over ±h.
+A ReLU network's Hessian is zero almost everywhere, so Hv denotes (∇F(z + hv) − ∇F(z − hv)) / 2h for a unit v, with
+the step h of `curvature.step_length`. This map is not linear in v. The eigenvalues of a matrix with such columns
+are therefore too large, up to several times. So the columns only determine the directions, and each curvature is
+measured along its direction, by the second difference over ±h.
 """
 
 import math
@@ -25,13 +25,13 @@ from bench.geometry.curvature import second_difference, step_length
 
 @dataclass
 class Boundary:
-    """F = f_own − f_other around a point z, positive where the network says `own` (§II).
+    """F = f_own − f_other around a point z, positive where the logit of `own` is larger (§II).
 
     Attributes:
         classifier: in eval mode.
         point: z [C, H, W].
         own, other: the two classes.
-        h: length of the step, in pixel units.
+        h: step length, in pixel units.
         batch_size: images per pass.
     """
 
@@ -68,7 +68,7 @@ class Boundary:
 
     @torch.no_grad()
     def forms(self, directions: Tensor) -> Tensor:
-        """vᵀHv for unit vectors v, float64 [M, d] to [M], from second differences: forward passes alone."""
+        """vᵀHv for unit vectors v, float64 [M, d] to [M], from second differences: forward passes only."""
         half = max(1, cached_rows(self.point, self.batch_size) // 2)
         here = self.values(self.point[None])[:, None]
         parts = []
@@ -84,7 +84,7 @@ class Boundary:
         return torch.cat(parts) if parts else directions.new_zeros(0)
 
     def normal(self) -> tuple[Tensor, float]:
-        """n = ∇F/‖∇F‖ [d] and ‖∇F‖; n is zero where the gradient vanishes next to the logits' rounding."""
+        """n = ∇F/‖∇F‖ [d] and ‖∇F‖; both zero where the gradient is within the rounding error of the logits."""
         gradient = self.gradients(self.point[None])[0]
         length = gradient.norm().item()
         with torch.no_grad():
@@ -100,9 +100,9 @@ class Profile:
     """Principal curvatures at one point, ascending, per pixel unit.
 
     Attributes:
-        curvatures: float64 [p]; all d − 1 of them, or the lowest and the highest.
+        curvatures: float64 [p]; all d − 1 curvatures, or only the lowest and the highest.
         directions: float64 [p, d], unit principal directions in the tangent space, in the same order.
-        mean: of the form along random tangent directions; a whole orthonormal basis of them in few dimensions.
+        mean: mean curvature over random tangent directions, or in few dimensions over a full orthonormal basis.
     """
 
     curvatures: Tensor
@@ -113,12 +113,12 @@ class Profile:
 def boundary_points(
     classifier: AnyClassifier, images: Tensor, *, halvings: int = 12, batch_size: int = 500
 ) -> "BoundaryPoints":
-    """z = x + r(x) brought onto the boundary: DeepFool's way, halved until the change of label is bracketed.
+    """Points z on the boundary: bisect DeepFool's perturbation r(x) until the change of label is bracketed.
 
     Args:
         classifier: in eval mode.
         images: x [B, C, H, W]; they may leave the pixel box.
-        halvings: the bracket's length is 2^−halvings of r(x).
+        halvings: number of bisections; the bracket's length is 2^−halvings of ‖r(x)‖.
         batch_size: images per pass.
     """
     attack = deepfool(classifier, images, batch_size=batch_size)
@@ -143,13 +143,13 @@ def boundary_points(
 
 @dataclass(frozen=True)
 class BoundaryPoints:
-    """Where the ways to the boundary end.
+    """Points on the boundary, one for each image.
 
     Attributes:
-        points: z [B, C, H, W], meaningless where nothing was found.
+        points: z [B, C, H, W], meaningless where `found` is False.
         own, other: int64 [B], the classes on the two sides.
         perturbed: x + r(x) with the overshoot [B, C, H, W].
-        found: bool [B].
+        found: bool [B], whether DeepFool found a change of label.
     """
 
     points: Tensor
@@ -168,20 +168,21 @@ def principal_directions(
     mean_directions: int = 100,
     mean_up_to: int | None = None,
 ) -> Profile | None:
-    """Principal curvatures κ_i and directions at z, or None where ∇F vanishes and there is no normal.
+    """Principal curvatures κ_i and directions at z, or None where ∇F vanishes, so that there is no normal.
 
     The directions are eigenvectors of P H P on the tangent space, P = I − nnᵀ, and κ_i = vᵀHv / ‖∇F‖ along them.
-    Up to `full_up_to` dimensions H is taken on a whole orthonormal basis of the tangent space, drawn at random so
-    that a step changes all pixels a little, and made symmetric. Above, Lanczos finds the lowest and the highest.
+    Up to `full_up_to` dimensions H is computed on a full orthonormal basis of the tangent space and made symmetric.
+    The basis is random, so that a step changes all pixels a little. In more dimensions Lanczos finds the lowest and
+    the highest eigenvalues.
 
     Args:
         boundary: F, z and h.
         generator: source of the basis, on the CPU.
-        extremes: how many at each end, from Lanczos.
-        full_up_to: the largest d whose eigenvalues are all computed.
-        mean_directions: random directions for the mean, where it is not over a whole basis.
-        mean_up_to: the largest d, of those whose eigenvalues are all computed, whose mean is over a whole basis;
-            None is all of them. Above, the mean is exactly the one that goes with the extremes from Lanczos.
+        extremes: number of curvatures at each end, from Lanczos.
+        full_up_to: the largest d for which all eigenvalues are computed.
+        mean_directions: number of random directions for the mean, where it is not over a full basis.
+        mean_up_to: the largest d, among those with all eigenvalues, for which the mean is over a full basis; None
+            for all of them. For larger d the mean is exactly the one that accompanies the extremes from Lanczos.
 
     Raises:
         UserError: for fewer than 2 pixels, or counts below 1.
@@ -210,14 +211,14 @@ def principal_directions(
 
 
 def _start(normal: Tensor, generator: torch.Generator) -> Tensor:
-    """Where Lanczos starts [1, d]; drawn before the directions of the mean."""
+    """The random start of Lanczos [1, d]; drawn before the directions of the mean."""
     return torch.randn(1, len(normal), generator=generator, dtype=torch.double).to(normal)
 
 
 def _full(
     boundary: Boundary, normal: Tensor, length: float, generator: torch.Generator, mean: float | None
 ) -> Profile:
-    """All principal curvatures; their mean is over the basis where none is given."""
+    """All principal curvatures; their mean is taken over the basis where none is given."""
     dimension = len(normal)
     draws = torch.randn(dimension, dimension - 1, generator=generator, dtype=torch.double).to(normal)
     tangent = torch.linalg.qr(torch.cat([normal[:, None], draws], dim=1)).Q[:, 1:]
@@ -259,12 +260,12 @@ def _lanczos(
     try:
         _, found = eigsh(operator, k=2 * extremes, which="BE", v0=start[0].cpu().numpy(), tol=1e-2, maxiter=5)
     except ArpackNoConvergence as unfinished:
-        # The form is measured along what it has; a map that is not quite linear need not converge further.
+        # Curvatures are measured along the vectors found so far: the map is not quite linear and need not converge.
         found = unfinished.eigenvectors
-    except ArpackError:  # F is flat over the step: no vector is better than another
+    except ArpackError:  # F is linear over the step: all directions are equivalent
         found = np.zeros((dimension, 0))
     vectors = project(torch.from_numpy(np.ascontiguousarray(found.T)).to(normal))
-    # What is left of the normal direction, an eigenvector of P H P to the value 0, is no principal direction.
+    # The normal is an eigenvector of P H P with eigenvalue 0; what remains of it is not a principal direction.
     sizes = vectors.norm(dim=1, keepdim=True)
     vectors = vectors[sizes[:, 0] > 0.5] / sizes[sizes[:, 0] > 0.5]
     return _measured(boundary, vectors, length, _mean(boundary, normal, length, generator, mean_directions))
@@ -306,13 +307,13 @@ def relative_curvature(
 ) -> Tensor | None:
     """ρ_i = |u_iᵀ P H P u_i| / E_v|vᵀ P H P v|, v uniform on the unit sphere of all directions: float64 [m].
 
-    None where ∇F vanishes, or the boundary is flat along all random directions.
+    None where ∇F vanishes, or where the curvature is zero along all random directions.
 
     Args:
         boundary: F, z and h.
         directions: unit u_i [m, d].
         generator: source of v, on the CPU.
-        samples: how many v.
+        samples: number of v.
 
     Source: Fawzi et al., Classification regions of deep neural networks, §IV.
     """

@@ -15,12 +15,12 @@ from bench.core.errors import NotFinite, UserError
 
 #: Packed sign patterns, uint64 [N, ceil(D / 64)].
 Patterns = NDArray[np.uint64]
-#: Patterns [N, W] to one 64-bit key a row [N]; equal rows must get equal keys.
+#: Patterns [N, W] to one 64-bit key per row [N]; equal rows must get equal keys.
 HashRows = Callable[[Patterns], NDArray[np.uint64]]
 
-#: Rows that are sorted at once; more are first partitioned by the leading bits of their hash.
+#: Rows sorted at once; larger sets are first partitioned by the leading bits of their hash.
 ROWS_AT_ONCE = 1 << 20
-#: Rows that are hashed or compared at once: few enough to stay in the cache.
+#: Rows hashed or compared at once: few enough to stay in the cache.
 _CHUNK = 1 << 14
 
 
@@ -28,9 +28,9 @@ class Regions(NamedTuple):
     """The distinct rows among N patterns: the populated regions (P1, definition 3).
 
     Attributes:
-        ids: int64 [N], the region of each row, 0 … R − 1; which region gets which number depends on the set
-            of rows alone, not on their order.
-        sizes: int64 [R], rows in each region.
+        ids: int64 [N], the region of each row, 0 … R − 1; the numbering depends only on the set of rows, not on
+            their order.
+        sizes: int64 [R], number of rows in each region.
         examples: int64 [R], the position of one row of each region.
     """
 
@@ -45,8 +45,8 @@ class MajorRegions:
 
     Attributes:
         mrv: MRV [C, D] in the features' dtype and on their device.
-        counts: int64 [C] on the CPU, training samples of the class in its major region.
-        fell_back: the classes whose major region was too small, so that `mrv` is the mean of the whole class.
+        counts: int64 [C] on the CPU, number of training samples of the class in its major region.
+        fell_back: the classes whose major region was too small, so that `mrv` is the mean over the whole class.
         patterns: uint64 [C, ceil(D / 64)], the packed row of each major region.
     """
 
@@ -66,25 +66,25 @@ def pack(features: Tensor) -> Patterns:
         uint64 [N, ceil(D / 64)]; unit d is bit d mod 8 of byte d // 8, and bits beyond D are 0.
 
     Raises:
-        UserError: when a feature is NaN, which lies on neither side.
+        UserError: when a feature is NaN, which has no sign.
     """
-    # A sum is much cheaper than a look at every value, and NaN never leaves it.
+    # A sum is much cheaper than a test of every value, and it is NaN whenever a value is.
     if features.sum().isnan() and features.isnan().any():
         raise NotFinite("expected features that are numbers, got NaN: the network has most likely diverged")
-    # numpy knows no bfloat16; widening keeps every sign.
+    # numpy does not support bfloat16; widening preserves every sign.
     values = features.to(torch.promote_types(features.dtype, torch.float32)).numpy(force=True)
     rows = np.packbits(values > 0, axis=1, bitorder="little")
     return np.pad(rows, ((0, 0), (0, -rows.shape[1] % 8))).view(np.uint64)
 
 
 def row_hash(patterns: Patterns, seed: int = 0) -> NDArray[np.uint64]:
-    """A 64-bit key for each row: xor a word in, multiply by an odd constant, fold the high half down.
+    """A 64-bit key for each row: for each word, xor it in, multiply by an odd constant, fold the high half down.
 
-    Every step is a bijection of the key, so two rows that differ in a single word never share one.
+    Every step is a bijection of the key, so two rows that differ in a single word never have the same key.
 
     Args:
         patterns: uint64 [N, W].
-        seed: 0 … 2⁶⁴ − 1, what every key starts from.
+        seed: 0 … 2⁶⁴ − 1, the initial value of every key.
     """
     keys = np.full(len(patterns), seed, dtype=np.uint64)
     for start in range(0, len(patterns), _CHUNK):
@@ -99,12 +99,12 @@ def row_hash(patterns: Patterns, seed: int = 0) -> NDArray[np.uint64]:
 def find_regions(
     patterns: Patterns, *, hash_rows: HashRows = row_hash, rows_at_once: int = ROWS_AT_ONCE
 ) -> Regions:
-    """Assign every row to its region, exactly: rows are compared whole wherever their hashes agree.
+    """Assign every row to its region. This is exact: rows with equal hashes are compared in full.
 
     Args:
         patterns: uint64 [N, W].
-        hash_rows: the key of each row; a poor one costs time, never correctness.
-        rows_at_once: about how many rows to sort at once, which bounds the memory beside `patterns`.
+        hash_rows: patterns to the key of each row; a poor hash costs time but not correctness.
+        rows_at_once: approximate number of rows to sort at once, which bounds the memory in addition to `patterns`.
     """
     keys = hash_rows(patterns)
     ids = np.empty(len(patterns), dtype=np.int64)
@@ -136,11 +136,11 @@ def membership(
     hash_rows: HashRows = row_hash,
     rows_at_once: int = ROWS_AT_ONCE,
 ) -> NDArray[np.bool_]:
-    """Which test rows [N] occur among the training rows (P1 §3.3).
+    """Test rows [N] that occur among the training rows (P1 §3.3).
 
     Args:
-        test_patterns, train_patterns: uint64 [N, W] and [M, W]; pass both through `within_class` to ask for
-            training rows of the same class.
+        test_patterns, train_patterns: uint64 [N, W] and [M, W]; pass both through `within_class` to
+            require training rows of the same class.
         hash_rows, rows_at_once: as for `find_regions`.
 
     Raises:
@@ -165,7 +165,7 @@ def membership(
 
 
 def within_class(patterns: Patterns, labels: NDArray[np.integer]) -> Patterns:
-    """Rows [N, W + 1] that are equal only when pattern and class both are.
+    """Rows [N, W + 1] that are equal only when both pattern and class are equal.
 
     Args:
         patterns: uint64 [N, W].
@@ -177,9 +177,9 @@ def within_class(patterns: Patterns, labels: NDArray[np.integer]) -> Patterns:
 def major_regions(
     patterns: Patterns, labels: NDArray[np.integer], num_classes: int
 ) -> tuple[Patterns, NDArray[np.int64]]:
-    """The region that most samples of each class share (P1, definition 4).
+    """The region that contains the most samples of each class (P1, definition 4).
 
-    Between equally large regions the one with the smallest packed bytes wins, whatever the samples' order.
+    Among equally large regions the one with the smallest packed bytes is taken, whatever the order of the samples.
 
     Args:
         patterns: uint64 [N, W].
@@ -187,7 +187,7 @@ def major_regions(
         num_classes: C.
 
     Returns:
-        The packed rows uint64 [C, W] and how many samples of the class each holds, int64 [C]; a class without
+        The packed rows uint64 [C, W], and the number of samples of the class in each, int64 [C]; a class without
         samples has a row of zeros and count 0.
     """
     rows = np.zeros((num_classes, patterns.shape[1]), dtype=np.uint64)
@@ -207,18 +207,18 @@ def major_region_vectors(
 ) -> MajorRegions:
     """The mean feature vector of each class over its major region (P1, definition 5).
 
-    MRV_c = mean of Z over the samples of class c in MR_c; over all samples of class c when those are fewer
-    than `min_count`. The first pass finds the major regions, the second sums, so Z is never held whole.
+    MRV_c = mean of Z over the samples of class c in MR_c, or over all samples of class c when MR_c has fewer than
+    `min_count`. The first pass finds the major regions, the second sums, so Z is never fully in memory.
 
     Args:
-        batches: a function that goes over the training set anew at every call and gives features Z [B, D]
-            before the activation, and labels int64 [B]; the network belongs in eval mode.
+        batches: a function that iterates over the training set anew at every call and yields features Z [B, D]
+            before the activation, and labels int64 [B]; the network should be in eval mode.
         num_classes: C.
-        min_count: smallest major region to trust, in samples; 0 is the paper's literal reading.
+        min_count: the smallest major region to average over, in samples; 0 follows the paper literally.
 
     Raises:
         UserError: when a class has no sample, or a feature is NaN.
-        ValueError: when the second pass does not give the samples of the first.
+        ValueError: when the second pass does not yield the samples of the first.
     """
     packed, targets = [], []
     for features, labels in batches():
@@ -232,7 +232,7 @@ def major_region_vectors(
         )
     patterns, _ = major_regions(np.concatenate(packed), np.concatenate(targets), num_classes)
 
-    # Rows 0 … C − 1 hold the whole classes, the rest their major regions.
+    # Rows 0 … C − 1 are for the whole classes, the others for their major regions.
     sums, counts = torch.zeros(()), torch.zeros(2 * num_classes, dtype=torch.long)
     for features, labels in batches():
         inside = torch.from_numpy((pack(features) == patterns[labels.cpu().numpy()]).all(axis=1))
@@ -252,7 +252,7 @@ def major_region_vectors(
 
 
 def live_units(patterns: Patterns, num_features: int) -> NDArray[np.bool_]:
-    """Which units [D] are seen on both sides of zero; the others tell no two samples apart.
+    """Units [D] that take both signs; the others separate no two samples.
 
     Args:
         patterns: uint64 [N, ceil(D / 64)].
@@ -263,7 +263,7 @@ def live_units(patterns: Patterns, num_features: int) -> NDArray[np.bool_]:
 
 
 def in_majority(ids: NDArray[np.int64], labels: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Which samples [N] carry the most frequent label of their region; the smallest label wins a tie.
+    """Samples [N] that have the most frequent label of their region; ties go to the smallest label.
 
     The mean is the purity of the regions.
 
@@ -284,20 +284,20 @@ def _prefix_bits(rows: int, rows_at_once: int) -> int:
 
 
 def _partitions(keys: NDArray[np.uint64], bits: int) -> Iterator[NDArray[np.int64]]:
-    # Two shifts, because one by all 64 bits is undefined.
+    # Two shifts, because a shift by 64 bits is undefined.
     prefix = keys >> np.uint64(1) >> np.uint64(63 - bits)
     for value in range(1 << bits):
         yield np.flatnonzero(prefix == value)
 
 
 def _group(rows: Patterns, keys: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """An order that puts equal rows side by side, and which places [N] of it start a new region."""
+    """An order in which equal rows are adjacent, and its positions [N] that start a new region."""
     order = np.argsort(keys)
     new_key = np.ones(len(keys), dtype=bool)
     new_key[1:] = keys[order[1:]] != keys[order[:-1]]
     first = _starts(rows, order, new_key)
     if (first != new_key).any():
-        # Regions that share a hash may interleave in its run; whole rows as further sort keys part them.
+        # Regions with the same hash may interleave; sorting also by the rows themselves separates them.
         order = np.lexsort((*rows.T, keys))
         first = _starts(rows, order, new_key)
     return order, first

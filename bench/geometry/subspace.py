@@ -1,4 +1,4 @@
-"""Directions that many images share, and what lies in their span (classification regions, §IV)."""
+"""Directions that many images share, and the share of a vector in their span (classification regions, §IV)."""
 
 import torch
 from torch import Tensor
@@ -13,10 +13,10 @@ def shared_directions(directions: Tensor, count: int) -> Tensor:
 
     Args:
         directions: [n, d].
-        count: how many at most.
+        count: the largest m.
 
     Raises:
-        UserError: for no direction, or a count below 1.
+        UserError: for an empty set of directions, or a count below 1.
 
     Source: Fawzi et al., Classification regions of deep neural networks, §IV.
     """

@@ -19,17 +19,17 @@ from bench.geometry.jacobian import decision_jacobian, slopes
 Beta = Literal["random", "untargeted", "least_likely", "cw"]
 BETAS: tuple[Beta, ...] = get_args(Beta)
 
-#: A direction in parameter space: name of a parameter → what is added to it.
+#: A direction in parameter space: name of a parameter → its displacement.
 Weights = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Surface:
-    """V[i, j] = F(o + i·α + j·β) for both F, float64 [I, J] on the CPU.
+    """V[i, j] = F(o + i·α + j·β) for two functions F, float64 [I, J] on the CPU.
 
     Attributes:
         cross_entropy: in nats; in parameter space the mean over the images.
-        decision: L, in logits; likewise.
+        decision: L, in logits; in parameter space the mean over the images.
     """
 
     cross_entropy: Tensor
@@ -37,12 +37,12 @@ class Surface:
 
 
 def pixel_step(channels: int) -> float:
-    """The paper's step of a surface: 1/255 on color (CIFAR), 0.05 on gray images (MNIST)."""
+    """The paper's step of a surface: 1/255 for color images (CIFAR), 0.05 for gray ones (MNIST)."""
     return 0.05 if channels == 1 else 1 / 255
 
 
 def random_direction(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Entries ±1, drawn for every image [B, …] on its own: as long as a sign gradient in every norm."""
+    """Random entries ±1, independent for every image [B, …]; they have the norms of a sign gradient."""
     signs = torch.randint(2, images.shape, generator=generator, device=generator.device) * 2 - 1
     return signs.to(images)
 
@@ -56,17 +56,17 @@ def attack_direction(
     *,
     batch_size: int = 500,
 ) -> Tensor:
-    """β [B, C, H, W] for every image: random signs, or the sign of a loss' gradient, so that L falls along it.
+    """β [B, C, H, W] for every image, random signs or the sign of a gradient, oriented so that L decreases along β.
 
     "untargeted" raises the cross-entropy of the label, "least_likely" lowers that of the least likely class, "cw"
-    lowers L itself. The paper's equation 3 mixes signs; here a β with J·β > 0 is turned round. Where a gradient is
-    zero, so is β. Two passes an image, one for "random" and "cw".
+    lowers L itself. The paper's equation 3 mixes signs; here a β with J·β > 0 is reversed. β is zero where the
+    gradient is zero. Each image takes two passes, or one for "random" and "cw".
 
     Args:
         classifier: used in eval mode and left as it was.
         images, labels: [B, C, H, W] and int64 [B].
-        beta: which.
-        generator: of "random".
+        beta: the kind of direction.
+        generator: source of the signs for "random".
         batch_size: images per pass.
 
     Raises:
@@ -98,11 +98,11 @@ def input_surface(
     *,
     batch_size: int = 500,
 ) -> Surface:
-    """V[i, j] at o = x for i and j in `offsets`; points may leave the pixel box, as the paper's do.
+    """V[i, j] at o = x for i and j in `offsets`; points may leave the pixel box, as in the paper.
 
     Args:
         classifier: used in eval mode and left as it was.
-        image, label: x [C, H, W], and an int64 scalar.
+        image, label: x [C, H, W] and an int64 scalar.
         alpha, beta: shaped like the image.
         offsets: i and j, in pixel units where α and β have entries ±1: float [I].
         batch_size: images per pass.
@@ -133,7 +133,7 @@ def profiles(
     Args:
         classifier: used in eval mode and left as it was.
         images, labels: [B, C, H, W] and int64 [B].
-        betas: one for every image [B, C, H, W].
+        betas: β of every image [B, C, H, W].
         offsets: j [J].
         batch_size: images per pass.
 
@@ -149,7 +149,7 @@ def profiles(
 
 
 def first_crossing(offsets: Tensor, values: Tensor) -> Tensor:
-    """Where each row of values first falls to zero, between samples by a straight line; ∞ where it never does.
+    """The offset at which each row of values first reaches zero, linearly interpolated; ∞ where it never does.
 
     Args:
         offsets: ascending [J].
@@ -170,14 +170,14 @@ def first_crossing(offsets: Tensor, values: Tensor) -> Tensor:
 
 
 def filter_normalised(classifier: nn.Module, generator: torch.Generator) -> Weights:
-    """A random direction in parameter space, each filter of it as long as the network's own.
+    """A random direction in parameter space, each filter of which has the norm of the network's own filter.
 
-    d_f ← d_f · ‖θ_f‖ / ‖d_f‖ for every filter f (a row of a linear layer), d Gaussian; biases and the scales of
-    batch norm, which have one dimension, stay put.
+    d_f ← d_f · ‖θ_f‖ / ‖d_f‖ for every filter f (for a linear layer, a row), d Gaussian. Parameters of one
+    dimension, that is biases and the scales of batch norm, do not move.
 
     Args:
-        classifier: read alone.
-        generator: on the CPU; draws in the order of `named_parameters`.
+        classifier: only read.
+        generator: on the CPU; used in the order of `named_parameters`.
 
     Raises:
         UserError: when the network has no parameter of two dimensions or more.
@@ -195,8 +195,8 @@ def filter_normalised(classifier: nn.Module, generator: torch.Generator) -> Weig
 def steepest(classifier: nn.Module, images: Tensor, labels: Tensor, *, batch_size: int = 500) -> Weights:
     """The adversarial direction in parameter space: −∇L of the mean of L over the images, filter-normalized.
 
-    Each filter of the gradient is made as long as the network's own, as in `filter_normalised`, so that L still
-    falls along it; a filter without gradient stays put.
+    Each filter of the gradient is scaled to the norm of the network's own, as in `filter_normalised`, so that L
+    still decreases along it; a filter with a zero gradient does not move.
 
     Args:
         classifier: used in eval mode and left as it was.
@@ -223,12 +223,12 @@ def steepest(classifier: nn.Module, images: Tensor, labels: Tensor, *, batch_siz
 def downhill(
     classifier: nn.Module, images: Tensor, labels: Tensor, direction: Weights, *, batch_size: int = 500
 ) -> Weights:
-    """A direction in parameter space or its opposite: the one along which the mean of L over the images falls.
+    """A direction in parameter space or its opposite: the one along which the mean of L over the images decreases.
 
     Args:
         classifier: used in eval mode and left as it was.
         images, labels: [B, C, H, W] and int64 [B].
-        direction: such as `filter_normalised` gives.
+        direction: for example from `filter_normalised`.
         batch_size: images per pass.
     """
     weights = _weights(classifier)
@@ -253,16 +253,16 @@ def parameter_surface(
     *,
     batch_size: int = 500,
 ) -> Surface:
-    """V[i, j] at o = θ for i and j in `offsets`, the means over the images.
+    """V[i, j] at o = θ for i and j in `offsets`, averaged over the images.
 
-    The moved weights are handed to the call and never written to the network, so that nothing has to be put back.
-    Where they make the network give no finite logits, V is NaN.
+    The moved weights are passed to the call and never written to the network, so nothing has to be restored. V is
+    NaN where the logits are not finite.
 
     Args:
         classifier: used in eval mode and left as it was.
         images, labels: [B, C, H, W] and int64 [B], at least one.
-        alpha, beta: such as `filter_normalised` gives.
-        offsets: i and j; 1 moves every filter by its own length: float [I].
+        alpha, beta: for example from `filter_normalised`.
+        offsets: i and j, float [I]; 1 moves every filter by its own norm.
         batch_size: images per pass.
 
     Raises:
@@ -319,14 +319,14 @@ def _sign_gradient(
 
 
 def _others_over_own(logits: Tensor, labels: Tensor) -> Tensor:
-    """log Σ_{k≠t} exp Z_k − Z_t = log(exp CE − 1): it rises with the cross-entropy and never saturates."""
+    """log Σ_{k≠t} exp Z_k − Z_t = log(exp CE − 1), which increases with the cross-entropy and never saturates."""
     own = logits.gather(1, labels[:, None])
     others = logits.scatter(1, labels[:, None], -math.inf)
     return (others.logsumexp(dim=1, keepdim=True) - own).squeeze(1)
 
 
 def _filters(classifier: nn.Module) -> Weights:
-    """The parameters that have filters, in the order of `named_parameters`."""
+    """The parameters of two dimensions or more, in the order of `named_parameters`."""
     filters = {name: part for name, part in _weights(classifier).items() if part.dim() >= 2}
     if not filters:
         raise UserError("expected a network with weights of two dimensions or more, found none to move")
@@ -334,7 +334,7 @@ def _filters(classifier: nn.Module) -> Weights:
 
 
 def _as_long_as(weights: Tensor, direction: Tensor) -> Tensor:
-    """d_f · ‖θ_f‖ / ‖d_f‖ for every filter f; zero where d_f is."""
+    """d_f · ‖θ_f‖ / ‖d_f‖ for every filter f; zero where d_f is zero."""
     lengths = direction.flatten(1).norm(dim=1)
     ratio = weights.flatten(1).norm(dim=1) / lengths.where(lengths > 0, 1.0)
     return direction * ratio.view(-1, *[1] * (weights.dim() - 1))
