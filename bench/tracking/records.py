@@ -8,7 +8,7 @@ from typing import Any
 from bench.core.errors import UserError
 from bench.core.files import sha256
 from bench.core.record import RECORD, RUN, load_record
-from bench.tracking.entries import read_record
+from bench.tracking.record_entry import read_record
 from bench.tracking.settings import Settings
 from bench.tracking.store import Store, open_store
 from bench.tracking.sync import find_record, sync_folder
@@ -95,7 +95,7 @@ def _fetch(store: Store, run_id: str, expected: str, folder: Path) -> Path:
     if not path.is_file() or sha256(path) != expected:
         store.download(run_id, path.name, folder)
         if sha256(path) != expected:
-            raise UserError(f"record.json of MLflow run {run_id} has changed since it was logged")
+            raise UserError(f"{RECORD} of MLflow run {run_id} has changed since it was logged")
     arrays = load_record(path).files.get("arrays")
     if arrays is not None:
         beside = folder / Path(arrays.path).name

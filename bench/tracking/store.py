@@ -18,7 +18,7 @@ from urllib.request import getproxies, proxy_bypass
 from filelock import FileLock
 
 from bench.core.errors import UserError, unknown_name
-from bench.tracking.entries import Data, Entry
+from bench.tracking.entry import Data, Entry
 from bench.tracking.names import PARAM_LENGTH, TAG_LENGTH, safe_keys, shorten
 from bench.tracking.settings import Settings
 

@@ -11,7 +11,8 @@ from filelock import FileLock
 from bench.core.errors import UserError
 from bench.core.files import read_json, write_json
 from bench.core.record import RECORD, SEARCH, TRIAL, load_record
-from bench.tracking.entries import Entry, folder_identity, read_run_folder, record_part
+from bench.tracking.entry import Entry
+from bench.tracking.run_entries import folder_identity, read_run_folder, record_part
 from bench.tracking.settings import Settings
 from bench.tracking.store import Logged, Store, open_store
 

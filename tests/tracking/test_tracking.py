@@ -50,8 +50,8 @@ from bench.tracking import (
     track_records,
     ui_command,
 )
-from bench.tracking.entries import read_run_folder
 from bench.tracking.names import KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH, safe_key, safe_keys, shorten
+from bench.tracking.run_entries import read_run_folder
 from bench.tracking.store import open_store
 
 ROOT = Path(__file__).resolve().parents[2]
