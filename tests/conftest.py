@@ -1,6 +1,5 @@
 """Fixtures that several folders of tests share."""
 
-import functools
 import os
 
 # Before torch is loaded: the workers share the cores, and small networks gain nothing from several threads.
@@ -12,18 +11,9 @@ from typing import Any
 
 import pytest
 
-from bench.core import registry
 from bench.core.record import Record
 from tests import records, shortened
 from tests.browser import ARGUMENTS, CHROMIUM
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _packages_read_once() -> Iterator[None]:
-    """Read the entry points of the installed packages once: every look at a registry reads them all again."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "entry_points", functools.cache(registry.entry_points))
-        yield
 
 
 @pytest.fixture

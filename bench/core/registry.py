@@ -3,6 +3,7 @@
 import importlib
 import sys
 from collections.abc import Callable, Mapping
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ class Registry:
         self._builtin = dict(builtin)
 
     def _installed(self) -> dict[str, EntryPoint]:
-        return {point.name: point for point in entry_points(group=self.group)}
+        return _entry_points(self.group)
 
     def names(self) -> list[str]:
         """Every registered name: ours in their listed order, then those of other packages, sorted."""
@@ -58,6 +59,12 @@ class Registry:
                 f"{self.kind} {name!r} from {self.origin(name)} ({point.value}) failed to load: "
                 f"{type(error).__name__}: {error}"
             ) from error
+
+
+@cache
+def _entry_points(group: str) -> dict[str, EntryPoint]:
+    """The entry points of a group by name; finding them reads the metadata of every installed package."""
+    return {point.name: point for point in entry_points(group=group)}
 
 
 def load_object(path: str, kind: str) -> Any:
