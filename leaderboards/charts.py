@@ -9,16 +9,16 @@ from scipy.stats import linregress
 
 from bench.charts import Axis, Chart, Line, Panel, Points, Rule
 from bench.charts.numbers import number
-from bench.core.names import short_hash, slug
+from bench.core.names import CLEAN_ACCURACY, PRS_RATIO, TIME_PER_EPOCH, short_hash, slug
 from bench.core.record import Curve
 from leaderboards.board import Board
 from leaderboards.entry import Entry
 from leaderboards.text import is_percent
 
 TRADE_OFFS = (
-    ("clean_accuracy", "Robust against clean accuracy", "Clean accuracy, %"),
-    ("time_per_epoch", "Robust accuracy against training time", "Seconds per epoch"),
-    ("prs_ratio", "Robust accuracy against the PRS ratio", "PRS ratio"),
+    (CLEAN_ACCURACY, "Robust against clean accuracy", "Clean accuracy, %"),
+    (TIME_PER_EPOCH, "Robust accuracy against training time", "Seconds per epoch"),
+    (PRS_RATIO, "Robust accuracy against the PRS ratio", "PRS ratio"),
 )
 LEFT_OUT = ("epoch", "learning_rate")
 #: Lines of more points have no markers.
@@ -45,15 +45,15 @@ def trade_off_charts(board: Board) -> list[Chart]:
         if len(x) < 2:
             continue
         caption = "One point for each entry; bars are 95 % intervals"
-        caption += ", for times the quartiles over epochs." if metric == "time_per_epoch" else "."
+        caption += ", for times the quartiles over epochs." if metric == TIME_PER_EPOCH else "."
         lines = []
-        front = pareto_front(x, y) if metric == "clean_accuracy" else []
+        front = pareto_front(x, y) if metric == CLEAN_ACCURACY else []
         if len(front) > 1:
             lines.append(Line(name="Pareto front", x=[x[at] for at in front], y=[y[at] for at in front]))
             caption += (
                 " The Pareto front joins the entries that no other entry matches or beats on both axes."
             )
-        fit = least_squares(x, y) if metric == "prs_ratio" else None
+        fit = least_squares(x, y) if metric == PRS_RATIO else None
         if fit is not None:
             slope, intercept = fit
             ends = [min(x), max(x)]

@@ -4,11 +4,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
+from bench.charts.jinja import make_environment
 from bench.charts.svg.figure import figure
 from bench.core.names import ROBUST_ACCURACY, SUSPICIOUS, WORST_CASE, dataset_label, slug
-from bench.version import __version__
 from leaderboards import text
 from leaderboards.board import Board
 from leaderboards.charts import battery_charts, history_charts, trade_off_charts
@@ -31,13 +29,7 @@ class Pages:
 
     def __init__(self, links: Mapping[str, str], titles: Mapping[str, str]) -> None:
         self._links, self._titles = dict(links), dict(titles)
-        self._templates = Environment(
-            loader=PackageLoader("leaderboards", "templates"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        self._templates = make_environment("leaderboards")
         helpers = (
             "breakable",
             "count",
@@ -52,7 +44,6 @@ class Pages:
         self._templates.filters["dataset_label"] = dataset_label
         self._templates.filters["pretty"] = lambda value: json.dumps(value, indent=2, sort_keys=True)
         self._templates.globals.update(
-            generator=f"regionbench {__version__}",
             quantity=text.quantity,
             interval=text.interval,
             unit_shown=text.unit_shown,

@@ -2,16 +2,15 @@
 
 from functools import cache
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from bench.version import __version__
 
 
-@cache
-def templates() -> Environment:
-    """Templates that escape everything that goes in."""
+def make_environment(*packages: str) -> Environment:
+    """Templates that escape everything that goes in, from the folder `templates` of each package in turn."""
     environment = Environment(
-        loader=PackageLoader("bench.charts", "templates"),
+        loader=ChoiceLoader([PackageLoader(package, "templates") for package in packages]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -19,3 +18,9 @@ def templates() -> Environment:
     )
     environment.globals["generator"] = f"regionbench {__version__}"
     return environment
+
+
+@cache
+def templates() -> Environment:
+    """The templates of charts."""
+    return make_environment("bench.charts")

@@ -7,10 +7,11 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from bench.attacks import ATTACKS
 from bench.charts import Chart
+from bench.charts.jinja import make_environment
 from bench.charts.plotly import page as interactive
 from bench.charts.png.figure import draw
 from bench.charts.png.sizes import png_size
@@ -28,7 +29,6 @@ from bench.study.spec import CorrelationStudy, TableStudy
 from bench.study.table import TableResult
 from bench.study.table_charts import table_charts
 from bench.training.probes import ATTACK
-from bench.version import __version__
 from leaderboards import text
 
 PAGE = "index.html"
@@ -146,18 +146,10 @@ def _write_page(folder: Path, template: str, **context: Any) -> Path:
 
 
 def _templates() -> Environment:
-    environment = Environment(
-        loader=ChoiceLoader(
-            [PackageLoader("bench.study", "templates"), PackageLoader("leaderboards", "templates")]
-        ),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = make_environment("bench.study", "leaderboards")
     environment.filters.update(
         {name: getattr(text, name) for name in ("breakable", "count", "duration", "number", "plain")}
     )
     environment.filters["dataset_label"] = dataset_label
-    environment.globals.update(generator=f"regionbench {__version__}", p_value=wording.p_value)
+    environment.globals["p_value"] = wording.p_value
     return environment
