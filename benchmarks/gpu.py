@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -192,13 +192,7 @@ def recipe(batch: int) -> Recipe:
 
 def compare_devices(report: Report, name: str, dataset: Dataset, size: Size, device: torch.device) -> None:
     """Both devices answer for the same weights, images and random starts."""
-    few = Dataset(
-        dataset.name,
-        dataset.classes,
-        some(dataset.train, size.images),
-        dataset.validation.take(200),
-        dataset.test,
-    )
+    few = smaller(dataset, size.images, 200)
     there = trained(name, few, device, epochs=3)
     here = network(name, dataset, torch.device("cpu")).eval()
     here.load_state_dict({key: value.cpu() for key, value in there.state_dict().items()})
@@ -253,13 +247,7 @@ def compare_devices(report: Report, name: str, dataset: Dataset, size: Size, dev
 
 def repeat_and_resume(report: Report, name: str, dataset: Dataset, size: Size, device: torch.device) -> None:
     """The same training again, and one that is interrupted after its first epoch of two."""
-    few = Dataset(
-        dataset.name,
-        dataset.classes,
-        some(dataset.train, 4 * size.batch),
-        dataset.validation.take(64),
-        dataset.test,
-    )
+    few = smaller(dataset, 4 * size.batch, 64)
     for defense in ("standard", "at", "jacobian", "prs"):
         first = trained(name, few, device, defense=defense, epochs=2)
         again = trained(name, few, device, defense=defense, epochs=2)
@@ -362,13 +350,7 @@ def augmented(images: Tensor) -> Tensor:
 
 def time_attacks(report: Report, name: str, dataset: Dataset, size: Size, device: torch.device) -> None:
     """Images a second of PGD-20 on a network that withstands it in part."""
-    few = Dataset(
-        dataset.name,
-        dataset.classes,
-        some(dataset.train, size.images),
-        dataset.validation.take(200),
-        dataset.test,
-    )
+    few = smaller(dataset, size.images, 200)
     classifier = trained(name, few, device, epochs=3)
     images, labels = some(dataset.test, size.compared).to(device).batch(slice(None))
     for batch in (500, 2000):
@@ -394,6 +376,11 @@ def timed(device: torch.device) -> Iterator[list[float]]:
     yield seconds
     wait()
     seconds[0] = time.perf_counter() - started
+
+
+def smaller(dataset: Dataset, train: int, validation: int) -> Dataset:
+    """The data set with so many training and validation images."""
+    return replace(dataset, train=some(dataset.train, train), validation=dataset.validation.take(validation))
 
 
 def some(split: Split, count: int) -> Split:
