@@ -35,9 +35,10 @@ def mrv_loss(features: Tensor, target: Tensor, reduce: Literal["sum", "mean"] = 
 def hamming_loss(features: Tensor, target: Tensor, surrogate: Surrogate = "tanh", tau: float = 1.0) -> Tensor:
     """L_ham = share of features whose sign differs from their class's (P1, eq. 2).
 
-    Its gradient is zero everywhere. The surrogates have one; with s = ±1 the target's sign (−1 for zero):
-    "tanh" is mean((1 − s·tanh(f/τ))/2), "hinge" is mean(max(0, 1 − s·f/τ)), "ste" has the value of the literal loss
-    and the gradient of "tanh", and "literal" is eq. 2 itself.
+    Its gradient is zero almost everywhere. All surrogates but "literal" have a useful one.
+    With s = ±1 the target's sign (−1 for zero), "tanh" is mean((1 − s·tanh(f/τ))/2), "hinge" is
+    mean(max(0, 1 − s·f/τ)), "ste" has the value of the literal loss and the gradient of "tanh", and "literal" is
+    eq. 2 itself.
 
     Args:
         features: f(x) before the activation, [N, D].

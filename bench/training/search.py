@@ -65,7 +65,7 @@ def search(
         plan: the trainings' settings; hyper-parameters in `plan.fixed` are not searched.
         folder: of the search.
         trials: how many settings to try; 0, or a defense without search ranges, uses the defaults.
-        clean_floor: validation clean accuracy that a setting must reach; None is that of the first trial minus
+        clean_floor: validation clean accuracy that a setting must reach; None takes the first trial's minus
             0.10.
         progress: where the bars go.
         changed: called after every epoch and every trial.
