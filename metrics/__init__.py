@@ -2,12 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import partial
-from importlib import import_module
 from typing import Any
 
 from bench.core.errors import UserError
-from bench.core.registry import Registry
+from bench.core.registry import Registry, imported_on_use
 from metrics.arguments import convert, parse
 from metrics.base import Metric
 from metrics.evaluation import Evaluation, NotMeasurable
@@ -15,58 +13,51 @@ from metrics.evaluation import Evaluation, NotMeasurable
 __all__ = ["BUILT_IN", "METRICS", "Evaluation", "Metric", "NotMeasurable", "get", "owner_of", "titles"]
 
 
-def _at(place: str, *arguments: str) -> Callable[[], Callable[..., Metric]]:
-    """Point at a class as `module:Class` below `metrics`, with fixed first arguments; it is imported on use."""
-
-    def found() -> Callable[..., Metric]:
-        module, _, name = place.partition(":")
-        metric: Callable[..., Metric] = getattr(import_module(f"metrics.{module}"), name)
-        return partial(metric, *arguments) if arguments else metric
-
-    return found
-
-
 #: Name → where its class is. Batteries run metrics in this order: cheap ones first, each after those that it reads.
-BUILT_IN: dict[str, Callable[[], Callable[..., Metric]]] = {
-    "clean_accuracy": _at("accuracy.clean_accuracy:CleanAccuracy"),
-    "time_per_epoch": _at("accuracy.time_per_epoch:TimePerEpoch"),
-    "prs_ratio": _at("regions.prs_ratio:PRSRatio"),
-    "inclusion_ratio": _at("regions.inclusion_ratio:InclusionRatio"),
-    "region_health": _at("regions.region_health:RegionHealth"),
-    "robust_accuracy/fgsm": _at("accuracy.robust_accuracy:RobustAccuracy", "fgsm"),
-    "robust_accuracy/bim": _at("accuracy.robust_accuracy:RobustAccuracy", "bim"),
-    "robust_accuracy/pgd20": _at("accuracy.robust_accuracy:RobustAccuracy", "pgd20"),
-    "robust_accuracy/pgd100": _at("accuracy.robust_accuracy:RobustAccuracy", "pgd100"),
-    "robust_accuracy/cw": _at("accuracy.robust_accuracy:RobustAccuracy", "cw"),
-    "robust_accuracy/adaptive": _at("accuracy.robust_accuracy:RobustAccuracy", "adaptive"),
-    "robust_accuracy/cw100x5": _at("accuracy.robust_accuracy:RobustAccuracy", "cw100x5"),
-    "security_curve": _at("accuracy.security_curve:SecurityCurve"),
-    "detection_auc": _at("curvature.detection:Detection"),
-    "detection_auc/attacker_aware": _at("curvature.detection_attackers:DetectionAttackers"),
-    "robust_accuracy/autoattack": _at("accuracy.autoattack:AutoAttack"),
-    "robust_accuracy/worst_case": _at("accuracy.worst_case:WorstCase"),
+BUILT_IN: dict[str, Callable[[], Any]] = {
+    "clean_accuracy": imported_on_use("metrics.accuracy.clean_accuracy:CleanAccuracy"),
+    "time_per_epoch": imported_on_use("metrics.accuracy.time_per_epoch:TimePerEpoch"),
+    "prs_ratio": imported_on_use("metrics.regions.prs_ratio:PRSRatio"),
+    "inclusion_ratio": imported_on_use("metrics.regions.inclusion_ratio:InclusionRatio"),
+    "region_health": imported_on_use("metrics.regions.region_health:RegionHealth"),
+    "robust_accuracy/fgsm": imported_on_use("metrics.accuracy.robust_accuracy:RobustAccuracy", "fgsm"),
+    "robust_accuracy/bim": imported_on_use("metrics.accuracy.robust_accuracy:RobustAccuracy", "bim"),
+    "robust_accuracy/pgd20": imported_on_use("metrics.accuracy.robust_accuracy:RobustAccuracy", "pgd20"),
+    "robust_accuracy/pgd100": imported_on_use("metrics.accuracy.robust_accuracy:RobustAccuracy", "pgd100"),
+    "robust_accuracy/cw": imported_on_use("metrics.accuracy.robust_accuracy:RobustAccuracy", "cw"),
+    "robust_accuracy/adaptive": imported_on_use(
+        "metrics.accuracy.robust_accuracy:RobustAccuracy", "adaptive"
+    ),
+    "robust_accuracy/cw100x5": imported_on_use("metrics.accuracy.robust_accuracy:RobustAccuracy", "cw100x5"),
+    "security_curve": imported_on_use("metrics.accuracy.security_curve:SecurityCurve"),
+    "detection_auc": imported_on_use("metrics.curvature.detection:Detection"),
+    "detection_auc/attacker_aware": imported_on_use(
+        "metrics.curvature.detection_attackers:DetectionAttackers"
+    ),
+    "robust_accuracy/autoattack": imported_on_use("metrics.accuracy.autoattack:AutoAttack"),
+    "robust_accuracy/worst_case": imported_on_use("metrics.accuracy.worst_case:WorstCase"),
     # P1 and P2: decision regions
-    "prs_by_layer": _at("regions.prs_by_layer:PRSByLayer"),
-    "sparsity": _at("regions.sparsity:Sparsity"),
-    "final_layer_cosine": _at("regions.final_layer_cosine:FinalLayerCosine"),
-    "major_region": _at("regions.major_region:MajorRegion"),
-    "inclusion_groups": _at("regions.inclusion_groups:InclusionGroups"),
-    "major_groups": _at("regions.major_groups:MajorGroups"),
-    "region_distance": _at("regions.region_distance:RegionDistance"),
-    "logit_motion": _at("regions.logit_motion:LogitMotion"),
-    "attack_curves": _at("regions.attack_curves:AttackCurves"),
-    "features": _at("regions.features:Features"),
+    "prs_by_layer": imported_on_use("metrics.regions.prs_by_layer:PRSByLayer"),
+    "sparsity": imported_on_use("metrics.regions.sparsity:Sparsity"),
+    "final_layer_cosine": imported_on_use("metrics.regions.final_layer_cosine:FinalLayerCosine"),
+    "major_region": imported_on_use("metrics.regions.major_region:MajorRegion"),
+    "inclusion_groups": imported_on_use("metrics.regions.inclusion_groups:InclusionGroups"),
+    "major_groups": imported_on_use("metrics.regions.major_groups:MajorGroups"),
+    "region_distance": imported_on_use("metrics.regions.region_distance:RegionDistance"),
+    "logit_motion": imported_on_use("metrics.regions.logit_motion:LogitMotion"),
+    "attack_curves": imported_on_use("metrics.regions.attack_curves:AttackCurves"),
+    "features": imported_on_use("metrics.regions.features:Features"),
     # Yu et al.: the decision surface
-    "decision_function": _at("surface.decision_function:DecisionFunction"),
-    "input_jacobian": _at("surface.input_jacobian:InputJacobian"),
-    "input_hessian": _at("surface.input_hessian:InputHessian"),
-    "decision_surface": _at("surface.decision_surface:DecisionSurface"),
-    "region_plane": _at("regions.region_plane:RegionPlane"),
+    "decision_function": imported_on_use("metrics.surface.decision_function:DecisionFunction"),
+    "input_jacobian": imported_on_use("metrics.surface.input_jacobian:InputJacobian"),
+    "input_hessian": imported_on_use("metrics.surface.input_hessian:InputHessian"),
+    "decision_surface": imported_on_use("metrics.surface.decision_surface:DecisionSurface"),
+    "region_plane": imported_on_use("metrics.regions.region_plane:RegionPlane"),
     # Fawzi et al.: classification regions
-    "paths": _at("curvature.paths:Connectivity"),
-    "convexity": _at("curvature.convexity:Convexity"),
-    "curvature_profile": _at("curvature.curvature_profile:CurvatureProfile"),
-    "shared_directions": _at("curvature.shared_directions:SharedDirections"),
+    "paths": imported_on_use("metrics.curvature.paths:Connectivity"),
+    "convexity": imported_on_use("metrics.curvature.convexity:Convexity"),
+    "curvature_profile": imported_on_use("metrics.curvature.curvature_profile:CurvatureProfile"),
+    "shared_directions": imported_on_use("metrics.curvature.shared_directions:SharedDirections"),
 }
 
 METRICS = Registry("metric", "bench.metrics", BUILT_IN)

@@ -3,7 +3,7 @@
 import importlib
 import sys
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,17 @@ class Registry:
                 f"{self.kind} {name!r} from {self.origin(name)} ({point.value}) failed to load: "
                 f"{type(error).__name__}: {error}"
             ) from error
+
+
+def imported_on_use(place: str, *arguments: Any) -> Callable[[], Any]:
+    """A built-in part at `module:attribute`, with fixed first arguments where it is a function of some."""
+
+    def part() -> Any:
+        module, _, attribute = place.partition(":")
+        found = getattr(importlib.import_module(module), attribute)
+        return partial(found, *arguments) if arguments else found
+
+    return part
 
 
 @cache

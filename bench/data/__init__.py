@@ -1,14 +1,11 @@
 """Named data sets as uint8 tensors, with fixed splits and a fingerprint."""
 
-from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from bench.core.errors import UserError
-from bench.core.registry import Registry
+from bench.core.registry import Registry, imported_on_use
 from bench.data.dataset import Dataset, Split, fingerprint
 from bench.data.defaults import DatasetDefaults, defaults_of
 from bench.data.raw import Images, RawData
@@ -32,22 +29,17 @@ DATA_DIR = Path("data")
 #: What comes before the path in the name of an image folder.
 FOLDER_PREFIX = "imagefolder:"
 
-
-def _from(module: str, function: str) -> Callable[[], Any]:
-    return lambda: getattr(import_module(f"bench.data.{module}"), function)
-
-
 #: Name → loader `(data_dir: Path, download: bool) -> RawData`. `load` also accepts `imagefolder:PATH`.
 DATASETS = Registry(
     "data set",
     "bench.datasets",
     {
-        "digits": _from("digits", "digits"),
-        "mnist": _from("mnist", "mnist"),
-        "fashion-mnist": _from("mnist", "fashion_mnist"),
-        "cifar10": _from("cifar", "cifar10"),
-        "cifar100": _from("cifar", "cifar100"),
-        "svhn": _from("svhn", "svhn"),
+        "digits": imported_on_use("bench.data.digits:digits"),
+        "mnist": imported_on_use("bench.data.mnist:mnist"),
+        "fashion-mnist": imported_on_use("bench.data.mnist:fashion_mnist"),
+        "cifar10": imported_on_use("bench.data.cifar:cifar10"),
+        "cifar100": imported_on_use("bench.data.cifar:cifar100"),
+        "svhn": imported_on_use("bench.data.svhn:svhn"),
     },
 )
 

@@ -1,13 +1,11 @@
 """Networks by name, one file each; each takes images of any size from 8x8 pixels on."""
 
-from collections.abc import Callable, Sequence
-from importlib import import_module
-from typing import Any
+from collections.abc import Sequence
 
 from bench.core.classifier import Classifier
 from bench.core.errors import UserError
 from bench.core.randomness import seeded
-from bench.core.registry import Registry
+from bench.core.registry import Registry, imported_on_use
 from bench.models.network import Network, Shape, convolutions, hidden
 
 __all__ = ["MODELS", "SMALLEST_SIDE", "Network", "Shape", "build", "convolutions", "hidden"]
@@ -15,25 +13,20 @@ __all__ = ["MODELS", "SMALLEST_SIDE", "Network", "Shape", "build", "convolutions
 #: Smallest side of an image that every network accepts, in pixels.
 SMALLEST_SIDE = 8
 
-
-def _from(module: str, function: str) -> Callable[[], Any]:
-    return lambda: getattr(import_module(f"bench.models.{module}"), function)
-
-
 #: Name → builder `(input_shape, num_classes) -> Network`.
 MODELS = Registry(
     "network",
     "bench.models",
     {
-        "cnn6": _from("cnn6", "cnn6"),
-        "vgg16": _from("vgg16", "vgg16"),
-        "vgg16-bn": _from("vgg16", "vgg16_bn"),
-        "resnet18": _from("resnet18", "resnet18"),
-        "resnet18-imagenet": _from("resnet18", "resnet18_imagenet"),
-        "lenet": _from("lenet", "lenet"),
-        "nin": _from("nin", "nin"),
-        "mnist4": _from("mnist4", "mnist4"),
-        "conv5gap": _from("conv5gap", "conv5gap"),
+        "cnn6": imported_on_use("bench.models.cnn6:cnn6"),
+        "vgg16": imported_on_use("bench.models.vgg16:vgg16"),
+        "vgg16-bn": imported_on_use("bench.models.vgg16:vgg16_bn"),
+        "resnet18": imported_on_use("bench.models.resnet18:resnet18"),
+        "resnet18-imagenet": imported_on_use("bench.models.resnet18:resnet18_imagenet"),
+        "lenet": imported_on_use("bench.models.lenet:lenet"),
+        "nin": imported_on_use("bench.models.nin:nin"),
+        "mnist4": imported_on_use("bench.models.mnist4:mnist4"),
+        "conv5gap": imported_on_use("bench.models.conv5gap:conv5gap"),
     },
 )
 

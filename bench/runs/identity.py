@@ -127,7 +127,7 @@ class _RunWithoutIdentity(BaseModel):
 def find_earlier_run(config: RunConfig, plan: Plan) -> Path | None:
     """Find the newest folder of the same training that was named by the earlier rule, to continue it; or None.
 
-    A mended docstring gave such a run another name. What its `run.json` says of settings and data decides instead.
+    That rule renamed a run when a docstring was edited, so settings and data in `run.json` are compared instead.
     """
     if __version__ != VERSION_WITHOUT_IDENTITY:
         return None
