@@ -187,7 +187,7 @@ class Defense(ABC):
 
 
 def _hints(cls: type[Defense]) -> dict[str, Any]:
-    """The annotation of every hyper-parameter, by name; the field for the components of a composition is none."""
+    """The annotation of every hyper-parameter, by name; a field that holds components is not one."""
     hints = get_type_hints(cls, include_extras=True)
     fields = [field.name for field in dataclasses.fields(cls) if not field.metadata.get("components")]
     return {name: hints[name] for name in fields}

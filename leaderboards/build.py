@@ -23,7 +23,7 @@ GENERATOR = "regionbench"
 
 @dataclass(frozen=True)
 class Site:
-    """What was built.
+    """The outcome of a build.
 
     Attributes:
         folder: where `index.html` lies.

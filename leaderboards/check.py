@@ -1,4 +1,4 @@
-"""Whether one submitted record can be believed as far as its own numbers go."""
+"""Check a submitted record for contradictions."""
 
 import math
 from collections.abc import Iterator, Mapping

@@ -131,7 +131,7 @@ def _draw(chart: Chart, figure: Figure, target: Path) -> tuple[int, int]:
     try:
         draw(chart, target)
     except Exception as error:
-        # Whatever its data hold, one chart of one submission never stops the site.
+        # One bad chart must not stop the site.
         raise UserError(f"{figure.chart} cannot be drawn: {type(error).__name__}: {error}") from error
     size = png_size(target)
     assert size is not None

@@ -75,7 +75,7 @@ def read_result(path: Path, *, unattacked: bool = False) -> Result:
 def read_results(
     paths: Iterable[Path], *, strict: bool = True, unattacked: bool = False
 ) -> tuple[list[Result], list[str]]:
-    """Read many records in an order that does not depend on where they lie.
+    """Read many records in an order that does not depend on their paths.
 
     Args:
         paths: `record.json` files, or the folders that hold them.

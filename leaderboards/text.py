@@ -1,4 +1,4 @@
-"""Words and numbers as the pages show them."""
+"""Format words and numbers for the pages."""
 
 import re
 from typing import Any

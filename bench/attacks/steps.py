@@ -18,8 +18,8 @@ StepSize = Literal["auto", "paper"] | float
 def step_length(step_size: StepSize, steps: int, threat: Threat) -> float:
     """The length α of one step, in units of pixels in [0, 1].
 
-    "auto" is 2.5·ε/steps, and ε for a single step (FGSM); "paper" is 2/255, which cannot cross a ball with
-    steps·2/255 < ε; a number is used as it is.
+    "auto" is 2.5·ε/steps, and ε for a single step (FGSM); "paper" is 2/255, which cannot reach the
+    surface of the ball from its center if steps·2/255 < ε; a number is used as it is.
     """
     if step_size == "auto":
         return threat.radius if steps == 1 else 2.5 * threat.radius / steps

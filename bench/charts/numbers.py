@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Format numbers for reading."""
 
 import re
 
@@ -6,7 +6,7 @@ _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def number(value: float, decimals: int | None = None) -> str:
-    """A number for reading: `decimals` digits after the point, or three or more significant ones."""
+    """Format a number for reading: `decimals` digits after the point, or three or more significant ones."""
     size = abs(value)
     if size >= 1e15 or 0 < size < 1e-3:
         mantissa, exponent = f"{value:.1e}".split("e")

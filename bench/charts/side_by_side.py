@@ -71,7 +71,7 @@ def _key(title: str) -> str:
 
 
 def _together(panels: Panels) -> list[list[Panel]]:
-    """Rows of what belongs together."""
+    """Panels that belong together, in rows."""
     pictures = [mark for panel in panels.values() for mark in panel.marks if isinstance(mark, Tiles)]
     if not pictures:
         own = shared_axes(_same_colors(_same_bins(_same_categories(list(panels.values())))))

@@ -1,4 +1,4 @@
-"""What figures call attacks, norms and classes."""
+"""Names of attacks, norms and classes in figures."""
 
 from collections.abc import Iterable, Sequence
 

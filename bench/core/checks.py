@@ -1,4 +1,4 @@
-"""The frame around every attack: what it is given is checked, what it works on is left as it was found."""
+"""Check the inputs of attacks and the outputs of networks, and choose how many images fit into one pass."""
 
 import math
 

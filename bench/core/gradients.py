@@ -8,7 +8,7 @@ from torch import Tensor
 
 from bench.core.passes import batched_backward
 
-#: Values of all images in one pass on the CPU, 64 of 3x32x32: what the layers make of them still fits its caches;
+#: Values of all images in one pass on the CPU, 64 of 3x32x32: their activations still fit its caches;
 #: larger passes are up to twice as slow.
 _CPU_VALUES = 64 * 3 * 32 * 32
 #: Images in one pass on the CPU, however large they are.

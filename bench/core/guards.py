@@ -9,7 +9,7 @@ from torch import nn
 
 @contextmanager
 def evaluating(classifier: nn.Module) -> Iterator[None]:
-    """Put a network in eval mode, then give each module its own mode back (one may be frozen by hand)."""
+    """Put a network in eval mode, then give each module its own mode back (one may be set by hand)."""
     modes = [(module, module.training) for module in classifier.modules()]
     classifier.eval()
     try:

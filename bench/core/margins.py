@@ -1,4 +1,4 @@
-"""What an attack raises and an analysis reads: decision function, cross-entropy and DLR, per image.
+"""Losses of single images: decision function, cross-entropy and DLR.
 
 All take logits [B, K] and labels int64 [B] and give [B].
 """

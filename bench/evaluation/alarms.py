@@ -1,6 +1,7 @@
 """Alarms: signs that a robust accuracy cannot be trusted, read from what the battery has already measured.
 
-Each limit is the protocol's. A raised alarm never removes a row, and a result without alarms may still be wrong.
+The limits belong to the battery's protocol and are no settings. A raised alarm never removes a row, and a result
+without alarms may still be wrong.
 """
 
 from collections.abc import Mapping

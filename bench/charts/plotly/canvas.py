@@ -9,7 +9,7 @@ Json = dict[str, Any]
 
 
 class Canvas:
-    """One panel on its way into plotly's lists.
+    """One panel that is being added to plotly's lists.
 
     Attributes:
         suffix: of its axes' names in the layout, empty for the first panel.
