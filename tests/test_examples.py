@@ -70,6 +70,7 @@ def test_the_package_of_version_0_1_keeps_the_contract(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 def test_what_it_brings_is_listed_with_its_origin(installed: Path) -> None:
     every = (
         "from bench.cli import cli; [cli(['list', kind], standalone_mode=False) for kind in KINDS.split()]"

@@ -118,6 +118,7 @@ def test_cnn6_is_the_network_of_the_paper() -> None:
     assert parameters(network) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "reference"), [("vgg16", "vgg16"), ("vgg16-bn", "vgg16_bn")])
 def test_the_convolutions_of_vgg16_are_torchvisions(name: str, reference: str) -> None:
     ours = make(name, (3, 32, 32)).backbone[0]  # type: ignore[index]
@@ -253,6 +254,7 @@ def learn(name: str, data: Dataset, epochs: int) -> float:
         return (network(images).argmax(1) == labels).float().mean().item()
 
 
+@pytest.mark.slow
 def test_cnn6_learns_the_digits_in_five_epochs() -> None:
     assert learn("cnn6", load("digits"), 5) > 0.8
 
