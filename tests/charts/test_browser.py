@@ -13,7 +13,7 @@ from bench.charts.side_by_side import side_by_side
 from tests.browser import NEEDS_CHROMIUM, PHONE, Visit, contrast
 from tests.charts.examples import MARKS, chart, everything, hostile, panel
 
-pytestmark = [NEEDS_CHROMIUM, pytest.mark.slow]
+pytestmark = [*NEEDS_CHROMIUM, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
