@@ -1,0 +1,16 @@
+"""Faults from outside, provoked on purpose and counted: damaged files, kills, full disks, secrets, bad input.
+
+Each module beside this one provokes one class of fault; `__main__` lists them. A fault that is found again is an
+entry of the table, so a table without entries is the aim.
+"""
+
+from benchmarks.faults.bad_input import BAD_INPUT
+from benchmarks.faults.trial import FaultClass
+
+#: Every class by its name.
+CLASSES: dict[str, FaultClass] = {
+    each.name: each
+    for each in (
+        BAD_INPUT,  # one line each
+    )
+}

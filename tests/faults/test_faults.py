@@ -1,0 +1,15 @@
+"""A sample of each class of fault from outside; `python -m benchmarks.faults` provokes all of them."""
+
+import pytest
+
+from benchmarks.faults import CLASSES
+from benchmarks.faults.__main__ import provoke
+from benchmarks.faults.command import Bench
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CLASSES)
+def test_nothing_from_outside_does_damage(name: str) -> None:
+    result = provoke(Bench(), CLASSES[name], CLASSES[name].sample, seed=0)
+    assert result["tries"] > 0
+    assert result["seen"] == []
