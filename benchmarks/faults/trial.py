@@ -34,7 +34,7 @@ class FaultClass:
     """A class of fault.
 
     `provoke(bench, folder, tries, draw)` yields `tries` trials or fewer; it works in the empty `folder`, runs
-    commands through `bench`, and draws whatever is random from `draw`. `sample` trials are a test's share of `tries`.
+    commands through `bench`, and draws whatever is random from `draw`. `sample` is the part run by a test.
     """
 
     name: str
