@@ -124,7 +124,7 @@ def pareto_front(x: Sequence[float], y: Sequence[float]) -> list[int]:
 
 
 def least_squares(x: Sequence[float], y: Sequence[float]) -> tuple[float, float] | None:
-    """Slope and intercept of y on x; None for fewer than three points or a single x."""
+    """Slope and intercept of the regression of y on x; None for fewer than three points or a single x."""
     # The variance is zero where squared distances are too small for a float.
     if len(x) < 3 or min(x) == max(x) or np.var(x) == 0:
         return None

@@ -1,4 +1,4 @@
-"""How far the marks of panels reach, so that several panels can have the same axes."""
+"""The ranges of panels' marks, so that several panels can have the same axes."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -15,9 +15,9 @@ _ROOM = 0.02
 
 
 def roomy_ends(panel: Panel, letter: Letter) -> tuple[float | None, float | None]:
-    """The ends that a panel's axis was given, with room for marks at 0 and at 1 or 100 %.
+    """The ends set for a panel's axis, widened where marks may lie at 0, 1 or 100 %.
 
-    Bars stand on zero without any.
+    Below bars that start at zero nothing is added.
     """
     axis = _axis(panel, letter)
     low, high = axis.low, axis.high
@@ -40,9 +40,9 @@ def of_shares(axis: Axis) -> bool:
 
 
 def label_places(panel: Panel, mark: Points) -> list[tuple[int, int]]:
-    """Per point where its label stands: -1 left, 0 in the middle or 1 right of it, and 1 above or -1 below.
+    """Where the label of each point goes: -1 left, 0 centered or 1 right; and 1 above or -1 below.
 
-    Labels turn away from the sides of the panel, and those of points at one height from each other.
+    Labels point away from the sides of the panel; labels of points at the same height point away from each other.
     """
     places = []
     for x, y in zip(_shares(panel, "x", mark.x), _shares(panel, "y", mark.y), strict=True):
@@ -53,7 +53,7 @@ def label_places(panel: Panel, mark: Points) -> list[tuple[int, int]]:
 
 
 def _shares(panel: Panel, letter: Letter, values: Sequence[float]) -> list[float]:
-    """How far along an axis values lie, from 0 to 1."""
+    """The positions of values along an axis, from 0 to 1."""
     log = is_log(panel, letter)
     low, high = _ends([panel], letter)
     if low is None or high is None or low == high or (log and min(values, default=1) <= 0):
@@ -63,9 +63,9 @@ def _shares(panel: Panel, letter: Letter, values: Sequence[float]) -> list[float
 
 
 def shared_axes(panels: list[Panel]) -> list[Panel]:
-    """The panels with the same ends of their axes, as far as any of them reaches.
+    """The panels with common ends of their axes, wide enough for all of them.
 
-    Axes of which only some are logarithmic keep their own ends.
+    Axes keep their own ends where only some of them are logarithmic.
     """
     changes: dict[Letter, tuple[float | None, float | None]] = {}
     letters: tuple[Letter, Letter] = ("x", "y")
@@ -107,7 +107,7 @@ def _ends(panels: list[Panel], letter: Letter) -> tuple[float | None, float | No
 
 
 def reached_values(panel: Panel, letter: Letter, log: bool) -> list[float]:
-    """Every value of a panel's marks along an axis that can lie on it."""
+    """Every value of a panel's marks that an axis can show."""
     values = [value for mark in panel.marks for value in _reach(mark, letter, log)]
     values += _stacked(panel, letter)
     return [value for value in values if math.isfinite(value) and (value > 0 or not log)]
@@ -128,7 +128,7 @@ def _axis(panel: Panel, letter: Letter) -> Axis:
 
 
 def _reach(mark: Mark, letter: Letter, log: bool) -> Iterator[float]:
-    """Every value of a mark along an axis; of bars along x there is none, they stand at their categories."""
+    """Every value of a mark along an axis; bars have none along x, where their categories are."""
     values: list[float | None] = []
     match mark:
         case Line():

@@ -8,7 +8,7 @@ from bench.version import __version__
 
 
 def make_environment(*packages: str) -> Environment:
-    """Templates that escape everything that goes in, from the folder `templates` of each package in turn."""
+    """Make an environment that escapes every value; it searches the folder `templates` of each package in turn."""
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(package, "templates") for package in packages]),
         autoescape=True,

@@ -19,7 +19,7 @@ def number(value: float, decimals: int | None = None) -> str:
 
 
 def minus(text: str) -> str:
-    """The number in `text` with a real minus sign, and without one before zero."""
+    """The number in `text` with a typographic minus sign, and without one before zero."""
     if text.startswith("-"):
         return text[1:] if not re.search(r"[1-9]", text) else "−" + text[1:]
     return text

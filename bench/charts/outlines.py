@@ -1,4 +1,4 @@
-"""Lines in unbroken pieces, and the outlines of their bands."""
+"""Split lines at gaps, and outline their bands."""
 
 from collections.abc import Sequence
 

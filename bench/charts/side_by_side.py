@@ -20,7 +20,7 @@ Panels = dict[str, Panel]
 
 
 def side_by_side(charts: Mapping[str, Chart]) -> Chart | None:
-    """One chart out of several networks' own; None when no panel of theirs matches.
+    """Combine the charts of several networks into one; None when no panels match.
 
     Panels match when they have the same title (up to a colon), the same axes, and marked places in common. Pictures
     that are equal in all are shown once; signed ones are shown over their own range and then on one scale.
@@ -96,7 +96,7 @@ def _titled(panel: Panel, network: str, detail: str = "") -> Panel:
 
 
 def _same_categories(panels: list[Panel]) -> list[Panel]:
-    """Every panel's first bars get the categories of all, in one order; a bar that is not there is a gap."""
+    """Give every panel's first bars the categories of all, in one order; a missing bar is a gap."""
     names = dict.fromkeys(
         name for panel in panels for mark in panel.marks if isinstance(mark, Bars) for name in mark.categories
     )
@@ -116,7 +116,7 @@ def _same_categories(panels: list[Panel]) -> list[Panel]:
 
 
 def _same_bins(panels: list[Panel]) -> list[Panel]:
-    """Histograms that know what they counted, over the bins of all."""
+    """Histograms that kept their samples, over common bins."""
     marks = [mark for panel in panels for mark in panel.marks if isinstance(mark, Histogram)]
     if not marks or not all(mark.sample for mark in marks):
         return panels
@@ -133,7 +133,7 @@ def _same_bins(panels: list[Panel]) -> list[Panel]:
 
 
 def _same_colors(panels: list[Panel]) -> list[Panel]:
-    """Continuous maps and pictures, in their order, over the range of all panels' values."""
+    """Continuous maps and pictures, in order, with colors over the range of all panels' values."""
     columns = [_colored(panel) for panel in panels]
     ends: dict[tuple[int, int], tuple[float, float]] = {}
     for place in range(min(map(len, columns))):
@@ -175,7 +175,7 @@ def _changed(panel: Panel, change: Any) -> Panel:
 
 
 def _caption(charts: Mapping[str, Chart], matching: Sequence[Panels]) -> str:
-    """What the networks' captions say, then what the panels share."""
+    """The text of the networks' captions, then what the panels share."""
     panels = [panel for row in matching for panel in row.values()]
     marks = [mark for panel in panels for mark in panel.marks]
     parts = _said({name: _sentences(chart) for name, chart in charts.items()})
@@ -188,14 +188,14 @@ def _caption(charts: Mapping[str, Chart], matching: Sequence[Panels]) -> str:
 
 
 def _sentences(chart: Chart) -> list[str]:
-    """Of the caption, after what the title finds behind its colon."""
+    """The sentences of a caption, after the part of the title behind its colon."""
     found = chart.title.partition(": ")[2]
     said = re.split(r"(?<=[.?!]) +", chart.caption)
     return [f"{found}.", *said] if found else said
 
 
 def _said(sentences: Mapping[str, Sequence[str]]) -> list[str]:
-    """What all say, with a few numbers that differ named; where more differs, each network's own words."""
+    """The caption common to all, naming up to three numbers that differ; otherwise each network's own."""
     said = {name: [each for each in own if each and each != OWN_RANGE] for name, own in sentences.items()}
     first, *others = said.values()
     if all(len(other) == len(first) for other in others):

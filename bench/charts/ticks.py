@@ -1,4 +1,4 @@
-"""Where axes are marked; pictures and drawings in pages share it."""
+"""The ticks of axes, shared by all renderers."""
 
 from typing import Literal
 

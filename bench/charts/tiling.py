@@ -1,4 +1,4 @@
-"""How panels and small pictures are put side by side; the same for paper and for the screen."""
+"""The arrangement of panels and small pictures, shared by all renderers."""
 
 import math
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class PanelRow:
 
     Attributes:
         panels: from left to right.
-        places: how many would fit; those on the right may stay empty.
+        places: how many fit; those on the right may be empty.
         together: they belong together.
     """
 
@@ -29,7 +29,7 @@ class PanelRow:
 
 
 def panel_rows(chart: Chart) -> list[PanelRow]:
-    """The panels row by row; what belongs together starts a row of its own, or several equally long ones."""
+    """The panels row by row; panels that belong together start a new row, or fill several of equal length."""
     rows, start = [], 0
     for size in chart.rows or [len(chart.panels)]:
         together = chart.panels[start : start + size]

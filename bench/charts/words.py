@@ -30,5 +30,5 @@ def class_titles(labels: Iterable[int], names: Sequence[str]) -> list[str]:
 
 
 def shortened(text: str, limit: int) -> str:
-    """The text, cut to at most `limit` letters."""
+    """The text, cut to at most `limit` characters."""
     return text if len(text) <= limit else text[: limit - 1] + "…"

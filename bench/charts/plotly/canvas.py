@@ -1,4 +1,4 @@
-"""The place of one panel in plotly's lists."""
+"""One panel's traces, shapes and texts in plotly's lists."""
 
 from typing import Any
 

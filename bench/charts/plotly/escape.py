@@ -1,10 +1,10 @@
-"""Text for plotly, which reads some markup in every string."""
+"""Escape text for plotly, which interprets some markup in every string."""
 
 import html
 
 
 def safe(text: str) -> str:
-    """Text that plotly shows as it is; it reads a small part of HTML in all strings."""
+    """Escape text so that plotly shows it as it is; plotly interprets a small part of HTML in all strings."""
     # Plotly would try to typeset text between dollar signs as a formula.
     return html.escape(text, quote=False).replace("$", "&#36;")
 

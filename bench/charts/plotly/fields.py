@@ -1,4 +1,4 @@
-"""What fills a panel of a page: heat maps and small pictures."""
+"""Heat maps and small pictures as plotly's traces."""
 
 import math
 from typing import Any
@@ -15,7 +15,7 @@ _GRAY = [(0, "black"), (1, "white")]
 
 
 def add_heatmap(canvas: Canvas, mark: Heatmap) -> None:
-    """A map with its color bar and its contour; pointing at a cell tells its place and value."""
+    """A map with its color bar and its contour; a tooltip gives the place and the value of a cell."""
     labels = [in_template(canvas.panel.x.label) or "x", in_template(canvas.panel.y.label) or "y"]
     where = f"{labels[0]}: %{{x:.4g}}<br>{labels[1]}: %{{y:.4g}}<br>"
     name = f"coloraxis{canvas.suffix}"

@@ -108,7 +108,7 @@ def add_bars(canvas: Canvas, mark: Bars) -> None:
 
 
 def _on_others(canvas: Canvas, mark: Bars) -> Json:
-    """Where stacked bars begin, and the one place that they share."""
+    """The bases of stacked bars, and the place that they share."""
     base = [canvas.heights[name] for name in mark.categories]
     for name, value in zip(mark.categories, mark.values, strict=True):
         canvas.heights[name] += value or 0.0

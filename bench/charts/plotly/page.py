@@ -1,6 +1,6 @@
 """A chart as an interactive page: plotly's description of it, drawn by a script that is stored beside the page.
 
-Nothing is fetched from anywhere else. Text goes in escaped, as plotly reads some markup in every string.
+Nothing is fetched from anywhere else. Text is escaped, because plotly interprets some markup in every string.
 """
 
 import html
@@ -25,7 +25,7 @@ ASSETS = ("plotly.min.js", "charts.js", "charts.css")
 
 
 def write_assets(folder: Path) -> None:
-    """Put what `page` and `division` refer to into a folder, once for all its charts."""
+    """Write the files that `page` and `division` refer to into a folder, once for all its charts."""
     from plotly.offline import get_plotlyjs
 
     write_text(folder / "plotly.min.js", get_plotlyjs())
@@ -76,7 +76,7 @@ def division(chart: Chart) -> str:
 
 
 def describe(chart: Chart) -> Json:
-    """The chart in plotly's words: `data` and `layout` but for colors and places, which `charts.js` adds.
+    """The chart in plotly's terms: `data` and `layout` without colors and places, which `charts.js` adds.
 
     Beside them stand the panels (axes, color bar, height), how many fit side by side, which belong together, and
     the colors.

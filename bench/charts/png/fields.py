@@ -1,4 +1,4 @@
-"""What fills a panel of a picture: heat maps and small pictures."""
+"""Heat maps and small pictures on a picture's axes."""
 
 import math
 import textwrap

@@ -1,4 +1,4 @@
-"""Names beside points, wherever one fits."""
+"""Place names beside points where there is room."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -18,7 +18,7 @@ WIDTH, HEIGHT = 420, 280
 LEFT, RIGHT, TOP, BOTTOM = 46, 406, 30, 234
 #: More points than these are drawn as one path for each mark, without tooltips and without a table.
 MANY = 300
-#: Paths of which kind lie above which.
+#: The order in which kinds of paths are drawn; later ones cover earlier ones.
 _ORDER = ("band", "rule", "bar", "line", "dot")
 
 
@@ -35,7 +35,7 @@ class Path:
 
 @dataclass
 class Drawing:
-    """What the template writes down of a panel."""
+    """What the template writes of a panel."""
 
     panel: Panel
     grid: list[Path] = field(default_factory=list)

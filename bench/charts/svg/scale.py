@@ -1,4 +1,4 @@
-"""From the values of an axis to places in the drawing."""
+"""Convert values of an axis to positions in the drawing."""
 
 import math
 from typing import Literal
@@ -11,7 +11,7 @@ from bench.charts.tiling import is_log
 
 #: Steps between ticks, about the most that fit on a phone.
 _STEPS = 6
-#: Below this span, floats run out of digits.
+#: Below this span, floats have too few digits to tell ticks apart.
 _SMALLEST_SPAN = 1e-100
 
 
@@ -53,7 +53,7 @@ class Scale:
 
 
 def _apart(low: float, high: float, log: bool) -> tuple[float, float]:
-    """The ends of the data, or around the only value."""
+    """The ends of the data, or an interval around the only value."""
     if log:
         return (low / 2, high * 2) if low == high else (low, high)
     if high - low > max(1e-9 * max(abs(low), abs(high)), _SMALLEST_SPAN):
