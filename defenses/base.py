@@ -17,6 +17,7 @@ from bench.core.classifier import Classifier
 from bench.core.errors import UserError, unknown_name
 from bench.core.randomness import make_generator
 from bench.core.threat import Threat
+from bench.core.values import shown
 from bench.data import Split
 from defenses.space import Choice, LogUniform, Range, Uniform
 
@@ -134,9 +135,11 @@ class Defense(ABC):
                 object.__setattr__(self, field, kind.validate_python(value))
             except ValidationError as error:
                 expected = "; or ".join(dict.fromkeys(_expected(item) for item in error.errors()))
-                raise UserError(f"{self.name}: {field} must be {expected}; got {value!r}") from None
-            if isinstance(made := getattr(self, field), float) and not math.isfinite(made):
-                raise UserError(f"{self.name}: {field} must be a finite number; got {value!r}")
+                raise UserError(f"{self.name}: {field} must be {expected}; got {shown(value)}") from None
+            made = getattr(self, field)
+            number = isinstance(made, int | float) and not isinstance(made, bool)
+            if number and (isinstance(value, bool) or not math.isfinite(made)):
+                raise UserError(f"{self.name}: {field} must be a finite number; got {shown(value)}")
 
     def forward_units(self) -> float:
         """Cost of one step in forward passes; a backward pass counts as two. Standard training costs 3."""

@@ -144,7 +144,7 @@ def check_names(given: Mapping[str, Any]) -> None:
     """The names and values that `bench run` is given exist; plug-ins of a page are met when it is run."""
     if ":" not in given["defense"] and given["defense"] not in EXAMPLES["bench.defenses"]:
         defense = get_defense(given["defense"])
-        defense.make(dict(pair.split("=", 1) for pair in given["set"]))
+        defense.make(dict(given["set"]))
     if ":" not in given.get("metrics", ":"):
         metrics = RunConfig.make({"defense": given["defense"], "metrics": given["metrics"]}).metrics
         make_battery(given.get("battery", "quick"), metrics)

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from bench.cli.options import FilePath
+from bench.cli.types import PATH
 
 
 @click.command()
-@click.argument("a", type=FilePath)
-@click.argument("b", type=FilePath)
+@click.argument("a", type=PATH)
+@click.argument("b", type=PATH)
 @click.option(
     "--unpaired",
     is_flag=True,

@@ -4,18 +4,18 @@ from pathlib import Path
 
 import click
 
-from bench.cli.options import FilePath
+from bench.cli.types import PATH, TEXT
 
 
 @click.command()
 @click.option(
     "--data-dir",
-    type=FilePath,
+    type=PATH,
     default=Path("data"),
     show_default=True,
     help="Where data sets are looked for.",
 )
-@click.option("--tracking", metavar="URI", help="MLflow tracking URI to try.")
+@click.option("--tracking", type=TEXT, metavar="URI", help="MLflow tracking URI to try.")
 def doctor(data_dir: Path, tracking: str | None) -> None:
     """Say what works on this machine: device, data, tracking, versions."""
     from bench.cli.diagnosis import examine

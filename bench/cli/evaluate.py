@@ -4,23 +4,34 @@ from typing import Any
 
 import click
 
-from bench.cli.options import FilePath, SettingsCommand, json_option, print_paths, quiet_option, tracker_of
+from bench.cli.options import SettingsCommand, json_option, print_paths, quiet_option, tracker_of
+from bench.cli.types import PATH, PLACE, WHOLE, WORD
 from bench.core.errors import UserError
 
 
 @click.command(cls=SettingsCommand, settings=("data", "result"))
-@click.option("--checkpoint", type=FilePath, help="Weights: safetensors, or a torch state dict.")
-@click.option("--loader", metavar="MODULE:FUNCTION", help="Makes your own network; called without arguments.")
-@click.option("--timm", metavar="NAME", help="A network of timm; its published weights without --checkpoint.")
-@click.option("--robustbench", metavar="ID", help="A network of RobustBench's model zoo.")
+@click.option("--checkpoint", type=PATH, help="Weights: safetensors, or a torch state dict.")
+@click.option(
+    "--loader",
+    type=PLACE,
+    metavar="MODULE:FUNCTION",
+    help="Makes your own network; called without arguments.",
+)
+@click.option(
+    "--timm", type=WORD, metavar="NAME", help="A network of timm; its published weights without --checkpoint."
+)
+@click.option("--robustbench", type=WORD, metavar="ID", help="A network of RobustBench's model zoo.")
 @click.option(
     "--defense",
+    type=WORD,
     metavar="LABEL",
     default="external",
     show_default=True,
     help="What the board calls the training.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Base of the evaluation's random draws.")
+@click.option(
+    "--seed", type=WHOLE, default=0, show_default=True, help="Base of the evaluation's random draws."
+)
 @json_option
 @quiet_option
 def evaluate(as_json: bool, quiet: bool, **given: Any) -> None:

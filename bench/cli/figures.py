@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.options import FilePath, SettingsCommand, quiet_option
+from bench.cli.options import SettingsCommand, quiet_option
+from bench.cli.types import DEVICE, NAMES, PATH, PLACE, WORD
 from bench.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -16,31 +17,38 @@ OF_A_CHECKPOINT = ("model", "dataset", "download", "image_size", "train_size", "
 
 
 @click.command(cls=SettingsCommand, settings=("data",))
-@click.argument("results", metavar="RECORD|CHECKPOINT…", type=FilePath, nargs=-1, required=True)
+@click.argument("results", metavar="RECORD|CHECKPOINT…", type=PATH, nargs=-1, required=True)
 @click.option(
     "--out",
-    type=FilePath,
+    type=PATH,
     help="Folder for the figures; of several results, for a folder each.  [default: figures/NAME]",
 )
 @click.option(
     "--metrics",
+    type=NAMES,
+    default=(),
     metavar="NAME[,NAME…]",
     help="What to measure where the record lacks it; `bench list metrics`.  [default: the geometry battery]",
 )
 @click.option("--no-measure", is_flag=True, help="Draw only what lies beside the record.")
-@click.option("--checkpoint", type=FilePath, help="The record's weights, where they do not lie beside it.")
-@click.option("--loader", metavar="MODULE:FUNCTION", help="Makes the network, where it is none of ours.")
-@click.option("--trust", is_flag=True, help="Run the code that the record names as module:function.")
-@click.option("--model", metavar="NAME", help="Network of a checkpoint; see `bench list models`.")
+@click.option("--checkpoint", type=PATH, help="The record's weights, where they do not lie beside it.")
 @click.option(
-    "--threat", metavar="NORM:EPS", help="For a checkpoint, such as linf:8/255.  [default: per data set]"
+    "--loader", type=PLACE, metavar="MODULE:FUNCTION", help="Makes the network, where it is none of ours."
 )
-@click.option("--device", metavar="NAME", help="auto, cpu or cuda.  [default: auto]")
+@click.option("--trust", is_flag=True, help="Run the code that the record names as module:function.")
+@click.option("--model", type=WORD, metavar="NAME", help="Network of a checkpoint; see `bench list models`.")
+@click.option(
+    "--threat",
+    type=WORD,
+    metavar="NORM:EPS",
+    help="For a checkpoint, such as linf:8/255.  [default: per data set]",
+)
+@click.option("--device", type=DEVICE, metavar="NAME", help="auto, cpu or cuda.  [default: auto]")
 @quiet_option
 def figures(
     results: tuple[Path, ...],
     out: Path | None,
-    metrics: str | None,
+    metrics: tuple[str, ...],
     no_measure: bool,
     checkpoint: Path | None,
     loader: str | None,
@@ -56,10 +64,8 @@ def figures(
     Of several results, say of a natural and of a robust network, the figures that they have in common are also
     drawn beside each other, on the same axes and colors, on a page of their own.
     """
-    from bench.runs.config import split_names
-
     given = {name: value for name, value in given.items() if value is not None}
-    names = list(filter(None, split_names(metrics or "")))
+    names = list(metrics)
     for result in results:
         _check(result)
     if names and no_measure:

@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 import click
 
+from bench.cli.types import ASSIGNMENT, NUMBER, PATH, TEXT, WHOLE
+
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
     from bench.core.progress import Progress
     from bench.runs.config import Option
 
-FilePath = click.Path(path_type=Path)
 quiet_option = click.option("--quiet", is_flag=True, help="No progress.")
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print the record paths as JSON, nothing else."
 )
+#: The type of a setting → the type of its option; text for every other.
+_TYPES = {int: WHOLE, float: NUMBER, Path: PATH, dict: ASSIGNMENT}
 #: Parameters that come after the settings of a run.
 LAST = ("device", "as_json", "quiet")
 
@@ -63,7 +66,7 @@ def _click_option(name: str, field: "FieldInfo", option: "Option") -> click.Opti
     kinds = _kinds(field.annotation)
     if bool in kinds:
         return click.Option([flag], is_flag=True, default=None, help=option.help)
-    kind = next((each for each in (int, float) if each in kinds), FilePath if Path in kinds else str)
+    kind = next((kind for python, kind in _TYPES.items() if python in kinds), TEXT)
     default = option.shown_default or _shown(field.get_default())
     return click.Option(
         [flag],

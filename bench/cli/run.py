@@ -5,12 +5,14 @@ from typing import Any
 
 import click
 
-from bench.cli.options import FilePath, SettingsCommand, json_option, print_paths, quiet_option, tracker_of
+from bench.cli.options import SettingsCommand, json_option, print_paths, quiet_option, tracker_of
+from bench.cli.types import PATH
+from bench.core import values
 from bench.core.errors import UserError
 
 
 @click.command(cls=SettingsCommand, settings=("training", "data", "result"))
-@click.argument("file", required=False, type=FilePath)
+@click.argument("file", required=False, type=PATH)
 @json_option
 @quiet_option
 def run(file: Path | None, as_json: bool, quiet: bool, **given: Any) -> None:
@@ -21,18 +23,16 @@ def run(file: Path | None, as_json: bool, quiet: bool, **given: Any) -> None:
     """
     from bench.runs.config import RunConfig, load_yaml
 
-    values = load_yaml(file) if file else {}
-    assignments = given.pop("set")
-    values |= {key: value for key, value in given.items() if value is not None}
-    if assignments:
-        values["set"] = {**(values.get("set") or {}), **dict(map(_assignment, assignments))}
-    if isinstance(values.get("seeds"), str | int):
-        values["seeds"] = _seeds(str(values["seeds"]))
-    as_json = as_json or bool(values.pop("json", False))
-    quiet = quiet or bool(values.pop("quiet", False))
-    if "defense" not in values:
+    settings = load_yaml(file) if file else {}
+    as_json |= _flag(settings, "json")
+    quiet |= _flag(settings, "quiet")
+    fixed = _fixed(given.pop("set"))
+    settings |= {key: value for key, value in given.items() if value is not None}
+    if fixed:
+        settings["set"] = {**_mapping(settings.get("set")), **fixed}
+    if "defense" not in settings:
         raise UserError("--defense is missing; `bench list defenses` names them")
-    config = RunConfig.make(values)
+    config = RunConfig.make(settings)
     from bench.cli.display import make_progress
     from bench.runs.run import run as run_config
 
@@ -44,15 +44,23 @@ def run(file: Path | None, as_json: bool, quiet: bool, **given: Any) -> None:
     print_paths(paths, as_json)
 
 
-def _assignment(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise UserError(f"--set {text!r} must have the form name=value")
-    return name.strip(), value.strip()
-
-
-def _seeds(text: str) -> list[int]:
+def _flag(settings: dict[str, Any], key: str) -> bool:
     try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise UserError(f"--seeds must be whole numbers such as 0,1,2, got {text!r}") from None
+        return values.flag(settings.pop(key, False))
+    except ValueError as error:
+        raise UserError(f"{key}: {error}") from None
+
+
+def _fixed(assignments: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    fixed = dict(assignments)
+    if len(fixed) < len(assignments):
+        names = [name for name, _ in assignments]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UserError(f"--set {twice} is given twice; keep one")
+    return fixed
+
+
+def _mapping(fixed: Any) -> dict[str, Any]:
+    if not isinstance(fixed, dict | None):
+        raise UserError(f"set: expected names with values, got {values.shown(fixed)}")
+    return fixed or {}

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from bench.cli.options import FilePath
+from bench.cli.types import PATH
 
 
 @click.command()
-@click.argument("record", type=FilePath)
+@click.argument("record", type=PATH)
 def show(record: Path) -> None:
     """Print a record: scores with intervals, alarms, settings, cost."""
     from bench.cli.record_text import show_record

@@ -4,20 +4,23 @@ from pathlib import Path
 
 import click
 
-from bench.cli.options import FilePath, quiet_option, tracker_of
+from bench.cli.options import quiet_option, tracker_of
+from bench.cli.types import PATH, TEXT
 
 
 @click.command()
-@click.argument("file", type=FilePath)
+@click.argument("file", type=PATH)
 @click.option(
     "--out",
-    type=FilePath,
+    type=PATH,
     default=Path("runs"),
     show_default=True,
     help="Folder for runs; the page goes to OUT/studies/NAME.",
 )
-@click.option("--data-dir", type=FilePath, help="Where torchvision's files are.  [default: data]")
-@click.option("--tracking", metavar="URI", help="MLflow tracking URI, or none.  [default: mlflow.yaml]")
+@click.option("--data-dir", type=PATH, help="Where torchvision's files are.  [default: data]")
+@click.option(
+    "--tracking", type=TEXT, metavar="URI", help="MLflow tracking URI, or none.  [default: mlflow.yaml]"
+)
 @click.option("--check", is_flag=True, help="Only check the file, and say what it would train.")
 @quiet_option
 def study(

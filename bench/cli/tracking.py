@@ -4,14 +4,14 @@ from pathlib import Path
 
 import click
 
-from bench.cli.options import FilePath
+from bench.cli.types import HOST, PATH, PORT, TEXT
 from bench.core.errors import UserError
 
 
 @click.command()
-@click.option("--tracking", metavar="URI", help="MLflow tracking URI.  [default: mlflow.yaml]")
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", type=int, default=5000, show_default=True)
+@click.option("--tracking", type=TEXT, metavar="URI", help="MLflow tracking URI.  [default: mlflow.yaml]")
+@click.option("--host", type=HOST, default="127.0.0.1", show_default=True)
+@click.option("--port", type=PORT, default=5000, show_default=True)
 def ui(tracking: str | None, host: str, port: int) -> None:
     """Open the MLflow UI on the store that runs are logged to."""
     from bench.tracking import load_settings, serve_ui
@@ -23,8 +23,8 @@ def ui(tracking: str | None, host: str, port: int) -> None:
 
 
 @click.command()
-@click.argument("records", nargs=-1, required=True, type=FilePath)
-@click.option("--tracking", metavar="URI", help="MLflow tracking URI.  [default: mlflow.yaml]")
+@click.argument("records", nargs=-1, required=True, type=PATH)
+@click.option("--tracking", type=TEXT, metavar="URI", help="MLflow tracking URI.  [default: mlflow.yaml]")
 def track(records: tuple[Path, ...], tracking: str | None) -> None:
     """Log records or whole run folders to MLflow that were made without it; nothing is logged twice."""
     from bench.tracking import load_settings, track_records

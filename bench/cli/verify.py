@@ -4,22 +4,33 @@ from pathlib import Path
 
 import click
 
-from bench.cli.options import FilePath, quiet_option
+from bench.cli.options import quiet_option
+from bench.cli.types import DEVICE, NAMES, PATH, PLACE
 
 
 @click.command()
-@click.argument("record", type=FilePath)
-@click.option("--attacks", metavar="NAME[,NAME…]", default="", help="Attacks to run again, such as pgd20,cw.")
-@click.option("--checkpoint", type=FilePath, help="The weights, where they do not lie beside the record.")
-@click.option("--loader", metavar="MODULE:FUNCTION", help="Makes the network, where it is none of ours.")
+@click.argument("record", type=PATH)
+@click.option(
+    "--attacks",
+    type=NAMES,
+    metavar="NAME[,NAME…]",
+    default=(),
+    help="Attacks to run again, such as pgd20,cw.",
+)
+@click.option("--checkpoint", type=PATH, help="The weights, where they do not lie beside the record.")
+@click.option(
+    "--loader", type=PLACE, metavar="MODULE:FUNCTION", help="Makes the network, where it is none of ours."
+)
 @click.option("--trust", is_flag=True, help="Run the code that the record names as module:function.")
-@click.option("--data-dir", type=FilePath, help="Where the data set's files are.  [default: data]")
-@click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu or cuda.")
+@click.option("--data-dir", type=PATH, help="Where the data set's files are.  [default: data]")
+@click.option(
+    "--device", type=DEVICE, default="auto", show_default=True, metavar="NAME", help="auto, cpu or cuda."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON, nothing else.")
 @quiet_option
 def verify(
     record: Path,
-    attacks: str,
+    attacks: tuple[str, ...],
     checkpoint: Path | None,
     loader: str | None,
     data_dir: Path | None,
@@ -40,7 +51,7 @@ def verify(
 
     found = verify_record(
         record,
-        attacks=[name.strip() for name in attacks.split(",") if name.strip()],
+        attacks=attacks,
         data_dir=data_dir,
         weights=checkpoint,
         loader=loader,

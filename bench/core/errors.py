@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+from bench.core.values import WORD_LENGTH, shown
+
 
 class UserError(Exception):
     """What was expected, what came, the likely fix. The command line prints it and exits with code 2."""
@@ -21,9 +23,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
         known: every registered name.
     """
     known = sorted(known)
-    near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name[:WORD_LENGTH].lower(), known, n=3, cutoff=0.5)
     if near:
         hint = f"did you mean {' or '.join(near)}?"
     else:
         hint = f"known: {', '.join(known)}" if known else "none is registered"
-    return UserError(f"unknown {kind} {name!r}; {hint}")
+    return UserError(f"unknown {kind} {shown(name)}; {hint}")

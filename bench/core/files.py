@@ -60,26 +60,6 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} is not valid JSON ({error}); it may be cut short or not a record") from error
 
 
-def read_yaml(path: Path) -> Any:
-    """Read YAML.
-
-    Raises:
-        UserError: when the file is missing, unreadable or no YAML.
-    """
-    import yaml
-
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise UserError(
-            f"{path} is not valid YAML{where}: {getattr(error, 'problem', None) or error}"
-        ) from None
-
-
 def sha256(path: Path) -> str:
     """The SHA-256 of a file, as hex."""
     with path.open("rb") as stream:

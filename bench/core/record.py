@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from bench.core.errors import UserError
 from bench.core.files import read_json, sha256, write_json
+from bench.core.values import shown
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"
 
@@ -262,7 +263,8 @@ def describe(error: ValidationError) -> str:
     parts = []
     for item in error.errors()[:3]:
         where = ".".join(map(str, item["loc"])) or "value"
-        came = "" if isinstance(item["input"], dict | list) else f" (got {item['input']!r})"
+        said = item["type"] == "value_error" or isinstance(item["input"], dict | list)
+        came = "" if said else f" (got {shown(item['input'])})"
         message = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
         expected = "expected " if "should be" in item["msg"] else ""
         parts.append(f"{where}: {expected}{message}{came}")

@@ -5,28 +5,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
+from bench.core import values
 from bench.core.errors import UserError, unknown_name
-from bench.core.files import read_yaml
 from bench.core.record import describe
+from bench.core.yaml_files import read_yaml
 
 Precision = Literal["auto", "fp32", "bf16"]
 Device = Literal["auto", "cpu", "cuda"]
 BatteryName = Literal["quick", "standard", "full", "geometry"]
-Count = Annotated[int, Field(ge=1)]
-
-
-def split_names(text: str) -> list[str]:
-    """Split text at commas, except within brackets, which hold the arguments of a metric."""
-    names, depth = [""], 0
-    for letter in text:
-        depth += (letter in "([{") - (letter in ")]}")
-        if letter == "," and depth <= 0:
-            names.append("")
-        else:
-            names[-1] += letter
-    return [name.strip() for name in names]
+Word = Annotated[str, BeforeValidator(values.word)]
+Text = Annotated[str, BeforeValidator(values.text)]
+Names = Annotated[tuple[str, ...], BeforeValidator(values.names)]
+Flag = Annotated[bool, BeforeValidator(values.flag)]
+Folder = Annotated[Path, BeforeValidator(values.path)]
+Number = Annotated[float, BeforeValidator(values.number)]
+Whole = Annotated[int, BeforeValidator(values.whole_number)]
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(values.whole_numbers)]
+#: How many of something, up to what fits into the numbers of images that libraries count with.
+Count = Annotated[Whole, Field(ge=1, le=2**31 - 1)]
 
 
 @dataclass(frozen=True)
@@ -58,29 +56,29 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    defense: Annotated[str, Option("training", "A name of `bench list defenses`, or module:Class.", "NAME")]
-    model: Annotated[str, Option("result", "Network; see `bench list models`.", "NAME")] = "cnn6"
+    defense: Annotated[Word, Option("training", "A name of `bench list defenses`, or module:Class.", "NAME")]
+    model: Annotated[Word, Option("result", "Network; see `bench list models`.", "NAME")] = "cnn6"
     dataset: Annotated[
-        str, Option("data", "A name of `bench list datasets`, or imagefolder:PATH.", "NAME")
+        Text, Option("data", "A name of `bench list datasets`, or imagefolder:PATH.", "NAME")
     ] = "digits"
     data_dir: Annotated[
-        Path | None,
+        Folder | None,
         Option("data", "Where torchvision's files are.", shown_default="data", local=True, placeholder="DIR"),
     ] = None
-    download: Annotated[bool, Option("data", "Fetch missing files into the data folder.", local=True)] = False
+    download: Annotated[Flag, Option("data", "Fetch missing files into the data folder.", local=True)] = False
     image_size: Annotated[
-        Annotated[int, Field(ge=8, le=1024)] | None,
+        Annotated[Whole, Field(ge=8, le=1024)] | None,
         Option("data", "Resize and crop the images of a folder to this side."),
     ] = None
     threat: Annotated[
-        str | None,
+        Word | None,
         Option("result", "Such as linf:8/255 or l2:0.5.", "NORM:EPS", shown_default="per data set"),
     ] = None
     set: Annotated[
-        dict[str, Any], Option("training", "Fix a hyper-parameter; repeatable.", "NAME=VALUE")
+        dict[Word, Any], Option("training", "Fix a hyper-parameter; repeatable.", "NAME=VALUE")
     ] = {}
     recipe: Annotated[
-        str,
+        Text,
         Option(
             "training",
             "paper; strong (SGD, for networks with batch norm); or one with changes.",
@@ -91,11 +89,11 @@ class RunConfig(BaseModel):
         Count | None, Option("training", "Passes over the training data.", shown_default="per data set")
     ] = None
     trials: Annotated[
-        Annotated[int, Field(ge=0)] | None,
+        Annotated[Whole, Field(ge=0, le=100_000)] | None,
         Option("training", "Settings to try; 0 takes the defaults.", shown_default="per data set"),
     ] = None
     clean_floor: Annotated[
-        Annotated[float, Field(ge=0, le=1)] | None,
+        Annotated[Number, Field(ge=0, le=1)] | None,
         Option(
             "training",
             "Validation clean accuracy a setting must reach.",
@@ -103,8 +101,7 @@ class RunConfig(BaseModel):
         ),
     ] = None
     seeds: Annotated[
-        tuple[Annotated[int, Field(ge=0)], ...],
-        Field(min_length=1),
+        Seeds,
         Option("training", "Seeds the best setting is trained with.", "N[,N…]"),
     ] = (0,)
     battery: Annotated[
@@ -112,7 +109,7 @@ class RunConfig(BaseModel):
         Option("result", "quick, standard, full or geometry; `bench list batteries`.", "NAME"),
     ] = "quick"
     metrics: Annotated[
-        tuple[str, ...],
+        Names,
         Option(
             "result",
             "Measure just these, on as many images as the battery; `bench list metrics`, module:Class, or with "
@@ -121,7 +118,7 @@ class RunConfig(BaseModel):
         ),
     ] = ()
     suspicious: Annotated[
-        bool,
+        Flag,
         Option(
             "result", "Answer a raised alarm with more steps, restarts, transfer, noise and larger balls."
         ),
@@ -142,9 +139,9 @@ class RunConfig(BaseModel):
     precision: Annotated[Precision, Option("training", "Of training: auto (fp32), fp32 or bf16.", "NAME")] = (
         "auto"
     )
-    out: Annotated[Path, Option("result", "Folder for runs, records and pages.", local=True)] = Path("runs")
+    out: Annotated[Folder, Option("result", "Folder for runs, records and pages.", local=True)] = Path("runs")
     tracking: Annotated[
-        str | None,
+        Text | None,
         Option("result", "MLflow tracking URI, or none.", "URI", shown_default="mlflow.yaml", local=True),
     ] = None
 
@@ -155,13 +152,8 @@ class RunConfig(BaseModel):
 
     @field_validator("set", mode="before")
     @classmethod
-    def _nothing_set(cls, values: Any) -> Any:
-        return {} if values is None else values
-
-    @field_validator("metrics", mode="before")
-    @classmethod
-    def _separate(cls, names: Any) -> Any:
-        return split_names(names) if isinstance(names, str) else names or ()
+    def _nothing_set(cls, given: Any) -> Any:
+        return {} if given is None else given
 
     @field_validator("seeds")
     @classmethod
@@ -181,17 +173,17 @@ class RunConfig(BaseModel):
         }
 
     @classmethod
-    def make(cls, values: dict[str, Any]) -> "RunConfig":
+    def make(cls, given: dict[str, Any]) -> "RunConfig":
         """Make a config from plain values.
 
         Raises:
             UserError: for an unknown key or a bad value.
         """
-        for key in values:
+        for key in given:
             if key not in cls.model_fields:
                 raise unknown_name("setting", key, cls.model_fields)
         try:
-            return cls.model_validate(values)
+            return cls.model_validate(given)
         except ValidationError as error:
             raise UserError(describe(error)) from None
 
@@ -234,12 +226,18 @@ def load_yaml(path: Path) -> dict[str, Any]:
     """Read a mapping from a YAML file; its keys may be written with "-" or "_".
 
     Raises:
-        UserError: when the file is missing, no YAML, or no mapping.
+        UserError: when the file is missing, no YAML, or no mapping, or has a key in both ways of writing.
     """
-    values = read_yaml(path)
-    if not isinstance(values, dict):
-        raise UserError(f"{path} must hold settings such as `defense: prs`, got {type(values).__name__}")
-    return {str(key).replace("-", "_"): value for key, value in values.items()}
+    settings = read_yaml(path)
+    if not isinstance(settings, dict):
+        raise UserError(f"{path} must hold settings such as `defense: prs`, got {type(settings).__name__}")
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        name = str(key).replace("-", "_")
+        if name in found:
+            raise UserError(f"{path}: {name} stands twice, with - and with _; keep one")
+        found[name] = value
+    return found
 
 
 def _plain(value: Any) -> str:

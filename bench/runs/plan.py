@@ -2,8 +2,9 @@
 
 import torch
 
-from bench.core.errors import UserError
+from bench.core.errors import UserError, unknown_name
 from bench.core.threat import Threat
+from bench.core.values import DEVICES
 from bench.data import Dataset, defaults_of, load
 from bench.evaluation.inputs import check_data
 from bench.runs.config import RunConfig
@@ -71,8 +72,10 @@ def pick_device(name: str) -> torch.device:
     """Choose the device: "auto" (CUDA where there is one), "cpu" or "cuda".
 
     Raises:
-        UserError: when CUDA is asked for and not there.
+        UserError: for another name, or when CUDA is asked for and not there.
     """
+    if name not in DEVICES:
+        raise unknown_name("device", name, DEVICES)
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError(
             "--device cuda: no CUDA device is usable here; try --device cpu, and see `bench doctor`"

@@ -4,20 +4,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from bench.runs.config import RunConfig
+from bench.runs.config import Count, RunConfig, Seeds
 from bench.study.claims import Claim
 from bench.study.columns import Column
 from bench.study.quantities import RegressedQuantity
 from bench.study.regression import Sign
 
-Count = Annotated[int, Field(ge=1)]
-Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
-
 
 class StudyModel(BaseModel):
     """A part of a study file; it rejects unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Published(StudyModel):

@@ -10,8 +10,8 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bench.core.errors import UserError, unknown_name
-from bench.core.files import read_yaml
 from bench.core.record import describe
+from bench.core.yaml_files import read_yaml
 
 #: Setting → environment variable. Most are MLflow's own, so their names follow no common pattern.
 ENVIRONMENT = {

@@ -5,12 +5,17 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from bench.core import values
 from bench.core.errors import UserError, unknown_name
 from bench.core.record import describe
+
+Number = Annotated[float, BeforeValidator(values.number)]
+#: How many of something, up to what fits into the numbers that libraries count images with.
+Count = Annotated[int, Field(ge=1, le=2**31 - 1), BeforeValidator(values.whole_number)]
 
 
 class Recipe(BaseModel):
@@ -25,20 +30,20 @@ class Recipe(BaseModel):
 
     name: str = "paper"
     optimizer: Literal["adam", "sgd"] = "adam"
-    lr: Annotated[float, Field(gt=0, le=10)] = 1e-3
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
+    lr: Annotated[Number, Field(gt=0, le=10)] = 1e-3
+    momentum: Annotated[Number, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[Number, Field(ge=0, le=1)] = 0.0
     schedule: Literal["constant", "piecewise", "cosine", "one-cycle"] = "constant"
-    batch_size: Annotated[int, Field(ge=1)] = 128
+    batch_size: Count = 128
     augmentation: Literal["none", "crop-flip"] = "none"
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    label_smoothing: Annotated[Number, Field(ge=0, lt=1)] = 0.0
     averaging: Literal["none", "ema", "swa"] = "none"
-    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    ema_decay: Annotated[Number, Field(ge=0, lt=1)] = 0.999
     weights: Literal["last", "best"] = Field(
         default="last",
         description="which epoch's weights are kept: the last, or the best validation robust accuracy",
     )
-    patience: Annotated[int, Field(ge=1)] | None = Field(
+    patience: Count | None = Field(
         default=None, description="stop after so many epochs without a better validation robust accuracy"
     )
 
@@ -106,15 +111,15 @@ def make_recipe(text: str) -> Recipe:
     name, *changes = [part.strip() for part in text.split(",")]
     if name not in RECIPES:
         raise unknown_name("recipe", name, RECIPES)
-    values: dict[str, Any] = RECIPES[name].model_dump()
+    fields: dict[str, Any] = RECIPES[name].model_dump()
     for change in changes:
         key, equals, value = change.partition("=")
         if not equals:
             raise UserError(f"recipe change {change!r} must have the form name=value, such as batch_size=512")
         if key not in Recipe.model_fields or key == "name":
             raise unknown_name("recipe field", key, set(Recipe.model_fields) - {"name"})
-        values[key] = value
+        fields[key] = value
     try:
-        return Recipe.model_validate({**values, "name": text.replace(" ", "")})
+        return Recipe.model_validate({**fields, "name": text.replace(" ", "")})
     except ValidationError as error:
         raise UserError(f"recipe {text!r}: {describe(error)}") from None

@@ -8,9 +8,10 @@ from torch import nn
 
 import bench
 from bench.core.errors import UserError
+from bench.core.values import split_names
 from bench.evaluation.battery import BATTERIES, make_battery
 from bench.evaluation.describe import describe_battery
-from bench.runs.config import RunConfig, split_names
+from bench.runs.config import RunConfig
 from metrics import BUILT_IN, METRICS, get
 from metrics.accuracy.clean_accuracy import CleanAccuracy
 
