@@ -90,7 +90,7 @@ def whole_number(value: Any, low: int = -LARGEST, high: int = LARGEST) -> int:
     if isinstance(value, str) and _WHOLE.fullmatch(value):
         value = int(value) if len(value) <= 40 else 10**40
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"{shown(value)} is not a valid integer; expected digits from 0 to 9")
+        raise ValueError(f"not a valid integer: {shown(value)}; expected digits from 0 to 9")
     if value > high:
         raise ValueError(f"expected at most {high}, got {shown(value)}")
     if value < low:
@@ -104,7 +104,7 @@ def number(value: Any) -> float:
         value = float(value)
     finite = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
     if not finite:
-        raise ValueError(f"{shown(value)} is not a valid number; expected one such as 0.5")
+        raise ValueError(f"not a valid number: {shown(value)}; expected one such as 0.5")
     return float(value)
 
 
