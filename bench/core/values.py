@@ -112,7 +112,7 @@ def whole_numbers(value: Any) -> tuple[int, ...]:
     """Whole numbers joined by commas, none written twice; a list of them counts too, and a single one."""
     parts = value.split(",") if isinstance(value, str) else value
     parts = [parts] if isinstance(parts, int) else parts
-    if not isinstance(parts, list | tuple) or not parts:
+    if not isinstance(parts, list | tuple):
         raise ValueError(f"expected whole numbers such as 0,1,2, got {shown(value)}")
     try:
         return tuple(whole_number(part.strip() if isinstance(part, str) else part) for part in parts)

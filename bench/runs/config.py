@@ -22,7 +22,9 @@ Flag = Annotated[bool, BeforeValidator(values.flag)]
 Folder = Annotated[Path, BeforeValidator(values.path)]
 Number = Annotated[float, BeforeValidator(values.number)]
 Whole = Annotated[int, BeforeValidator(values.whole_number)]
-Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(values.whole_numbers)]
+Seeds = Annotated[
+    tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), BeforeValidator(values.whole_numbers)
+]
 #: How many of something, up to what fits into the numbers of images that libraries count with.
 Count = Annotated[Whole, Field(ge=1, le=2**31 - 1)]
 
