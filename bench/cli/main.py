@@ -16,9 +16,12 @@ from bench.cli.leaderboard import leaderboard
 from bench.cli.list import list_parts
 from bench.cli.run import run
 from bench.cli.show import show
+from bench.cli.signals import exit_code, stopping
+from bench.cli.streams import without_secrets
 from bench.cli.study import study
 from bench.cli.tracking import track, ui
 from bench.cli.verify import verify
+from bench.core.command_line import hide_arguments
 from bench.core.errors import UserError
 from bench.version import __version__
 
@@ -28,8 +31,14 @@ TRACEBACK = "BENCH_TRACEBACK"
 
 def main() -> None:
     """Run the command line; a user's mistake is one line on standard error and exit code 2."""
+    with without_secrets():
+        hide_arguments()
+        _run()
+
+
+def _run() -> None:
     try:
-        with warnings.catch_warnings():
+        with stopping(), warnings.catch_warnings():
             warnings.showwarning = _warn  # type: ignore[assignment]
             cli(standalone_mode=False)
     except UserError as error:
@@ -39,9 +48,9 @@ def main() -> None:
         _fail(f"{error.format_message()} (see `{where} --help`)")
     except click.exceptions.Exit as leave:
         sys.exit(leave.exit_code)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as stop:
         click.echo("stopped; the same command goes on from here", err=True)
-        sys.exit(130)
+        sys.exit(exit_code(stop))
     except click.ClickException as error:
         _fail(error.format_message())
     except OSError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.errors import UserError
+from bench.core.secrets import hide
 
 
 @contextmanager
@@ -36,9 +37,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text, completely or not at all."""
+    """Write UTF-8 text, completely or not at all, and without the secrets of this process."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(hide(text, only_certain=True), encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:

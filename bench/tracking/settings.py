@@ -1,9 +1,9 @@
 """Where runs are tracked: settings from `--tracking`, the environment and `mlflow.yaml`, in this order."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
@@ -11,7 +11,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from bench.core.errors import UserError, unknown_name
 from bench.core.record import describe
+from bench.core.record import describe
+from bench.core.secrets import hide, redact
 from bench.core.yaml_files import read_yaml
+from bench.tracking.address import SERVERS, SQLITE, check_artifact_uri, check_drivers, check_store_uri, host_and_port
 
 #: Setting → environment variable. Most are MLflow's own, so their names follow no common pattern.
 ENVIRONMENT = {
@@ -22,10 +25,8 @@ ENVIRONMENT = {
 }
 #: Names another file than `mlflow.yaml` in the working folder.
 FILE_VARIABLE = "REGIONBENCH_MLFLOW_YAML"
-SQLITE = "sqlite:///"
 #: The URI that switches tracking off.
 OFF = "none"
-PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
 class Settings(BaseSettings):
@@ -69,26 +70,19 @@ class Settings(BaseSettings):
     def _store(cls, uri: str) -> str:
         if uri == OFF:
             return uri
-        scheme = urlsplit(uri).scheme
-        nameless = scheme == "sqlite" and not uri.removeprefix(SQLITE).strip("/")
-        if scheme in ("", "file") or nameless or urlsplit(uri).port == 0:
-            raise ValueError(
-                f"expected a store such as sqlite:///mlflow.db, http://host:5000 or none, got {uri!r}"
-            )
+        _checked(check_store_uri, uri)
         return SQLITE + str(Path.cwd() / uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else uri
 
     @field_validator("artifacts")
     @classmethod
     def _place(cls, artifacts: str) -> str:
+        _checked(check_artifact_uri, artifacts)
         return artifacts if "://" in artifacts else str(Path.cwd() / artifacts)
 
     @property
     def shown(self) -> str:
-        """The address without a password, for messages and for what is kept on disk."""
-        if self.database:
-            return self.uri
-        parts = urlsplit(self.uri)
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+        """The address without secrets, for messages and for what is kept on disk."""
+        return redact(self.uri)
 
     @property
     def database(self) -> Path | None:
@@ -98,14 +92,12 @@ class Settings(BaseSettings):
     @property
     def server(self) -> bool:
         """Whether the store is reached through an MLflow server."""
-        return urlsplit(self.uri).scheme in ("http", "https")
+        return self.uri.partition("://")[0] in SERVERS
 
     @property
     def address(self) -> tuple[str, int] | None:
         """Host and port of the server; None for a file."""
-        parts = urlsplit(self.uri)
-        port = parts.port or PORTS.get(parts.scheme.partition("+")[0])
-        return (parts.hostname, port) if parts.hostname and port else None
+        return host_and_port(self.uri)
 
     @property
     def artifact_location(self) -> str | None:
@@ -158,8 +150,22 @@ def load_settings(uri: str | None = None) -> Settings | None:
     try:
         settings = Settings() if uri is None else Settings(uri=uri)
     except ValidationError as error:
-        raise UserError(f"tracking settings ({_file()} and the environment): {describe(error)}") from None
-    return None if settings.uri == OFF else settings
+        raise UserError(
+            f"tracking settings ({_file()} and the environment): {hide(describe(error))}"
+        ) from None
+    if settings.uri == OFF:
+        return None
+    check_drivers(settings.uri, settings.artifacts)
+    return settings
+
+
+def _checked(check: Callable[[str], None], uri: str) -> None:
+    """Take note of a URI's secrets, and refuse it without showing them."""
+    shown = redact(uri)
+    try:
+        check(uri)
+    except ValueError as error:
+        raise ValueError(f"{error}; got {shown!r}") from None
 
 
 def _file() -> Path:

@@ -18,6 +18,7 @@ from urllib.request import getproxies, proxy_bypass
 from filelock import FileLock
 
 from bench.core.errors import UserError, unknown_name
+from bench.core.secrets import hide
 from bench.tracking.entry import Data, Entry
 from bench.tracking.names import PARAM_LENGTH, TAG_LENGTH, safe_keys, shorten
 from bench.tracking.settings import Settings
@@ -55,14 +56,15 @@ def open_store(settings: Settings, *, create: bool = True) -> Iterator["Store"]:
     database = settings.database
     if database and not create and not database.is_file():
         raise UserError(f"no MLflow store at {database}; log something first, or name it with --tracking")
-    with _calls(settings.timeout):
+    with _calls(settings.timeout), nullcontext() if settings.server else _no_retries():
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
             yield Store(settings, create=create)
         except (MlflowException, SQLAlchemyError, OSError) as error:
-            raise UserError(f"MLflow at {settings.shown}: {_first_line(error)}") from error
+            # Without the error itself, whose text may hold a password.
+            raise UserError(f"MLflow at {settings.shown}: {_first_line(error)}") from None
 
 
 def check_store(settings: Settings) -> str:
@@ -130,7 +132,7 @@ class Store:
             parent: the MLflow run of the search, if the entry belongs to one.
         """
         tags = {**self.settings.tags, **entry.tags, **({PARENT: parent} if parent else {})}
-        tags = {key: shorten(str(value), TAG_LENGTH) for key, value in safe_keys(tags).items()}
+        tags = {key: shorten(hide(str(value)), TAG_LENGTH) for key, value in safe_keys(tags).items()}
         if logged is None:
             run = self.client.create_run(self.experiment_id, entry.started, tags, entry.name)
             logged = Logged(run.info.run_id, run.info.start_time, run.info.status)
@@ -162,7 +164,7 @@ class Store:
         self.client.log_batch(
             logged.run_id,
             [Metric(*metric) for metric in metrics if isinstance(metric[1], int | float)],
-            [Param(key, shorten(str(value), PARAM_LENGTH)) for key, value in params],
+            [Param(key, shorten(hide(str(value)), PARAM_LENGTH)) for key, value in params],
             [RunTag(key, value) for key, value in tags.items()],
             synchronous=True,
         )
@@ -204,7 +206,7 @@ def _knock(settings: Settings) -> None:
     try:
         socket.create_connection((host, port), timeout=CONNECT_SECONDS).close()
     except OSError as error:
-        raise UserError(f"MLflow at {settings.shown} is not reachable: {_first_line(error)}") from error
+        raise UserError(f"MLflow at {settings.shown} is not reachable: {_first_line(error)}") from None
 
 
 @contextmanager
@@ -243,6 +245,19 @@ def _calls(timeout: int) -> Iterator[None]:
                 os.environ[name] = value
 
 
+@contextmanager
+def _no_retries() -> Iterator[None]:
+    """Open a database once: MLflow tries ten times, in more than three minutes."""
+    from mlflow.store.db import utils
+
+    before = utils.MAX_RETRY_COUNT
+    utils.MAX_RETRY_COUNT = 1
+    try:
+        yield
+    finally:
+        utils.MAX_RETRY_COUNT = before
+
+
 def _alone(database: Path | None) -> Any:
     """A lock around the first use of a SQLite file: processes that create its tables together crash."""
     if database is None:
@@ -252,5 +267,5 @@ def _alone(database: Path | None) -> Any:
 
 
 def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
+    lines = hide(str(error)).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -1,0 +1,46 @@
+"""Standard output and standard error: no secret passes them."""
+
+import sys
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+from bench.core.secrets import hide
+
+
+class _Filtered:
+    """A text stream that hides secrets; all else is that of the stream behind it."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(hide(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        self.write("".join(lines))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def without_secrets() -> Iterator[None]:
+    """Filter both streams while the block runs, and the traceback of an exception that leaves it.
+
+    Everything passes here: messages, progress, warnings, and what libraries log.
+    """
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = _Filtered(sys.stdout), _Filtered(sys.stderr)  # type: ignore[assignment]
+    sys.excepthook = _show
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    sys.stderr.write(hide("".join(traceback.format_exception(kind, error, trace))))
