@@ -11,9 +11,15 @@ from typing import Any
 
 import pytest
 
+from bench.core import secrets
 from bench.core.record import Record
 from tests import records, shortened
 from tests.browser import ARGUMENTS, CHROMIUM
+
+
+@pytest.fixture(autouse=True)
+def _no_secrets_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secrets, "_known", {})
 
 
 @pytest.fixture

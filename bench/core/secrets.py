@@ -47,11 +47,11 @@ def redact(uri: str) -> str:
         host, port, path, query, fragment = parts.groups("") if parts else ("", "", "", "", "")
         _learn_login(login)
         _learn_query(query)
-        if fragment and not fragment.startswith("/"):
-            _learn(fragment)
-        if port and not port.isdecimal():
-            _learn(port)
-            port = HIDDEN
+        wrong_port = port if not port.isdecimal() else ""
+        for part in (fragment, wrong_port):
+            if _worth_hiding(part) and not part.startswith("/"):
+                _learn(part)
+        port = HIDDEN if wrong_port else port
         shown = f"{scheme}://{host}{':' if port else ''}{port}{path}"
     if shown != uri:
         _known[uri] = shown

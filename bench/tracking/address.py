@@ -12,7 +12,7 @@ SQLITE = "sqlite:///"
 DATABASES = ("postgresql", "mysql", "mssql")
 SERVERS = ("http", "https")
 PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
-EXAMPLES = "a store such as sqlite:///mlflow.db, http://host:5000, postgresql://user@host/name or none"
+EXAMPLES = "a store such as sqlite:///mlflow.db, http://host:5000, postgresql://host/name or none"
 #: Scheme of an artifact URI → the module that MLflow needs for it, and the package that holds the module.
 ARTIFACT_MODULES = {
     "s3": ("boto3", "boto3"),
@@ -134,11 +134,11 @@ def _check_database(uri: str) -> None:
         url = make_url(uri)
         url.get_dialect()
     except ArgumentError:
-        raise ValueError("no database has this driver or form; expected postgresql://user@host/name") from None
+        raise ValueError("no database has this driver or form; expected postgresql://host/name") from None
     except ImportError:
         return  # told by `check_drivers`
     except ValueError:
-        raise ValueError("expected postgresql://user@host:5432/name with a port that is a number") from None
+        raise ValueError("expected postgresql://host:5432/name with a port that is a number") from None
     if url.port == 0 or (url.port or 1) > 65535:
         raise ValueError("expected a port from 1 to 65535")
 

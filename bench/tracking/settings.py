@@ -11,7 +11,6 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from bench.core.errors import UserError, unknown_name
 from bench.core.record import describe
-from bench.core.record import describe
 from bench.core.secrets import hide, redact
 from bench.core.yaml_files import read_yaml
 from bench.tracking.address import SERVERS, SQLITE, check_artifact_uri, check_drivers, check_store_uri, host_and_port

@@ -398,7 +398,15 @@ def test_none_switches_tracking_off_everywhere(tmp_path: Path, monkeypatch: pyte
         ("experimnt: x", "did you mean experiment"),
         ("timeout: soon", "timeout: expected a valid integer"),
         ("uri: ./mlruns", "expected a store such as sqlite:///mlflow.db"),
-        ("uri: http://host:port", "Port"),
+        ("uri: ftp://host/path", "no store has the scheme ftp://"),
+        ("uri: 'sqlite://'", "a store in memory is gone"),
+        ("uri: 'sqlite:///:memory:'", "a store in memory is gone"),
+        ("uri: sqlite://mlflow.db", "expected sqlite:/// and a path"),
+        ("uri: http://host:5000/#/experiments/1", "without \\? and #"),
+        ("uri: mysql://host:99999/db", "a port from 1 to 65535"),
+        ("artifacts: gopher://host", "no place for artifacts has the scheme gopher://"),
+        ("uri: postgresql+nothing://host/db", "no database has this driver"),
+        ("uri: http://host:port", "with a port from 1 to 65535"),
     ],
 )
 def test_a_bad_file_is_told_in_one_line(tmp_path: Path, text: str, message: str) -> None:
@@ -424,6 +432,27 @@ def test_no_password_is_shown() -> None:
     assert settings.shown == "postgresql://host/db"
     assert settings.address == ("host", 5432)
     assert Settings(uri="sqlite:////a/b.db").shown == "sqlite:////a/b.db"
+
+
+@pytest.mark.parametrize(
+    ("values", "package"),
+    [
+        ({"uri": "postgresql+psycopg2://me:secret@host/db"}, "psycopg2-binary"),
+        ({"uri": "mysql+pymysql://me:secret@host/db"}, "pymysql"),
+        ({"uri": "sqlite:///x.db", "artifacts": "s3://bucket/x"}, "boto3"),
+        ({"uri": "http://host", "artifacts": "gs://bucket/x"}, "google-cloud-storage"),
+    ],
+)
+def test_a_missing_driver_is_told_with_its_package(
+    values: dict[str, str], package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("psycopg2", "pymysql", "boto3", "google.cloud.storage"):
+        monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setattr("bench.tracking.address.find_spec", lambda module: None)
+    (tmp_path / "mlflow.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(UserError, match=f"not installed: pip install {package}") as caught:
+        load_settings()
+    assert "secret" not in str(caught.value)
 
 
 # Names and values.
