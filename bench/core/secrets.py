@@ -78,7 +78,9 @@ def hide(text: str, *, only_certain: bool = False) -> str:
 
 def secrets_in(text: str) -> list[str]:
     """The known secrets that a text holds, the longest first."""
-    return sorted((secret for secret in {**_environment(), **_known} if secret in text), key=len, reverse=True)
+    return sorted(
+        (secret for secret in {**_environment(), **_known} if secret in text), key=len, reverse=True
+    )
 
 
 def _environment() -> dict[str, str]:

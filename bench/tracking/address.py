@@ -58,7 +58,9 @@ def check_artifact_uri(uri: str) -> None:
     """
     scheme, mark, _ = uri.partition("://")
     if mark and scheme not in (*ARTIFACT_SCHEMES, *_plugins("mlflow.artifact_repository")):
-        raise ValueError(f"no place for artifacts has the scheme {scheme}://; expected a folder or s3://bucket")
+        raise ValueError(
+            f"no place for artifacts has the scheme {scheme}://; expected a folder or s3://bucket"
+        )
 
 
 def check_drivers(store: str, artifacts: str) -> None:
@@ -107,7 +109,9 @@ def _check_sqlite(scheme: str, rest: str) -> None:
     if ":memory:" in rest or "mode=memory" in query or not path.strip("/"):
         raise ValueError("a store in memory is gone with the process; expected a file: sqlite:///mlflow.db")
     if scheme != "sqlite" or not rest.startswith("/"):
-        raise ValueError("expected sqlite:/// and a path: sqlite:///mlflow.db, or sqlite:////home/me/mlflow.db")
+        raise ValueError(
+            "expected sqlite:/// and a path: sqlite:///mlflow.db, or sqlite:////home/me/mlflow.db"
+        )
 
 
 def _check_server(uri: str) -> None:

@@ -13,7 +13,14 @@ from bench.core.errors import UserError, unknown_name
 from bench.core.record import describe
 from bench.core.secrets import hide, redact
 from bench.core.yaml_files import read_yaml
-from bench.tracking.address import SERVERS, SQLITE, check_artifact_uri, check_drivers, check_store_uri, host_and_port
+from bench.tracking.address import (
+    SERVERS,
+    SQLITE,
+    check_artifact_uri,
+    check_drivers,
+    check_store_uri,
+    host_and_port,
+)
 
 #: Setting → environment variable. Most are MLflow's own, so their names follow no common pattern.
 ENVIRONMENT = {

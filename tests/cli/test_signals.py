@@ -36,7 +36,9 @@ def test_the_exit_code_is_found_behind_other_exceptions() -> None:
     assert exit_code(KeyboardInterrupt()) == 130
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_the_command_says_how_to_go_on(number: int, code: int) -> None:
     script = (
         "import os, signal, sys\n"
