@@ -65,12 +65,15 @@ def hide(text: str, *, only_certain: bool = False) -> str:
         text: to be shown or written.
         only_certain: for files, which must not lose a word that merely happens to be somebody's password.
     """
-    for secret, shown in sorted({**_environment(), **_known}.items(), key=lambda pair: -len(pair[0])):
-        if secret in text and (_kinds(secret) > 1 and len(secret) >= 12 or not only_certain):
+    known = {**_environment(), **_known}
+    for secret in sorted(known, key=len, reverse=True):
+        certain = len(secret) >= 12 and _kinds(secret) > 1
+        if secret in text and (certain or not only_certain):
             # As a whole word: a short password may be part of others.
             before = r"(?<!\w)" if re.match(r"\w", secret) else ""
             after = r"(?!\w)" if re.search(r"\w$", secret) else ""
-            text = re.sub(f"{before}{re.escape(secret)}{after}", lambda _, shown=shown: shown, text)  # type: ignore[misc]
+            shown = known[secret]
+            text = re.sub(f"{before}{re.escape(secret)}{after}", shown.replace("\\", r"\\"), text)
     for form, shown in _FORMS:
         text = form.sub(shown, text)
     return text
