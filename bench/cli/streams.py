@@ -34,7 +34,7 @@ def without_secrets() -> Iterator[None]:
     Everything passes here: messages, progress, warnings, and what libraries log.
     """
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = _Filtered(sys.stdout), _Filtered(sys.stderr)  # type: ignore[assignment]
+    sys.stdout, sys.stderr = _Filtered(sys.stdout), _Filtered(sys.stderr)
     sys.excepthook = _show
     try:
         yield
