@@ -38,7 +38,7 @@ def board_markdown(board: Board) -> str:
 
 
 def _row(entry: Entry, rank: Rank) -> list[str]:
-    place = f"{rank.place}{'=' if rank.shared else ''}"
+    place = f"{rank.place}{'=' if rank.shared else ''}" if rank.place else "—"
     alarms = "<br>".join(_safe(alarm.label) for alarm in entry.raised) or "none"
     scores = [_score(entry.scores.get(metric), metric) for metric in COLUMNS.values()]
     return [place, f"`{_safe(entry.defense.name)}`", _safe(entry.model), *scores, alarms]

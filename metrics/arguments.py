@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bench.core.errors import UserError
 from bench.core.record import describe
+from bench.core.values import shown
 
 
 def parse(text: str) -> tuple[str, dict[str, Any]]:
@@ -24,9 +25,15 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
         if not isinstance(call, ast.Call) or call.args:
             raise ValueError
         return name, {str(each.arg): ast.literal_eval(each.value) for each in call.keywords}
-    except (SyntaxError, ValueError):
+    except (
+        SyntaxError,
+        ValueError,
+        RecursionError,
+        MemoryError,
+    ):  # Python's parser raises these for deep nesting
         raise UserError(
-            f"expected a metric as NAME or NAME(KEY=VALUE, …) such as prs_by_layer(train_images=1000), got {text!r}"
+            f"expected a metric as NAME or NAME(KEY=VALUE, …) such as prs_by_layer(train_images=1000), got "
+            f"{shown(text)}"
         ) from None
 
 

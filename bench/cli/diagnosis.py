@@ -1,8 +1,6 @@
 """Examine this machine: the text of `bench doctor`."""
 
-import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import torch
 
 from bench.core import provenance
 from bench.core.errors import UserError
+from bench.core.values import unwritable
 from bench.data import DATASETS, load
 from bench.training.recipe import RECIPES
 from bench.training.timing import StandardClock
@@ -70,16 +69,30 @@ def _tracking(uri: str | None) -> Iterator[str]:
         if settings is None:
             yield "--  tracking: none"
             return
+        if settings.database and (reason := _unwritable_file(settings.database)):
+            yield f"!!  tracking: {settings.shown} cannot be written: {reason}; name another with --tracking"
+            return
         yield f"ok  tracking: {check_store(settings)}"
     except UserError as error:
         yield f"!!  tracking: {error}"
 
 
+def _unwritable_file(path: Path) -> str:
+    """Why a file cannot be written, or made where it does not exist; "" where it can."""
+    if not path.exists():
+        return unwritable(path.parent)
+    try:
+        with path.open("r+b"):
+            # A database makes files beside itself while it writes.
+            return unwritable(path.parent)
+    except OSError as error:
+        return error.strerror or str(error)
+
+
 def _disk() -> Iterator[str]:
     here = Path.cwd()
     free = shutil.disk_usage(here).free / 2**30
-    if not os.access(here, os.W_OK):
-        yield "!!  the working folder cannot be written; give --out FOLDER"
+    if reason := unwritable(here):
+        yield f"!!  the working folder cannot be written ({reason}); give --out FOLDER"
         return
-    with tempfile.TemporaryDirectory(dir=here):
-        yield f"{'ok' if free > 1 else '!!'}  disk: {free:.0f} GiB free in the working folder"
+    yield f"{'ok' if free > 1 else '!!'}  disk: {free:.0f} GiB free in the working folder"

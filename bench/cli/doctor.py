@@ -4,13 +4,13 @@ from pathlib import Path
 
 import click
 
-from bench.cli.types import PATH, TEXT
+from bench.cli.types import FOLDER, TEXT
 
 
 @click.command()
 @click.option(
     "--data-dir",
-    type=PATH,
+    type=FOLDER,
     default=Path("data"),
     show_default=True,
     help="Where data sets are looked for.",
@@ -19,6 +19,9 @@ from bench.cli.types import PATH, TEXT
 def doctor(data_dir: Path, tracking: str | None) -> None:
     """Say what works on this machine: device, data, tracking, versions."""
     from bench.cli.diagnosis import examine
+    from bench.tracking import load_settings
 
+    if tracking is not None:
+        load_settings(tracking)  # refuses what is no store at all
     for line in examine(data_dir, tracking):
         click.echo(line)

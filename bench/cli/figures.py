@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli.options import SettingsCommand, quiet_option
-from bench.cli.types import DEVICE, NAMES, PATH, PLACE, WORD
+from bench.cli.types import DEVICE, FOLDER_TO_WRITE, NAMES, PATH, PLACE, WORD
 from bench.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ OF_A_CHECKPOINT = ("model", "dataset", "download", "image_size", "train_size", "
 @click.argument("results", metavar="RECORD|CHECKPOINT…", type=PATH, nargs=-1, required=True)
 @click.option(
     "--out",
-    type=PATH,
+    type=FOLDER_TO_WRITE,
     help="Folder for the figures; of several results, for a folder each.  [default: figures/NAME]",
 )
 @click.option(

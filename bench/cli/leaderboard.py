@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from bench.cli.options import quiet_option
-from bench.cli.types import PATH, TEXT
+from bench.cli.types import FOLDER, FOLDER_TO_WRITE, PATH, TEXT
 from bench.core.errors import UserError
 
 
@@ -15,9 +15,11 @@ def leaderboard() -> None:
 
 
 @leaderboard.command("build")
-@click.option("--records", type=PATH, help="Folder of records.  [default: runs]")
+@click.option("--records", type=FOLDER, help="Folder of records.  [default: runs]")
 @click.option("--tracking", type=TEXT, metavar="URI", help="Take the records from this MLflow store instead.")
-@click.option("--out", type=PATH, default=Path("site"), show_default=True, help="Folder for the pages.")
+@click.option(
+    "--out", type=FOLDER_TO_WRITE, default=Path("site"), show_default=True, help="Folder for the pages."
+)
 @quiet_option
 def leaderboard_build(records: Path | None, tracking: str | None, out: Path, quiet: bool) -> None:
     """Draw index, boards and entry pages from a folder of records or from MLflow."""
@@ -50,7 +52,7 @@ def leaderboard_build(records: Path | None, tracking: str | None, out: Path, qui
 
 
 @leaderboard.command("table")
-@click.option("--records", type=PATH, default=Path("runs"), show_default=True, help="Folder of records.")
+@click.option("--records", type=FOLDER, default=Path("runs"), show_default=True, help="Folder of records.")
 def leaderboard_table(records: Path) -> None:
     """Print the boards of a folder of records as Markdown tables."""
     from bench.core.record import find_records

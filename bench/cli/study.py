@@ -5,19 +5,19 @@ from pathlib import Path
 import click
 
 from bench.cli.options import quiet_option, tracker_of
-from bench.cli.types import PATH, TEXT
+from bench.cli.types import FOLDER, FOLDER_TO_WRITE, PATH, TEXT
 
 
 @click.command()
 @click.argument("file", type=PATH)
 @click.option(
     "--out",
-    type=PATH,
+    type=FOLDER_TO_WRITE,
     default=Path("runs"),
     show_default=True,
     help="Folder for runs; the page goes to OUT/studies/NAME.",
 )
-@click.option("--data-dir", type=PATH, help="Where torchvision's files are.  [default: data]")
+@click.option("--data-dir", type=FOLDER, help="Where torchvision's files are.  [default: data]")
 @click.option(
     "--tracking", type=TEXT, metavar="URI", help="MLflow tracking URI, or none.  [default: mlflow.yaml]"
 )

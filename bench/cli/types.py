@@ -29,6 +29,8 @@ class Written(click.ParamType):
 WORD = Written("text", values.word)
 TEXT = Written("text", values.text)
 PATH = Written("path", values.path)
+FOLDER = Written("path", values.folder)
+FOLDER_TO_WRITE = Written("path", values.folder_to_write)
 NAMES = Written("names", values.names)
 WHOLE = Written("integer", values.whole_number)
 WHOLES = Written("integers", values.whole_numbers)

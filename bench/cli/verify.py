@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from bench.cli.options import quiet_option
-from bench.cli.types import DEVICE, NAMES, PATH, PLACE
+from bench.cli.types import DEVICE, FOLDER, NAMES, PATH, PLACE
 
 
 @click.command()
@@ -22,7 +22,7 @@ from bench.cli.types import DEVICE, NAMES, PATH, PLACE
     "--loader", type=PLACE, metavar="MODULE:FUNCTION", help="Makes the network, where it is none of ours."
 )
 @click.option("--trust", is_flag=True, help="Run the code that the record names as module:function.")
-@click.option("--data-dir", type=PATH, help="Where the data set's files are.  [default: data]")
+@click.option("--data-dir", type=FOLDER, help="Where the data set's files are.  [default: data]")
 @click.option(
     "--device", type=DEVICE, default="auto", show_default=True, metavar="NAME", help="auto, cpu or cuda."
 )

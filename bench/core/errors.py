@@ -5,6 +5,9 @@ from collections.abc import Iterable
 
 from bench.core.values import WORD_LENGTH, shown
 
+#: How many names a message lists; a battery knows 40 metrics.
+MOST_KNOWN = 50
+
 
 class UserError(Exception):
     """What was expected, what came, the likely fix. The command line prints it and exits with code 2."""
@@ -27,5 +30,6 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     if near:
         hint = f"did you mean {' or '.join(near)}?"
     else:
-        hint = f"known: {', '.join(known)}" if known else "none is registered"
+        more = f" and {len(known) - MOST_KNOWN} more" if len(known) > MOST_KNOWN else ""
+        hint = f"known: {', '.join(known[:MOST_KNOWN])}{more}" if known else "none is registered"
     return UserError(f"unknown {kind} {shown(name)}; {hint}")

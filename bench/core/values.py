@@ -5,6 +5,7 @@ click and pydantic make of it a message that names the option or the key.
 """
 
 import re
+import tempfile
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,6 +61,33 @@ def word(value: Any) -> str:
 def path(value: Any) -> Path:
     """A path that can be printed and that a file system can hold."""
     return Path(text(str(value) if isinstance(value, Path) else value))
+
+
+def folder(value: Any) -> Path:
+    """A path of a folder, which need not exist."""
+    place = path(value)
+    if place.exists() and not place.is_dir():
+        raise ValueError(f"expected a folder, got the file {place}")
+    return place
+
+
+def folder_to_write(value: Any) -> Path:
+    """A path of a folder in which files can be made, or which can be made itself."""
+    place = folder(value)
+    if reason := unwritable(place):
+        raise ValueError(f"cannot write below {place}: {reason}; choose another --out")
+    return place
+
+
+def unwritable(place: Path) -> str:
+    """Why no file can be made in a folder, or in the nearest one above that exists; "" where it can."""
+    try:
+        existing = next(above for above in (place, *place.absolute().parents) if above.exists())
+        # The superuser may do anything, except where the file system itself refuses: only a try tells.
+        with tempfile.TemporaryDirectory(dir=existing, prefix=".bench-"):
+            return ""
+    except OSError as error:
+        return error.strerror or str(error)
 
 
 def names(value: Any) -> tuple[str, ...]:

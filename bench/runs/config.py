@@ -19,7 +19,8 @@ Word = Annotated[str, BeforeValidator(values.word)]
 Text = Annotated[str, BeforeValidator(values.text)]
 Names = Annotated[tuple[str, ...], BeforeValidator(values.names)]
 Flag = Annotated[bool, BeforeValidator(values.flag)]
-Folder = Annotated[Path, BeforeValidator(values.path)]
+Folder = Annotated[Path, BeforeValidator(values.folder)]
+FolderToWrite = Annotated[Path, BeforeValidator(values.folder_to_write)]
 Number = Annotated[float, BeforeValidator(values.number)]
 Whole = Annotated[int, BeforeValidator(values.whole_number)]
 Seeds = Annotated[
@@ -141,7 +142,9 @@ class RunConfig(BaseModel):
     precision: Annotated[Precision, Option("training", "Of training: auto (fp32), fp32 or bf16.", "NAME")] = (
         "auto"
     )
-    out: Annotated[Folder, Option("result", "Folder for runs, records and pages.", local=True)] = Path("runs")
+    out: Annotated[FolderToWrite, Option("result", "Folder for runs, records and pages.", local=True)] = Path(
+        "runs"
+    )
     tracking: Annotated[
         Text | None,
         Option("result", "MLflow tracking URI, or none.", "URI", shown_default="mlflow.yaml", local=True),

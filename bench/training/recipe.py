@@ -112,14 +112,17 @@ def make_recipe(text: str) -> Recipe:
     if name not in RECIPES:
         raise unknown_name("recipe", name, RECIPES)
     fields: dict[str, Any] = RECIPES[name].model_dump()
+    keys = [change.partition("=")[0] for change in changes]
     for change in changes:
         key, equals, value = change.partition("=")
         if not equals:
             raise UserError(f"recipe change {change!r} must have the form name=value, such as batch_size=512")
+        if keys.count(key) > 1:
+            raise UserError(f"recipe {values.shown(text)} names {values.shown(key)} twice; keep one")
         if key not in Recipe.model_fields or key == "name":
             raise unknown_name("recipe field", key, set(Recipe.model_fields) - {"name"})
         fields[key] = value
     try:
         return Recipe.model_validate({**fields, "name": text.replace(" ", "")})
     except ValidationError as error:
-        raise UserError(f"recipe {text!r}: {describe(error)}") from None
+        raise UserError(f"recipe {values.shown(text)}: {describe(error)}") from None

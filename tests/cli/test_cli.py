@@ -84,6 +84,30 @@ def test_help_prints_the_defaults() -> None:
         (["run", "--defense", "standard", "--trials", "0", "--out", "/proc/nowhere"], "choose another --out"),
         (["leaderboard", "build", "--records", "nowhere"], "no such folder"),
         (["leaderboard", "check", "nowhere.json"], "cannot read"),
+        (["run", "--defense", "prs", "--threat", ""], "expected some text"),
+        (["run", "--defense", "prs", "--out", ""], "expected some text"),
+        (["run", "--defense", "prs", "--seeds", "1e26"], "whole numbers"),
+        (["run", "--defense", "prs", "--seeds", "١"], "whole numbers"),
+        (["run", "--defense", "prs", "--epochs", "١"], "digits from 0 to 9"),
+        (["run", "--defense", "prs", "--recipe", "paper,batch_size=1e20"], "batch_size"),
+        (["run", "--defense", "prs", "--recipe", f"paper,batch_size={10**20}"], "batch_size"),
+        (["run", "--defense", "prs", "--recipe", "paper,lr=1,lr=2"], "twice"),
+        (["run", "--defense", "prs", "--set", "ham=1", "--set", "ham=2"], "--set ham is given twice"),
+        (["run", "--defense", "prs", "--set", "ham="], "name=value"),
+        (["run", "--defense", "prs", "--data-dir", "/dev/null"], "expected a folder"),
+        (["verify", "x", "--attacks", ""], "expected some text"),
+        (["verify", "x", "--attacks", "pgd20,pgd20"], "named twice"),
+        (["verify", "x", "--device", "x"], "expected one of auto, cpu, cuda"),
+        (["evaluate", "--loader", "x"], "expected module:function"),
+        (["evaluate", "--loader", "a:b", "--seed", "1e26"], "digits from 0 to 9"),
+        (["ui", "--port", "99999"], "expected at most 65535"),
+        (["ui", "--port", "0"], "expected at least 1"),
+        (["ui", "--host", "a b"], "expected a host"),
+        (["track", "nowhere"], "found none at nowhere"),
+        (["track", "x", "--tracking", ""], "expected some text"),
+        (["doctor", "--tracking", "x"], "expected a store"),
+        (["doctor", "--data-dir", "/dev/null"], "expected a folder"),
+        (["study", "nowhere.yaml", "--out", "/proc/nowhere"], "choose another --out"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(
@@ -321,3 +345,16 @@ def test_the_doctor_looks_at_everything(
     assert code == 0
     for word in ("versions", "processor", "data digits", "data cifar10", "tracking", "disk"):
         assert word in out
+
+
+def test_the_doctor_calls_no_place_ok_that_cannot_be_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir("/proc")
+    store = "sqlite:////proc/none/mlflow.db"
+    code, out, _ = bench("doctor", "--tracking", store, monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 0
+    lines = out.splitlines()
+    assert any(line.startswith("!!  tracking") and "cannot be written" in line for line in lines)
+    assert any(line.startswith("!!  the working folder cannot be written") for line in lines)
+    assert not any(line.startswith(("ok  tracking", "ok  disk")) for line in lines)
