@@ -73,8 +73,8 @@ def folder(value: Any) -> Path:
 
 def folder_to_write(value: Any) -> Path:
     """A path of a folder in which files can be made, or which can be made itself."""
-    place = folder(value)
-    if reason := unwritable(place):
+    place = path(value)
+    if reason := "it is a file" if place.exists() and not place.is_dir() else unwritable(place):
         raise ValueError(f"cannot write below {place}: {reason}; choose another --out")
     return place
 
