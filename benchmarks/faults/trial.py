@@ -9,8 +9,9 @@ from typing import Literal
 from benchmarks.faults.command import Bench
 
 #: What can go wrong: a traceback; more than its time; a secret printed or written; a result lost or a file left
-#: unusable; bad input accepted, or a false statement; a file left behind; good input refused.
-Kind = Literal["traceback", "hang", "secret", "lost", "accepted", "leftover", "refused"]
+#: unusable; bad input accepted, or a false statement; a file left behind; good input refused; more
+#: than one line said.
+Kind = Literal["traceback", "hang", "secret", "lost", "accepted", "leftover", "refused", "wordy"]
 
 
 @dataclass(frozen=True)
