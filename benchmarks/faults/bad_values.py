@@ -15,8 +15,10 @@ NUMBERS = [*"-1 nan inf -inf ten true None ١٢ １２ 1_000 0x10 1e400 1,2 -- 0
 WHOLE = [*NUMBERS, "1.5", "1e26", f"{10**26}", "1e3"]
 FRACTIONS = [*NUMBERS, "1.01", "٠.٥"]
 #: Only for `bench run`: an evaluation takes any label.
-DEFENSES = "STANDARD standart prs+ + awp awp() awp( awp(awp(at)) prs+prs x:y json:dumps no_module:x "
-    "standard,prs os:nothing"
+DEFENSES = (
+    "STANDARD standart prs+ + awp awp() awp( awp(awp(at)) prs+prs x:y json:dumps no_module:x standard,prs "
+    "os:nothing"
+)
 RECIPES = (
     "PAPER paper, paper,lr paper,lr= paper,lr=nan paper,lr=0 paper,lr=٠.١ paper,batch_size=1e20 paper,batch_size=0 "
     f"paper,batch_size={10**20} paper,batch_size=١٢ paper,batch_size=1.5 paper,name=x paper,momentum=1 "
