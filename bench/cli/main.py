@@ -33,7 +33,12 @@ def main() -> None:
     """Run the command line; a user's mistake is one line on standard error and exit code 2."""
     with without_secrets():
         hide_arguments()
-        _run()
+        try:
+            _run()
+        except SystemExit as leave:
+            _leave(leave.code)
+            raise
+        _leave(0)
 
 
 def _run() -> None:
@@ -57,6 +62,15 @@ def _run() -> None:
         if os.environ.get(TRACEBACK):
             traceback.print_exception(error)
         _fail(*_refused(error))
+
+
+def _leave(code: object) -> None:
+    """End the process at once where a thread still waits for a tracking server; its libraries would join it."""
+    background = sys.modules.get("bench.tracking.background")
+    if background is not None and background.busy():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 1)
 
 
 def _refused(error: OSError) -> tuple[str, int]:

@@ -92,11 +92,13 @@ def _shown(default: Any) -> str:
 
 
 def tracker_of(uri: str | None, progress: "Progress") -> Any:
-    """Make the tracker for an MLflow URI; "none" gives one that logs nothing."""
+    """Make the tracker for an MLflow URI, closed with the command; "none" gives one that logs nothing."""
     from bench.tracking import NullTracker, Tracker, load_settings
 
     settings = load_settings(uri)
-    return Tracker(settings, progress.say) if settings else NullTracker()
+    tracker = Tracker(settings, progress.say) if settings else NullTracker()
+    click.get_current_context().call_on_close(tracker.close)
+    return tracker
 
 
 def print_paths(paths: list[Path], as_json: bool) -> None:

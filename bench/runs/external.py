@@ -70,6 +70,7 @@ def evaluate_checkpoint(
     if (folder / RECORD).exists() and not (suspicious and unanswered(load_record(folder))):
         return folder / RECORD
     images = min(len(data.test), battery.images or len(data.test))
+    tracker.sync(folder.parent.parent)
     with evaluating(classifier):
         progress.say(estimate(images, classifier, data, battery))
         record = evaluate_to_folder(

@@ -36,7 +36,7 @@ class Tracker(Protocol):
     """Log results to a tracking store; `bench.tracking` has the implementation and a null tracker."""
 
     def sync(self, run_folder: Path, *, final: bool = False) -> None:
-        """Log what is new in a run folder; a server that is down raises no error."""
+        """Log what is new in a run folder; returns at once, and a server that is down raises no error."""
 
     def links(self, records: Sequence[Path]) -> dict[str, str]:
         """Record id → run id in the tracking store, for those that were logged."""
@@ -67,6 +67,7 @@ def run_job(job: Job, tracker: Tracker, progress: Progress) -> list[Path]:
     config = job.config
     with _locked(job.folder / ".lock", f"another process is working on {job.folder}"):
         _write_run(job)
+        tracker.sync(job.folder)
         if not all(_finished(job, seed) for seed in config.seeds):
             _announce(job, progress)
 

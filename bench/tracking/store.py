@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 PARENT = "mlflow.parentRunId"
 CONNECT_SECONDS = 3
+NOLOAD = "The ``noload`` loader strategy"
 
 
 @dataclass
@@ -52,16 +53,27 @@ def open_store(settings: Settings, *, create: bool = True) -> Iterator["Store"]:
     Raises:
         UserError: when the store cannot be reached, or answers with an error, in one line.
     """
-    _knock(settings)
     database = settings.database
     if database and not create and not database.is_file():
         raise UserError(f"no MLflow store at {database}; log something first, or name it with --tracking")
+    with calling(settings):
+        yield Store(settings, create=create)
+
+
+@contextmanager
+def calling(settings: Settings) -> Iterator[None]:
+    """Set our time limits for MLflow's calls while the block runs.
+
+    Raises:
+        UserError: when the store cannot be reached, or answers with an error, in one line.
+    """
+    _knock(settings)
     with _calls(settings.timeout), nullcontext() if settings.server else _no_retries():
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
-            yield Store(settings, create=create)
+            yield
         except (MlflowException, SQLAlchemyError, OSError) as error:
             # Without the error itself, whose text may hold a password.
             raise UserError(f"MLflow at {settings.shown}: {_first_line(error)}") from None
@@ -230,11 +242,11 @@ def _calls(timeout: int) -> Iterator[None]:
         logger = logging.getLogger("mlflow")
         level = logger.level
         logger.setLevel(logging.CRITICAL)
+        # MLflow's database layer asks SQLAlchemy for a loader that is on its way out. Set for good: to put
+        # the filters back at the end is not safe beside other threads.
+        warnings.filterwarnings("ignore", NOLOAD, DeprecationWarning)
         try:
-            with warnings.catch_warnings():
-                # MLflow's database layer asks SQLAlchemy for a loader that is on its way out.
-                warnings.filterwarnings("ignore", "The ``noload`` loader strategy", DeprecationWarning)
-                yield
+            yield
         finally:
             logger.setLevel(level)
     finally:

@@ -1,87 +1,18 @@
 """Log run folders to MLflow: what is new is logged, and the folder remembers what was."""
 
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from bench.core.errors import UserError
 from bench.core.files import read_json, write_json
-from bench.core.record import RECORD, SEARCH, TRIAL, load_record
+from bench.core.record import load_record
 from bench.tracking.entry import Entry
 from bench.tracking.run_entries import folder_identity, read_run_folder, record_part
 from bench.tracking.settings import Settings
-from bench.tracking.store import Logged, Store, open_store
-
-Say = Callable[[str], None]
-STATE_FILES = (f"trials/*/{TRIAL}", SEARCH, f"seed-*/*/{RECORD}")
-
-
-class Tracker:
-    """Keep MLflow in step with run folders, without ever failing a run.
-
-    Args:
-        settings: where to log.
-        say: told one line when the store cannot be reached.
-    """
-
-    def __init__(self, settings: Settings, say: Say) -> None:
-        self.settings = settings
-        self.say = say
-        self._seen: dict[Path, tuple[float, Any]] = {}
-        self._rest_until = 0.0
-        self._warned = False
-
-    def sync(self, run_folder: Path, *, final: bool = False) -> None:
-        """Log whatever is new in a run folder; cheap enough to call after every epoch.
-
-        Args:
-            run_folder: `runs/<run>/`.
-            final: the last call of this process: no waiting, and what has not ended counts as killed.
-        """
-        try:
-            state = _state(run_folder)
-            if final or self._due(run_folder, state):
-                with open_store(self.settings) as store:
-                    sync_folder(store, run_folder, live=not final, trust=run_folder in self._seen)
-                self._seen[run_folder] = (time.monotonic(), state)
-                self._warned = False
-        except Exception as error:  # whatever happens to tracking, the training goes on
-            self._rest_until = time.monotonic() + self.settings.pause
-            self._seen.pop(run_folder, None)
-            if not self._warned:
-                reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-                self.say(
-                    f"tracking: {' '.join(reason.split())}; nothing is lost, "
-                    f"`bench track {run_folder}` logs it later"
-                )
-            self._warned = True
-
-    def links(self, records: Sequence[Path]) -> dict[str, str]:
-        """Record id → MLflow run id, as far as run folders remember it."""
-        return run_links(records, self.settings)
-
-    def _due(self, run_folder: Path, state: Any) -> bool:
-        now = time.monotonic()
-        if now < self._rest_until:
-            return False
-        when, before = self._seen.get(run_folder, (None, None))
-        return when is None or state != before or now - when >= self.settings.interval
-
-
-class NullTracker:
-    """Null tracker, for `--tracking none`."""
-
-    def sync(self, run_folder: Path, *, final: bool = False) -> None:
-        """Do nothing."""
-
-    def links(self, records: Sequence[Path]) -> dict[str, str]:
-        """None."""
-        return {}
-
+from bench.tracking.store import Logged, Store
 
 def run_links(records: Iterable[Path], settings: Settings) -> dict[str, str]:
     """Record id → MLflow run id, as far as run folders remember it; MLflow itself is not asked.
@@ -147,11 +78,6 @@ def _present(store: Store, folder: Path) -> list[tuple[str, Logged]]:
 
 def _logged(run: Any) -> Logged:
     return Logged(run.info.run_id, run.info.start_time, run.info.status)
-
-
-def _state(folder: Path) -> list[tuple[str, int]]:
-    files = [path for pattern in STATE_FILES for path in folder.glob(pattern)]
-    return sorted((str(path), path.stat().st_mtime_ns) for path in files)
 
 
 class Ledger:

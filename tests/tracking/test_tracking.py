@@ -41,7 +41,6 @@ from bench.core.record import (
 from bench.tracking import (
     NullTracker,
     Settings,
-    Tracker,
     check_store,
     fetch_records,
     load_settings,
@@ -50,6 +49,7 @@ from bench.tracking import (
     track_records,
     ui_command,
 )
+from bench.tracking.background import Tracker as Background
 from bench.tracking.names import KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH, safe_key, safe_keys, shorten
 from bench.tracking.run_entries import read_run_folder
 from bench.tracking.store import open_store
@@ -222,6 +222,17 @@ def make_record(
 
 def quiet(line: str) -> None:
     pytest.fail(f"tracking complained: {line}")
+
+
+class Tracker(Background):
+    """A tracker whose calls return when everything is logged."""
+
+    def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
+        super().__init__(settings, say, patience=120)
+
+    def sync(self, run_folder: Path, *, final: bool = False) -> None:
+        super().sync(run_folder, final=final)
+        self.wait()
 
 
 def all_runs(settings: Settings) -> dict[str, Any]:
@@ -714,7 +725,8 @@ def test_processes_may_make_a_fresh_store_together(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from bench.tracking import Settings, Tracker\n"
         "settings = Settings.model_validate_json(sys.argv[2])\n"
-        "Tracker(settings, lambda line: sys.exit(line)).sync(Path(sys.argv[1]))\n"
+        "tracker = Tracker(settings, lambda line: sys.exit(line), patience=120)\n"
+        "tracker.sync(Path(sys.argv[1])); tracker.close()\n"
     )
     processes = []
     for name in ("a", "b"):
