@@ -14,6 +14,7 @@ from bench.tracking.run_entries import folder_identity, read_run_folder, record_
 from bench.tracking.settings import Settings
 from bench.tracking.store import Logged, Store
 
+
 def run_links(records: Iterable[Path], settings: Settings) -> dict[str, str]:
     """Record id → MLflow run id, as far as run folders remember it; MLflow itself is not asked.
 
