@@ -13,7 +13,9 @@ HIDDEN = "***"
 _VARIABLE = re.compile(
     r"(^|_)(TOKEN|KEY|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|CONNECTION_STRING|SAS)$", re.IGNORECASE
 )
-_NAME = r"[\w.\-]*(?:key|token|secret|passw|pwd|signature|sig|auth|cred|sas|code)[\w.\-]*"
+_WORD = "key|token|secret|password|passwd|pwd|passphrase|signature|sig|auth|authorization|credentials?|sas|code"
+#: Names of values within a query: one of these words, after others and a separator or joined to one of a few.
+_NAME = rf"(?:(?:[\w.\-]*[._\-])?(?:{_WORD})|(?:api|access|account|sharedaccess|secret|auth|private)(?:key|token))"
 _SECRET_NAME = re.compile(_NAME, re.IGNORECASE)
 #: What the form of a text shows to be a secret, wherever it comes from.
 _FORMS = [

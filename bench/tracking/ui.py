@@ -9,11 +9,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from types import FrameType
 from urllib.parse import quote
 
 from bench.core.errors import UserError
 from bench.core.names import WORST_CASE
+from bench.tracking import guard
 from bench.tracking.settings import Settings
 from bench.tracking.store import open_store
 
@@ -63,7 +63,14 @@ def serve_ui(settings: Settings, host: str, port: int, say: Callable[[str], None
         results = RESULTS.format(experiment=store.experiment_id)
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         argv, environment = ui_command(settings, host, port)
-        server = subprocess.Popen(argv, env=environment, stdout=log, stderr=log, start_new_session=True)
+        server = subprocess.Popen(
+            [sys.executable, guard.__file__, *argv],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
         with _stopping(server):
             _wait_until_up(server, host, port)
             if server.poll() is None:
@@ -105,18 +112,13 @@ def _wait_until_up(server: subprocess.Popen[bytes], host: str, port: int) -> Non
 
 @contextmanager
 def _stopping(server: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Stop the server and every process it started when the block ends, by Ctrl-C and SIGTERM too."""
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, leave)
+    """Stop the server and every process it started when the block ends; Ctrl-C ends the block without an error."""
     try:
         yield
-    except KeyboardInterrupt:
-        pass
+    except KeyboardInterrupt as stop:
+        if type(stop) is not KeyboardInterrupt:  # another signal, which the exit code has to tell
+            raise
     finally:
-        signal.signal(signal.SIGTERM, before)
         for number in (signal.SIGTERM, signal.SIGKILL):
             try:
                 os.killpg(server.pid, number)
@@ -125,3 +127,5 @@ def _stopping(server: subprocess.Popen[bytes]) -> Iterator[None]:
                 break
             except subprocess.TimeoutExpired:
                 continue
+        if server.stdin is not None:
+            server.stdin.close()

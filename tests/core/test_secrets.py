@@ -78,12 +78,19 @@ def test_a_uri_without_secrets_stays(uri: str) -> None:
     assert hide(f"at {uri}: refused") == f"at {uri}: refused"
 
 
+def test_the_address_of_a_page_stays() -> None:
+    page = "http://127.0.0.1:5000/#/experiments/1/runs?orderByAsc=false&orderByKey=metrics.%60a%60&keyword=b"
+    assert hide(f"results: {page}") == f"results: {page}"
+
+
 @pytest.mark.parametrize(
     "text",
     [
         f"at postgresql://me:{SECRET}@host/db",
         f"https://{SECRET}@host",
         f"/path?api_key={SECRET}&x=1",
+        f"https://bucket/x?a=b&X-Amz-Signature={SECRET}",
+        f"https://host/x?apikey={SECRET}",
         f"Authorization: Bearer {SECRET}",
         f"connection password={SECRET} host=h",
     ],

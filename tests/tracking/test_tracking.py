@@ -1,5 +1,6 @@
 """Tracking against a real SQLite store and a real MLflow server."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -7,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -938,3 +940,20 @@ def test_the_server_is_small_and_keeps_passwords_out_of_the_process_list() -> No
     assert f"{name}:5050" in environment["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
     assert f"http://{name}:5050" in environment["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"].split(",")
     assert "MLFLOW_SERVER_ALLOWED_HOSTS" not in ui_command(Settings(), "127.0.0.1", 5050)[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_ui_leaves_no_server_behind(tmp_path: Path, number: int) -> None:
+    server = Server(tmp_path, free_port())
+    server.start()
+    assert server.process is not None
+    server.process.send_signal(number)
+    server.process.wait(60)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            socket.create_server(("127.0.0.1", server.port)).close()
+            return
+        time.sleep(0.2)
+    pytest.fail("the server still listens")
