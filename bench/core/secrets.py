@@ -13,7 +13,9 @@ HIDDEN = "***"
 _VARIABLE = re.compile(
     r"(^|_)(TOKEN|KEY|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|CONNECTION_STRING|SAS)$", re.IGNORECASE
 )
-_WORD = "key|token|secret|password|passwd|pwd|passphrase|signature|sig|auth|authorization|credentials?|sas|code"
+_WORD = (
+    "key|token|secret|password|passwd|pwd|passphrase|signature|sig|auth|authorization|credentials?|sas|code"
+)
 #: Names of values within a query: one of these words, after others and a separator or joined to one of a few.
 _NAME = rf"(?:(?:[\w.\-]*[._\-])?(?:{_WORD})|(?:api|access|account|sharedaccess|secret|auth|private)(?:key|token))"
 _SECRET_NAME = re.compile(_NAME, re.IGNORECASE)
