@@ -13,7 +13,16 @@ if TYPE_CHECKING:
     from bench.results.figure_pages import FigurePage
 
 #: What only a checkpoint needs to be told; a record says it itself.
-OF_A_CHECKPOINT = ("model", "dataset", "download", "image_size", "train_size", "test_size", "threat")
+OF_A_CHECKPOINT = (
+    "model",
+    "dataset",
+    "download",
+    "image_size",
+    "class_order",
+    "train_size",
+    "test_size",
+    "threat",
+)
 
 
 @click.command(cls=SettingsCommand, settings=("data",))

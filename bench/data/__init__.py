@@ -1,5 +1,6 @@
 """Named data sets as uint8 tensors, with fixed splits and a fingerprint."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -52,6 +53,7 @@ def load(
     train_size: int | None = None,
     test_size: int | None = None,
     image_size: int | None = None,
+    class_order: Sequence[str] = (),
 ) -> Dataset:
     """Load a data set in its fixed splits, which `bench.data.splits` defines.
 
@@ -62,11 +64,12 @@ def load(
         train_size: number of training images; the validation split shrinks with it. None uses all.
         test_size: number of test images. None uses all.
         image_size: for `imagefolder:PATH`, the side in pixels to which images are resized.
+        class_order: for `imagefolder:PATH`, its classes in another order, or "text" alone.
 
     Raises:
         UserError: for an unknown name, missing or damaged files, or a size outside the range of the data set.
     """
-    if name == FOLDER_PREFIX.removesuffix(":"):
+    if name.strip().removesuffix(":") == FOLDER_PREFIX.removesuffix(":"):
         raise UserError("expected imagefolder:PATH with train/ and test/ below PATH, got no path")
     title = name
     if name.startswith(FOLDER_PREFIX):
@@ -74,12 +77,16 @@ def load(
 
         path = Path(name.removeprefix(FOLDER_PREFIX))
         title = imagefolder_name(path)
-        raw = imagefolder(path, image_size)
+        raw = imagefolder(path, image_size, class_order)
     else:
         loader = DATASETS.get(name)
         if image_size is not None:
             raise UserError(
                 f"--image-size is for imagefolder:PATH alone; the images of {name} have a fixed size"
+            )
+        if class_order:
+            raise UserError(
+                f"--class-order is for imagefolder:PATH alone; the classes of {name} have an order"
             )
         raw = loader(Path(data_dir or DATA_DIR), download)
         if not isinstance(raw, RawData):

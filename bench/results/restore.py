@@ -13,6 +13,7 @@ from bench.core.progress import Progress
 from bench.core.record import Record, load_record
 from bench.core.threat import Threat
 from bench.data import DATA_DIR, FOLDER_PREFIX, Dataset, fingerprint
+from bench.data.image_files import AS_TEXT
 from bench.models import MODELS
 from bench.models.loaders import make_network, names_code
 from bench.models.weights import load_weights, set_weights
@@ -21,7 +22,7 @@ from bench.runs.plan import load_data, pick_device
 from metrics.evaluation import Arrays, Evaluation
 
 #: The settings of a run that determine its data.
-DATA_SETTINGS = ("dataset", "image_size", "train_size", "test_size")
+DATA_SETTINGS = ("dataset", "image_size", "class_order", "train_size", "test_size")
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def restore(
     folder = path if path.is_dir() else path.parent
     if not trust:
         _refuse_code(record, loader)
-    dataset = _load_data(record, data_dir).to(pick_device(device))
+    dataset = load_record_data(record, data_dir).to(pick_device(device))
     loader = loader or record.provenance.config.get("loader")
     if loader is None and not names_code(record.model) and record.model not in MODELS.names():
         raise UserError(
@@ -120,7 +121,12 @@ def _refuse_code(record: Record, loader: str | None) -> None:
         )
 
 
-def _load_data(record: Record, data_dir: Path | None) -> Dataset:
+def load_record_data(record: Record, data_dir: Path | None) -> Dataset:
+    """Load the data of a record, on the CPU.
+
+    Raises:
+        UserError: when they cannot be had, or are not those that were measured.
+    """
     settings = {key: value for key, value in record.provenance.config.items() if key in DATA_SETTINGS}
     if not settings:
         raise UserError(
@@ -131,6 +137,8 @@ def _load_data(record: Record, data_dir: Path | None) -> Dataset:
     if name.startswith(FOLDER_PREFIX):
         folder = Path(name.removeprefix(FOLDER_PREFIX)).name
         settings["dataset"] = f"{FOLDER_PREFIX}{(data_dir or DATA_DIR) / folder}"
+        # Earlier versions had one order, and no setting for it.
+        settings.setdefault("class_order", [AS_TEXT])
     dataset = load_data(RunConfig.make({"defense": record.defense.name, **settings, "data_dir": data_dir}))
     if dataset.fingerprint != record.dataset.fingerprint:
         raise UserError(

@@ -73,6 +73,15 @@ class RunConfig(BaseModel):
         Annotated[Whole, Field(ge=8, le=1024)] | None,
         Option("data", "Resize and crop the images of a folder to this side."),
     ] = None
+    class_order: Annotated[
+        Names,
+        Option(
+            "data",
+            "Classes of a folder in this order, or text.",
+            "NAME[,NAME…]",
+            shown_default="numbers as numbers, other names as text",
+        ),
+    ] = ()
     threat: Annotated[
         Word | None,
         Option("result", "Such as linf:8/255 or l2:0.5.", "NORM:EPS", shown_default="per data set"),

@@ -63,6 +63,7 @@ def load_data(config: RunConfig) -> Dataset:
         train_size=config.train_size,
         test_size=config.test_size,
         image_size=config.image_size,
+        class_order=config.class_order,
     )
     check_data(dataset)
     return dataset

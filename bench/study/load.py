@@ -24,6 +24,7 @@ TRAINING_SETTINGS = (
     "model",
     "dataset",
     "image_size",
+    "class_order",
     "threat",
     "set",
     "recipe",

@@ -19,6 +19,7 @@ WRITTEN: dict[str, tuple[str | None, Any]] = {
     "data_dir": ("files", Path("files")),
     "download": (None, True),
     "image_size": ("32", 32),
+    "class_order": ("dog,cat", ("dog", "cat")),
     "threat": ("l2:0.5", "l2:0.5"),
     "set": ("lam=0.5", {"lam": "0.5"}),
     "recipe": ("strong,lr=0.1", "strong,lr=0.1"),
@@ -97,7 +98,8 @@ def test_the_command_of_a_config_gives_the_same_config(configs: list[RunConfig])
 def test_a_command_names_what_differs_from_the_defaults_and_the_network() -> None:
     assert RunConfig.make({"defense": "at"}).command() == "bench run --defense at --model cnn6"
     assert RunConfig.make({name: value for name, (_, value) in WRITTEN.items()}).command() == (
-        "bench run --defense jacobian --model vgg16 --dataset mnist --data-dir DIR --image-size 32 --threat l2:0.5 "
+        "bench run --defense jacobian --model vgg16 --dataset mnist --data-dir DIR --image-size 32 "
+        "--class-order dog,cat --threat l2:0.5 "
         "--set lam=0.5 --recipe strong,lr=0.1 --epochs 3 --trials 4 --clean-floor 0.5 --seeds 1,2 --battery full "
         "--metrics clean_accuracy,prs_ratio --suspicious --probe-every 5 --probe-images 6 --train-size 70 "
         "--test-size 8 --precision bf16"

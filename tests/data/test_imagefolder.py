@@ -1,5 +1,8 @@
 """Folders of images: pixels, labels, channels and sizes."""
 
+import os
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.datasets import ImageFolder
 
 from bench.core.errors import UserError
 from bench.data import load
+from bench.data.image_files import find_images, order_classes
 from tests.data.real import REAL, real_data
 
 Paint = Callable[[int], Image.Image]
@@ -140,6 +145,126 @@ def test_color_that_hides_among_gray_files_is_refused(tmp_path: Path) -> None:
 def test_an_image_size_below_one_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="at least 1 pixel, got 0"):
         load(f"imagefolder:{write_folder(tmp_path, gray)}", image_size=0)
+
+
+NUMBERS = tuple(map(str, range(12)))
+
+
+def test_hidden_folders_are_no_classes_and_skipped_files_are_counted(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, gray)
+    plain = load(f"imagefolder:{root}")
+    for name in (".ipynb_checkpoints", "__MACOSX"):
+        (root / "train" / name).mkdir()
+        gray(1).save(root / "train" / name / "000.png")
+    gray(1).save(root / "train/cat/._000.png")
+    for number in range(3):
+        (root / f"test/dog/{number}.gif").touch()
+    (root / "train/README").touch()
+    with pytest.warns(UserWarning, match=r"skipped what is no image: 3 hidden, 3 \.gif, 1 without extension"):
+        data = load(f"imagefolder:{root}")
+    assert data.fingerprint == plain.fingerprint
+
+
+def test_classes_that_are_numbers_are_in_the_order_of_numbers(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, gray, classes=NUMBERS, train=6)
+    with pytest.warns(
+        UserWarning, match="in the order 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11; --class-order text"
+    ):
+        data = load(f"imagefolder:{root}")
+    assert data.classes == NUMBERS
+    # `write_folder` counts up: six training images for each class, then four test images.
+    labels = data.train.labels[data.train.images[:, 0, 0, 0].argsort()]
+    assert labels.tolist() == sorted(labels.tolist())
+    as_text = load(f"imagefolder:{root}", class_order=["text"])
+    assert as_text.classes == tuple(sorted(NUMBERS))
+    chosen = load(f"imagefolder:{root}", class_order=NUMBERS[::-1])
+    assert chosen.classes == NUMBERS[::-1]
+    name = dict(zip(data.test.images[:, 0, 0, 0].tolist(), data.test.labels.tolist(), strict=True))
+    for other in (as_text, chosen):
+        for pixel, label in zip(
+            other.test.images[:, 0, 0, 0].tolist(), other.test.labels.tolist(), strict=True
+        ):
+            assert other.classes[label] == data.classes[name[pixel]]
+
+
+@pytest.mark.parametrize("classes", [("cat", "dog"), tuple("0123456789"), ("0a", "10", "9"), ("B", "a", "ä")])
+def test_the_order_stays_that_of_torchvision_where_no_numbers_change_it(
+    classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    root = write_folder(tmp_path, gray, classes=classes, train=2)
+    (root / "train" / classes[0] / "inner").mkdir()
+    gray(200).save(root / "train" / classes[0] / "inner" / "x.PNG")
+    gray(201).save(root / "train" / classes[0] / "inner-x.png")
+    theirs = ImageFolder(str(root / "train"))
+    ours = find_images(root / "train")
+    order = order_classes(list(ours.files), ())
+    assert order == theirs.classes
+    assert [file for name in order for file in ours.files[name]] == [file for file, _ in theirs.samples]
+
+
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        (["dog"], "names 1 of 2 classes; cat is missing"),
+        (["dog", "cats"], "unknown class in --class-order 'cats'; did you mean cat"),
+        (["text", "dog"], "unknown class"),
+    ],
+)
+def test_another_order_names_every_class(order: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        load(f"imagefolder:{write_folder(tmp_path, gray)}", class_order=order)
+    with pytest.raises(UserError, match="for imagefolder:PATH alone"):
+        load("digits", class_order=order)
+
+
+def png(width: int, height: int) -> bytes:
+    """A PNG that claims a size; decoding it would need that much memory."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(b"0"))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda root: (root / "train/cat/000.png").write_bytes(png(60_000, 60_000)), r"000\.png .*pixels"),
+        (lambda root: (root / "train/cat/000.png").write_bytes(png(10_000, 9_000)), r"000\.png .*pixels"),
+        (lambda root: (root / "train/cat/000.png").write_bytes(b""), r"cannot read .*000\.png"),
+        (lambda root: (root / "train/cat/loop").symlink_to(root / "train"), r"loop is reached twice"),
+        (lambda root: (root / "train/cat/x.png").symlink_to("absent"), r"cannot read .*x\.png"),
+        (lambda root: os.mkfifo(root / "train/cat/x.png"), r"x\.png as an image: it is no regular file"),
+        (lambda root: (root / "train/cat/\x1b[31m.png").touch(), "cannot be printed"),
+        (lambda root: (root / "train/a\nb").mkdir(), "cannot be printed"),
+        (lambda root: (root / "train/empty").mkdir(), "'empty' has none"),
+        (lambda root: Image.new("L", (1, 60_000)).save(root / "train/cat/000.png"), r"1x60000"),
+    ],
+)
+def test_what_would_hang_or_fill_the_memory_is_refused_by_name(
+    spoil: Callable[[Path], object], message: str, tmp_path: Path
+) -> None:
+    root = write_folder(tmp_path, color)
+    spoil(root)
+    with pytest.raises(UserError, match=message) as error:
+        load(f"imagefolder:{root}", image_size=512 if "60000" in message else None)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_folder_without_classes_or_a_path_is_refused(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        (tmp_path / part).mkdir()
+    with pytest.raises(UserError, match="found no folder"):
+        load(f"imagefolder:{tmp_path}")
+    for name in ("imagefolder", "imagefolder:", "imagefolder: "):
+        with pytest.raises(UserError, match="got no path"):
+            load(name)
 
 
 @real_data

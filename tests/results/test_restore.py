@@ -10,14 +10,18 @@ import bench
 from bench.core.errors import UserError
 from bench.core.progress import Progress
 from bench.core.record import load_record
+from bench.data import fingerprint
 from bench.evaluation.battery import make_battery
 from bench.models import build
-from bench.results.restore import restore
+from bench.results.restore import load_record_data, restore
 from bench.results.verify import verify
 from bench.runs.config import RunConfig
 from bench.runs.external import evaluate_checkpoint
+from bench.runs.plan import load_data
 from bench.runs.run import run
 from bench.tracking import NullTracker
+from tests.data.test_imagefolder import gray, write_folder
+from tests.records import make_record
 
 LOADER = """
 from torch import nn
@@ -139,3 +143,25 @@ def test_a_strangers_network_needs_its_loader(tmp_path: Path) -> None:
     bench.evaluate(linear, "digits", "linf:0", battery, out=tmp_path, name="mine")
     with pytest.raises(UserError, match=r"unknown network 'mine' of record .*with --loader"):
         restore(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:.*in the order:UserWarning")
+def test_records_of_before_keep_their_order_of_classes(tmp_path: Path) -> None:
+    classes = tuple(map(str, range(12)))
+    folder = write_folder(tmp_path / "numbers", gray, classes=classes, train=4)
+    values = {"defense": "external", "dataset": f"imagefolder:{folder}", "metrics": "clean_accuracy"}
+    for order, in_config in ((["text"], False), (["text"], True), ([], True), (classes[::-1], True)):
+        config = RunConfig.make({**values, "out": tmp_path / "runs", "model": "make", "class_order": order})
+        data = load_data(config)
+        settings = config.published()
+        if not in_config:
+            del settings["class_order"]
+        about = {
+            "name": data.name,
+            "classes": list(data.classes),
+            "fingerprint": data.fingerprint,
+            "evaluated_size": len(data.test),
+            "evaluated_fingerprint": fingerprint(*data.test.batch(slice(None))),
+        }
+        record = make_record(dataset=about, provenance={"config": settings})
+        assert load_record_data(record, tmp_path).classes == data.classes
