@@ -949,7 +949,7 @@ def test_a_killed_ui_leaves_no_server_behind(tmp_path: Path, number: int) -> Non
     server.start()
     assert server.process is not None
     server.process.send_signal(number)
-    server.process.wait(60)
+    server.process.communicate(timeout=60)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError):
