@@ -5,6 +5,7 @@ entry of the table, so a table without entries is the aim.
 """
 
 from benchmarks.faults.bad_input import BAD_INPUT
+from benchmarks.faults.secrets import SECRETS
 from benchmarks.faults.trial import FaultClass
 
 #: Every class by its name.
@@ -12,5 +13,6 @@ CLASSES: dict[str, FaultClass] = {
     each.name: each
     for each in (
         BAD_INPUT,  # one line each
+        SECRETS,
     )
 }
