@@ -27,7 +27,9 @@ class _Handler(BaseHTTPRequestHandler):
             if code == 302:
                 self.send_header("Location", self.path)
             self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(content) + (100 if self.server.behavior == "cut" else 0)))
+            self.send_header(
+                "Content-Length", str(len(content) + (100 if self.server.behavior == "cut" else 0))
+            )
             self.end_headers()
             self.wfile.write(content)
         except OSError:
@@ -81,11 +83,16 @@ class FakeServer(ThreadingHTTPServer):
     def _mlflow(self, path: str) -> dict[str, Any]:
         if "experiments/get" in path:
             place = "mlflow-artifacts:/1"
-            return {"experiment": {"experiment_id": "1", "artifact_location": place, "lifecycle_stage": "active"}}
+            return {
+                "experiment": {"experiment_id": "1", "artifact_location": place, "lifecycle_stage": "active"}
+            }
         if "runs/create" in path or "runs/update" in path or "runs/get" in path:
             self._runs += "create" in path
             info = {"run_id": f"r{self._runs}", "start_time": 1, "status": "RUNNING", "experiment_id": "1"}
-            info |= {"artifact_uri": f"mlflow-artifacts:/1/r{self._runs}/artifacts", "lifecycle_stage": "active"}
+            info |= {
+                "artifact_uri": f"mlflow-artifacts:/1/r{self._runs}/artifacts",
+                "lifecycle_stage": "active",
+            }
             return {"run": {"info": info, "data": {}}, "run_info": info}
         return {}
 
