@@ -32,8 +32,22 @@ STORES = [
     f"sqlite:////nowhere/x.db?key={SECRET}",
     f"me:{SECRET}@host",
 ]
-RUN = "run --defense standard --trials 0 --epochs 1 --train-size 60 --test-size 20 --metrics clean_accuracy".split()
-EVALUATE = "evaluate --model cnn6 --checkpoint nowhere.pt".split()
+RUN = [
+    "run",
+    "--defense",
+    "standard",
+    "--trials",
+    "0",
+    "--epochs",
+    "1",
+    "--train-size",
+    "60",
+    "--test-size",
+    "20",
+    "--metrics",
+    "clean_accuracy",
+]
+EVALUATE = ["evaluate", "--model", "cnn6", "--checkpoint", "nowhere.pt"]
 #: Commands that take the URI of a store.
 WITH_STORE: list[list[str]] = [
     RUN,
