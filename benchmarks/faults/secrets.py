@@ -1,4 +1,4 @@
-"""Secrets in every place where a URI or a token can enter: none may be printed, written or shown in a process list."""
+"""Secrets wherever a URI or a token can enter: none may be printed, written or shown in a process list."""
 
 import random
 import threading
