@@ -6,6 +6,8 @@ entry of the table, so a table without entries is the aim.
 
 from benchmarks.faults.bad_input import BAD_INPUT
 from benchmarks.faults.secrets import SECRETS
+from benchmarks.faults.servers import SERVERS
+from benchmarks.faults.signals import SIGNALS
 from benchmarks.faults.trial import FaultClass
 
 #: Every class by its name.
@@ -14,5 +16,7 @@ CLASSES: dict[str, FaultClass] = {
     for each in (
         BAD_INPUT,  # one line each
         SECRETS,
+        SERVERS,
+        SIGNALS,
     )
 }
