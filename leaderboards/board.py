@@ -10,7 +10,7 @@ from typing import Any
 from bench.core.names import WORST_CASE, dataset_label, short_hash, slug
 from bench.core.record import NORM_SIGNS
 from leaderboards.columns import COLUMNS, PARTS, Column
-from leaderboards.entry import Entry, board_identity, group
+from leaderboards.entry import Entry, board_identity, foreign_network, group
 from leaderboards.rank import Rank, order, rank
 from leaderboards.result import Result
 from leaderboards.text import plain
@@ -194,7 +194,7 @@ def _difference(entry: Entry, similar: list[Entry]) -> str:
 
 def _settings(entry: Entry) -> dict[str, str]:
     training = entry.record.training
-    recipe: dict[str, Any] = {}
+    recipe: dict[str, Any] = foreign_network(entry.record)
     if training:
         recipe = {**training.recipe, "epochs": training.epochs, "precision": training.precision}
     return {name: plain(value) for name, value in {**recipe, **entry.defense.hyperparameters}.items()}

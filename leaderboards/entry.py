@@ -174,11 +174,12 @@ class Entry:
 def identity(result: Result) -> dict[str, Any]:
     """What makes two results seeds of one entry: everything but the seed, as plain JSON.
 
-    Of a network that was trained elsewhere only the weights are known, so other weights are another entry.
+    Of a network that was trained elsewhere only the weights and the code are known, so others are another entry.
     """
     record, training = result.record, result.record.training
     weights = record.files.get("weights") if training is None else None
     return {
+        **({"network": network} if (network := foreign_network(record)) else {}),
         "defense": record.defense.name,
         "hyperparameters": {key: _plain(value) for key, value in record.defense.hyperparameters.items()},
         "model": record.model,
@@ -189,6 +190,12 @@ def identity(result: Result) -> dict[str, Any]:
         "weights": weights.sha256 if weights else None,
         "board": board_identity(result),
     }
+
+
+def foreign_network(record: Record) -> dict[str, str]:
+    """The loader of a network that was trained elsewhere, and the digits of what it answers, as far as known."""
+    config = record.provenance.config if record.training is None else {}
+    return {key: str(config[key]) for key in ("loader", "network") if config.get(key)}
 
 
 def board_identity(result: Result) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.core.errors import UserError
-from bench.core.randomness import seeded
+from bench.core.foreign import GuardedNetwork, try_network
 
 Site = Literal["pre-activation", "pooled", "none"]
 
@@ -87,7 +87,7 @@ class WrappedClassifier(nn.Module):
         num_classes: K.
 
     Raises:
-        UserError: when the network does not take such images or does not give [B, K] finite logits.
+        UserError: when `try_network` refuses it.
     """
 
     def __init__(self, module: nn.Module, input_shape: tuple[int, int, int], num_classes: int) -> None:
@@ -95,56 +95,21 @@ class WrappedClassifier(nn.Module):
         self.module = module
         self.input_shape = tuple(input_shape)
         self.num_classes = num_classes
-        self.site: Site = "none"
-        #: In a tuple, so that the layer is not registered a second time.
-        self._head: tuple[nn.Linear, ...] = ()
-        self._probe()
+        head, copies = try_network(module, self.input_shape, num_classes)
+        self.site: Site = "pooled" if head is not None else "none"
+        #: In tuples, so that no layer is registered a second time.
+        self._head = (head,) if head is not None else ()
+        self._guarded = (GuardedNetwork(module, copies=copies),)
 
     @property
     def head(self) -> nn.Linear | None:
         """The final linear layer, or None when the logits do not come straight from one."""
         return self._head[0] if self._head else None
 
-    @torch.no_grad()
-    def _probe(self) -> None:
-        modes = {child: child.training for child in self.module.modules()}
-        self.module.eval()
-        parameter = next(self.module.parameters(), torch.zeros(()))
-        images = torch.rand(2, *self.input_shape, generator=torch.Generator().manual_seed(0)).to(
-            parameter.device
-        )
-        seen: list[tuple[nn.Linear, Tensor, Tensor]] = []
-
-        def remember(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            assert isinstance(layer, nn.Linear)
-            seen.append((layer, inputs[0], output))
-
-        layers = [child for child in self.module.modules() if isinstance(child, nn.Linear)]
-        hooks = [layer.register_forward_hook(remember) for layer in layers]
-        try:
-            # A network may draw random numbers; the caller's are left alone.
-            with seeded("probe"):
-                logits = self.module(images)
-        except Exception as error:
-            reason = (str(error).splitlines() or [""])[0]
-            if not isinstance(error, RuntimeError | TypeError | ValueError):
-                reason = f"{type(error).__name__}: {reason}"
-            raise UserError(
-                f"the network does not take images of shape {self.input_shape}: {reason}"
-            ) from error
-        finally:
-            for hook in hooks:
-                hook.remove()
-            for child, mode in modes.items():
-                child.training = mode
-        if not isinstance(logits, Tensor) or logits.shape != (2, self.num_classes):
-            shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            raise UserError(f"expected logits of shape (batch, {self.num_classes}), the network gave {shape}")
-        if seen:
-            layer, inputs, output = seen[-1]
-            # The very tensor, not an equal one: a softmax or a sum behind the layer is not a linear head.
-            if output is logits and inputs.dim() == 2:
-                self._head, self.site = (layer,), "pooled"
+    @property
+    def guarded(self) -> GuardedNetwork:
+        """What all passes go through."""
+        return self._guarded[0]
 
     @property
     def num_features(self) -> int:
@@ -153,7 +118,7 @@ class WrappedClassifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, K] of images [B, C, H, W] in [0, 1]."""
-        return self.module(images)
+        return self.guarded(images)
 
     def features(self, images: Tensor) -> Tensor:
         """The input of the final linear layer [B, D]."""
@@ -170,7 +135,7 @@ class WrappedClassifier(nn.Module):
         seen: list[Tensor] = []
         hook = self.head.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0]))
         try:
-            logits = self.module(images)
+            logits = self.guarded(images)
         finally:
             hook.remove()
         return logits, seen[-1]

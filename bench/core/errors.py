@@ -17,6 +17,11 @@ class NotFinite(UserError):
     """A network gave NaN or infinity; a training that meets this has diverged."""
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's message; its type where it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     """A `UserError` for a name that nobody registered, with the nearest known ones.
 

@@ -1,4 +1,4 @@
-"""Context managers that change modes, gradients, random state, layout or precision, and restore them."""
+"""Context managers that change modes, gradients, random state, defaults, layout or precision, and restore them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +10,8 @@ from torch import nn
 @contextmanager
 def evaluating(classifier: nn.Module) -> Iterator[None]:
     """Put a network in eval mode, then give each module its own mode back (one may be set by hand)."""
-    modes = [(module, module.training) for module in classifier.modules()]
+    # Frozen TorchScript has no mode.
+    modes = [(module, module.training) for module in classifier.modules() if hasattr(module, "training")]
     classifier.eval()
     try:
         yield
@@ -43,6 +44,28 @@ def random_state_kept(seed: int | None = None) -> Iterator[None]:
         if seed is not None:
             torch.manual_seed(seed)
         yield
+
+
+@contextmanager
+def torch_defaults() -> Iterator[None]:
+    """Run a block in torch's own defaults: float32, CPU, gradients on. Restore those from before.
+
+    A stranger's code may change them while it is imported or called; that ends with the block too.
+    """
+    dtype, device, gradients = torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled()
+    _set_defaults(torch.float32, torch.device("cpu"), True)
+    try:
+        yield
+    finally:
+        _set_defaults(dtype, device, gradients)
+
+
+def _set_defaults(dtype: torch.dtype, device: torch.device, gradients: bool) -> None:
+    torch.set_default_dtype(dtype)
+    # A default device that is set costs time in every call, even where it is the CPU.
+    if torch.get_default_device() != device:
+        torch.set_default_device(None if device.type == "cpu" else device)
+    torch.set_grad_enabled(gradients)
 
 
 @contextmanager

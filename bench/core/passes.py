@@ -40,7 +40,7 @@ class PassCount:
         """Count every pass through a network until the handle that comes back is removed.
 
         The hook sits where all passes go through, whichever method is called: on the backbone of a `Classifier`,
-        on the module of a `WrappedClassifier`, on any other module itself.
+        on the guard of a `WrappedClassifier`, on any other module itself.
         """
         return _counted_module(classifier).register_forward_hook(self._forward)
 
@@ -77,7 +77,7 @@ class PassCount:
 def _counted_module(classifier: nn.Module) -> nn.Module:
     if isinstance(classifier, Classifier):
         return classifier.backbone
-    return classifier.module if isinstance(classifier, WrappedClassifier) else classifier
+    return classifier.guarded if isinstance(classifier, WrappedClassifier) else classifier
 
 
 @contextmanager

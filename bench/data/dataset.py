@@ -95,7 +95,11 @@ def fingerprint(*tensors: Tensor) -> str:
     """SHA-256 digest, in hex, of the type, shape and bytes of each tensor in turn."""
     digest = hashlib.sha256()
     for tensor in tensors:
-        array = tensor.detach().cpu().contiguous().numpy()
+        tensor = tensor.detach().cpu().contiguous()
+        try:
+            array = tensor.numpy()
+        except TypeError:  # numpy has no bfloat16
+            array = tensor.reshape(-1).view(torch.uint8).numpy()
         digest.update(f"{array.dtype}{array.shape}".encode())
         digest.update(array.data)
     return digest.hexdigest()

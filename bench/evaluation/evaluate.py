@@ -12,7 +12,7 @@ from bench.core import provenance
 from bench.core import record as schema
 from bench.core.classifier import AnyClassifier
 from bench.core.files import sha256
-from bench.core.guards import evaluating, full_precision, random_state_kept
+from bench.core.guards import evaluating, full_precision, random_state_kept, torch_defaults
 from bench.core.names import identity
 from bench.core.progress import Progress
 from bench.core.randomness import derive_seed
@@ -29,6 +29,7 @@ from bench.evaluation.describe import (
 )
 from bench.evaluation.draw_figures import draw_all
 from bench.evaluation.files import write_result
+from bench.evaluation.foreign_identity import network_identity
 from bench.evaluation.inputs import (
     as_battery,
     as_classifier,
@@ -40,7 +41,7 @@ from bench.evaluation.inputs import (
 )
 from bench.evaluation.resume import FinishedMetrics
 from bench.evaluation.run_battery import Measurements, answer_alarms, run_battery
-from bench.models.weights import save_weights
+from bench.models.weights import save_weights, weights_of
 from bench.version import __version__
 from metrics.evaluation import Evaluation
 
@@ -48,6 +49,7 @@ from metrics.evaluation import Evaluation
 FINISHED = "parts"
 
 
+@torch_defaults()
 def evaluate(
     model: nn.Module,
     data: Dataset | str,
@@ -92,6 +94,8 @@ def evaluate(
     parameter = next(model.parameters(), None)
     dataset = dataset.to(parameter.device if parameter is not None else "cpu")
     classifier = as_classifier(model, dataset)
+    check_network(classifier, *dataset.test.batch(slice(0, battery.images)))
+    network = network_identity(classifier, dataset, None)
     with evaluating(classifier):
         return evaluate_to_folder(
             classifier,
@@ -104,7 +108,10 @@ def evaluate(
             seed=seed,
             folder=out,
             command=command,
-            config={"dataset": data} if isinstance(data, str) else {},
+            config={
+                **({"dataset": data} if isinstance(data, str) else {}),
+                **({"network": network} if network else {}),
+            },
             progress=progress or Progress(),
             suspicious=suspicious,
             transfer_from=transfer_from or out,
@@ -148,6 +155,7 @@ def evaluate_to_folder(
     """
     with random_state_kept(derive_seed(seed, "evaluation")), full_precision():
         evaluation = _prepare(classifier, dataset, threat, battery, trained, seed, progress)
+        digest = _digest(classifier, evaluation, battery, config.get("network"))
         finished = None
         if folder is not None:
             save_weights(folder / WEIGHTS, classifier)
@@ -156,7 +164,7 @@ def evaluate_to_folder(
         if suspicious:
             answer_alarms(evaluation, measured, finished, transfer_from)
     record = Record(
-        id=f"{run}-s{seed}-{battery.name}-{_digest(classifier, evaluation, battery)}",
+        id=f"{run}-s{seed}-{battery.name}-{digest}",
         defense=trained.defense,
         model=model,
         parameters=sum(parameter.numel() for parameter in classifier.parameters()),
@@ -221,11 +229,12 @@ def _cost(measured: Measurements, trained: Trained, device: torch.device) -> sch
     )
 
 
-def _digest(classifier: AnyClassifier, evaluation: Evaluation, battery: Battery) -> str:
+def _digest(classifier: AnyClassifier, evaluation: Evaluation, battery: Battery, network: str | None) -> str:
     """Six hex digits that identify a result by network, data, threat and battery."""
-    weights = fingerprint(*classifier.state_dict().values())
+    weights = fingerprint(*weights_of(classifier).values())
     about = [weights, evaluation.dataset.fingerprint, fingerprint(evaluation.images, evaluation.labels)]
-    return identity({"about": about, "threat": str(evaluation.threat), "battery": battery.version})[:6]
+    values = {"about": about, "threat": str(evaluation.threat), "battery": battery.version}
+    return identity({**values, "network": network} if network else values)[:6]
 
 
 def _identity(weights: Path, evaluation: Evaluation, battery: Battery) -> str:

@@ -5,7 +5,8 @@ from torch import Tensor, nn
 
 from bench.core.checks import check_differentiable, check_finite, check_inputs, check_logits
 from bench.core.classifier import AnyClassifier, Classifier, WrappedClassifier
-from bench.core.errors import UserError
+from bench.core.errors import NotFinite, UserError
+from bench.core.foreign import reason_of
 from bench.core.guards import random_state_kept
 from bench.core.threat import NORMS, Threat
 from bench.data import Dataset, Split, load
@@ -143,16 +144,30 @@ def _pixels(images: Tensor) -> str:
 
 @torch.no_grad()
 def check_network(classifier: AnyClassifier, images: Tensor, labels: Tensor) -> None:
-    """Check a network on some of the images, before anything is written.
+    """Check a network on some of the images, and between their gray levels, before anything is written.
 
     Raises:
-        UserError: when it does not fit the images, or its logits are not finite float32.
+        UserError: when it does not fit the images, fails on them, or its logits are not finite float32.
     """
     images, labels = images[:CHECKED], labels[:CHECKED]
     check_inputs(classifier, images, labels)
+    check_finite(_logits(classifier, images))
+    noise = torch.rand(images.shape, generator=torch.Generator().manual_seed(0)).to(images)
+    if bool(_logits(classifier, (images + (noise - 0.5) / 255).clamp(0, 1)).isnan().any()):
+        raise NotFinite(
+            "expected finite logits, the network gave NaN between the 256 levels of gray, where attacks look"
+        )
+
+
+def _logits(classifier: AnyClassifier, images: Tensor) -> Tensor:
     with random_state_kept():
-        logits = check_logits(classifier(images), len(images), classifier.num_classes)
-    check_finite(logits)
+        try:
+            logits = classifier(images)
+        except UserError:
+            raise
+        except Exception as error:  # a stranger's code may raise anything
+            raise UserError(f"the network fails on {len(images)} images: {reason_of(error)}") from error
+    return check_logits(logits, len(images), classifier.num_classes)
 
 
 def _kind(value: object) -> str:

@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from bench.core.classifier import AnyClassifier, WrappedClassifier
-from bench.core.errors import UserError, unknown_name
+from bench.core.errors import UserError, first_line, unknown_name
+from bench.core.guards import torch_defaults
 from bench.core.registry import load_object
 from bench.core.threat import Threat
 from bench.data import Dataset
@@ -63,12 +64,13 @@ def make_network(model: str, loader: str | None, data: Dataset, *, pretrained: b
             model, input_shape=data.shape, num_classes=data.num_classes, mean=data.mean, std=data.std, seed=0
         )
     source, _, name = loader.partition(":")
-    if source == "timm":
-        module = timm_network(name, data, pretrained=pretrained)
-    elif source == "robustbench":
-        module = robustbench_network(name, pretrained=pretrained)
-    else:
-        module = _called(loader)
+    with torch_defaults():
+        if source == "timm":
+            module = timm_network(name, data, pretrained=pretrained)
+        elif source == "robustbench":
+            module = robustbench_network(name, pretrained=pretrained)
+        else:
+            module = _called(loader)
     return WrappedClassifier(module.to(torch.float32), data.shape, data.num_classes)
 
 
@@ -130,7 +132,7 @@ def timm_network(name: str, data: Dataset, *, pretrained: bool) -> nn.Module:
             if pretrained
             else ""
         )
-        raise UserError(f"--timm {name} failed: {_first_line(error)}{how}") from error
+        raise UserError(f"--timm {name} failed: {first_line(error)}{how}") from error
     return normalized(module, _per_channel(config["mean"], channels), _per_channel(config["std"], channels))
 
 
@@ -184,7 +186,7 @@ def robustbench_network(identifier: str, *, pretrained: bool) -> nn.Module:
     except Exception as error:
         missing = "" if path.is_file() else f"{path} is missing and could not be fetched; put it there, or "
         raise UserError(
-            f"--robustbench {identifier} failed: {_first_line(error)}; {missing or 'or '}give its weights with "
+            f"--robustbench {identifier} failed: {first_line(error)}; {missing or 'or '}give its weights with "
             f"--checkpoint FILE"
         ) from error
     return module
@@ -209,7 +211,7 @@ def _architecture(entry: Mapping[str, Any], identifier: str) -> nn.Module:
     try:
         module: nn.Module = make()
     except Exception as error:
-        raise UserError(f"--robustbench {identifier} failed: {_first_line(error)}") from error
+        raise UserError(f"--robustbench {identifier} failed: {first_line(error)}") from error
     return module
 
 
@@ -238,7 +240,7 @@ def _package(name: str, asked: str, install: str) -> ModuleType:
     except Exception as error:
         # An incompatible release of a dependency can raise any exception.
         raise UserError(
-            f"{asked}: the package {name} cannot be imported: {type(error).__name__}: {_first_line(error)}"
+            f"{asked}: the package {name} cannot be imported: {type(error).__name__}: {first_line(error)}"
         ) from error
 
 
@@ -254,7 +256,3 @@ def _per_channel(values: Sequence[float], channels: int) -> list[float]:
     if len(values) == channels:
         return [float(value) for value in values]
     return [sum(map(float, values)) / len(values)] * channels
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

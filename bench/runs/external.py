@@ -14,8 +14,10 @@ from bench.evaluation.describe import Trained
 from bench.evaluation.estimate import estimate
 from bench.evaluation.evaluate import evaluate_to_folder
 from bench.evaluation.extra_checks import unanswered
-from bench.models.loaders import make_network, robustbench_loader
-from bench.models.weights import load_weights, set_weights
+from bench.evaluation.foreign_identity import network_identity
+from bench.evaluation.inputs import check_network
+from bench.models.loaders import make_network, names_code, robustbench_loader
+from bench.models.weights import load_weights, set_weights, weights_of
 from bench.runs.config import RunConfig
 from bench.runs.job import result_name
 from bench.runs.plan import load_data, pick_device
@@ -53,11 +55,15 @@ def evaluate_checkpoint(
     classifier = make_network(config.model, loader, data, pretrained=checkpoint is None)
     if weights is not None:
         set_weights(classifier, weights, checkpoint or "")
+    elif loader is not None and names_code(loader):
+        progress.say(f"no --checkpoint given: the weights are those that {loader} returns")
     classifier.to(data.test.images.device).requires_grad_(False)
+    check_network(classifier, *data.test.batch(slice(0, battery.images)))
+    network = network_identity(classifier, data, loader)
     digits = identity(
         {
-            "weights": fingerprint(*classifier.state_dict().values()),
-            "network": [str(classifier), loader],
+            "weights": fingerprint(*weights_of(classifier).values()),
+            "network": [str(classifier), loader, *([network] if network else [])],
             "data": data.fingerprint,
             "threat": [threat.norm, str(threat.exact)],
             "battery": battery.version,
@@ -84,7 +90,7 @@ def evaluate_checkpoint(
             seed=seed,
             folder=folder,
             command=_command(config, checkpoint, loader, suspicious),
-            config={**config.published(), "loader": loader},
+            config={**config.published(), "loader": loader, **({"network": network} if network else {})},
             progress=progress,
             suspicious=suspicious,
             transfer_from=config.out,

@@ -1,8 +1,5 @@
 """The identity of a training, the run name made from it, and run folders named by an earlier rule."""
 
-import ast
-import hashlib
-import inspect
 import json
 import re
 from collections.abc import Iterator
@@ -17,6 +14,7 @@ from bench.core.errors import UserError
 from bench.core.files import read_json
 from bench.core.names import identity, safe_name
 from bench.core.record import RUN
+from bench.core.source import source_digest
 from bench.data import Dataset, fingerprint
 from bench.models import MODELS
 from bench.runs.config import RunConfig
@@ -73,39 +71,6 @@ def _probes(config: RunConfig, dataset: Dataset) -> dict[str, Any] | None:
         return None
     test = fingerprint(dataset.test.images, dataset.test.labels)
     return {"every": config.probe_every, "images": config.probe_images, "test": test}
-
-
-def source_digest(part: object) -> str:
-    """A SHA-256 of the code of a plug-in's module; "" if its source is not known.
-
-    Comments, docstrings, layout and import statements do not count: mending prose, or moving what a module imports,
-    leaves a run's name as it is. Any other edit makes another run.
-    """
-    try:
-        module = inspect.getmodule(part)
-        source = inspect.getsource(module) if module else ""
-        return hashlib.sha256(repr(_outline(ast.parse(source))).encode()).hexdigest() if source else ""
-    except (OSError, TypeError, SyntaxError):
-        return ""
-
-
-def _outline(node: object) -> object:
-    """Convert a syntax tree to nested tuples, without docstrings, imports and empty fields.
-
-    The text of `ast.dump` would do, but it differs between versions of Python.
-    """
-    if isinstance(node, list):
-        return tuple(_outline(each) for each in node if not _is_prose_or_import(each))
-    if not isinstance(node, ast.AST):
-        return node
-    fields = ((name, _outline(value)) for name, value in ast.iter_fields(node) if name not in ("ctx", "kind"))
-    return type(node).__name__, *((name, value) for name, value in fields if value not in (None, ()))
-
-
-def _is_prose_or_import(node: object) -> bool:
-    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-        return isinstance(node.value.value, str)
-    return isinstance(node, ast.Import | ast.ImportFrom)
 
 
 class _Data(BaseModel):

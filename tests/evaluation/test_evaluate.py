@@ -401,7 +401,7 @@ class Ruined(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         logits = self.linear(images.flatten(1))
-        return logits.index_fill(0, torch.tensor([1]), self.value)
+        return logits.index_fill(0, torch.tensor([0]), self.value)
 
 
 def test_logits_that_are_not_finite_are_refused_before_anything_is_written(

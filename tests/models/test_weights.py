@@ -1,9 +1,11 @@
 """Checkpoints and weights, written and read; files that are damaged or do not fit."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from bench.core.classifier import WrappedClassifier
@@ -121,3 +123,137 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(
         save_checkpoint(path, {"epoch": 2})
     assert [each.name for each in tmp_path.iterdir()] == ["state.pt"]
     assert load_checkpoint(path) == {"epoch": 1}
+
+
+CHAINS = ["module.", "_orig_mod.", "model.", "module._orig_mod.", "model.module.", "_orig_mod.module."]
+
+
+@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
+@pytest.mark.parametrize("chain", CHAINS)
+def test_prefixes_and_their_chains_are_removed_in_both_kinds_of_files(
+    tmp_path: Path, chain: str, suffix: str
+) -> None:
+    source, target, path = network(), network(), tmp_path / f"w.{suffix}"
+    state = {chain + name: tensor.clone() for name, tensor in source.state_dict().items()}
+    if suffix == "pt":
+        torch.save(state, path)
+    else:
+        save_file(state, path)
+    set_weights(target, load_weights(path), path)
+    assert_equal_weights(source, target)
+
+
+def assert_equal_weights(source: nn.Module, target: nn.Module) -> None:
+    ours, theirs = source.state_dict(), target.state_dict()
+    assert list(ours) == list(theirs)
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+
+
+@pytest.mark.parametrize("theirs", [nn.Sequential, nn.DataParallel])
+def test_a_loader_may_return_a_wrapper_itself(theirs: Callable[..., nn.Module]) -> None:
+    source, target = network(), nn.DataParallel(network())
+    weights = theirs(source).state_dict() if theirs is nn.DataParallel else source.state_dict()
+    set_weights(target, weights, "w.pt")
+    assert_equal_weights(source, target.module)
+
+
+def test_a_prefix_before_a_part_of_the_network_alone_is_removed() -> None:
+    source, target = nn.Sequential(network(), nn.Linear(2, 2)), nn.Sequential(network(), nn.Linear(2, 2))
+    weights = {name.replace("0.", "0._orig_mod.", 1): t for name, t in source.state_dict().items()}
+    set_weights(target, weights, "w.pt")
+    assert_equal_weights(source, target)
+
+
+def test_old_batch_norm_without_its_counter_is_loaded() -> None:
+    source, target = network(), network()
+    weights = source.state_dict()
+    del weights["1.num_batches_tracked"]
+    set_weights(target, weights, "w.pt")
+    assert_equal_weights(source, target)
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
+def test_old_weight_norm_is_loaded_into_new(prefix: str) -> None:
+    old, new = network(), network()
+    nn.utils.weight_norm(old[0])  # type: ignore[index]
+    nn.utils.parametrizations.weight_norm(new[0])  # type: ignore[index]
+    set_weights(new, {prefix + name: tensor for name, tensor in old.state_dict().items()}, "w.pt")
+    images = torch.rand(4, 3)
+    assert torch.equal(new.eval()(images), old.eval()(images))
+
+
+@pytest.mark.parametrize(
+    ("prefix", "target", "message"),
+    [
+        ("net.", network(), r"the checkpoint's names begin with 'net\.', the network's do not"),
+        ("", nn.ModuleDict({"backbone": network()}), r"the network's names begin with 'backbone\.'"),
+    ],
+)
+def test_another_prefix_is_named(prefix: str, target: nn.Module, message: str) -> None:
+    weights = {prefix + name: tensor for name, tensor in network().state_dict().items()}
+    with pytest.raises(UserError, match=rf"does not fit.*missing.*unknown.*{message}"):
+        set_weights(target, weights, "w.pt")
+
+
+class Stateful(nn.Linear):
+    """A layer with a state of its own in its state dict."""
+
+    classes: tuple[str, ...] = ("zero", "one")
+
+    def get_extra_state(self) -> tuple[str, ...]:
+        return self.classes
+
+    def set_extra_state(self, state: tuple[str, ...]) -> None:
+        if not isinstance(state, tuple):
+            raise TypeError("expected class names")
+        self.classes = state
+
+
+def test_an_extra_state_is_loaded_where_the_file_has_one(tmp_path: Path) -> None:
+    source, target = Stateful(3, 2), Stateful(3, 2)
+    source.classes = ("cat", "dog")
+    torch.save(source.state_dict(), tmp_path / "w.pt")
+    set_weights(target, load_weights(tmp_path / "w.pt"), "w.pt")
+    assert target.classes == ("cat", "dog")
+    save_weights(tmp_path / "w.safetensors", source)
+    target = Stateful(3, 2)
+    set_weights(target, load_weights(tmp_path / "w.safetensors"), "w.safetensors")
+    assert torch.equal(source.weight, target.weight)
+    assert target.classes == ("zero", "one")
+
+
+def test_a_network_that_fails_to_load_stays_as_it_was() -> None:
+    target = Stateful(3, 2)
+    before = target.weight.clone()
+    weights = {**Stateful(3, 2).state_dict(), "_extra_state": 3}
+    with pytest.raises(UserError, match="does not fit the network: expected class names"):
+        set_weights(target, weights, "w.pt")
+    assert torch.equal(target.weight, before)
+    with pytest.raises(UserError, match=r"1 unknown \(other\)"):
+        set_weights(target, {**Stateful(3, 2).state_dict(), "other": torch.zeros(1)}, "w.pt")
+    assert torch.equal(target.weight, before)
+
+
+def test_weights_that_are_not_finite_are_refused_but_masks_may_be_infinite() -> None:
+    target = network()
+    with pytest.raises(UserError, match=r"NaN or infinite weights \(0.weight\)"):
+        set_weights(target, {**network().state_dict(), "0.weight": torch.full((4, 3), torch.nan)}, "w.pt")
+    masked, source = nn.Linear(3, 2), nn.Linear(3, 2)
+    for each in (masked, source):
+        each.register_buffer("mask", torch.full((2,), -torch.inf))
+    set_weights(masked, source.state_dict(), "w.pt")
+    assert torch.equal(masked.weight, source.weight)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_torchscript_is_named(tmp_path: Path) -> None:
+    torch.jit.trace(network().eval(), torch.rand(2, 3)).save(str(tmp_path / "w.pt"))
+    with pytest.raises(UserError, match=r"is a TorchScript network.*--loader"):
+        load_weights(tmp_path / "w.pt")
+
+
+def test_weights_under_an_unknown_key_are_found(tmp_path: Path) -> None:
+    source = network().state_dict()
+    torch.save({"net": source, "epoch": 3}, tmp_path / "w.pt")
+    assert load_weights(tmp_path / "w.pt").keys() == source.keys()
