@@ -32,21 +32,8 @@ STORES = [
     f"sqlite:////nowhere/x.db?key={SECRET}",
     f"me:{SECRET}@host",
 ]
-RUN = [
-    "run",
-    "--defense",
-    "standard",
-    "--trials",
-    "0",
-    "--epochs",
-    "1",
-    "--train-size",
-    "60",
-    "--test-size",
-    "20",
-    "--metrics",
-    "clean_accuracy",
-]
+SMALL = ["--epochs", "1", "--train-size", "60", "--test-size", "20", "--metrics", "clean_accuracy"]
+RUN = ["run", "--defense", "standard", "--trials", "0", *SMALL]
 EVALUATE = ["evaluate", "--model", "cnn6", "--checkpoint", "nowhere.pt"]
 #: Commands that take the URI of a store.
 WITH_STORE: list[list[str]] = [

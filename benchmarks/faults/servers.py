@@ -11,21 +11,9 @@ from benchmarks.faults.command import Bench, Outcome
 from benchmarks.faults.fake_server import BEHAVIORS, fake_server
 from benchmarks.faults.trial import Fault, FaultClass, Trial
 
-RUN = [
-    "run",
-    "--defense",
-    "standard",
-    "--trials",
-    "0",
-    "--epochs",
-    "2",
-    "--train-size",
-    "60",
-    "--test-size",
-    "20",
-    "--metrics",
-    "clean_accuracy",
-]
+SMALL = ["--test-size", "20", "--metrics", "clean_accuracy"]
+RUN = ["run", "--defense", "standard", "--trials", "0", "--epochs", "2", "--train-size", "60", *SMALL]
+EVALUATE = ["evaluate", "--model", "cnn6", *SMALL, "--checkpoint"]
 #: Seconds of its own that a run may wait for a server.
 WAIT = 2.0
 #: By how much two runs of the same command may differ on a busy machine.
@@ -89,11 +77,8 @@ def _of_run(bench: Bench, place: Path, uri: str, plain: float) -> Iterator[Fault
 
 def _of_evaluation(bench: Bench, place: Path, uri: str, records: Path, plain: float) -> Iterator[Fault]:
     (weights,) = records.glob("*/seed-0/*/weights.safetensors")
-    words = [
-        *["evaluate", "--model", "cnn6", "--test-size", "20", "--metrics", "clean_accuracy", "--checkpoint"],
-        str(weights),
-    ]
-    outcome = bench(*words, "--tracking", uri, folder=place, cpu_seconds=120, wall_seconds=300)
+    words = [*EVALUATE, str(weights), "--tracking", uri]
+    outcome = bench(*words, folder=place, cpu_seconds=120, wall_seconds=300)
     yield from _kept(bench, place, outcome, plain)
 
 
