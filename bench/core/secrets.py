@@ -21,7 +21,9 @@ _NAME = rf"(?:(?:[\w.\-]*[._\-])?(?:{_WORD})|(?:api|access|account|sharedaccess|
 _SECRET_NAME = re.compile(_NAME, re.IGNORECASE)
 #: What the form of a text shows to be a secret, wherever it comes from.
 _FORMS = [
-    (re.compile(r"(\w://)(?:[^\s/@:'\"<>]*:[^\s/@'\"<>]*|[^\s/@:'\"<>]+)@"), rf"\1{HIDDEN}@"),
+    (re.compile(r"://(?:[^\s/@:'\"<>]*:[^\s/@'\"<>]*|[^\s/@:'\"<>]+)@"), f"://{HIDDEN}@"),
+    # As a path, a URI has one slash.
+    (re.compile(r"(\w:/)[^\s/@:'\"<>]+:[^\s/@'\"<>]*@"), rf"\1{HIDDEN}@"),
     (re.compile(rf"([?&;]{_NAME}=)[^\s&;#'\"<>]+", re.IGNORECASE), rf"\1{HIDDEN}"),
     (re.compile(r"\b((?:Basic|Bearer) )[\w.~+/\-]{8,}=*"), rf"\1{HIDDEN}"),
     (re.compile(r"\b((?:password|passwd|accountkey) ?= ?)[^\s;,&'\")]+", re.IGNORECASE), rf"\1{HIDDEN}"),

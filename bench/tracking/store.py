@@ -69,13 +69,16 @@ def calling(settings: Settings) -> Iterator[None]:
     """
     _knock(settings)
     with _calls(settings.timeout), nullcontext() if settings.server else _no_retries():
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
-
         try:
             yield
-        except (MlflowException, SQLAlchemyError, OSError) as error:
-            # Without the error itself, whose text may hold a password.
+        except UserError:
+            raise
+        # Whatever answers there may be no MLflow at all, and end in any exception of a library. Without the error
+        # itself, whose text may hold a password.
+        except ImportError as error:
+            install = f"; pip install {error.name}" if error.name else ""
+            raise UserError(f"MLflow at {settings.shown}: {_first_line(error)}{install}") from None
+        except Exception as error:
             raise UserError(f"MLflow at {settings.shown}: {_first_line(error)}") from None
 
 
@@ -98,6 +101,7 @@ class Store:
         from mlflow import MlflowClient
 
         self.settings = settings
+        self._uploaded: set[tuple[str, str, int, int]] = set()
         with _alone(settings.database):
             self.client: MlflowClient = MlflowClient(settings.uri)
             self.experiment_id = self._experiment(create)
@@ -182,11 +186,16 @@ class Store:
         )
 
     def _upload(self, run_id: str, name: str, path: Path) -> None:
+        about = path.stat()
+        upload = (run_id, name, about.st_mtime_ns, about.st_size)
+        if upload in self._uploaded:
+            return
         folder, _, file = name.rpartition("/")
         with _calls(self.settings.upload_timeout), tempfile.TemporaryDirectory() as scratch:
             if path.name != file:
                 path = Path(shutil.copyfile(path, Path(scratch, file)))
             self.client.log_artifact(run_id, str(path), folder or None)
+        self._uploaded.add(upload)
 
     def download(self, run_id: str, name: str, folder: Path) -> Path:
         """Copy one artifact of a run into a folder that exists."""
@@ -229,6 +238,7 @@ def _calls(timeout: int) -> Iterator[None]:
     """
     ours = {
         "MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout),
+        "PGCONNECT_TIMEOUT": os.environ.get("PGCONNECT_TIMEOUT", str(timeout)),
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0"),
         "MLFLOW_DISABLE_TELEMETRY": os.environ.get("MLFLOW_DISABLE_TELEMETRY", "true"),
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -280,4 +290,6 @@ def _alone(database: Path | None) -> Any:
 
 def _first_line(error: BaseException) -> str:
     lines = hide(str(error)).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    known = isinstance(error, OSError) or type(error).__module__.startswith(("mlflow", "sqlalchemy"))
+    kind = "" if known and lines else type(error).__name__
+    return ": ".join(filter(None, [kind, *lines[:1]]))

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from bench.core.errors import UserError
 from bench.core.names import WORST_CASE
+from bench.core.secrets import hide
 from bench.tracking import guard
 from bench.tracking.settings import Settings
 from bench.tracking.store import open_store
@@ -79,7 +80,9 @@ def serve_ui(settings: Settings, host: str, port: int, say: Callable[[str], None
             code = server.wait()
             log.seek(0)
             lines = [line for line in log.read().splitlines() if line.strip()]
-            raise UserError(f"the MLflow server ended by itself (exit code {code}): {' '.join(lines[-1:])}")
+            raise UserError(
+                f"the MLflow server ended by itself (exit code {code}): {hide(' '.join(lines[-1:]))}"
+            )
 
 
 def _names(host: str) -> list[str]:

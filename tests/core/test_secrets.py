@@ -88,6 +88,7 @@ def test_the_address_of_a_page_stays() -> None:
     [
         f"at postgresql://me:{SECRET}@host/db",
         f"https://{SECRET}@host",
+        f"no such file: postgresql:/me:{SECRET}@host/db",
         f"/path?api_key={SECRET}&x=1",
         f"https://bucket/x?a=b&X-Amz-Signature={SECRET}",
         f"https://host/x?apikey={SECRET}",

@@ -54,7 +54,7 @@ from bench.tracking import (
 from bench.tracking.background import Tracker as Background
 from bench.tracking.names import KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH, safe_key, safe_keys, shorten
 from bench.tracking.run_entries import read_run_folder
-from bench.tracking.store import open_store
+from bench.tracking.store import calling, open_store
 
 ROOT = Path(__file__).resolve().parents[2]
 MakeStore = Callable[..., Settings]
@@ -957,3 +957,33 @@ def test_a_killed_ui_leaves_no_server_behind(tmp_path: Path, number: int) -> Non
             return
         time.sleep(0.2)
     pytest.fail("the server still listens")
+
+
+def test_tags_and_parameters_hold_no_secret(tmp_path: Path, sqlite: MakeStore) -> None:
+    uri = "postgresql://me:S3cret-Pw_99@host/db"
+    run = make_run(tmp_path, hyperparameters={"source": uri})
+    settings = sqlite(tmp_path, tags={"from": uri})
+    Tracker(settings, quiet).sync(run)
+    text = str([each.to_dictionary() for each in all_runs(settings).values()])
+    assert "S3cret" not in text
+    assert "***@host/db" in text
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (
+            ModuleNotFoundError("No module named 'boto3'", name="boto3"),
+            "No module named 'boto3'; pip install boto3",
+        ),
+        (KeyError("experiment"), "KeyError: 'experiment'"),
+        (ValueError("no JSON at http://me:secret@host\nmore"), r"ValueError: no JSON at http://\*\*\*@host$"),
+    ],
+)
+def test_whatever_a_server_answers_is_one_line(error: Exception, line: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        settings = Settings(uri=f"http://127.0.0.1:{listener.getsockname()[1]}")
+        with pytest.raises(UserError, match=line) as caught, calling(settings):
+            raise error
+    assert caught.value.__cause__ is None
+    assert "\n" not in str(caught.value)
