@@ -2,9 +2,10 @@
 
 from bench.core.errors import UserError
 from bench.core.registry import Registry
+from bench.core.values import shown
 from defenses.at import AdversarialTraining
 from defenses.awp import awp_around
-from defenses.base import Attacked, Defense, Objective, Training
+from defenses.base import Attacked, Defense, Objective, Training, check_class
 from defenses.ce_gradient import CEGradient
 from defenses.composition import compose, is_composed
 from defenses.cure import CURE
@@ -65,6 +66,8 @@ def get(name: str) -> type[Defense]:
         origin = DEFENSES.origin(name)
         source = "" if origin == "built in" else f" (from {origin})"
         raise UserError(
-            f"{name!r}{source} is no defense: expected a subclass of defenses.base.Defense, got {found!r}"
+            f"{name!r}{source} is no defense: expected a subclass of defenses.base.Defense, got {shown(found)}"
         )
+    with DEFENSES.calling(name):
+        check_class(found, name)
     return found

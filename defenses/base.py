@@ -189,6 +189,33 @@ class Defense(ABC):
         return dataclasses.replace(self, **values)
 
 
+def check_class(cls: type[Defense], title: str) -> None:
+    """Refuse a class whose name, defaults, costs or search ranges are not what a search and a record need.
+
+    Raises:
+        UserError: for such a class, with what it should have. Whatever else its own code raises comes through.
+    """
+    for field in ("name", "family"):
+        if not isinstance(getattr(cls, field, None), str):
+            raise UserError(f'defense {title!r}: expected a class attribute {field} = "…"')
+    if cls.__abstractmethods__:
+        raise UserError(
+            f"defense {title!r}: the method {', '.join(sorted(cls.__abstractmethods__))} is missing"
+        )
+    defaults = cls.make({}).hyperparameters()
+    space = cls.space()
+    if not isinstance(space, dict) or not space.keys() <= defaults.keys():
+        raise UserError(
+            f"defense {title!r}: space() must give a dict of hyper-parameters, got {shown(space)}"
+        )
+    for field, search_range in space.items():
+        if not isinstance(search_range, Uniform | LogUniform | Choice):
+            raise UserError(
+                f"defense {title!r}: the search range of {field} must be one of defenses.space, "
+                f"got {shown(search_range)}"
+            )
+
+
 def _hints(cls: type[Defense]) -> dict[str, Any]:
     """The annotation of every hyper-parameter, by name; a field that holds components is not one."""
     hints = get_type_hints(cls, include_extras=True)

@@ -1,11 +1,12 @@
 """The metrics: one file and one line of `BUILT_IN` each."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
 from bench.core.errors import UserError
 from bench.core.registry import Registry, imported_on_use
+from bench.core.values import shown
 from metrics.arguments import convert, parse
 from metrics.base import Metric
 from metrics.evaluation import Evaluation, NotMeasurable
@@ -73,14 +74,26 @@ def get(name: str) -> Metric:
     if name not in METRICS.names() and ":" not in name and (owner := owner_of(name)):
         raise UserError(f"{name} is a score of the metric {owner}: --metrics {owner}")
     found: Any = METRICS.get(name)
-    try:
-        metric = found(**convert(name, found, values)) if callable(found) else found
-    except TypeError as error:
-        reason = str(error).rpartition("() ")[2]
-        raise UserError(f"metric {name} does not take these arguments: {reason}") from None
-    if not isinstance(metric, Metric):
-        raise UserError(f"{name!r} is no metric: expected a subclass of metrics.base.Metric, got {metric!r}")
+    with METRICS.calling(name):
+        try:
+            metric = found(**convert(name, found, values)) if callable(found) else found
+        except TypeError as error:
+            reason = str(error).rpartition("() ")[2]
+            raise UserError(f"metric {name} does not take these arguments: {reason}") from None
+        if not isinstance(metric, Metric):
+            raise UserError(
+                f"{name!r} is no metric: expected a subclass of metrics.base.Metric, got {shown(metric)}"
+            )
+        _check(name, metric)
     return metric
+
+
+def _check(name: str, metric: Metric) -> None:
+    names, titles = metric.names(), metric.titles
+    if not isinstance(names, tuple) or not names or not all(isinstance(each, str) for each in names):
+        raise UserError(f"metric {name}: names() must give a tuple of texts, got {shown(names)}")
+    if not isinstance(titles, Mapping) or not isinstance(getattr(metric, "name", None), str):
+        raise UserError(f"metric {name}: expected a name as text and titles by score, got {shown(titles)}")
 
 
 def owner_of(score: str) -> str | None:

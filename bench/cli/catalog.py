@@ -60,14 +60,19 @@ def _defense(name: str) -> str:
 
 
 def _models() -> str:
-    return _rows((name, _first_line(MODELS.get(name)) + _origin(MODELS, name)) for name in MODELS.names())
+    return _rows((name, _about(MODELS, name)) for name in MODELS.names())
+
+
+def _about(registry: Registry, name: str) -> str:
+    """The first line of a part's docstring, and its origin; a plug-in that fails to load hides no other."""
+    try:
+        return _first_line(registry.get(name)) + _origin(registry, name)
+    except UserError as error:
+        return f"cannot be used: {error}"
 
 
 def _datasets() -> str:
-    rows = [
-        (name, f"{_first_line(DATASETS.get(name))}{_origin(DATASETS, name)}  {_defaults(name)}")
-        for name in DATASETS.names()
-    ]
+    rows = [(name, f"{_about(DATASETS, name)}  {_defaults(name)}") for name in DATASETS.names()]
     rows.append(
         (
             "imagefolder:PATH",

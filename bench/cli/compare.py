@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from bench.cli.streams import print_result
 from bench.cli.types import PATH
 
 
@@ -29,15 +30,15 @@ def compare(a: Path, b: Path, unpaired: bool, as_json: bool) -> None:
     comparisons, notes = compare_paths(a, b, unpaired=unpaired)
     if as_json:
         found = {"comparisons": [each.as_json() for each in comparisons], "notes": notes}
-        click.echo(json.dumps(found, ensure_ascii=False, indent=1))
+        print_result(json.dumps(found, ensure_ascii=False, indent=1))
         return
     for number, each in enumerate(comparisons):
         if number:
-            click.echo()
-        click.echo(f"A  {each.a.name}\nB  {each.b.name}\n")
+            print_result("")
+        print_result(f"A  {each.a.name}\nB  {each.b.name}\n")
         for row in each.rows:
-            click.echo(row.verdict)
+            print_result(row.verdict)
         for note in each.notes:
-            click.echo(f"note: {note}")
+            print_result(f"note: {note}")
     for note in notes:
-        click.echo(f"note: {note}")
+        print_result(f"note: {note}")

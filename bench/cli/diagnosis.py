@@ -8,6 +8,7 @@ import torch
 
 from bench.core import provenance
 from bench.core.errors import UserError
+from bench.core.foreign_code import named
 from bench.core.values import unwritable
 from bench.data import DATASETS, load
 from bench.training.recipe import RECIPES
@@ -54,7 +55,8 @@ def _device() -> Iterator[str]:
 def _data(data_dir: Path) -> Iterator[str]:
     for name in DATASETS.names():
         try:
-            dataset = load(name, data_dir=data_dir)
+            with named():
+                dataset = load(name, data_dir=data_dir)
             train, test = len(dataset.train) + len(dataset.validation), len(dataset.test)
             yield f"ok  data {name}: {train} training and {test} test images"
         except UserError as error:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from bench.cli.streams import print_result
 from bench.cli.types import FOLDER, TEXT
 
 
@@ -24,4 +25,4 @@ def doctor(data_dir: Path, tracking: str | None) -> None:
     if tracking is not None:
         load_settings(tracking)  # refuses what is no store at all
     for line in examine(data_dir, tracking):
-        click.echo(line)
+        print_result(line)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli.options import SettingsCommand, quiet_option
+from bench.cli.streams import print_result
 from bench.cli.types import DEVICE, FOLDER_TO_WRITE, NAMES, PATH, PLACE, WORD
 from bench.core.errors import UserError
 
@@ -99,12 +100,12 @@ def figures(
         for result, folder in zip(results, folders, strict=True)
     ]
     if len(drawn) == 1:
-        click.echo(drawn[0].page)
+        print_result(drawn[0].page)
         return
     from bench.cli.display import make_progress
     from bench.results.figure_pages import draw_side_by_side
 
-    click.echo(draw_side_by_side(drawn, out or Path("figures"), make_progress(quiet)))
+    print_result(draw_side_by_side(drawn, out or Path("figures"), make_progress(quiet)))
 
 
 def _check(result: Path) -> None:

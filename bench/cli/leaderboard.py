@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from bench.cli.options import quiet_option
+from bench.cli.streams import print_result
 from bench.cli.types import FOLDER, FOLDER_TO_WRITE, PATH, TEXT
 from bench.core.errors import UserError
 
@@ -48,7 +49,7 @@ def leaderboard_build(records: Path | None, tracking: str | None, out: Path, qui
         site = build(paths, out, links=links, titles=titles(), strict=False)
     for warning in site.warnings:
         progress.say(f"left out: {warning}")
-    click.echo(out / "index.html")
+    print_result(out / "index.html")
 
 
 @leaderboard.command("table")
@@ -66,7 +67,7 @@ def leaderboard_table(records: Path) -> None:
     results, warnings = read_results(paths, strict=False)
     for warning in warnings:
         click.echo(f"left out: {warning}", err=True)
-    click.echo("\n".join(map(board_markdown, make_boards(results))), nl=False)
+    print_result("\n".join(map(board_markdown, make_boards(results))), nl=False)
 
 
 @leaderboard.command("check")
@@ -78,4 +79,4 @@ def leaderboard_check(file: Path) -> None:
     problems = [problem.removeprefix(f"{file}: ") for problem in check(file)]
     if problems:
         raise UserError(f"{file}: {'; '.join(problems)}")
-    click.echo(f"{file}: a valid record")
+    print_result(f"{file}: a valid record")

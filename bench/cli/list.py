@@ -2,6 +2,8 @@
 
 import click
 
+from bench.cli.streams import print_result
+
 
 @click.command("list")
 @click.argument(
@@ -11,4 +13,4 @@ def list_parts(kind: str) -> None:
     """List what is available, with hyper-parameters and search ranges for defenses."""
     from bench.cli.catalog import describe
 
-    click.echo(describe(kind))
+    print_result(describe(kind))

@@ -17,15 +17,16 @@ from bench.cli.list import list_parts
 from bench.cli.run import run
 from bench.cli.show import show
 from bench.cli.signals import exit_code, stopping
-from bench.cli.streams import without_secrets
+from bench.cli.streams import results_alone, without_secrets
 from bench.cli.study import study
 from bench.cli.tracking import track, ui
 from bench.cli.verify import verify
 from bench.core.command_line import hide_arguments
 from bench.core.errors import UserError
+from bench.core.foreign_code import PluginFailed, named
 from bench.version import __version__
 
-#: The environment variable that shows a traceback above the line on an error of the operating system.
+#: The environment variable that shows a traceback above the line on an error of the operating system or a plug-in.
 TRACEBACK = "BENCH_TRACEBACK"
 
 
@@ -43,10 +44,12 @@ def main() -> None:
 
 def _run() -> None:
     try:
-        with stopping(), warnings.catch_warnings():
+        with stopping(), warnings.catch_warnings(), named():
             warnings.showwarning = _warn  # type: ignore[assignment]
             cli(standalone_mode=False)
     except UserError as error:
+        if isinstance(error, PluginFailed) and os.environ.get(TRACEBACK):
+            traceback.print_exception(error)
         _fail(str(error))
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "bench"
@@ -121,3 +124,6 @@ for command in (
     doctor,
 ):
     cli.add_command(command)
+for command in (*cli.commands.values(), *leaderboard.commands.values()):
+    if command.callback is not None:
+        command.callback = results_alone()(command.callback)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 import click
 
+from bench.cli.streams import print_result
 from bench.cli.types import ASSIGNMENT, NUMBER, PATH, TEXT, WHOLE
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def tracker_of(uri: str | None, progress: "Progress") -> Any:
 def print_paths(paths: list[Path], as_json: bool) -> None:
     """Print the paths of records on standard output."""
     if as_json:
-        click.echo(json.dumps([str(path) for path in paths]))
+        print_result(json.dumps([str(path) for path in paths]))
     else:
         for path in paths:
-            click.echo(path)
+            print_result(path)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from bench.cli.streams import results
 from bench.cli.types import PATH
 
 
@@ -11,7 +12,9 @@ from bench.cli.types import PATH
 @click.argument("record", type=PATH)
 def show(record: Path) -> None:
     """Print a record: scores with intervals, alarms, settings, cost."""
+    from rich.console import Console
+
     from bench.cli.record_text import show_record
     from bench.core.record import load_record
 
-    show_record(load_record(record))
+    show_record(load_record(record), Console(file=results(), highlight=False))

@@ -3,9 +3,11 @@
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from types import TracebackType
 from typing import Any
+
+import click
 
 from bench.core.secrets import hide
 
@@ -25,6 +27,31 @@ class _Filtered:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+#: Where results go while `results_alone` keeps all else away from standard output.
+_output: list[Any] = []
+
+
+@contextmanager
+def results_alone() -> Iterator[None]:
+    """Keep standard output for results while the block runs: what plug-ins and libraries print goes elsewhere."""
+    _output.append(sys.stdout)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _output.pop()
+
+
+def results() -> Any:
+    """Standard output as it was before `results_alone`."""
+    return _output[-1] if _output else sys.stdout
+
+
+def print_result(text: object, *, nl: bool = True) -> None:
+    """Print a line of a command's result on standard output."""
+    click.echo(text, file=results(), nl=nl)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from bench.cli.options import quiet_option, tracker_of
+from bench.cli.streams import print_result
 from bench.cli.types import FOLDER, FOLDER_TO_WRITE, PATH, TEXT
 
 
@@ -35,10 +36,10 @@ def study(
     from bench.study.outline import outline
 
     if check:
-        click.echo(outline(load_study(file)))
+        print_result(outline(load_study(file)))
         return
     from bench.cli.display import make_progress
 
     progress = make_progress(quiet)
     tracker = tracker_of(tracking, progress)
-    click.echo(run_study(file, out=out, data_dir=data_dir, tracker=tracker, progress=progress))
+    print_result(run_study(file, out=out, data_dir=data_dir, tracker=tracker, progress=progress))

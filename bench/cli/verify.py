@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from bench.cli.options import quiet_option
+from bench.cli.streams import print_result
 from bench.cli.types import DEVICE, FOLDER, NAMES, PATH, PLACE
 
 
@@ -60,10 +61,10 @@ def verify(
         progress=make_progress(quiet),
     )
     if as_json:
-        click.echo(json.dumps(found.as_json(), ensure_ascii=False, indent=1))
+        print_result(json.dumps(found.as_json(), ensure_ascii=False, indent=1))
     else:
         for check in found.checks:
-            click.echo(f"{check.outcome:<11}  {check.name}: {check.message}")
-        click.echo(f"{record}: {found.verdict}")
+            print_result(f"{check.outcome:<11}  {check.name}: {check.message}")
+        print_result(f"{record}: {found.verdict}")
     if not found.matches:
         raise SystemExit(1)

@@ -2,13 +2,22 @@
 
 import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache, partial
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from bench.core.errors import UserError, unknown_name
+from bench.core.foreign_code import calling, register, told
+from bench.core.values import shown
+
+#: Stands for an attribute that a module does not have.
+_NOTHING = object()
 
 
 class Registry:
@@ -52,13 +61,17 @@ class Registry:
         point = self._installed().get(name)
         if point is None:
             raise unknown_name(self.kind, name, self.names())
+        title = f"{self.kind} {name!r} from {self.origin(name)} ({point.value})"
         try:
-            return point.load()
-        except Exception as error:
-            raise UserError(
-                f"{self.kind} {name!r} from {self.origin(name)} ({point.value}) failed to load: "
-                f"{type(error).__name__}: {error}"
-            ) from error
+            part = point.load()
+        except BaseException as error:
+            raise _failed(f"{title} failed to load", error) from error
+        register(part, point.module, title)
+        return part
+
+    def calling(self, name: str) -> AbstractContextManager[None]:
+        """A block that calls the code of a part: errors of a plug-in get its name."""
+        return nullcontext() if name in self._builtin else calling(f"{self.kind} {name!r}")
 
 
 def imported_on_use(place: str, *arguments: Any) -> Callable[[], Any]:
@@ -79,27 +92,71 @@ def _entry_points(group: str) -> dict[str, EntryPoint]:
 
 
 def load_object(path: str, kind: str) -> Any:
-    """Import `module:attribute`; modules beside the working folder are found as `python -m` would.
+    """Import `module:attribute`; modules in the working folder are found as `python -m` would.
 
     Raises:
-        UserError: when the module or the attribute is missing, or the module fails while importing.
+        UserError: when the module or the attribute is missing, the module fails while it is imported, or another
+            module has its name.
     """
     module_name, _, attribute = path.partition(":")
-    if not module_name or not attribute:
-        raise UserError(f"expected {kind} as module:Class, got {path!r}")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+    if not all(part.isidentifier() for part in (*module_name.split("."), attribute)):
+        raise UserError(f"expected {kind} as module:Class, got {shown(path)}")
+    title = f"{kind} {path!r}"
     try:
-        module = importlib.import_module(module_name)
+        module = _import(module_name, title)
     except ModuleNotFoundError as error:
         raise UserError(
-            f"{kind} {path!r}: no module named {error.name!r}; is it installed, or in the working folder?"
+            f"{title}: no module named {error.name!r}; is it installed, or in the working folder?"
         ) from error
-    except Exception as error:
-        raise UserError(f"{kind} {path!r} failed to import: {type(error).__name__}: {error}") from error
-    try:
-        return getattr(module, attribute)
-    except AttributeError:
+    except BaseException as error:
+        raise _failed(f"{title} failed to import", error) from error
+    with calling(title):
+        part = getattr(module, attribute, _NOTHING)
+    if part is _NOTHING:
         public = [name for name in vars(module) if not name.startswith("_")]
-        raise unknown_name(f"attribute of {module_name}", attribute, public) from None
+        raise unknown_name(f"attribute of {module_name}", attribute, public)
+    register(part, module_name, title)
+    return part
+
+
+def _failed(what: str, error: BaseException) -> BaseException:
+    """An error of foreign code while it is imported, as one line; Ctrl-C stays what it is."""
+    stays = isinstance(error, KeyboardInterrupt | UserError)
+    return error if stays else UserError(f"{what}: {told(error)}")
+
+
+class _WorkingFolder(MetaPathFinder):
+    """Find modules in a folder before those that are installed, except in place of Python's own.
+
+    A file such as `queue.py` at the front of `sys.path` would be imported by every library that needs Python's.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if path is not None or fullname in sys.stdlib_module_names:
+            return None
+        spec = PathFinder.find_spec(fullname, [self.folder])
+        # A folder without code, such as one of data, must not hide an installed package.
+        return spec if spec is not None and spec.origin is not None else None
+
+
+def _import(name: str, title: str) -> ModuleType:
+    here = str(Path.cwd())
+    top = name.partition(".")[0]
+    if top in sys.stdlib_module_names:
+        raise UserError(
+            f"{title}: {top} is a module of Python itself; give the file of the plug-in another name"
+        )
+    if not any(isinstance(finder, _WorkingFolder) and finder.folder == here for finder in sys.meta_path):
+        sys.meta_path.insert(0, _WorkingFolder(here))
+    if here not in sys.path:
+        sys.path.append(here)
+    importlib.invalidate_caches()
+    local, known = PathFinder.find_spec(top, [here]), sys.modules.get(top)
+    if local and local.origin and known and getattr(known, "__file__", None) not in (None, local.origin):
+        raise UserError(f"{title}: {known.__file__} has the same name and is in use; rename {local.origin}")
+    return importlib.import_module(name)

@@ -88,7 +88,8 @@ def load(
             raise UserError(
                 f"--class-order is for imagefolder:PATH alone; the classes of {name} have an order"
             )
-        raw = loader(Path(data_dir or DATA_DIR), download)
+        with DATASETS.calling(name):
+            raw = loader(Path(data_dir or DATA_DIR), download)
         if not isinstance(raw, RawData):
             raise UserError(f"data set {name!r}: its loader must return RawData, got {type(raw).__name__}")
     train, validation = split_training(raw.train_labels, train_size)

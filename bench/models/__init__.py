@@ -63,7 +63,7 @@ def build(
     if num_classes < 2:
         raise UserError(f"a classifier needs at least 2 classes, got {num_classes}")
     builder = MODELS.get(name)
-    with seeded(seed, "weights"):
+    with seeded(seed, "weights"), MODELS.calling(name):
         network = builder(input_shape, num_classes)
     if not isinstance(network, Network):
         raise UserError(

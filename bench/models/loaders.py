@@ -16,6 +16,7 @@ from torch import nn
 
 from bench.core.classifier import AnyClassifier, WrappedClassifier
 from bench.core.errors import UserError, first_line, unknown_name
+from bench.core.foreign_code import calling
 from bench.core.guards import torch_defaults
 from bench.core.registry import load_object
 from bench.core.threat import Threat
@@ -219,10 +220,8 @@ def _called(loader: str) -> nn.Module:
     make: Any = load_object(loader, "loader")
     if not callable(make):
         raise UserError(f"--loader {loader}: expected a function that returns a torch.nn.Module")
-    try:
+    with calling(f"--loader {loader}"):
         module = make()
-    except Exception as error:
-        raise UserError(f"--loader {loader} failed: {type(error).__name__}: {error}") from error
     if not isinstance(module, nn.Module):
         raise UserError(f"--loader {loader}: expected a torch.nn.Module, got {type(module).__name__}")
     return module

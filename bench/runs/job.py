@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.core.errors import UserError
+from bench.core.values import shown
 from bench.evaluation.battery import Battery, make_battery
 from bench.runs.config import RunConfig
 from bench.runs.identity import find_earlier_run, run_name, training_identity
 from bench.runs.plan import count_trials, make_plan
 from bench.training.folder import Plan
-from defenses.base import Training
+from defenses.base import Objective, Training
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,15 @@ def resolve(config: RunConfig) -> Job:
     plan = make_plan(config)
     classifier = plan.classifier(config.seeds[0])
     # Only for its checks: a stage that does not fit the number of epochs is refused before any training.
-    plan.defense.make(plan.fixed).objective(
+    objective = plan.defense.make(plan.fixed).objective(
         Training(
             classifier, plan.dataset.train, plan.threat, plan.epochs, config.seeds[0], plan.recipe.batch_size
         )
     )
+    if not isinstance(objective, Objective):
+        raise UserError(
+            f"defense {plan.name!r}: objective() must return an Objective, got {shown(objective)}"
+        )
     battery = make_battery(config.battery, config.metrics)
     battery.check(classifier, plan.dataset)
     identity = training_identity(config, plan)

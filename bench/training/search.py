@@ -11,8 +11,10 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
+from bench.core.checks import out_of_memory
 from bench.core.errors import UserError
-from bench.core.files import replacing, write_json
+from bench.core.files import read_json, replacing, write_json
+from bench.core.foreign_code import plugin_behind, told
 from bench.core.progress import Progress
 from bench.core.randomness import derive_seed
 from bench.core.record import SEARCH, TRIAL, Search, finite
@@ -104,9 +106,9 @@ def _search(
         task.advance(len(_ended(study)))
         while (trial := _next_trial(study, trials)) is not None:
             _run_trial(plan, study, trial, space, _floor(study, clean_floor), folder, progress, changed)
-            task.advance(1, _note(study, clean_floor))
+            task.advance(1, _note(study, clean_floor, folder))
             changed()
-    best = _best(study, clean_floor)
+    best = _best(study, clean_floor, folder)
     summary = _summary(study, best, space, _floor(study, clean_floor), folder)
     write_json(folder / SEARCH, summary.model_dump(mode="json"))
     return SearchOutcome(
@@ -185,9 +187,12 @@ def _run_trial(
     except Stop:
         state, message = TrialState.PRUNED, "below the median of earlier trials"
         clean = clean_accuracy(read_history(here)[-1])
-    except Diverged as error:
-        state, message, clean = TrialState.FAIL, str(error), None
-        progress.say(f"trial {trial.number} failed: {error}")
+    except BaseException as error:
+        if not _fails_the_trial(error):
+            raise
+        state, clean = TrialState.FAIL, None
+        message = str(error) if isinstance(error, UserError) else told(error)
+        progress.say(f"trial {trial.number} failed: {message}")
     if clean is not None:
         trial.set_user_attr("clean_accuracy", clean)
         trial.set_constraint(FLOOR, floor - clean)
@@ -200,6 +205,17 @@ def _run_trial(
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_json(here / TRIAL, entry)
+
+
+def _fails_the_trial(error: BaseException) -> bool:
+    """Whether an error comes from the settings or the code under trial: the next trial may do better.
+
+    A full disk, a database that is gone, too little memory and Ctrl-C end the search, which goes on from there.
+    """
+    if isinstance(error, Diverged) or plugin_behind(error):
+        return not isinstance(error, KeyboardInterrupt)
+    ours = (UserError, OSError, optuna.exceptions.StorageInternalError, SQLAlchemyError)
+    return isinstance(error, Exception) and not isinstance(error, ours) and not out_of_memory(error)
 
 
 def _suggest(trial: optuna.Trial, name: str, search_range: Range, defense: type[Defense]) -> Any:
@@ -230,10 +246,13 @@ def _floor(study: optuna.Study, clean_floor: float | None) -> float:
     return max(0.0, float(first) - CLEAN_LOSS)
 
 
-def _best(study: optuna.Study, clean_floor: float | None) -> FrozenTrial:
+def _best(study: optuna.Study, clean_floor: float | None, folder: Path) -> FrozenTrial:
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if not complete:
-        raise UserError(f"no trial of the search could be finished; each {TRIAL} says why")
+        first = read_json(_trial_folder(folder, 0) / TRIAL)["message"]
+        raise UserError(
+            f"no trial of the search could be finished; each {TRIAL} says why, the first: {first}"
+        )
     floor = _floor(study, clean_floor)
     # Where all trials are below the floor, the closest one. The earlier trial wins ties, and so do the defaults.
     return max(
@@ -246,9 +265,9 @@ def _best(study: optuna.Study, clean_floor: float | None) -> FrozenTrial:
     )
 
 
-def _note(study: optuna.Study, clean_floor: float | None) -> str:
+def _note(study: optuna.Study, clean_floor: float | None, folder: Path) -> str:
     try:
-        best = _best(study, clean_floor)
+        best = _best(study, clean_floor, folder)
     except UserError:
         return "none finished yet"
     return f"best so far {best.value:.1%} robust (trial {best.number})"

@@ -1,5 +1,6 @@
 """The search: defaults first, validation data alone, resumable, failures reported."""
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,6 +132,45 @@ def test_a_trial_that_diverges_fails_with_epoch_and_cause_and_the_search_goes_on
     assert found.search is not None
     assert found.search.failed == len(failed)
     assert found.defense.hyperparameters()["weight"] <= 1.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Raising(Scaled):
+    """Raises an error beyond its limit."""
+
+    error: ClassVar[type[BaseException]] = ValueError
+
+    def objective(self, training: Training) -> Objective:
+        if self.weight > self.limit:
+            raise self.error("too\nheavy")
+        return super().objective(training)
+
+
+def test_a_trial_whose_code_raises_is_failed_with_the_cause_and_the_search_goes_on(tmp_path: Path) -> None:
+    raising = dataclasses.replace(plan({"limit": 1.5}, epochs=1), defense=Raising)
+    found = search(raising, tmp_path, 6, 0.0, Progress())
+    failed = [trial for trial in trials(tmp_path) if trial["state"] == "FAIL"]
+    assert failed
+    assert {trial["message"] for trial in failed} == {"ValueError: too heavy"}
+    assert found.search is not None
+    assert (found.search.trials, found.search.failed) == (6, len(failed))
+    refused = dataclasses.replace(raising, fixed={"limit": 0.0})
+    with pytest.raises(
+        UserError, match=r"no trial of the search could be finished; .* ValueError: too heavy"
+    ):
+        search(refused, tmp_path / "all", 2, 0.0, Progress())
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), MemoryError(), KeyboardInterrupt()]
+)
+def test_what_the_next_trial_would_meet_too_ends_the_search(error: BaseException, tmp_path: Path) -> None:
+    def changed() -> None:
+        raise error
+
+    with pytest.raises(type(error)):
+        search(plan(epochs=1), tmp_path, 2, 0.0, Progress(), changed)
+    assert [trial["state"] for trial in trials(tmp_path)] == ["RUNNING"]
 
 
 def test_no_finished_trial_is_an_error(tmp_path: Path) -> None:

@@ -1,0 +1,104 @@
+"""Code of other people: whatever it raises becomes one line that names it.
+
+A plug-in may raise anything, `SystemExit` too, in any method that we call. `register` notes its modules when it is
+loaded; `named` then tells from a traceback which plug-in an error comes from.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+from bench.core.errors import UserError
+
+#: Packages of ours, which are never blamed.
+OURS = ("bench", "defenses", "metrics", "leaderboards")
+#: Longest message of an error that is repeated.
+LENGTH = 300
+
+#: Module → what messages call the plug-in.
+_plugins: dict[str, str] = {}
+
+
+class PluginFailed(UserError):
+    """The code of a plug-in raised an error; `__cause__` is that error."""
+
+
+def register(part: object, module: str, title: str) -> None:
+    """Note the modules of a plug-in.
+
+    Args:
+        part: a class (its bases count too), a function or any other object.
+        module: where it was found.
+        title: what messages call it, such as "defense 'mine:Thing'".
+    """
+    bases = part.__mro__ if isinstance(part, type) else (part,)
+    for name in (module, *(getattr(base, "__module__", None) for base in bases)):
+        top = str(name).partition(".")[0]
+        if name and top not in OURS and top not in sys.stdlib_module_names and top != "torch":
+            _plugins.setdefault(str(name), title)
+
+
+@contextmanager
+def calling(title: str) -> Iterator[None]:
+    """Give every error that the block raises the name of a plug-in; for a block that only calls its code.
+
+    Raises:
+        PluginFailed: for every error but Ctrl-C and those that speak to the user already.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, UserError):
+        raise
+    except BaseException as error:
+        raise PluginFailed(f"{title} failed: {told(error)}") from error
+
+
+@contextmanager
+def named() -> Iterator[None]:
+    """Give errors from plug-ins that were loaded the name of the plug-in; for a block that runs our code as well.
+
+    Raises:
+        PluginFailed: when an error comes from the code of a plug-in; also for an error of ours while one is in use,
+            which then says that the plug-in may be the cause.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, UserError):
+        raise
+    except BaseException as error:
+        if title := plugin_behind(error):
+            raise PluginFailed(f"{title} failed: {told(error)}") from error
+        if _plugins and isinstance(error, Exception) and not isinstance(error, OSError):
+            titles = " and ".join(dict.fromkeys(_plugins.values()))
+            raise PluginFailed(f"{told(error)}; the cause may be {titles}") from error
+        raise
+
+
+def plugin_behind(error: BaseException) -> str | None:
+    """The title of the plug-in that an error comes from; None where it comes from elsewhere.
+
+    An `Exception` comes from a plug-in when any function of it was running. `SystemExit` and the like must be
+    raised by it: a signal can interrupt its functions at any place.
+    """
+    modules = list(_modules(error.__traceback__))[::-1]
+    if not isinstance(error, Exception):
+        known = [name for name in modules if name in _plugins or name.partition(".")[0] in OURS]
+        modules = known[:1]
+    return next((_plugins[name] for name in modules if name in _plugins), None)
+
+
+def told(error: BaseException) -> str:
+    """An error's class and message in one line."""
+    try:
+        message = " ".join(str(error).split())
+    except Exception:  # its __str__ is foreign code too
+        message = ""
+    message = message if len(message) <= LENGTH else f"{message[:LENGTH]}…"
+    return f"{type(error).__name__}: {message}".removesuffix(": ")
+
+
+def _modules(trace: TracebackType | None) -> Iterator[str]:
+    while trace is not None:
+        yield str(trace.tb_frame.f_globals.get("__name__", ""))
+        trace = trace.tb_next
