@@ -51,7 +51,7 @@ def calling(title: str) -> Iterator[None]:
     except (KeyboardInterrupt, UserError):
         raise
     except BaseException as error:
-        raise PluginFailed(f"{title} failed: {told(error)}") from error
+        raise PluginFailed(f"{title} failed: {_message(error)}") from error
 
 
 @contextmanager
@@ -67,11 +67,11 @@ def named() -> Iterator[None]:
     except (KeyboardInterrupt, UserError):
         raise
     except BaseException as error:
-        if title := plugin_behind(error):
-            raise PluginFailed(f"{title} failed: {told(error)}") from error
+        if plugin_behind(error):
+            raise PluginFailed(told(error)) from error
         if _plugins and isinstance(error, Exception) and not isinstance(error, OSError):
             titles = " and ".join(dict.fromkeys(_plugins.values()))
-            raise PluginFailed(f"{told(error)}; the cause may be {titles}") from error
+            raise PluginFailed(f"{_message(error)}; the cause may be {titles}") from error
         raise
 
 
@@ -89,7 +89,12 @@ def plugin_behind(error: BaseException) -> str | None:
 
 
 def told(error: BaseException) -> str:
-    """An error's class and message in one line."""
+    """An error's class and message in one line, and the plug-in that it comes from."""
+    title = plugin_behind(error)
+    return f"{title} failed: {_message(error)}" if title else _message(error)
+
+
+def _message(error: BaseException) -> str:
     try:
         message = " ".join(str(error).split())
     except Exception:  # its __str__ is foreign code too

@@ -5,6 +5,8 @@ entry of the table, so a table without entries is the aim.
 """
 
 from benchmarks.faults.bad_input import BAD_INPUT
+from benchmarks.faults.pictures import PICTURES
+from benchmarks.faults.plugins import PLUGINS
 from benchmarks.faults.secrets import SECRETS
 from benchmarks.faults.servers import SERVERS
 from benchmarks.faults.signals import SIGNALS
@@ -15,6 +17,8 @@ CLASSES: dict[str, FaultClass] = {
     each.name: each
     for each in (
         BAD_INPUT,  # one line each
+        PICTURES,
+        PLUGINS,
         SECRETS,
         SERVERS,
         SIGNALS,
