@@ -90,7 +90,7 @@ def get(name: str) -> Metric:
 
 def _check(name: str, metric: Metric) -> None:
     names, titles = metric.names(), metric.titles
-    if not isinstance(names, tuple) or not names or not all(isinstance(each, str) for each in names):
+    if not isinstance(names, tuple) or not all(isinstance(each, str) for each in names):
         raise UserError(f"metric {name}: names() must give a tuple of texts, got {shown(names)}")
     if not isinstance(titles, Mapping) or not isinstance(getattr(metric, "name", None), str):
         raise UserError(f"metric {name}: expected a name as text and titles by score, got {shown(titles)}")

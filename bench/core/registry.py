@@ -156,7 +156,6 @@ def _import(name: str, title: str) -> ModuleType:
     if here not in sys.path:
         sys.path.append(here)
     importlib.invalidate_caches()
-    local, known = PathFinder.find_spec(top, [here]), sys.modules.get(top)
     if local and local.origin and known and getattr(known, "__file__", None) not in (None, local.origin):
         raise UserError(f"{title}: {known.__file__} has the same name and is in use; rename {local.origin}")
     return importlib.import_module(name)
