@@ -147,10 +147,9 @@ class _WorkingFolder(MetaPathFinder):
 def _import(name: str, title: str) -> ModuleType:
     here = str(Path.cwd())
     top = name.partition(".")[0]
-    if top in sys.stdlib_module_names:
-        raise UserError(
-            f"{title}: {top} is a module of Python itself; give the file of the plug-in another name"
-        )
+    local, known = PathFinder.find_spec(top, [here]), sys.modules.get(top)
+    if local and local.origin and top in sys.stdlib_module_names:
+        raise UserError(f"{title}: {top} is a module of Python itself; rename {local.origin}")
     if not any(isinstance(finder, _WorkingFolder) and finder.folder == here for finder in sys.meta_path):
         sys.meta_path.insert(0, _WorkingFolder(here))
     if here not in sys.path:

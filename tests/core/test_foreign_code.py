@@ -43,10 +43,11 @@ def calls(function):
 def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(foreign_code, "_plugins", {})
-    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
     monkeypatch.setattr(sys, "path", list(sys.path))
     before = set(sys.modules)
     yield
+    # Libraries add finders of their own while they are imported; only ours go.
+    sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__name__ != "_WorkingFolder"]
     for name in set(sys.modules) - before:
         if name.startswith("zoo_"):
             del sys.modules[name]
