@@ -17,7 +17,7 @@ from bench.tracking.sync import run_links, sync_folder
 Say = Callable[[str], None]
 STATE_FILES = (f"trials/*/{TRIAL}", SEARCH, f"seed-*/*/{RECORD}")
 #: Seconds that a process waits for a store that is not answering, over all its runs.
-PATIENCE = 2.0
+PATIENCE = 1.8
 #: Seconds between two looks at whether the thread works or waits.
 STEP = 0.2
 #: The part of a step that a working thread computes at least.
@@ -81,7 +81,7 @@ class Tracker:
         with self._news:
             while self._thread is not None and self._patience > 0:
                 before, started = time.process_time(), time.monotonic()
-                self._news.wait(STEP)
+                self._news.wait(min(STEP, self._patience))
                 elapsed = time.monotonic() - started
                 # Importing MLflow and making its tables is work, which goes on; only silence counts.
                 if not self._loading and time.process_time() - before < WORKING * elapsed:
