@@ -1,5 +1,6 @@
 """Build the static site from result records; the same records give the same bytes."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,7 +17,7 @@ from leaderboards.board import Board, make_boards
 from leaderboards.downloads import board_csv, board_json
 from leaderboards.figure_files import write_figures
 from leaderboards.pages import Pages, record_file
-from leaderboards.result import read_results
+from leaderboards.result import LeftOut, read_ranked
 
 GENERATOR = "regionbench"
 
@@ -28,14 +29,19 @@ class Site:
     Attributes:
         folder: where `index.html` lies.
         boards, entries, records: how many the site shows; `records` counts superseded ones too.
-        warnings: one line for each record, and each figure of one, that was left out.
+        left_out: each record, and each figure of one, that is not shown, with the reason.
     """
 
     folder: Path
     boards: int
     entries: int
     records: int
-    warnings: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """One line for each record or figure that was left out."""
+        return tuple(map(str, self.left_out))
 
 
 def build(
@@ -53,30 +59,42 @@ def build(
         out: the folder of the site; written whole or left as it was.
         links: record id → MLflow run id, shown on the entry's page.
         titles: score → title, as `metrics.titles()` gives them; any other score keeps its name.
-        strict: raise for an unreadable record; otherwise leave it out and say so in `Site.warnings`.
+        strict: raise for a record that is not admitted; otherwise leave it out, and list it on the front page.
 
     Raises:
-        UserError: for no records, an unreadable one, or an `out` that holds something else than a site.
+        UserError: for no records, with `strict` for one that is not admitted, or for an `out` that holds something
+            else than a site. The old site stays as it was.
     """
     paths = list(records)
     _check_place(out, paths)
-    results, warnings = read_results(paths, strict=strict)
+    results, left_out = read_ranked(paths, strict=strict)
     if not results:
-        left_out = f"; left out: {warnings[0]}" if warnings else ""
-        raise UserError(f"expected at least one record to build a leaderboard from, got none{left_out}")
-    boards = make_boards(results)
+        why = f"; left out: {left_out[0]}" if left_out else ""
+        raise UserError(f"expected at least one record to build a leaderboard from, got none{why}")
+    boards, pages = make_boards(results), Pages(links or {}, titles or {})
     with _replacing_folder(out) as folder:
-        warnings += _write(folder, boards, Pages(links or {}, titles or {}))
+        left_out += _write(folder, boards, pages)
+        listed = [(relative(each.path, shared_folder(paths)), each.reason) for each in left_out]
+        write_text(folder / "index.html", pages.index(boards, listed))
     entries = sum(len(board.entries) for board in boards)
-    return Site(out, len(boards), entries, len(results), tuple(warnings))
+    return Site(out, len(boards), entries, len(results), tuple(left_out))
 
 
-def _write(folder: Path, boards: list[Board], pages: Pages) -> list[str]:
-    warnings = []
+def shared_folder(paths: Iterable[Path]) -> Path:
+    """The innermost folder that holds all records."""
+    return Path(os.path.commonpath([os.path.abspath(path.parent) for path in paths]))
+
+
+def relative(path: Path, folder: Path) -> str:
+    """A path as a page shows it: below the folder of all records, without that folder's own place."""
+    return Path(os.path.relpath(os.path.abspath(path), folder)).as_posix()
+
+
+def _write(folder: Path, boards: list[Board], pages: Pages) -> list[LeftOut]:
+    left_out: list[LeftOut] = []
     with as_file(files("leaderboards") / "static") as static:
         shutil.copytree(static, folder / "static", copy_function=shutil.copyfile)
     write_json(folder / "schema" / "record.schema.json", Record.model_json_schema())
-    write_text(folder / "index.html", pages.index(boards))
     for board in boards:
         stem = folder / "boards" / board.page
         write_text(stem.with_name(f"{board.page}.html"), pages.board(board))
@@ -84,7 +102,7 @@ def _write(folder: Path, boards: list[Board], pages: Pages) -> list[str]:
         write_json(stem.with_name(f"{board.page}.json"), board_json(board))
         for entry, rank in zip(board.entries, board.ranks, strict=True):
             figures = write_figures(entry, folder)
-            warnings += figures.warnings
+            left_out += figures.left_out
             page = pages.entry(board, entry, rank, figures.sections)
             write_text(folder / "entries" / f"{entry.page}.html", page)
             for result in entry.results + entry.superseded:
@@ -93,7 +111,7 @@ def _write(folder: Path, boards: list[Board], pages: Pages) -> list[str]:
         {"title": f"{b.dataset}, {b.threat}", **b.identity, "page": f"boards/{b.page}"} for b in boards
     ]
     write_json(folder / "site.json", {"generator": GENERATOR, "version": __version__, "boards": listing})
-    return warnings
+    return left_out
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -105,7 +123,7 @@ def _check_place(out: Path, paths: Iterable[Path]) -> None:
     if out.exists() and not _is_site(out) and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} exists and is not a leaderboard site; give a new or an empty folder")
     for path in paths:
-        if path.resolve().is_relative_to(out.resolve()):
+        if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(out)):
             raise UserError(
                 f"{path} lies inside {out}, which the new site would replace; give another folder"
             )

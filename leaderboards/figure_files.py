@@ -13,7 +13,7 @@ from bench.core.errors import UserError
 from bench.core.files import write_text
 from bench.core.names import short_hash, slug
 from leaderboards.entry import Entry
-from leaderboards.result import Figure, Result
+from leaderboards.result import Figure, LeftOut, Result
 
 #: Larger chart files, in bytes, are not shown.
 LARGEST = 32 * 2**20
@@ -51,10 +51,10 @@ class ShownFigure:
 
 @dataclass(frozen=True)
 class WrittenFigures:
-    """What was written: the figures of a page by heading, and a line for each that was left out."""
+    """What was written: the figures of a page by heading, and those that were left out."""
 
     sections: dict[str, list[ShownFigure]]
-    warnings: list[str]
+    left_out: list[LeftOut]
 
 
 def write_figures(entry: Entry, site: Path) -> WrittenFigures:
@@ -64,13 +64,13 @@ def write_figures(entry: Entry, site: Path) -> WrittenFigures:
     validated data alone: nothing that a submitter wrote is ever taken for markup.
     """
     found: dict[str, list[tuple[Picture, Chart | None]]] = {}
-    warnings: list[str] = []
+    left_out: list[LeftOut] = []
     for result in entry.results:
         for figure in result.figures:
             try:
                 drawn = _write(entry, result, figure, site)
             except UserError as error:
-                warnings.append(str(error))
+                left_out.append(LeftOut.because(figure.path, error))
                 continue
             found.setdefault(figure.name, []).append(drawn)
     if any(chart for pairs in found.values() for _, chart in pairs):
@@ -80,7 +80,7 @@ def write_figures(entry: Entry, site: Path) -> WrittenFigures:
             heading: [_shown(name, found[name]) for name in names]
             for heading, names in by_topic(found).items()
         },
-        warnings,
+        left_out,
     )
 
 

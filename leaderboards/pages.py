@@ -7,6 +7,7 @@ from typing import Any
 from bench.charts.jinja import make_environment
 from bench.charts.svg.figure import figure
 from bench.core.names import ROBUST_ACCURACY, SUSPICIOUS, WORST_CASE, dataset_label, slug
+from bench.core.values import printable
 from leaderboards import text
 from leaderboards.board import Board
 from leaderboards.charts import battery_charts, history_charts, trade_off_charts
@@ -40,6 +41,7 @@ class Pages:
             "plain",
         )
         self._templates.filters.update({name: getattr(text, name) for name in helpers})
+        self._templates.filters["printable"] = printable
         self._templates.filters["metric_title"] = lambda metric: self._titles.get(metric, metric)
         self._templates.filters["dataset_label"] = dataset_label
         self._templates.filters["pretty"] = lambda value: json.dumps(value, indent=2, sort_keys=True)
@@ -51,9 +53,9 @@ class Pages:
             worst_case=WORST_CASE,
         )
 
-    def index(self, boards: Sequence[Board]) -> str:
-        """The front page."""
-        return self._render("index", root="", boards=boards)
+    def index(self, boards: Sequence[Board], left_out: Sequence[tuple[str, str]] = ()) -> str:
+        """The front page, with the files that no board shows, each with the reason."""
+        return self._render("index", root="", boards=boards, left_out=left_out)
 
     def board(self, board: Board) -> str:
         """The page of a board."""

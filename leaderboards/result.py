@@ -1,17 +1,23 @@
 """One record with the files beside it: per-image outcomes and figures."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bench.core.errors import UserError
 from bench.core.files import sha256
+from bench.core.limits import file_beside, moment
 from bench.core.names import WORST_CASE
 from bench.core.record import RECORD, Record, load_record, read_arrays
+from bench.core.threat import exact_number
+from bench.core.values import shown
+from leaderboards.contradictions import contradictions
 
 #: Pictures of what the page draws itself, sharper and with its data beside it.
 DRAWN_HERE = ("security", "training")
@@ -24,6 +30,13 @@ class Figure:
     name: str
     picture: Path | None
     chart: Path | None
+
+    @property
+    def path(self) -> Path:
+        """One of its files, to name it by."""
+        path = self.chart or self.picture
+        assert path is not None
+        return path
 
 
 @dataclass(frozen=True)
@@ -61,91 +74,125 @@ def read_result(path: Path, *, unattacked: bool = False) -> Result:
     if path.is_dir():
         path = path / RECORD
     record = load_record(path)
+    eps = exact_eps(path, record, unattacked=unattacked)
+    arrays = read_arrays(path, record, [WORST_CASE])
     return Result(
         record=record,
         path=path,
         digest=sha256(path),
-        eps=exact_eps(path, record, unattacked=unattacked),
-        created=created_at(path, record),
-        outcomes=_outcomes(path, record),
-        figures=_figures(path.parent / "figures"),
+        eps=eps,
+        created=moment(record.provenance.created),
+        outcomes=_outcomes(path, record, arrays.get(WORST_CASE)),
+        figures=find_figures(path.parent),
     )
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A record, or a figure of one, that no board shows, and why; the reason names no folder."""
+
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+    @classmethod
+    def because(cls, path: Path, error: Exception) -> "LeftOut":
+        """What an error says of a file, without the folders of the machine that read it."""
+        words = str(error).replace(f"{path.parent}/", "")
+        return cls(path, words.removeprefix(f"{path.name}: "))
 
 
 def read_results(
     paths: Iterable[Path], *, strict: bool = True, unattacked: bool = False
-) -> tuple[list[Result], list[str]]:
+) -> tuple[list[Result], list[LeftOut]]:
     """Read many records in an order that does not depend on their paths.
 
     Args:
         paths: `record.json` files, or the folders that hold them.
-        strict: stop at the first unreadable record; otherwise leave it out and return a warning.
+        strict: stop at the first record that is not admitted; otherwise leave it out.
         unattacked: as for `read_result`.
 
     Returns:
-        The results without exact copies, sorted by digest, and the warnings.
+        The results without exact copies, sorted by digest, and what was left out.
 
     Raises:
-        UserError: with `strict`, for the first unreadable record, naming it.
+        UserError: with `strict`, for the first record that is not admitted, naming it.
     """
+    return _read(paths, partial(read_result, unattacked=unattacked), strict)
+
+
+def read_ranked(paths: Iterable[Path], *, strict: bool = True) -> tuple[list[Result], list[LeftOut]]:
+    """As `read_results`, for boards: without records that contradict themselves or that have another's id.
+
+    Of records with one id that are about different networks, the one made first stays.
+    """
+    results, left_out = _read(paths, _read_ranked, strict)
+    impostors = _impostors(results)
+    if strict and impostors:
+        raise UserError(str(next(iter(impostors.values()))))
+    kept = [result for result in results if result.digest not in impostors]
+    return kept, [*left_out, *impostors.values()]
+
+
+def _read_ranked(path: Path) -> Result:
+    result = read_result(path)
+    for file in result.record.files.values():
+        file_beside(result.path, file.path)
+    # All arrays are read, so that what `check` says of them holds here too.
+    problems = list(contradictions(result.record, read_arrays(result.path, result.record)))
+    if problems:
+        more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise UserError(f"{result.path}: {'; '.join(problems[:3])}{more}")
+    return result
+
+
+def _read(
+    paths: Iterable[Path], read: Callable[[Path], Result], strict: bool
+) -> tuple[list[Result], list[LeftOut]]:
     found: dict[str, Result] = {}
-    warnings = []
+    left_out = []
     for path in sorted(set(paths)):
         try:
-            result = read_result(path, unattacked=unattacked)
+            result = read(path)
         except UserError as error:
             if strict:
                 raise
-            warnings.append(str(error))
+            left_out.append(LeftOut.because(path / RECORD if path.is_dir() else path, error))
             continue
         copy = found.get(result.digest)
         if copy is None or (copy.outcomes is None and result.outcomes is not None):
             found[result.digest] = result
-    return [found[digest] for digest in sorted(found)], warnings
+    return [found[digest] for digest in sorted(found)], left_out
 
 
-def exact_eps(path: Path, record: Record, *, unattacked: bool = False) -> Fraction:
-    """The record's ε as an exact fraction.
+def _impostors(results: Iterable[Result]) -> dict[str, LeftOut]:
+    """By digest, the results whose id is that of an older result for something else.
 
-    Args:
-        unattacked: 0 will do.
-
-    Raises:
-        UserError: when ε is no number above zero.
+    An evaluation that is repeated gives a record of the same id and about the same; the newer supersedes the older.
     """
-    try:
-        eps = Fraction(record.threat.eps.replace(" ", ""))
-    except (ValueError, ZeroDivisionError):
-        eps = Fraction(-1)
-    if eps == 0 and not unattacked:
-        raise UserError(
-            f"{path}: threat.eps is 0, which is clean accuracy and no threat; `bench compare` compares such records"
-        )
-    if eps < 0:
-        raise UserError(
-            f"{path}: threat.eps must be a number above 0 such as 8/255, got {record.threat.eps!r}"
-        )
-    return eps
+    first: dict[str, Result] = {}
+    found = {}
+    for result in sorted(results, key=lambda result: (result.created, result.digest)):
+        known = first.setdefault(result.record.id, result)
+        if _about(result.record) != _about(known.record):
+            reason = f"its id {shown(result.record.id)} is that of an older record about something else"
+            found[result.digest] = LeftOut(result.path, reason)
+    return found
 
 
-def created_at(path: Path, record: Record) -> datetime:
-    """When the record was made, in UTC; a time without zone is taken as UTC.
-
-    Raises:
-        UserError: when the time is not ISO 8601.
-    """
-    text = record.provenance.created
-    try:
-        created = datetime.fromisoformat(text)
-        return created.replace(tzinfo=UTC) if created.tzinfo is None else created.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise UserError(
-            f"{path}: provenance.created must be ISO 8601 such as 2025-01-31T12:00:00Z, got {text!r}"
-        ) from None
+def _about(record: Record) -> tuple[Any, ...]:
+    training = record.training.recipe if record.training else None
+    data = record.dataset
+    return (
+        *(record.defense.name, record.defense.hyperparameters, record.model, record.parameters, record.seed),
+        *(training, data.fingerprint, data.evaluated_fingerprint, record.threat, record.battery.name),
+        record.battery.version,
+    )
 
 
-def _outcomes(path: Path, record: Record) -> np.ndarray | None:
-    outcomes = read_arrays(path, record, [WORST_CASE]).get(WORST_CASE)
+def _outcomes(path: Path, record: Record, outcomes: np.ndarray | None) -> np.ndarray | None:
     score = record.metrics.get(WORST_CASE)
     if outcomes is None or score is None or score.value is None:
         return None
@@ -159,7 +206,26 @@ def _outcomes(path: Path, record: Record) -> np.ndarray | None:
     return outcomes
 
 
-def _figures(folder: Path) -> tuple[Figure, ...]:
+def exact_eps(path: Path, record: Record, *, unattacked: bool = False) -> Fraction:
+    """The record's ε as an exact fraction.
+
+    Args:
+        unattacked: 0 will do.
+
+    Raises:
+        UserError: when ε is zero.
+    """
+    eps = exact_number(record.threat.eps)
+    if eps == 0 and not unattacked:
+        raise UserError(
+            f"{path}: threat.eps is 0, which is clean accuracy and no threat; `bench compare` compares such records"
+        )
+    return eps
+
+
+def find_figures(folder: Path) -> tuple[Figure, ...]:
+    """The figures in the folder `figures` beside a record."""
+    folder = folder / "figures"
     found: dict[str, dict[str, Path]] = {}
     # A link could point at anything on the machine that builds the site.
     for path in sorted(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else []:

@@ -1,5 +1,6 @@
 """`bench leaderboard`."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -8,6 +9,7 @@ from bench.cli.options import quiet_option
 from bench.cli.streams import print_result
 from bench.cli.types import FOLDER, FOLDER_TO_WRITE, PATH, TEXT
 from bench.core.errors import UserError
+from bench.core.values import printable
 
 
 @click.group()
@@ -21,12 +23,18 @@ def leaderboard() -> None:
 @click.option(
     "--out", type=FOLDER_TO_WRITE, default=Path("site"), show_default=True, help="Folder for the pages."
 )
+@click.option("--strict", is_flag=True, help="Exit with code 1 when a record or a figure was left out.")
 @quiet_option
-def leaderboard_build(records: Path | None, tracking: str | None, out: Path, quiet: bool) -> None:
-    """Draw index, boards and entry pages from a folder of records or from MLflow."""
+def leaderboard_build(
+    records: Path | None, tracking: str | None, out: Path, strict: bool, quiet: bool
+) -> None:
+    """Draw index, boards and entry pages from a folder of records or from MLflow.
+
+    A record that is not admitted is left out, and the front page lists it with the reason. With --strict the pages
+    are drawn all the same, and the exit code is 1.
+    """
     import tempfile
 
-    from bench.cli.display import make_progress
     from bench.core.record import find_records
     from bench.tracking import fetch_records, load_settings
     from leaderboards.build import build
@@ -34,7 +42,6 @@ def leaderboard_build(records: Path | None, tracking: str | None, out: Path, qui
 
     if records and tracking:
         raise UserError("give --records or --tracking, not both")
-    progress = make_progress(quiet)
     with tempfile.TemporaryDirectory() as scratch:
         links: dict[str, str] = {}
         if tracking:
@@ -47,9 +54,10 @@ def leaderboard_build(records: Path | None, tracking: str | None, out: Path, qui
         if not paths:
             raise UserError(f"no records in {tracking or records or 'runs'}; `bench run` makes them")
         site = build(paths, out, links=links, titles=titles(), strict=False)
-    for warning in site.warnings:
-        progress.say(f"left out: {warning}")
+    _say_left_out(site.warnings)
     print_result(out / "index.html")
+    if strict and site.left_out:
+        raise SystemExit(1)
 
 
 @leaderboard.command("table")
@@ -59,21 +67,30 @@ def leaderboard_table(records: Path) -> None:
     from bench.core.record import find_records
     from leaderboards.board import make_boards
     from leaderboards.markdown import board_markdown
-    from leaderboards.result import read_results
+    from leaderboards.result import read_ranked
 
     paths = find_records(records)
     if not paths:
         raise UserError(f"no records in {records}; `bench run` makes them")
-    results, warnings = read_results(paths, strict=False)
-    for warning in warnings:
-        click.echo(f"left out: {warning}", err=True)
+    results, left_out = read_ranked(paths, strict=False)
+    _say_left_out(left_out)
+    if not results:
+        raise UserError(f"no record in {records} was admitted")
     print_result("\n".join(map(board_markdown, make_boards(results))), nl=False)
+
+
+def _say_left_out(left_out: Iterable[object]) -> None:
+    for each in left_out:
+        click.echo(printable(f"left out: {each}"), err=True)
 
 
 @leaderboard.command("check")
 @click.argument("file", type=PATH)
 def leaderboard_check(file: Path) -> None:
-    """Check a submission: schema, hashes of the files beside it, and numbers that contradict each other."""
+    """Check a submission: schema, hashes of the files beside it, and numbers that contradict each other.
+
+    A record without problems is shown on a board, and no board shows a record that contradicts itself.
+    """
     from leaderboards.check import check
 
     problems = [problem.removeprefix(f"{file}: ") for problem in check(file)]

@@ -4,16 +4,28 @@ This module needs no torch, so that leaderboards and tracking stay light.
 """
 
 import math
-import zipfile
-from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from bench.core import threat
+from bench.core.archives import read_npz
 from bench.core.errors import UserError
 from bench.core.files import read_json, sha256, write_json
+from bench.core.limits import (
+    MOST_OF_TEXT,
+    ROUNDING,
+    Count,
+    LongName,
+    Name,
+    Seconds,
+    file_beside,
+    moment,
+    range_problems,
+)
 from bench.core.values import shown
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"
@@ -24,7 +36,6 @@ RECORD, ARRAYS, WEIGHTS, EXAMPLES = "record.json", "arrays.npz", "weights.safete
 RUN, SEARCH, TRIAL, HISTORY = "run.json", "search.json", "trial.json", "history.jsonl"
 
 Value = bool | int | float | str | None
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Part(BaseModel):
@@ -58,7 +69,7 @@ class Alarm(_Part):
     `raised` is None when the battery did not run what the alarm needs.
     """
 
-    name: str
+    name: Name
     raised: bool | None
     message: str
     numbers: dict[str, float | None] = {}
@@ -85,10 +96,10 @@ class Curve(_Part):
 class Search(_Part):
     """How the hyper-parameters were found: on a validation split of the training set, never on test data."""
 
-    trials: int
-    complete: int
-    pruned: int
-    failed: int
+    trials: Count
+    complete: Count
+    pruned: Count
+    failed: Count
     objective: str
     clean_floor: float = Field(description="validation clean accuracy a setting must reach")
     space: dict[str, str] = Field(description="hyper-parameter → its range")
@@ -96,30 +107,30 @@ class Search(_Part):
         description="objective of the first trial: the defaults, with what was set by hand"
     )
     best_value: float | None
-    best_trial: int
-    seconds: float
+    best_trial: Count
+    seconds: Seconds
 
 
 class Defense(_Part):
     """The defense and every hyper-parameter it ran with."""
 
-    name: str
-    hyperparameters: dict[str, Value]
-    defaults: dict[str, Value] = Field(default={}, description="the paper's values where it states them")
+    name: Name
+    hyperparameters: dict[Name, Value]
+    defaults: dict[Name, Value] = Field(default={}, description="the paper's values where it states them")
     search: Search | None = Field(default=None, description="None: nothing was searched")
 
 
 class Dataset(_Part):
     """The data, identified by a fingerprint of every pixel and label that was used."""
 
-    name: str
+    name: LongName
     fingerprint: str = Field(description="SHA-256 over training, validation and test tensors")
-    shape: tuple[int, int, int] = Field(description="channels, height, width")
+    shape: tuple[Count, Count, Count] = Field(description="channels, height, width")
     classes: list[str]
-    train_size: int
-    validation_size: int
-    test_size: int
-    evaluated_size: int = Field(description="test images the attacks ran on")
+    train_size: Count
+    validation_size: Count
+    test_size: Count
+    evaluated_size: Count = Field(description="test images the attacks ran on")
     evaluated_fingerprint: str = Field(description="SHA-256 over those images and labels, in order")
 
 
@@ -137,8 +148,8 @@ class Threat(_Part):
 class Battery(_Part):
     """The metric battery; two results share a board only when name and version agree."""
 
-    name: str
-    version: str
+    name: Name
+    version: Name
     settings: dict[str, Any] = Field(default={}, description="attack → its settings")
 
 
@@ -147,8 +158,8 @@ class Training(_Part):
 
     recipe: dict[str, Value]
     precision: str
-    epochs: int
-    epoch_of_weights: int = Field(description="the epoch whose weights were evaluated, from 1")
+    epochs: Count
+    epoch_of_weights: Count = Field(description="the epoch whose weights were evaluated, from 1")
     best_epoch: int | None = Field(
         default=None,
         description="the epoch with the best validation robust accuracy; later ones may have overfitted",
@@ -158,18 +169,18 @@ class Training(_Part):
 class Cost(_Part):
     """What the result took. Seconds are wall clock on the hardware that `provenance` names."""
 
-    train_seconds: float | None = None
-    evaluate_seconds: float
-    peak_memory_bytes: int
-    forwards: int = Field(description="images through the network during evaluation")
-    backwards: int = Field(description="images whose gradient was taken during evaluation")
-    seconds_by_metric: dict[str, float] = {}
+    train_seconds: Seconds | None = None
+    evaluate_seconds: Seconds
+    peak_memory_bytes: Count
+    forwards: Count = Field(description="images through the network during evaluation")
+    backwards: Count = Field(description="images whose gradient was taken during evaluation")
+    seconds_by_metric: dict[Name, Seconds] = {}
 
 
 class Provenance(_Part):
     """Where the number comes from, and how to get it again."""
 
-    run: str = Field(
+    run: Name = Field(
         description="name of the training run, ending in a hash of its settings and data; or external"
     )
     commit: str | None
@@ -184,7 +195,7 @@ class Provenance(_Part):
 class File(_Part):
     """A file beside the record, with its hash."""
 
-    path: str
+    path: Name
     sha256: str
 
 
@@ -192,10 +203,10 @@ class Record(_Part):
     """One trained network and everything the battery measured on it."""
 
     schema_version: Literal["1.0"] = SCHEMA_VERSION
-    id: str
+    id: Name
     defense: Defense
-    model: str
-    parameters: int = Field(description="trainable and frozen weights of the network")
+    model: Name
+    parameters: Count = Field(description="trainable and frozen weights of the network")
     feature_site: Literal["pre-activation", "pooled", "none"] = Field(
         description="where decision regions were read"
     )
@@ -204,47 +215,75 @@ class Record(_Part):
     battery: Battery
     seed: int
     training: Training | None = None
-    metrics: dict[str, Score]
+    metrics: dict[Name, Score]
     alarms: list[Alarm] = []
-    curves: dict[str, Curve] = {}
+    curves: dict[Name, Curve] = {}
     history: list[dict[str, float | int | str | list[float] | None]] = Field(
         default=[], description="one row an epoch"
     )
     cost: Cost
     provenance: Provenance
-    files: dict[str, File] = Field(default={}, description='"weights" (safetensors), "arrays" (npz)')
+    files: dict[Name, File] = Field(default={}, description='"weights" (safetensors), "arrays" (npz)')
 
     def save(self, path: Path) -> None:
         """Write the record, whole or not at all."""
         write_json(path, self.model_dump(mode="json"))
 
 
-def load_record(path: Path, *, check_files: bool = False) -> Record:
-    """Read and validate a record.
+def load_record(path: Path, *, check_files: bool = False, check_values: bool = True) -> Record:
+    """Admit a record: every reader of records, ours and others', reads them here.
 
     Args:
         path: the JSON file, or the folder that holds `record.json`.
         check_files: also compare the hashes of the files beside it.
+        check_values: refuse what `impossible` finds; without it, who reads the record must look.
 
     Raises:
-        UserError: when it is missing, no JSON, not of this schema, or a file beside it differs.
+        UserError: when it is missing, no regular file, no JSON within the limits of `read_json`, not of this
+            schema, or has impossible values; with `check_files`, when a file of it lies outside its folder, is
+            missing or differs.
     """
     if path.is_dir():
         path = path / RECORD
+    file_beside(path, path.name)
     try:
-        record = Record.model_validate(read_json(path))
+        record = Record.model_validate(read_json(path, longest=MOST_OF_TEXT))
     except ValidationError as error:
         raise UserError(f"{path} is not a valid record: {describe(error)}") from None
-    if check_files:
-        for kind, file in record.files.items():
-            beside = path.parent / file.path
-            if not beside.is_file():
-                raise UserError(f"{path}: its {kind} file {file.path} is missing")
-            if sha256(beside) != file.sha256:
-                raise UserError(
-                    f"{path}: its {kind} file {file.path} has changed since the record was written"
-                )
+    problems = list(impossible(record)) if check_values else []
+    if problems:
+        more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise UserError(f"{path}: {'; '.join(problems[:3])}{more}")
+    for kind, file in record.files.items() if check_files else ():
+        beside = file_beside(path, file.path)
+        if not beside.is_file():
+            raise UserError(f"{path}: its {kind} file {file.path} is missing")
+        if sha256(beside) != file.sha256:
+            raise UserError(f"{path}: its {kind} file {file.path} has changed since the record was written")
     return record
+
+
+def impossible(record: Record) -> Iterator[str]:
+    """Values of a record that nothing can have, in words: scores out of their range, ε, the time."""
+    try:
+        threat.Threat(record.threat.norm, record.threat.eps)
+    except UserError as error:
+        yield f"threat.eps: {error}"
+    try:
+        moment(record.provenance.created)
+    except ValueError as error:
+        yield f"provenance.created {error}"
+    for name, score in record.metrics.items():
+        yield from range_problems(name, score.unit, score.value, score.low, score.high)
+    for name, curve in record.curves.items():
+        for point in curve.points:
+            low = point.value if point.low is None else point.low
+            high = point.value if point.high is None else point.high
+            slack = ROUNDING * max(1, abs(point.value))
+            if not low - slack <= point.value <= high + slack:
+                yield f"curve {name}: the value at {point.x:g} lies outside its interval"
+            if name == "security" and not -ROUNDING <= point.value <= 1 + ROUNDING:
+                yield f"curve {name}: accuracy must lie in [0, 1], got {point.value:g} at {point.x:g}"
 
 
 def find_records(folder: Path) -> list[Path]:
@@ -292,23 +331,9 @@ def read_arrays(path: Path, record: Record, names: Iterable[str] | None = None) 
         UserError: when the archive lies outside the record's folder, has changed, or cannot be read.
     """
     file = record.files.get("arrays")
-    if file is None:
-        return {}
-    if not is_beside(file.path):
-        raise UserError(f"{path}: files.arrays must lie in the record's own folder, got {file.path!r}")
-    archive = path.parent / file.path
-    if not archive.is_file():
+    archive = file_beside(path, file.path) if file is not None else None
+    if file is None or archive is None or not archive.is_file():
         return {}
     if sha256(archive) != file.sha256:
         raise UserError(f"{path}: its arrays file {file.path} has changed since the record was written")
-    try:
-        with np.load(archive, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in names or arrays.files if name in arrays.files}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise UserError(f"{archive} is not a readable npz archive ({error})") from error
-
-
-def is_beside(path: str) -> bool:
-    """Whether a path named in a record stays inside the record's folder."""
-    parts = PurePosixPath(path.replace("\\", "/"))
-    return bool(path) and not parts.is_absolute() and ".." not in parts.parts and ":" not in path
+    return read_npz(archive, names)

@@ -1,10 +1,12 @@
 """The threat: a norm and an exact radius ε around each image."""
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal, get_args
 
 from bench.core.errors import UserError
+from bench.core.values import shown
 
 if TYPE_CHECKING:
     import torch
@@ -15,6 +17,13 @@ NORMS: tuple[str, ...] = get_args(Norm)
 
 #: How far outside the ball or the pixel box float32 rounding may put an adversarial image.
 TOLERANCE = 1e-5
+#: ε is 0, or lies between these. No two images of fewer than 10⁸ pixels in [0, 1] are further apart under ℓ2.
+SMALLEST, LARGEST = Fraction(1, 10**20), 10_000
+#: Characters of ε as text: on the command line, and in all.
+MOST_WRITTEN, MOST_CHARACTERS = 60, 200
+
+#: A fraction or a decimal number whose value is quick to compute.
+_NUMBER = re.compile(r"[+-]?([0-9]+/[0-9]+|([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?)")
 
 
 @dataclass(frozen=True)
@@ -28,7 +37,8 @@ class Threat:
         eps: ε as text, a fraction or a decimal number, in units of pixels in [0, 1].
 
     Raises:
-        UserError: for an unknown norm, or an ε that is no number, negative, or (ℓ∞) above 1.
+        UserError: for an unknown norm, or an ε that is no number, negative, smaller than `SMALLEST` without being
+            zero, above 1 (ℓ∞) or `LARGEST` (ℓ2), or longer than `MOST_CHARACTERS`.
     """
 
     norm: Norm
@@ -37,10 +47,11 @@ class Threat:
     def __post_init__(self) -> None:
         if self.norm not in NORMS:
             raise UserError(f"unknown norm {self.norm!r}; expected one of {', '.join(NORMS)}")
-        radius = _fraction(self.eps)
-        if radius < 0 or (self.norm == "linf" and radius > 1):
+        radius, largest = exact_number(self.eps), 1 if self.norm == "linf" else LARGEST
+        if radius and not SMALLEST <= radius <= largest:
+            hint = "for pixels in [0, 1]" if radius > largest or radius < 0 else "or at least 1e-20"
             raise UserError(
-                f"ε must lie between 0 and 1 for pixels in [0, 1], got {self.eps!r}; write 8/255 or 0.03"
+                f"ε must lie between 0 and {largest} {hint}, got {shown(self.eps)}; write 8/255 or 0.03"
             )
 
     @classmethod
@@ -50,10 +61,14 @@ class Threat:
         Raises:
             UserError: when the text has another form, or ε is not above zero.
         """
+        if len(text) > MOST_WRITTEN:
+            raise UserError(f"expected a threat such as linf:8/255, got {shown(text)}")
         norm, _, eps = text.rpartition(":")
         norm = norm.strip().lower() or "linf"
         if norm not in NORMS:
-            raise UserError(f"unknown norm {norm!r} in threat {text!r}; expected linf:8/255 or l2:0.5")
+            raise UserError(
+                f"unknown norm {shown(norm)} in threat {shown(text)}; expected linf:8/255 or l2:0.5"
+            )
         threat = cls(norm, eps.strip())  # type: ignore[arg-type]
         if threat.exact == 0:
             raise UserError(f"ε must be above 0, got {text!r}; clean accuracy is measured without a threat")
@@ -62,7 +77,7 @@ class Threat:
     @property
     def exact(self) -> Fraction:
         """ε as an exact fraction: two threats are the same when norm and this agree."""
-        return _fraction(self.eps)
+        return exact_number(self.eps)
 
     @property
     def radius(self) -> float:
@@ -122,8 +137,16 @@ class Threat:
         return inside & (flat.amin(dim=1) >= -tolerance) & (flat.amax(dim=1) <= 1 + tolerance)
 
 
-def _fraction(text: str) -> Fraction:
+def exact_number(text: str) -> Fraction:
+    """A number as people write ε, exactly.
+
+    Raises:
+        UserError: for another text than a fraction or a decimal number of at most `MOST_CHARACTERS`.
+    """
+    written = text.replace(" ", "") if isinstance(text, str) and len(text) <= MOST_CHARACTERS else ""
     try:
-        return Fraction(str(text).replace(" ", ""))
-    except (ValueError, ZeroDivisionError):
-        raise UserError(f"ε must be a number such as 8/255 or 0.03, got {text!r}") from None
+        if _NUMBER.fullmatch(written):
+            return Fraction(written)
+    except ZeroDivisionError:
+        pass
+    raise UserError(f"ε must be a number such as 8/255 or 0.03, got {shown(text)}")

@@ -35,6 +35,16 @@ def shown(value: object, most: int = 80) -> str:
     return text if len(text) <= most + 2 else f"{text[:most]}…"
 
 
+def printable(written: object) -> str:
+    """A text as terminals and pages show it: in one line, control characters as their escapes."""
+    return "".join(
+        character.encode("unicode_escape").decode()
+        if unicodedata.category(character) in _CONTROL
+        else character
+        for character in str(written)
+    )
+
+
 def has_control_characters(written: str) -> bool:
     """Whether a text has characters that move a cursor, change direction or line, or are no characters at all."""
     return any(unicodedata.category(character) in _CONTROL for character in written)

@@ -1,7 +1,6 @@
 """Charts of a record and its attacks: training, security curve, attacks by step, detector."""
 
 from collections.abc import Mapping
-from fractions import Fraction
 
 import numpy as np
 
@@ -9,6 +8,7 @@ from bench.charts import Axis, Chart, Line, Panel, Rule
 from bench.charts.words import attack_title, norm_sign
 from bench.core.names import CLEAN_ACCURACY, ROBUST_ACCURACY
 from bench.core.record import Record
+from bench.core.threat import exact_number
 from bench.evaluation.files import ArraysByMetric
 from bench.geometry.detection import roc
 
@@ -52,7 +52,7 @@ def security(record: Record) -> Chart | None:
         markers=True,
     )
     norm = norm_sign(record.threat.norm)
-    rule = Rule(name=f"ε of the threat, {record.threat.eps}", x=float(Fraction(record.threat.eps)))
+    rule = Rule(name=f"ε of the threat, {record.threat.eps}", x=float(exact_number(record.threat.eps)))
     panel = Panel(x=Axis(label=f"ε ({norm}, pixels in [0, 1])"), y=ACCURACY, marks=[line, rule])
     caption = (
         "Share of test images that are still classified correctly under PGD-20; the band is the 95 % interval. "

@@ -5,7 +5,8 @@ from pathlib import Path
 from bench.core.classifier import AnyClassifier
 from bench.core.errors import UserError
 from bench.core.files import sha256
-from bench.core.record import Record, find_records, load_record
+from bench.core.limits import file_beside
+from bench.core.record import RECORD, Record, find_records, load_record
 from bench.data import Dataset
 from bench.models.loaders import make_network, names_code
 from bench.models.weights import load_weights, set_weights
@@ -42,8 +43,8 @@ def find_standard(folder: Path, dataset: Dataset) -> AnyClassifier | None:
 def _network_of(record: Record, folder: Path, dataset: Dataset) -> AnyClassifier | None:
     """The network of a record; None where its weights are missing, changed, or need code to be run."""
     file = record.files["weights"]
-    source = folder / file.path
     try:
+        source = file_beside(folder / RECORD, file.path)
         if not source.is_file() or sha256(source) != file.sha256:
             return None
         loader = record.provenance.config.get("loader")

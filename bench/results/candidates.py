@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from bench.core.errors import UserError
 from bench.core.files import read_json
 from bench.core.names import CLEAN_ACCURACY, is_accuracy
 from bench.core.record import find_records, read_arrays
+from bench.core.threat import exact_number
 from leaderboards.entry import Entry, Summary, board_identity, group
 from leaderboards.result import read_results
 
@@ -94,7 +94,7 @@ def _from_export(content: Mapping[str, Any], path: Path) -> list[Candidate]:
     try:
         shared = ("dataset", "fingerprint", "evaluated", "norm", "eps", "battery", "version")
         board = {key: content[key] for key in shared}
-        Fraction(str(board["eps"]))
+        exact_number(board["eps"])
         return [
             Candidate(
                 name=f"{entry['defense']}, {entry['model']}, {len(entry['seeds'])} seeds",

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from bench.core.statistics import (
     paired_p_value,
     unpaired_difference,
 )
+from bench.core.threat import exact_number
 from bench.results.accuracy import Accuracy, accuracy_of, accuracy_of_score
 from bench.results.candidates import Candidate, read_candidates
 from bench.results.worst_case import (
@@ -189,7 +189,7 @@ def _refuse_other_task(a: Candidate, b: Candidate) -> None:
     different = []
     if a.board["dataset"] != b.board["dataset"]:
         different.append(f"the data set is {a.board['dataset']} for A and {b.board['dataset']} for B")
-    threats = [(side.board["norm"], Fraction(str(side.board["eps"]))) for side in (a, b)]
+    threats = [(side.board["norm"], exact_number(side.board["eps"])) for side in (a, b)]
     # With ε = 0 the norm makes no difference.
     if threats[0] != threats[1] and not (_unattacked(a) and _unattacked(b)):
         written = [f"{NORM_SIGNS[norm]}, ε = {eps}" for norm, eps in threats]
@@ -199,7 +199,7 @@ def _refuse_other_task(a: Candidate, b: Candidate) -> None:
 
 
 def _unattacked(candidate: Candidate) -> bool:
-    return Fraction(str(candidate.board["eps"])) == 0
+    return exact_number(candidate.board["eps"]) == 0
 
 
 def _obstacles_to_pairing(a: Candidate, b: Candidate) -> list[str]:

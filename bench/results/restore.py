@@ -9,8 +9,9 @@ import torch
 from bench.core.classifier import AnyClassifier
 from bench.core.errors import UserError
 from bench.core.files import sha256
+from bench.core.limits import file_beside
 from bench.core.progress import Progress
-from bench.core.record import Record, load_record
+from bench.core.record import RECORD, Record, load_record
 from bench.core.threat import Threat
 from bench.data import DATA_DIR, FOLDER_PREFIX, Dataset, fingerprint
 from bench.data.image_files import AS_TEXT
@@ -68,7 +69,7 @@ def restore(
         UserError: when record, weights or data are missing or differ from those that were measured, or when the
             record names code and `trust` is not set.
     """
-    record = load_record(path)
+    record = load_record(path, check_values=False)
     folder = path if path.is_dir() else path.parent
     if not trust:
         _refuse_code(record, loader)
@@ -154,7 +155,7 @@ def load_record_data(record: Record, data_dir: Path | None) -> Dataset:
 
 def _find_weights(record: Record, folder: Path, given: Path | None) -> Path:
     file = record.files.get("weights")
-    source = given or (folder / file.path if file else None)
+    source = given or (file_beside(folder / RECORD, file.path) if file else None)
     if source is None or not source.is_file():
         raise UserError(
             f"the weights of record {record.id} are not at {source or folder}; give them with --checkpoint FILE"

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+from bench.core.errors import UserError
 from bench.core.files import sha256
+from bench.core.limits import file_beside
 from bench.core.record import RECORD, Record, Value, load_record
 from bench.tracking.entry import Data, Entry, milliseconds, source_tags, training_data
 
@@ -103,9 +105,26 @@ def _data(record: Record) -> list[Data]:
 
 
 def _files(record: Record, path: Path) -> dict[str, Path]:
-    # Only the name counts: a record from elsewhere must not make us publish files of other folders.
-    names = [*(Path(file.path).name for file in record.files.values())]
+    # A record from elsewhere must not make us publish files of other folders.
+    outside = outside_files(record, path)
+    names = [file.path for file in record.files.values() if file.path not in outside]
+    names = [name for name in names if (path.parent / name).is_file()]
     drawn = [*path.parent.glob("figures/*.png"), *path.parent.glob("figures/*.json")]
-    names += [f"figures/{figure.name}" for figure in sorted(drawn) if not figure.is_symlink()]
-    files = {name: path.parent / name for name in names if (path.parent / name).is_file()}
-    return {RECORD: path, **files}
+    names += [f"figures/{figure.name}" for figure in sorted(drawn) if _is_file(figure)]
+    return {RECORD: path, **{name: path.parent / name for name in names}}
+
+
+def outside_files(record: Record, path: Path) -> list[str]:
+    """Files that a record names and that are not its own, as they lead out of its folder by words or by a link."""
+    found = []
+    for file in record.files.values():
+        try:
+            file_beside(path, file.path)
+        except UserError:
+            found.append(file.path)
+    return found
+
+
+def _is_file(figure: Path) -> bool:
+    linked = figure.is_symlink() or figure.parent.is_symlink()
+    return not linked and figure.is_file()

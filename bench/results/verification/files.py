@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
+from bench.core.archives import read_npz
 from bench.core.errors import UserError
 from bench.core.files import sha256
+from bench.core.limits import file_beside
 from bench.core.names import CLEAN_ACCURACY, WORST_CASE
-from bench.core.record import Record, is_beside
+from bench.core.record import RECORD, Record
 from bench.results.verification.check import Check, Outcome, is_attack, outcome_of
 
 
@@ -23,7 +24,7 @@ def check_hashes(record: Record, folder: Path, weights: Path | None) -> Iterator
     """
     for kind, file in record.files.items():
         name, path = f"file {kind}", folder / file.path
-        if not is_beside(file.path):
+        if not _is_beside(folder, file.path):
             yield Check(name, "mismatch", f"{file.path} lies outside the record's folder")
         elif kind == "weights" and weights is not None:
             same = weights.is_file() and sha256(weights) == file.sha256
@@ -38,18 +39,21 @@ def check_hashes(record: Record, folder: Path, weights: Path | None) -> Iterator
             yield Check(name, outcome_of(same), f"{file.path}{found}")
 
 
+def _is_beside(folder: Path, name: str) -> bool:
+    try:
+        file_beside(folder / RECORD, name)
+    except UserError:
+        return False
+    return True
+
+
 def load_archive(folder: Path, record: Record, kind: str) -> dict[str, np.ndarray]:
     """Read the arrays of one of the record's npz files.
 
     Raises:
         UserError: when the file cannot be read.
     """
-    path = folder / record.files[kind].path
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise UserError(f"{path} is not a readable npz archive ({error})") from error
+    return read_npz(folder / record.files[kind].path)
 
 
 def malformed_arrays(record: Record, arrays: Mapping[str, np.ndarray]) -> Iterator[str]:

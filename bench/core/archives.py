@@ -1,0 +1,85 @@
+"""Read npz archives that others wrote: every array is checked by its declared type and size before it is read."""
+
+import math
+import os
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from bench.core.errors import UserError
+from bench.core.files import open_regular
+from bench.core.values import shown
+
+#: Limits of an archive: bytes of all arrays when read, and their number.
+MOST_BYTES = 4 * 2**30
+MOST_ARRAYS = 20_000
+#: Arrays of more bytes may take at most so many times the bytes of their archive: `np.savez` does not compress.
+SMALL, MOST_COMPRESSED = 64 * 2**20, 20
+#: Kinds of numpy types: booleans, integers, floats, complex numbers, text.
+_KINDS = "biufcU"
+
+
+def read_npz(path: Path, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+    """Read the arrays of an npz archive.
+
+    Args:
+        names: which arrays to read, of those that are there; None reads all. The declarations of all are checked.
+
+    Raises:
+        UserError: when it is no archive of plain arrays of at most `MOST_BYTES`, encrypted, or damaged.
+    """
+    with open_regular(path) as stream:
+        try:
+            size = os.fstat(stream.fileno()).st_size
+            with zipfile.ZipFile(stream) as archive:
+                members = _members(archive, min(MOST_BYTES, max(SMALL, MOST_COMPRESSED * size)))
+                wanted = members if names is None else [name for name in names if name in members]
+                return {name: _read(archive, members[name]) for name in wanted}
+        # A damaged archive ends the parsers of zip, zlib and numpy with errors of many classes.
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UserError(f"{path} is not a readable npz archive ({reason[:200]})") from error
+
+
+def _members(archive: zipfile.ZipFile, most: int) -> dict[str, zipfile.ZipInfo]:
+    """The archive's members by the name of their array, whose declarations agree with their sizes."""
+    members: dict[str, zipfile.ZipInfo] = {}
+    if len(archive.infolist()) > MOST_ARRAYS:
+        raise ValueError(f"more than {MOST_ARRAYS:,} arrays")
+    total = sum(member.file_size for member in archive.infolist())
+    if total > most:
+        raise ValueError(f"its arrays take {total:,} bytes, expected at most {most:,}")
+    for member in archive.infolist():
+        name = member.filename.removesuffix(".npy")
+        if member.flag_bits & 1:
+            raise ValueError(f"{shown(name)} is encrypted")
+        if name in members or name == member.filename:
+            raise ValueError(f"expected each array once as NAME.npy, got {shown(member.filename)}")
+        members[name] = member
+        with archive.open(member) as stream:
+            _check_header(stream, member)
+    return members
+
+
+def _check_header(stream: IO[bytes], member: zipfile.ZipInfo) -> None:
+    version = np.lib.format.read_magic(stream)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in read:
+        raise ValueError(f"{shown(member.filename)} has version {version} of numpy's format")
+    shape, _, dtype = read[version](stream)
+    if dtype.kind not in _KINDS or dtype.subdtype is not None:
+        raise ValueError(f"{shown(member.filename)} has type {dtype}, expected numbers or text")
+    declared = math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or max(shape, default=0) > MOST_BYTES:
+        raise ValueError(f"{shown(member.filename)} declares the shape {list(shape)}")
+    if stream.tell() + declared != member.file_size:
+        raise ValueError(f"{shown(member.filename)} declares {declared:,} bytes and has another size")
+
+
+def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    with archive.open(member) as stream:
+        array: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
+        return array

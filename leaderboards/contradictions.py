@@ -1,0 +1,112 @@
+"""What a record says against itself: no board shows such a record."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from bench.core.names import CLEAN_ACCURACY, ROBUST_ACCURACY, WORST_CASE
+from bench.core.record import Record, Score
+
+ROUNDING = 1e-9
+#: Alarms of networks whose answer to an image is not always the same, by their names in `bench.evaluation.alarms`.
+UNSTABLE = ("randomised output",)
+
+
+def contradictions(record: Record, arrays: Mapping[str, np.ndarray]) -> Iterator[str]:
+    """Numbers of a record that contradict each other or its arrays, one line each.
+
+    Args:
+        arrays: as `read_arrays` gives them; only the outcomes of accuracies are looked at.
+    """
+    yield from _order(record)
+    yield from _sizes(record)
+    yield from _against_arrays(record, arrays)
+
+
+def _order(record: Record) -> Iterator[str]:
+    worst = _value(record, WORST_CASE)
+    clean = record.metrics.get(CLEAN_ACCURACY)
+    for name, score in record.metrics.items():
+        if not name.startswith(ROBUST_ACCURACY) or score.value is None:
+            continue
+        if worst is not None and name != WORST_CASE and worst > score.value + ROUNDING:
+            yield f"{WORST_CASE} is above {name}: {worst:g} > {score.value:g}"
+        if clean is not None and not _is_unstable(record) and _more_correct(score, clean):
+            yield f"{name} counts more images as correct than {CLEAN_ACCURACY} does"
+
+
+def _more_correct(attacked: Score, clean: Score) -> bool:
+    """The attacked images are among the clean ones, so no more of them can be right."""
+    if attacked.value is None or clean.value is None or attacked.n is None or clean.n is None:
+        return False
+    return round(attacked.value * attacked.n) > round(clean.value * clean.n) + _ties(attacked.n)
+
+
+def _is_unstable(record: Record) -> bool:
+    """Whether an alarm says that two passes over the same images give different classes."""
+    return any(alarm.name in UNSTABLE and alarm.raised for alarm in record.alarms)
+
+
+def _ties(n: int) -> int:
+    """Images whose class may differ between two passes, as batches of another size round differently."""
+    return max(1, n // 1000)
+
+
+def _sizes(record: Record) -> Iterator[str]:
+    data, training, search = record.dataset, record.training, record.defense.search
+    if not 0 < data.evaluated_size <= data.test_size:
+        yield f"dataset.evaluated_size must lie in 1 … {data.test_size} (the test set), got {data.evaluated_size}"
+    clean = record.metrics.get(CLEAN_ACCURACY)
+    if clean is not None and (clean.n or 0) > data.test_size:
+        yield f"{CLEAN_ACCURACY}: n must be at most the {data.test_size} test images, got {clean.n}"
+    for name, score in record.metrics.items():
+        if name.startswith(ROBUST_ACCURACY) and score.value is not None and score.n != data.evaluated_size:
+            yield f"{name}: n must be the {data.evaluated_size} attacked test images, got {score.n}"
+    if training is not None and not 1 <= training.epoch_of_weights <= training.epochs:
+        yield f"training.epoch_of_weights must lie in 1 … {training.epochs}, got {training.epoch_of_weights}"
+    if search is not None and search.complete + search.pruned + search.failed > search.trials:
+        yield f"defense.search counts more ends than its {search.trials} trials"
+
+
+def _against_arrays(record: Record, arrays: Mapping[str, np.ndarray]) -> Iterator[str]:
+    n = record.dataset.evaluated_size
+    # A colon marks what else a metric kept: METRIC:ARRAY.
+    accuracies = (name for name in arrays if ":" not in name)
+    correct = {
+        name: arrays[name]
+        for name in accuracies
+        if name == CLEAN_ACCURACY or name.startswith(ROBUST_ACCURACY)
+    }
+    for name, array in sorted(correct.items()):
+        if array.dtype != bool or array.ndim != 1 or not len(array):
+            yield f"array {name} must be bool [n], got {array.dtype} {list(array.shape)}"
+            return
+        if name != CLEAN_ACCURACY and len(array) != n:
+            yield f"array {name} must hold the {n} attacked test images, got {len(array)}"
+            return
+        value = _value(record, name)
+        if value is None or abs(array.mean() - value) > 0.5 / len(array):
+            yield f"array {name} has mean {array.mean():g}, the record says {value}"
+    clean = _clean_subset(correct.get(CLEAN_ACCURACY), arrays.get("test_index"), n)
+    worst = correct.get(WORST_CASE)
+    for name, array in sorted(correct.items()):
+        if name == CLEAN_ACCURACY:
+            continue
+        if clean is not None and not _is_unstable(record) and (array & ~clean).sum() > _ties(n):
+            yield f"array {name} counts images as correct that are wrong without an attack"
+        if worst is not None and (worst & ~array).any():
+            yield f"array {WORST_CASE} counts images as correct that {name} breaks"
+
+
+def _clean_subset(clean: np.ndarray | None, index: np.ndarray | None, n: int) -> np.ndarray | None:
+    if clean is None or len(clean) == n:
+        return clean
+    fits = index is not None and index.shape == (n,) and index.dtype.kind in "iu"
+    if index is None or not fits or not ((index >= 0) & (index < len(clean))).all():
+        return None
+    return clean[index]
+
+
+def _value(record: Record, name: str) -> float | None:
+    score = record.metrics.get(name)
+    return None if score is None else score.value
