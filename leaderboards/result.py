@@ -12,10 +12,9 @@ import numpy as np
 
 from bench.core.errors import UserError
 from bench.core.files import sha256
-from bench.core.limits import file_beside, moment
+from bench.core.limits import exact_number, file_beside, moment
 from bench.core.names import WORST_CASE
 from bench.core.record import RECORD, Record, load_record, read_arrays
-from bench.core.threat import exact_number
 from bench.core.values import shown
 from leaderboards.contradictions import contradictions
 

@@ -1,8 +1,10 @@
 """What the parts of a record may be: names, counts, times, and the range of a score by its unit."""
 
 import os
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from fractions import Fraction
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 
@@ -11,7 +13,7 @@ from pydantic import AfterValidator, Field
 from bench.core import values
 from bench.core.errors import UserError
 from bench.core.names import is_accuracy
-from bench.core.values import LARGEST
+from bench.core.values import LARGEST, shown
 
 #: Longest name, and longest other text of a record, in characters.
 MOST_OF_NAME, MOST_OF_TEXT = 300, 8_000
@@ -41,11 +43,48 @@ def _name(text: str) -> str:
     return values.text(text, MOST_OF_NAME)
 
 
+#: ε is 0, or lies between these. No two images of fewer than 10⁸ pixels in [0, 1] are further apart under ℓ2.
+SMALLEST, LARGEST_RADIUS = Fraction(1, 10**20), 10_000
+#: Characters of ε as text: on the command line, and in all.
+MOST_WRITTEN, MOST_CHARACTERS = 60, 200
+
+#: A fraction or a decimal number whose value is quick to compute.
+_NUMBER = re.compile(r"[+-]?([0-9]+/[0-9]+|([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?)")
+
 Name = Annotated[str, AfterValidator(_name)]
 #: A name with the folder of its data set.
 LongName = Annotated[str, AfterValidator(values.text)]
 Count = Annotated[int, Field(ge=0, le=LARGEST)]
 Seconds = Annotated[float, Field(ge=0)]
+
+
+def exact_number(text: str) -> Fraction:
+    """A number as people write ε, exactly.
+
+    Raises:
+        UserError: for another text than a fraction or a decimal number of at most `MOST_CHARACTERS`.
+    """
+    written = text.replace(" ", "") if isinstance(text, str) and len(text) <= MOST_CHARACTERS else ""
+    try:
+        if _NUMBER.fullmatch(written):
+            return Fraction(written)
+    except ZeroDivisionError:
+        pass
+    raise UserError(f"ε must be a number such as 8/255 or 0.03, got {shown(text)}")
+
+
+def radius_of(norm: str, eps: str) -> Fraction:
+    """The exact ε of a threat.
+
+    Raises:
+        UserError: when it is no number, negative, smaller than `SMALLEST` without being zero, or above 1 (ℓ∞) or
+            `LARGEST_RADIUS` (ℓ2).
+    """
+    radius, largest = exact_number(eps), 1 if norm == "linf" else LARGEST_RADIUS
+    if radius and not SMALLEST <= radius <= largest:
+        hint = "for pixels in [0, 1]" if radius > largest or radius < 0 else "or at least 1e-20"
+        raise UserError(f"ε must lie between 0 and {largest} {hint}, got {shown(eps)}; write 8/255 or 0.03")
+    return radius
 
 
 def moment(text: str) -> datetime:
@@ -60,7 +99,7 @@ def moment(text: str) -> datetime:
     except (ValueError, OverflowError):
         found = datetime.min.replace(tzinfo=UTC)
     if found.year < 1970:
-        raise ValueError(f"must be ISO 8601 such as 2025-01-31T12:00:00Z, got {values.shown(text)}")
+        raise ValueError(f"must be ISO 8601 such as 2025-01-31T12:00:00Z, got {shown(text)}")
     return found
 
 
@@ -105,7 +144,7 @@ def file_beside(record: Path, name: str) -> Path:
     path = record.parent / name
     inside = is_beside(name) and Path(os.path.realpath(path)).is_relative_to(os.path.realpath(record.parent))
     if not inside:
-        raise UserError(f"{record}: files must lie in the record's own folder, got {values.shown(name)}")
+        raise UserError(f"{record}: files must lie in the record's own folder, got {shown(name)}")
     if os.path.lexists(path) and not os.path.isfile(path):
         raise UserError(f"{record}: {name} is no regular file")
     return path

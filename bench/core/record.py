@@ -11,7 +11,6 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from bench.core import threat
 from bench.core.archives import read_npz
 from bench.core.errors import UserError
 from bench.core.files import read_json, sha256, write_json
@@ -24,6 +23,7 @@ from bench.core.limits import (
     Seconds,
     file_beside,
     moment,
+    radius_of,
     range_problems,
 )
 from bench.core.values import shown
@@ -266,7 +266,7 @@ def load_record(path: Path, *, check_files: bool = False, check_values: bool = T
 def impossible(record: Record) -> Iterator[str]:
     """Values of a record that nothing can have, in words: scores out of their range, ε, the time."""
     try:
-        threat.Threat(record.threat.norm, record.threat.eps)
+        radius_of(record.threat.norm, record.threat.eps)
     except UserError as error:
         yield f"threat.eps: {error}"
     try:

@@ -1,11 +1,11 @@
 """The threat: a norm and an exact radius ε around each image."""
 
-import re
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal, get_args
 
 from bench.core.errors import UserError
+from bench.core.limits import MOST_WRITTEN, exact_number, radius_of
 from bench.core.values import shown
 
 if TYPE_CHECKING:
@@ -17,13 +17,6 @@ NORMS: tuple[str, ...] = get_args(Norm)
 
 #: How far outside the ball or the pixel box float32 rounding may put an adversarial image.
 TOLERANCE = 1e-5
-#: ε is 0, or lies between these. No two images of fewer than 10⁸ pixels in [0, 1] are further apart under ℓ2.
-SMALLEST, LARGEST = Fraction(1, 10**20), 10_000
-#: Characters of ε as text: on the command line, and in all.
-MOST_WRITTEN, MOST_CHARACTERS = 60, 200
-
-#: A fraction or a decimal number whose value is quick to compute.
-_NUMBER = re.compile(r"[+-]?([0-9]+/[0-9]+|([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?)")
 
 
 @dataclass(frozen=True)
@@ -38,7 +31,7 @@ class Threat:
 
     Raises:
         UserError: for an unknown norm, or an ε that is no number, negative, smaller than `SMALLEST` without being
-            zero, above 1 (ℓ∞) or `LARGEST` (ℓ2), or longer than `MOST_CHARACTERS`.
+            zero, above 1 (ℓ∞) or `LARGEST_RADIUS` (ℓ2), or longer than `MOST_CHARACTERS`.
     """
 
     norm: Norm
@@ -47,12 +40,7 @@ class Threat:
     def __post_init__(self) -> None:
         if self.norm not in NORMS:
             raise UserError(f"unknown norm {self.norm!r}; expected one of {', '.join(NORMS)}")
-        radius, largest = exact_number(self.eps), 1 if self.norm == "linf" else LARGEST
-        if radius and not SMALLEST <= radius <= largest:
-            hint = "for pixels in [0, 1]" if radius > largest or radius < 0 else "or at least 1e-20"
-            raise UserError(
-                f"ε must lie between 0 and {largest} {hint}, got {shown(self.eps)}; write 8/255 or 0.03"
-            )
+        radius_of(self.norm, self.eps)
 
     @classmethod
     def parse(cls, text: str) -> "Threat":
@@ -135,18 +123,3 @@ class Threat:
         inside = self.distance(images, origin) <= self.radius + tolerance
         flat = images.flatten(1)
         return inside & (flat.amin(dim=1) >= -tolerance) & (flat.amax(dim=1) <= 1 + tolerance)
-
-
-def exact_number(text: str) -> Fraction:
-    """A number as people write ε, exactly.
-
-    Raises:
-        UserError: for another text than a fraction or a decimal number of at most `MOST_CHARACTERS`.
-    """
-    written = text.replace(" ", "") if isinstance(text, str) and len(text) <= MOST_CHARACTERS else ""
-    try:
-        if _NUMBER.fullmatch(written):
-            return Fraction(written)
-    except ZeroDivisionError:
-        pass
-    raise UserError(f"ε must be a number such as 8/255 or 0.03, got {shown(text)}")

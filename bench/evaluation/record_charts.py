@@ -6,9 +6,9 @@ import numpy as np
 
 from bench.charts import Axis, Chart, Line, Panel, Rule
 from bench.charts.words import attack_title, norm_sign
+from bench.core.limits import exact_number
 from bench.core.names import CLEAN_ACCURACY, ROBUST_ACCURACY
 from bench.core.record import Record
-from bench.core.threat import exact_number
 from bench.evaluation.files import ArraysByMetric
 from bench.geometry.detection import roc
 

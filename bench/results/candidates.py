@@ -10,9 +10,9 @@ import numpy as np
 
 from bench.core.errors import UserError
 from bench.core.files import read_json
+from bench.core.limits import exact_number
 from bench.core.names import CLEAN_ACCURACY, is_accuracy
 from bench.core.record import find_records, read_arrays
-from bench.core.threat import exact_number
 from leaderboards.entry import Entry, Summary, board_identity, group
 from leaderboards.result import read_results
 

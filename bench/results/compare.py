@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bench.core.errors import UserError
+from bench.core.limits import exact_number
 from bench.core.names import CLEAN_ACCURACY, WORST_CASE
 from bench.core.record import NORM_SIGNS
 from bench.core.statistics import (
@@ -17,7 +18,6 @@ from bench.core.statistics import (
     paired_p_value,
     unpaired_difference,
 )
-from bench.core.threat import exact_number
 from bench.results.accuracy import Accuracy, accuracy_of, accuracy_of_score
 from bench.results.candidates import Candidate, read_candidates
 from bench.results.worst_case import (
