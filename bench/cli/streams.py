@@ -25,6 +25,26 @@ class _Filtered:
     def writelines(self, lines: Iterable[str]) -> None:
         self.write("".join(lines))
 
+    @property
+    def buffer(self) -> "_FilteredBytes":
+        """The bytes behind the text, into which click writes where the encoding is ASCII."""
+        return _FilteredBytes(self._stream.buffer)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class _FilteredBytes:
+    """A stream of bytes that hides secrets in UTF-8."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, content: bytes) -> int:
+        text = bytes(content).decode("utf-8", "surrogateescape")
+        self._stream.write(hide(text).encode("utf-8", "surrogateescape"))
+        return len(content)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 

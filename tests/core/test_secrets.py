@@ -132,19 +132,23 @@ def test_short_passwords_are_hidden_as_words() -> None:
     assert hide("abc and abcd") == f"{HIDDEN} and abcd"
 
 
-def test_streams_warnings_logs_and_tracebacks_pass_the_filter() -> None:
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_streams_warnings_logs_and_tracebacks_pass_the_filter(encoding: str) -> None:
     code = (
         "import logging, sys, warnings; from bench.cli.streams import without_secrets\n"
         "with without_secrets():\n"
         "    uri = 'http://me:S3cret-Pw_99@host'\n"
+        "    import click; click.echo(uri); click.echo(uri, err=True)\n"
         "    print(uri); print(uri, file=sys.stderr); warnings.warn(uri); logging.error('%s', uri)\n"
         "    sys.stdout.writelines(['http://me:', 'S3cret-Pw_99@host'])\n"
         "    raise ValueError(uri)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ})
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert done.returncode == 1
     assert "ValueError" in done.stderr
-    assert done.stderr.count("http://") >= 4
+    assert done.stderr.count("http://") >= 5
+    assert done.stdout.count("http://") == 3
     assert "S3cret" not in done.stdout + done.stderr
 
 
