@@ -26,6 +26,8 @@ ARTIFACT_MODULES = {
     "viewfs": ("pyarrow", "pyarrow"),
 }
 ARTIFACT_SCHEMES = ("file", "ftp", "http", "https", "dbfs", "mlflow-artifacts", *ARTIFACT_MODULES)
+#: Those whose password has no other place.
+LOGINS_IN_URI = ("ftp", "sftp")
 #: Database driver → the package that holds it, where that has another name.
 DRIVER_PACKAGES = {"psycopg": "'psycopg[binary]'", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
 
@@ -56,10 +58,17 @@ def check_artifact_uri(uri: str) -> None:
     Raises:
         ValueError: with what was expected. The URI itself is not in the message.
     """
-    scheme, mark, _ = uri.partition("://")
-    if mark and scheme not in (*ARTIFACT_SCHEMES, *_plugins("mlflow.artifact_repository")):
+    scheme, mark, rest = uri.partition("://")
+    if not mark:
+        return
+    if scheme not in (*ARTIFACT_SCHEMES, *_plugins("mlflow.artifact_repository")):
         raise ValueError(
             f"no place for artifacts has the scheme {scheme}://; expected a folder or s3://bucket"
+        )
+    if scheme not in LOGINS_IN_URI and re.search(r"[?#]|:[^/]*@", rest):
+        raise ValueError(
+            "expected no password, ? or #: MLflow keeps and shows the place of artifacts as it is; credentials "
+            "belong in the environment or in a file of the storage's own"
         )
 
 

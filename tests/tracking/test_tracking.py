@@ -417,6 +417,8 @@ def test_none_switches_tracking_off_everywhere(tmp_path: Path, monkeypatch: pyte
         ("uri: sqlite://mlflow.db", "expected sqlite:/// and a path"),
         ("uri: http://host:5000/#/experiments/1", "without \\? and #"),
         ("uri: mysql://host:99999/db", "a port from 1 to 65535"),
+        ("artifacts: s3://key:S3cret-Pw_99@bucket/x", "expected no password"),
+        ("artifacts: 'https://host/x?sig=S3cret-Pw_99'", "expected no password"),
         ("artifacts: gopher://host", "no place for artifacts has the scheme gopher://"),
         ("uri: postgresql+nothing://host/db", "no database has this driver"),
         ("uri: http://host:port", "with a port from 1 to 65535"),
@@ -427,6 +429,12 @@ def test_a_bad_file_is_told_in_one_line(tmp_path: Path, text: str, message: str)
     with pytest.raises(UserError, match=message) as caught:
         load_settings()
     assert "\n" not in str(caught.value)
+    assert "S3cret" not in str(caught.value)
+
+
+def test_places_of_artifacts_that_name_an_account_stay() -> None:
+    for place in ("wasbs://container@account.net/x", "s3://bucket/x", "ftp://me:secret@host/x"):
+        assert Settings(artifacts=place).artifacts == place
 
 
 def test_relative_places_belong_to_the_working_folder(tmp_path: Path) -> None:
