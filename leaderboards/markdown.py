@@ -9,6 +9,7 @@ from bench.core.names import (
     TIME_PER_EPOCH_RATIO,
     WORST_CASE,
 )
+from bench.core.values import printable
 from leaderboards.board import Board
 from leaderboards.entry import Entry, Summary
 from leaderboards.rank import Rank
@@ -28,7 +29,7 @@ COLUMNS = {
 def board_markdown(board: Board) -> str:
     """The main columns of a board, best entry first, with 95 % intervals; time is relative to standard training."""
     title = (
-        f"{board.dataset}, {board.threat}; battery {board.battery} {board.version}, "
+        f"{_safe(board.dataset)}, {_safe(board.threat)}; battery {_safe(board.battery)} {_safe(board.version)}, "
         f"{count(board.n, 'test image')} under attack"
     )
     head = ["rank", "defense", "network", *COLUMNS, "alarms"]
@@ -54,4 +55,5 @@ def _score(score: Summary | None, metric: str) -> str:
 
 def _safe(text: str) -> str:
     """Text that cannot end a cell or become markup."""
-    return "".join("\\" + c if c in "\\|<>[]*_`" else " " if c in "\r\n" else c for c in text)
+    one_line = printable(" ".join(text.split()))
+    return "".join("\\" + c if c in "\\|<>[]*_`" else c for c in one_line)

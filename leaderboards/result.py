@@ -100,7 +100,7 @@ class LeftOut:
     def because(cls, path: Path, error: Exception) -> "LeftOut":
         """What an error says of a file, without the folders of the machine that read it."""
         words = str(error).replace(f"{path.parent}/", "")
-        return cls(path, words.removeprefix(f"{path.name}: "))
+        return cls(path, words.removeprefix(path.name).removeprefix(":").strip())
 
 
 def read_results(

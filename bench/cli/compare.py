@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from bench.cli.streams import print_result
+from bench.cli.streams import print_json, print_line, print_result
 from bench.cli.types import PATH
 
 
@@ -23,22 +23,22 @@ def compare(a: Path, b: Path, unpaired: bool, as_json: bool) -> None:
     A and B are records, folders of records (several seeds of one training belong together), or boards: a folder
     with many entries, or a board's JSON export.
     """
-    import json
-
     from bench.results.compare import compare_paths
 
     comparisons, notes = compare_paths(a, b, unpaired=unpaired)
     if as_json:
         found = {"comparisons": [each.as_json() for each in comparisons], "notes": notes}
-        print_result(json.dumps(found, ensure_ascii=False, indent=1))
+        print_json(found)
         return
     for number, each in enumerate(comparisons):
         if number:
             print_result("")
-        print_result(f"A  {each.a.name}\nB  {each.b.name}\n")
+        print_line(f"A  {each.a.name}")
+        print_line(f"B  {each.b.name}")
+        print_result("")
         for row in each.rows:
-            print_result(row.verdict)
+            print_line(row.verdict)
         for note in each.notes:
-            print_result(f"note: {note}")
+            print_line(f"note: {note}")
     for note in notes:
-        print_result(f"note: {note}")
+        print_line(f"note: {note}")

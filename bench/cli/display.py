@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as RichProgress
 
 from bench.core.progress import Progress, Task, readable
+from bench.core.values import printable
 
 #: Work that ends sooner than this shows nothing.
 PATIENCE_SECONDS = 2.0
@@ -64,7 +65,7 @@ class Bars(Progress):
 
     def say(self, line: str) -> None:
         """Print one line above the bars."""
-        self._rich.console.print(line, markup=False, soft_wrap=True)
+        self._rich.console.print(printable(line), markup=False, soft_wrap=True)
 
 
 class _Bar:
@@ -95,7 +96,7 @@ class Lines(Progress):
 
     def say(self, line: str) -> None:
         """Print one line."""
-        print(line, file=sys.stderr, flush=True)
+        print(printable(line), file=sys.stderr, flush=True)
 
 
 class _Line:

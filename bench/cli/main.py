@@ -17,13 +17,14 @@ from bench.cli.list import list_parts
 from bench.cli.run import run
 from bench.cli.show import show
 from bench.cli.signals import exit_code, stopping
-from bench.cli.streams import results_alone, without_secrets
+from bench.cli.streams import replace_unencodable, results_alone, without_secrets
 from bench.cli.study import study
 from bench.cli.tracking import track, ui
 from bench.cli.verify import verify
 from bench.core.command_line import hide_arguments
 from bench.core.errors import UserError
 from bench.core.foreign_code import PluginFailed, named
+from bench.core.values import printable
 from bench.version import __version__
 
 #: The environment variable that shows a traceback above the line on an error of the operating system or a plug-in.
@@ -32,6 +33,7 @@ TRACEBACK = "BENCH_TRACEBACK"
 
 def main() -> None:
     """Run the command line; a user's mistake is one line on standard error and exit code 2."""
+    replace_unencodable()
     with without_secrets():
         hide_arguments()
         try:
@@ -90,11 +92,11 @@ def _refused(error: OSError) -> tuple[str, int]:
 
 
 def _warn(message: Warning | str, *_: object) -> None:
-    click.echo(f"Warning: {message}", err=True)
+    click.echo(printable(f"Warning: {' '.join(str(message).split())}"), err=True)
 
 
 def _fail(message: str, code: int = 2) -> None:
-    click.echo(f"Error: {message}", err=True)
+    click.echo(printable(f"Error: {' '.join(message.split())}"), err=True)
     sys.exit(code)
 
 

@@ -1,22 +1,22 @@
 """Print a record on a terminal."""
 
 from rich.console import Console
-from rich.markup import escape
+from rich.markup import escape as escape_markup
 from rich.table import Table
 
 from bench.core.progress import readable
 from bench.core.record import Record, Score
+from bench.core.values import printable
 
 
 def show_record(record: Record, console: Console | None = None) -> None:
     """Print scores with intervals, alarms, settings and cost."""
-    console = console or Console(highlight=False)
+    console = console or Console(highlight=False, emoji=False)
     threat = f"{record.threat.norm} ε={record.threat.eps}"
+    battery = f"{record.battery.name} {record.battery.version}"
     title = f"{record.defense.name} · {record.model} · {record.dataset.name} · {threat}"
-    console.print(
-        f"[bold]{escape(title)}[/bold]  battery {record.battery.name} {record.battery.version}, seed {record.seed}"
-    )
-    console.print(f"{record.id}\n")
+    console.print(f"[bold]{escape(title)}[/bold]  battery {escape(battery)}, seed {record.seed}")
+    console.print(f"{escape(record.id)}\n")
 
     scores = Table(box=None, pad_edge=False)
     for heading in ("metric", "value", "95 % interval", "n"):
@@ -59,6 +59,11 @@ def show_record(record: Record, console: Console | None = None) -> None:
     )
     again = record.provenance.command or "made from Python, no command repeats it"
     console.print(f"again: {escape(again)}", soft_wrap=True)
+
+
+def escape(text: str) -> str:
+    """Text of a record as rich shows it: neither markup nor control characters."""
+    return escape_markup(printable(text))
 
 
 def _text(score: Score, value: float | None) -> str:

@@ -17,4 +17,4 @@ def show(record: Path) -> None:
     from bench.cli.record_text import show_record
     from bench.core.record import load_record
 
-    show_record(load_record(record), Console(file=results(), highlight=False))
+    show_record(load_record(record), Console(file=results(), highlight=False, emoji=False))

@@ -1,15 +1,18 @@
 """Standard output and standard error: no secret passes them."""
 
+import json
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
+from io import TextIOWrapper
 from types import TracebackType
 from typing import Any
 
 import click
 
 from bench.core.secrets import hide
+from bench.core.values import printable
 
 
 class _Filtered:
@@ -70,8 +73,26 @@ def results() -> Any:
 
 
 def print_result(text: object, *, nl: bool = True) -> None:
-    """Print a line of a command's result on standard output."""
-    click.echo(text, file=results(), nl=nl)
+    """Print lines of a command's result on standard output, control characters as their escapes."""
+    lines = str(text).split("\n")
+    click.echo("\n".join(map(printable, lines)), file=results(), nl=nl)
+
+
+def print_line(text: object) -> None:
+    """Print one line of a result, whatever the texts of records in it hold."""
+    print_result(printable(text))
+
+
+def print_json(value: Any) -> None:
+    """Print a result as JSON, in ASCII, so that it is the same in every encoding of standard output."""
+    print_result(json.dumps(value, indent=1))
+
+
+def replace_unencodable() -> None:
+    """Let both streams replace what their encoding lacks, such as ℓ∞ in ASCII, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextmanager
