@@ -39,9 +39,13 @@ def stopping() -> Iterator[None]:
 def exit_code(stop: BaseException) -> int:
     """The exit code that shells give a process ended by the signal behind an exception; 130 for Ctrl-C."""
     error: BaseException | None = stop
-    while error is not None and not isinstance(error, Stopped):
+    seen: list[BaseException] = []  # an exception may be its own cause
+    while error is not None and error not in seen:
+        if isinstance(error, Stopped):
+            return 128 + error.number
+        seen.append(error)
         error = error.__cause__ or error.__context__
-    return 128 + (error.number if error is not None else signal.SIGINT)
+    return 128 + signal.SIGINT
 
 
 def _raise(number: int, frame: FrameType | None) -> None:

@@ -34,6 +34,9 @@ def test_the_exit_code_is_found_behind_other_exceptions() -> None:
     abort.__cause__ = Stopped(signal.SIGTERM)
     assert exit_code(abort) == 143
     assert exit_code(KeyboardInterrupt()) == 130
+    own_cause = KeyboardInterrupt()
+    own_cause.__cause__ = own_cause
+    assert exit_code(own_cause) == 130
 
 
 @pytest.mark.parametrize(
