@@ -2,9 +2,7 @@
 
 import os
 import shutil
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -17,9 +15,11 @@ from leaderboards.board import Board, make_boards
 from leaderboards.downloads import board_csv, board_json
 from leaderboards.figure_files import write_figures
 from leaderboards.pages import Pages, record_file
+from leaderboards.replace import alone, replacing_folder
 from leaderboards.result import LeftOut, read_ranked
 
 GENERATOR = "regionbench"
+INDEX = "index.html"
 
 
 @dataclass(frozen=True)
@@ -62,20 +62,21 @@ def build(
         strict: raise for a record that is not admitted; otherwise leave it out, and list it on the front page.
 
     Raises:
-        UserError: for no records, with `strict` for one that is not admitted, or for an `out` that holds something
-            else than a site. The old site stays as it was.
+        UserError: for no records, with `strict` for one that is not admitted, for an `out` that holds something
+            else than a site, or one that another process builds. The old site stays as it was.
     """
     paths = list(records)
-    _check_place(out, paths)
-    results, left_out = read_ranked(paths, strict=strict)
-    if not results:
-        why = f"; left out: {left_out[0]}" if left_out else ""
-        raise UserError(f"expected at least one record to build a leaderboard from, got none{why}")
-    boards, pages = make_boards(results), Pages(links or {}, titles or {})
-    with _replacing_folder(out) as folder:
-        left_out += _write(folder, boards, pages)
-        listed = [(relative(each.path, shared_folder(paths)), each.reason) for each in left_out]
-        write_text(folder / "index.html", pages.index(boards, listed))
+    with alone(out):
+        _check_place(out, paths)
+        results, left_out = read_ranked(paths, strict=strict)
+        if not results:
+            why = f"; left out: {left_out[0]}" if left_out else ""
+            raise UserError(f"expected at least one record to build a leaderboard from, got none{why}")
+        boards, pages = make_boards(results), Pages(links or {}, titles or {})
+        with replacing_folder(out, INDEX) as folder:
+            left_out += _write(folder, boards, pages)
+            listed = [(relative(each.path, shared_folder(paths)), each.reason) for each in left_out]
+            write_text(folder / INDEX, pages.index(boards, listed))
     entries = sum(len(board.entries) for board in boards)
     return Site(out, len(boards), entries, len(results), tuple(left_out))
 
@@ -135,29 +136,3 @@ def _is_site(folder: Path) -> bool:
     except UserError:
         return False
     return isinstance(site, dict) and site.get("generator") == GENERATOR
-
-
-@contextmanager
-def _replacing_folder(out: Path) -> Iterator[Path]:
-    """Give an empty folder beside `out`; swap it into place when the block succeeds, else remove it."""
-    out = out.resolve()
-    temporary = None
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
-        new, old = temporary / "new", temporary / "old"
-        new.mkdir()
-        yield new
-        if out.exists():
-            out.rename(old)
-        try:
-            new.rename(out)
-        except OSError:
-            if old.exists():
-                old.rename(out)
-            raise
-    except OSError as error:
-        raise UserError(f"cannot write the site {out}: {error.strerror or error}") from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)

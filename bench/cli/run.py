@@ -34,14 +34,16 @@ def run(file: Path | None, as_json: bool, quiet: bool, **given: Any) -> None:
         raise UserError("--defense is missing; `bench list defenses` names them")
     config = RunConfig.make(settings)
     from bench.cli.display import make_progress
-    from bench.runs.run import run as run_config
+    from bench.runs.job import resolve
+    from bench.runs.run import build_pages, run_job
 
     progress = make_progress(quiet)
-
-    paths = run_config(config, tracker_of(config.tracking, progress), progress)
+    tracker = tracker_of(config.tracking, progress)
+    # Printed before the pages, which may take a while, so that every finished record is named.
+    print_paths(run_job(resolve(config), tracker, progress), as_json)
+    site = build_pages(config.out, tracker, progress)
     if not as_json:
-        progress.say(f"pages: {config.out / 'site' / 'index.html'}")
-    print_paths(paths, as_json)
+        progress.say(f"pages: {site / 'index.html'}")
 
 
 def _flag(settings: dict[str, Any], key: str) -> bool:

@@ -8,9 +8,8 @@ import hashlib
 import json
 import os
 import stat
-import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 from bench.core.errors import UserError
 from bench.core.secrets import hide
+from bench.core.temporary import temporary_file, temporary_folder
 from bench.core.values import LARGEST, shown
 
 #: Limits of a JSON file. A record of 1,000 probed epochs has 20 MB, a chart of this project 8 levels.
@@ -35,20 +35,51 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         UserError: when the folder cannot be written or the disk is full; no partly written file stays.
     """
-    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        os.close(handle)
-        temporary = Path(name)
-        temporary.chmod(0o644)
-        yield temporary
-        os.replace(temporary, path)
+        with temporary_file(path) as temporary:
+            temporary.chmod(0o644)
+            yield temporary
+            os.replace(temporary, path)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def creating(path: Path) -> Iterator[Path]:
+    """Like `replacing`, for what a library creates itself and may put other files beside, as databases do.
+
+    The yielded path has the same name, in a temporary folder; nothing is there yet.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary_folder(path) as folder:
+            yield folder / path.name
+            os.replace(folder / path.name, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def set_aside(path: Path, reason: str, say: Callable[[str], None]) -> None:
+    """Rename what is damaged to `NAME.broken`, so that it can be made again, and say so.
+
+    Args:
+        path: a file, or whatever else stands in its place.
+        reason: what is wrong with it, such as "is cut short".
+        say: told one line.
+
+    Raises:
+        UserError: when it cannot be renamed.
+    """
+    broken, number = path.with_name(f"{path.name}.broken"), 1
+    while os.path.lexists(broken):
+        number += 1
+        broken = path.with_name(f"{path.name}.broken{number}")
+    try:
+        path.rename(broken)
+    except OSError as error:
+        raise UserError(f"{path} {reason}, and cannot be renamed: {error.strerror or error}") from error
+    say(f"{path} {reason}; set aside as {broken.name}")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -94,7 +94,7 @@ def unwritable(place: Path) -> str:
     try:
         existing = next(above for above in (place, *place.absolute().parents) if above.exists())
         # The superuser may do anything, except where the file system itself refuses: only a try tells.
-        with tempfile.TemporaryDirectory(dir=existing, prefix=".bench-"):
+        with tempfile.TemporaryFile(dir=existing):  # without a name, so that a kill leaves nothing
             return ""
     except OSError as error:
         return error.strerror or str(error)

@@ -29,6 +29,7 @@ from bench.training.probes import Probe, make_probe
 from bench.training.search import TRIAL_SEED, SearchOutcome, search
 from bench.training.timing import StandardClock
 from leaderboards.build import build as build_site
+from leaderboards.replace import alone
 from metrics import titles
 
 
@@ -251,20 +252,24 @@ def summary(record: Record) -> str:
 
 
 def build_pages(out: Path, tracker: Tracker, progress: Progress) -> Path:
-    """Draw all records below `out` into `out/site`; an error in drawing does not fail the run."""
+    """Draw all records below `out` into `out/site`; whatever goes wrong there is said, and fails no run."""
     site = out / "site"
-    with _locked(out / ".site.lock", "another process is drawing the pages", wait=60):
-        try:
+    try:
+        with alone(site):
             records = find_records(out)
             build_site(records, site, links=tracker.links(records), titles=titles(), strict=False)
-        except UserError as error:
-            progress.say(f"pages not drawn: {error}")
+    except Exception as error:  # the results are kept, and other runs' files may be damaged in any way
+        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        progress.say(
+            f"pages not drawn: {' '.join(reason.split())}; `bench leaderboard build --records {out} --out {site}` "
+            f"draws them later"
+        )
     return site
 
 
 @contextmanager
-def _locked(path: Path, busy: str, wait: float = 0) -> Iterator[None]:
-    lock = FileLock(path, timeout=wait)
+def _locked(path: Path, busy: str) -> Iterator[None]:
+    lock = FileLock(path, timeout=0)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()

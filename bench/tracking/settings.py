@@ -12,10 +12,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from bench.core.errors import UserError, unknown_name
 from bench.core.record import describe
 from bench.core.secrets import hide, redact
+from bench.core.sqlite_files import database_path, sqlite_address
 from bench.core.yaml_files import read_yaml
 from bench.tracking.address import (
     SERVERS,
-    SQLITE,
     check_artifact_uri,
     check_drivers,
     check_store_uri,
@@ -77,7 +77,9 @@ class Settings(BaseSettings):
         if uri == OFF:
             return uri
         _checked(check_store_uri, uri)
-        return SQLITE + str(Path.cwd() / uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else uri
+        path, _, query = uri.partition("?")
+        relative = database_path(path)
+        return uri if relative is None else sqlite_address(Path.cwd() / relative, query)
 
     @field_validator("artifacts")
     @classmethod
@@ -93,7 +95,7 @@ class Settings(BaseSettings):
     @property
     def database(self) -> Path | None:
         """The SQLite file; None for every other store."""
-        return Path(self.uri.removeprefix(SQLITE)) if self.uri.startswith(SQLITE) else None
+        return database_path(self.uri)
 
     @property
     def server(self) -> bool:

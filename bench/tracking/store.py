@@ -19,6 +19,7 @@ from filelock import FileLock
 
 from bench.core.errors import UserError, unknown_name
 from bench.core.secrets import hide
+from bench.tracking.create import prepare_database
 from bench.tracking.entry import Data, Entry
 from bench.tracking.names import PARAM_LENGTH, TAG_LENGTH, safe_keys, shorten
 from bench.tracking.settings import Settings
@@ -103,6 +104,8 @@ class Store:
         self.settings = settings
         self._uploaded: set[tuple[str, str, int, int]] = set()
         with _alone(settings.database):
+            if settings.database and create:
+                prepare_database(settings.database, settings.artifacts)
             self.client: MlflowClient = MlflowClient(settings.uri)
             self.experiment_id = self._experiment(create)
 

@@ -300,14 +300,6 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with its tables: making them takes MLflow longer than most of these tests."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    with open_store(Settings(uri=f"sqlite:///{path}", experiment="unused")):
-        return path
-
-
 @pytest.fixture
 def sqlite(empty_store: Path) -> MakeStore:
     def make(folder: Path, **values: Any) -> Settings:
