@@ -153,7 +153,7 @@ def folders() -> dict[str, Folder]:
         ),
         **_each("a class called", lambda name: _hide(f"train/{name}"), "cannot be printed", UNPRINTABLE),
         **_each("mode", _mode, "8 bits", ("I;16", "F", "I")),
-        **_each("mode", _mode, "mode", ("CMYK", "LA", "P")),
+        **_each("mode", _mode, "", ("CMYK", "LA", "P"), True),
         "a link to the other part": Folder(_link("train/cat/loop", "../../test/cat"), "", True),
         "a broken link": Folder(_link("train/cat/x.png", "absent"), "x.png"),
         "a link to a device": Folder(_link("train/cat/x.png", "/dev/zero"), "x.png"),

@@ -75,6 +75,7 @@ def test_help_prints_the_defaults() -> None:
         (["run", "nowhere.yaml"], "cannot read nowhere.yaml"),
         (["runn"], "No such command"),
         (["list", "defences"], "defenses"),
+        (["list"], "Choose from: defenses, models"),
         (["show", "nowhere.json"], "cannot read nowhere.json"),
         (["evaluate"], "give --checkpoint"),
         (["evaluate", "--checkpoint", "x.pt"], "give --checkpoint FILE with --model"),
