@@ -8,7 +8,7 @@ Numbers in the comments are the steps of projected gradient descent:
 (4) Project onto the ball; repeat from (2).
 (5) Classify the last iterate.
 
-We depart from the paper in four points:
+We depart from the paper in five points:
 
 (a) Every iterate is classified, not only the last one. This needs no pass of its own: the forward pass that gives
     the gradient of the next step also gives the class. The first adversarial iterate is kept, and its image leaves
@@ -17,6 +17,7 @@ We depart from the paper in four points:
     backward pass. A wrong forecast costs a forward pass and changes no result.
 (c) Iterates also stay in the pixel box [0, 1].
 (d) Restarts may take several losses in turn.
+(e) An image whose iterates repeat takes no further steps (`bench.attacks.cycles`): its last iterate is known.
 
 Source: Madry et al. 2018, Towards Deep Learning Models Resistant to Adversarial Attacks, section 2.1. With one step
 and no random start it is FGSM (Goodfellow et al. 2015); with several steps, BIM (Kurakin et al. 2017). The loss
@@ -30,6 +31,7 @@ import torch
 from torch import Tensor
 
 from bench.attacks import probabilities
+from bench.attacks.cycles import Cycles
 from bench.attacks.losses import LOSSES, Objective, forecast, losses_of
 from bench.attacks.oracle import GradientOracle
 from bench.attacks.steps import StepSize, ascend, step_length
@@ -245,9 +247,10 @@ class _Run:
         active = self.active
         origin, points, classes = self.images[active], start[active], self.classes[active]
         trace = origin.new_zeros(attack.steps + 1, len(self.images))
+        cycles, ended = Cycles(self.images, attack.steps), active[:0]
         expected: Tensor | None = None
         for iteration in range(attack.steps + 1):
-            oracle.note = f"robust {len(active) / len(self.images):.1%}"
+            oracle.note = f"robust {(len(active) + len(ended)) / len(self.images):.1%}"
             if len(active) == 0:
                 if oracle.task is not None:
                     oracle.task.advance(attack.steps + 1 - iteration, oracle.note)
@@ -257,18 +260,23 @@ class _Run:
             trace[iteration, active] = losses = response.losses
             margins, gradient = response.margins, response.gradient
             # Departure (a): keep adversarial iterates, and go on with the other images.
-            hits = oracle.is_adversarial(response.predicted, classes).nonzero().squeeze(1)
+            hit = oracle.is_adversarial(response.predicted, classes)
             # Check box and ball here, independently of the projection.
-            hits = hits[self.threat.allows(points[hits], origin[hits])] if len(hits) else hits
-            if len(hits):
-                broken = active[hits]
-                result.adversarial[broken] = points[hits]
-                result.step[broken] = iteration
-                result.restart[broken] = number if attack.random_start or iteration else -1
-                stay = torch.ones_like(active).index_fill_(0, hits, 0).nonzero().squeeze(1)
+            hit[hit.clone()] = self.threat.allows(points[hit], origin[hit])
+            result.adversarial[active[hit]] = points[hit]
+            result.step[active[hit]] = iteration
+            result.restart[active[hit]] = number if attack.random_start or iteration else -1
+            # Departure (e).
+            at_end = cycles.find(iteration, points, margins) & ~hit
+            result.adversarial[active[at_end]] = points[at_end]
+            cycles.end(iteration, at_end, active[at_end])
+            ended = torch.cat((ended, active[at_end]))
+            if bool((hit | at_end).any()):
+                stay = (~hit & ~at_end).nonzero().squeeze(1)
                 active, origin, points, classes, losses, margins, gradient = (
                     part[stay] for part in (active, origin, points, classes, losses, margins, gradient)
                 )
+                cycles.keep(stay)
             if iteration == number == 0:
                 zero = is_zero(gradient)
                 result.zero_gradient_float32[active] = zero
@@ -285,8 +293,8 @@ class _Run:
                     if 4 * int(expected.sum()) < len(expected):
                         expected = None  # too few for a separate pass
         result.adversarial[active] = points
-        result.loss = trace[:, active].mean(dim=1).cpu() if len(active) else torch.empty(0)
-        self.active = active
+        self.active = active = torch.cat((active, ended)).sort().values
+        result.loss = cycles.complete(trace)[:, active].mean(dim=1).cpu() if len(active) else torch.empty(0)
 
 
 def _objective(loss: str, targets: Tensor | None) -> Objective:
