@@ -247,10 +247,10 @@ class _Run:
         active = self.active
         origin, points, classes = self.images[active], start[active], self.classes[active]
         trace = origin.new_zeros(attack.steps + 1, len(self.images))
-        cycles, ended = Cycles(self.images, attack.steps), active[:0]
+        cycles = Cycles(self.images, attack.steps)
         expected: Tensor | None = None
         for iteration in range(attack.steps + 1):
-            oracle.note = f"robust {(len(active) + len(ended)) / len(self.images):.1%}"
+            oracle.note = f"robust {1 - float(result.broken.float().mean()):.1%}"
             if len(active) == 0:
                 if oracle.task is not None:
                     oracle.task.advance(attack.steps + 1 - iteration, oracle.note)
@@ -270,7 +270,6 @@ class _Run:
             at_end = cycles.find(iteration, points, margins) & ~hit
             result.adversarial[active[at_end]] = points[at_end]
             cycles.end(iteration, at_end, active[at_end])
-            ended = torch.cat((ended, active[at_end]))
             if bool((hit | at_end).any()):
                 stay = (~hit & ~at_end).nonzero().squeeze(1)
                 active, origin, points, classes, losses, margins, gradient = (
@@ -278,11 +277,7 @@ class _Run:
                 )
                 cycles.keep(stay)
             if iteration == number == 0:
-                zero = is_zero(gradient)
-                result.zero_gradient_float32[active] = zero
-                result.zero_gradient[active[zero]] = oracle.has_zero_gradient_in_float64(
-                    points[zero], classes[zero]
-                )
+                self.flag_zero_gradients(active, points, classes, gradient)
             if iteration < attack.steps:
                 # (3) Step and (4) projection.
                 before, points = points, ascend(points, gradient, origin, self.threat, length)
@@ -293,8 +288,15 @@ class _Run:
                     if 4 * int(expected.sum()) < len(expected):
                         expected = None  # too few for a separate pass
         result.adversarial[active] = points
-        self.active = active = torch.cat((active, ended)).sort().values
+        self.active = active = self.active[~result.broken[self.active]]
         result.loss = cycles.complete(trace)[:, active].mean(dim=1).cpu() if len(active) else torch.empty(0)
+
+    def flag_zero_gradients(self, active: Tensor, points: Tensor, classes: Tensor, gradient: Tensor) -> None:
+        """Flag active images whose first gradient is zero in float32, and in float64 as well."""
+        zero = is_zero(gradient)
+        self.result.zero_gradient_float32[active] = zero
+        double = self.oracle.has_zero_gradient_in_float64(points[zero], classes[zero])
+        self.result.zero_gradient[active[zero]] = double
 
 
 def _objective(loss: str, targets: Tensor | None) -> Objective:
