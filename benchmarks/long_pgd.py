@@ -42,7 +42,7 @@ def main() -> None:
     torch.set_num_threads(1)
     data = load("digits", test_size=options.images)
     classifier = robust_network(options.epochs)
-    images, labels = data.test.images, data.test.labels
+    images, labels = data.test.images.float() / 255, data.test.labels
     table = Table(title="PGD with steps of ε/4 on a robust cnn6, digits, ℓ∞ 0.2")
     for heading in (
         "steps",
