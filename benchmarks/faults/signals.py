@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import sqlite3
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -54,7 +55,8 @@ START = 1.0
 
 
 def _provoke(bench: Bench, folder: Path, tries: int, draw: random.Random) -> Iterator[Trial]:
-    ready, expected, seconds = _prepare(bench, folder)
+    ready = _prepare(bench, folder)
+    whole: dict[str, tuple[object, float]] = {}
     for number in range(tries):
         name = draw.choice([*COMMANDS, "run", "ui"])
         place = folder / str(number)
@@ -63,13 +65,16 @@ def _provoke(bench: Bench, folder: Path, tries: int, draw: random.Random) -> Ite
             sent = draw.choice([*SIGNALS_SENT, signal.SIGKILL])
             yield Trial(f"ui, {sent.name}", tuple(_of_ui(bench, place, sent, draw.uniform(START, 12))))
         else:
-            sent, moment = draw.choice(SIGNALS_SENT), draw.uniform(START, seconds[name])
-            faults = _of_command(bench, place, name, sent, moment, expected[name])
+            if name not in whole:
+                whole[name] = _whole(bench, ready, folder / f"whole-{name}", COMMANDS[name])
+            expected, seconds = whole[name]
+            sent, moment = draw.choice(SIGNALS_SENT), draw.uniform(START, max(seconds, START))
+            faults = _of_command(bench, place, name, sent, moment, expected)
             yield Trial(f"{name}, {sent.name} after {moment:.1f} s", tuple(faults))
 
 
-def _prepare(bench: Bench, folder: Path) -> tuple[Path, dict[str, object], dict[str, float]]:
-    """A folder in which every command can start, what each gives undisturbed, and how long it takes."""
+def _prepare(bench: Bench, folder: Path) -> Path:
+    """A folder in which every command can start."""
     made = folder / "made"
     made.mkdir()
     done = bench(
@@ -100,17 +105,18 @@ def _prepare(bench: Bench, folder: Path) -> tuple[Path, dict[str, object], dict[
             database.execute(f"DELETE FROM {table}")
         database.commit()
     shutil.copy(made / "mlflow.db", ready / "mlflow.db")
-    expected, seconds = {}, {}
-    for name, words in COMMANDS.items():
-        place = folder / f"whole-{name}"
-        shutil.copytree(ready, place)
-        started = time.monotonic()
-        process = bench.start(*words, folder=place)
-        _, errors = process.communicate(timeout=600)
-        if process.returncode:
-            raise RuntimeError(errors)
-        seconds[name], expected[name] = time.monotonic() - started, _result(place)
-    return ready, expected, seconds
+    return ready
+
+
+def _whole(bench: Bench, ready: Path, place: Path, words: list[str]) -> tuple[object, float]:
+    """What a command gives undisturbed, and the seconds it takes."""
+    shutil.copytree(ready, place)
+    started = time.monotonic()
+    process = bench.start(*words, folder=place)
+    _, errors = process.communicate(timeout=600)
+    if process.returncode:
+        raise RuntimeError(errors)
+    return _result(place), time.monotonic() - started
 
 
 def _of_command(
@@ -121,7 +127,7 @@ def _of_command(
     process.send_signal(sent)
     try:
         output, errors = process.communicate(timeout=60)
-    except TimeoutError:
+    except subprocess.TimeoutExpired:
         process.kill()
         yield Fault("hang", "60 s after the signal")
         return
@@ -192,4 +198,4 @@ def _query(place: Path, query: str) -> Counter[str]:
         return Counter(value for (value,) in database.execute(f"{query} WHERE lifecycle_stage = 'active'"))
 
 
-SIGNALS = FaultClass(name="signals", title="signals at random moments", tries=60, sample=3, provoke=_provoke)
+SIGNALS = FaultClass(name="signals", title="signals at random moments", tries=60, sample=2, provoke=_provoke)
