@@ -29,7 +29,7 @@ STORES = [
     f"postgresql+psycopg2://127.0.0.1:1/db?password={SECRET}",
     f"mysql+pymysql://me:{SECRET}@127.0.0.1:port/db",
     f"ftp://me:{SECRET}@127.0.0.1/x",
-    f"sqlite:////nowhere/x.db?key={SECRET}",
+    f"sqlite:////proc/nowhere/x.db?key={SECRET}",
     f"me:{SECRET}@host",
 ]
 SMALL = ["--epochs", "1", "--train-size", "60", "--test-size", "20", "--metrics", "clean_accuracy"]
@@ -57,7 +57,7 @@ WITH_PATH = [
     "leaderboard build --records",
     "evaluate --model cnn6 --checkpoint",
     "run --defense",
-    "run --defense standard --data-dir",
+    "run --defense standard --trials 0 --epochs 1 --train-size 60 --metrics clean_accuracy --data-dir",
     "run --defense standard --dataset",
     "run --defense standard --threat",
     "evaluate --loader",
