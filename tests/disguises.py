@@ -89,6 +89,21 @@ class Randomised(Disguised):
         return images + 0.1 * torch.randn_like(images)
 
 
+class CenteredOnBatch(Disguised):
+    """Half of the mean image of the batch is taken away."""
+
+    def see(self, images: Tensor) -> Tensor:
+        return images - 0.5 * images.mean(dim=0, keepdim=True)
+
+
+class ByPosition(Disguised):
+    """Every other image of a batch is seen brighter, whichever that is."""
+
+    def see(self, images: Tensor) -> Tensor:
+        even = torch.arange(len(images), device=images.device) % 2 == 0
+        return torch.where(even.view(-1, 1, 1, 1), images, (1.5 * images).clamp(max=1))
+
+
 class TinyGradient(Disguised):
     """The same function with a gradient too small for float32."""
 

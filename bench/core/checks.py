@@ -18,6 +18,23 @@ def moved_between(first: Tensor, second: Tensor) -> float:
     return float((first - second).abs().max() / first.abs().max().clamp_min(1e-12))
 
 
+def moved_by_batch(classifier: AnyClassifier, images: Tensor, logits: Tensor) -> Tensor:
+    """How far each image's logits move when it is alone, or in a batch of another order.
+
+    Args:
+        classifier: in eval mode.
+        images: [n, C, H, W], at least one.
+        logits: of the images [n, K], from a larger batch or this one.
+
+    Returns:
+        [n], relative to the largest logit of all.
+    """
+    alone = torch.cat([classifier(image) for image in images.split(1)])
+    turned = classifier(images.flip(0)).flip(0)
+    moved = torch.maximum((alone - logits).abs(), (turned - logits).abs()).amax(dim=1)
+    return moved / logits.abs().max().clamp_min(1e-12)
+
+
 def images_per_pass(images: Tensor, most: int) -> int:
     """How many images to push through a network at once, at most `most`.
 

@@ -48,6 +48,11 @@ LOSS_CHANGE_LIMIT = 0.05
 LAST_STEPS = 10
 #: "randomised output": by how much logits may differ between two passes, relative to the largest.
 OUTPUT_LIMIT = SAME_LOGITS
+#: "predictions depend on the batch": by how much logits may move with what an image is batched with, relative to
+#: the largest; networks that compute in 16 bits round by nearly as much ...
+BATCH_LIMIT = 5e-3
+#: ... and the share of images that may move further: a network with thresholds inside can jump by rounding.
+BATCH_SHARE = 0.25
 #: "precision": share of images that an attack may break in low precision alone.
 LOW_PRECISION_LIMIT = 0.0
 #: "extra checks": by how much the checks after a raised alarm may lower the worst case.
@@ -57,6 +62,7 @@ ROUNDING = 1e-9
 
 #: Names of alarms that call for a check of their own.
 ZERO_GRADIENTS, RANDOMIZED_OUTPUT = "zero gradients", "randomised output"
+BATCH_DEPENDENCE = "predictions depend on the batch"
 #: Attacks whose losses have a gradient where cross-entropy has none: margin, scaled logits, DLR.
 OTHER_LOSSES = (CW, CW100X5, ADAPTIVE, AUTOATTACK)
 
@@ -72,6 +78,7 @@ def read_alarms(measured: ArraysByMetric, num_classes: int) -> list[Alarm]:
         curve_not_falling(measured, num_classes),
         loss_still_moving(measured),
         randomized_output(measured),
+        depends_on_batch(measured),
         low_precision(measured),
     ]
 
@@ -295,6 +302,30 @@ def randomized_output(measured: ArraysByMetric) -> Alarm:
         "is rounding"
     )
     return Alarm(name=name, raised=moved > OUTPUT_LIMIT, message=message, numbers={"difference": moved})
+
+
+def depends_on_batch(measured: ArraysByMetric) -> Alarm:
+    """Logits move by more than rounding when an image is alone, or in a batch of another order.
+
+    Such a network, for example one with batch statistics in eval mode, has no accuracy of its own: every score
+    holds for the batches it was measured in.
+    """
+    name = BATCH_DEPENDENCE
+    arrays = measured.get(CLEAN_ACCURACY, {})
+    if len(arrays.get("between_batches", ())) < 2:
+        return _not_run(name, "clean accuracy with several images, and each of them alone")
+    if float(arrays["between_passes"][0]) > OUTPUT_LIMIT:
+        return Alarm(name=name, raised=None, message="cannot be told, since the output is random")
+    moved = arrays["between_batches"]
+    share, middle = float((moved > BATCH_LIMIT).mean()), float(np.median(moved))
+    raised = exceeds(share, BATCH_SHARE)
+    message = (
+        f"alone or in another order, {share:.0%} of {len(moved)} images have logits that differ by over "
+        f"{BATCH_LIMIT:.1%} of the largest (median {middle:.1e})"
+    )
+    if raised:
+        message += "; scores hold for the batches they were measured in"
+    return Alarm(name=name, raised=raised, message=message, numbers={"share": share, "median": middle})
 
 
 def low_precision(measured: ArraysByMetric) -> Alarm:

@@ -9,6 +9,7 @@ from benchmarks.faults.damaged import DAMAGED
 from benchmarks.faults.pictures import PICTURES
 from benchmarks.faults.plugins import PLUGINS
 from benchmarks.faults.records import RECORDS
+from benchmarks.faults.networks import NETWORKS
 from benchmarks.faults.secrets import SECRETS
 from benchmarks.faults.servers import SERVERS
 from benchmarks.faults.signals import SIGNALS
@@ -23,6 +24,7 @@ CLASSES: dict[str, FaultClass] = {
         PICTURES,
         PLUGINS,
         RECORDS,
+        NETWORKS,
         SECRETS,
         SERVERS,
         SIGNALS,

@@ -5,18 +5,22 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from bench.core.checks import moved_between
+from bench.core.checks import moved_between, moved_by_batch
 from bench.core.guards import random_state_kept
 from bench.core.record import Score
 from metrics.base import Metric
 from metrics.evaluation import Arrays, Evaluation
 
+#: Images that are classified alone as well.
+ALONE = 32
+
 
 class CleanAccuracy(Metric):
     """Share of the whole test set that is classified correctly, with a Wilson interval.
 
-    Two more passes over some of the images that attacks run on measure how far logits move between two passes; the
-    alarm "randomised output" reads this.
+    More passes over some of the images that attacks run on measure how far logits move between two passes, and when
+    an image is alone or in another order. The alarms "randomised output" and "predictions depend on the batch" read
+    this.
     """
 
     name = "clean_accuracy"
@@ -25,7 +29,9 @@ class CleanAccuracy(Metric):
 
     @torch.no_grad()
     def measure(self, evaluation: Evaluation) -> Arrays:
-        """Whether each test image is classified correctly [N]; how far logits move between two passes [1]."""
+        """Whether each test image is classified correctly [N]; how far logits move between two passes [1], and for
+        the first images, by what they are batched with [n].
+        """
         right = []
         test, classifier = evaluation.dataset.test, evaluation.classifier
         with (
@@ -38,8 +44,13 @@ class CleanAccuracy(Metric):
                 task.advance(len(images))
             some = evaluation.images[: evaluation.batch_size]
             first, second = classifier(some), classifier(some)
+            by_batch = moved_by_batch(classifier, some[:ALONE], first[:ALONE])
         moved = np.array([moved_between(first, second)], dtype=np.float32)
-        return {"right": np.concatenate(right), "between_passes": moved}
+        return {
+            "right": np.concatenate(right),
+            "between_passes": moved,
+            "between_batches": by_batch.float().cpu().numpy(),
+        }
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
         """Accuracy with its interval."""

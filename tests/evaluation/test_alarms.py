@@ -2,15 +2,18 @@
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 import bench
+from bench.core.checks import moved_by_batch
 from bench.core.errors import UserError
 from bench.core.record import Alarm, Record
 from bench.core.threat import Threat
 from bench.data import Dataset, load
-from bench.evaluation.alarms import read_alarms
+from bench.evaluation.alarms import BATCH_LIMIT, read_alarms
 from bench.evaluation.battery import Battery
+from bench.models import MODELS, build
 from metrics.accuracy.autoattack import AutoAttack
 from metrics.accuracy.clean_accuracy import CleanAccuracy
 from metrics.accuracy.robust_accuracy import RobustAccuracy
@@ -19,6 +22,8 @@ from metrics.accuracy.worst_case import WorstCase
 from metrics.base import Metric
 from tests.disguises import (
     THREAT,
+    ByPosition,
+    CenteredOnBatch,
     Disguised,
     Jagged,
     Masked,
@@ -106,6 +111,16 @@ def test_an_honest_network_raises_none() -> None:
             },
         ),
         ("randomised output", {"clean_accuracy": {"right": right(0.9), "between_passes": np.array([0.1])}}),
+        (
+            "predictions depend on the batch",
+            {
+                "clean_accuracy": {
+                    "right": right(0.9),
+                    "between_passes": np.zeros(1),
+                    "between_batches": np.array([0.1] * 9 + [0.0] * 23),
+                }
+            },
+        ),
     ],
 )
 def test_each_sign_raises_its_alarm_alone(name: str, change: dict[str, dict[str, np.ndarray]]) -> None:
@@ -223,7 +238,7 @@ def test_autoattack_plus_runs_square_too_early_to_tell() -> None:
 def test_an_alarm_without_its_metrics_is_neither_raised_nor_not_raised() -> None:
     alarms = read_alarms({}, num_classes=10)
     assert {alarm.raised for alarm in alarms if alarm.name != "precision"} == {None}
-    assert len(alarms) == 9
+    assert len(alarms) == 10
 
 
 @pytest.fixture(scope="module")
@@ -292,6 +307,34 @@ def alarm_of(name: str, network: nn.Module, digits: Dataset, *metrics: Metric, i
     record = bench.evaluate(network, digits, THREAT, Battery("alarm", images, metrics, ""))
     (found,) = (alarm for alarm in record.alarms if alarm.name == name)
     return found
+
+
+@pytest.mark.parametrize("disguise", [CenteredOnBatch, ByPosition])
+def test_predictions_that_depend_on_the_batch(
+    honest: nn.Module, digits: Dataset, disguise: type[Disguised]
+) -> None:
+    name = "predictions depend on the batch"
+    assert alarm_of(name, disguise(honest), digits, CleanAccuracy(), images=40).raised
+    assert alarm_of(name, Randomised(honest), digits, CleanAccuracy()).raised is None
+    alarm = alarm_of(name, honest, digits, CleanAccuracy(), images=40)
+    assert alarm.raised is False
+    assert (alarm.numbers["median"] or 0) < 1e-6
+
+
+@pytest.mark.parametrize("jumping", [0, 8])
+def test_a_few_images_that_jump_by_rounding_are_no_dependence(jumping: int) -> None:
+    moved = np.array([0.5] * jumping + [4e-3] * (32 - jumping))
+    clean = {"right": right(0.9), "between_passes": np.zeros(1), "between_batches": moved}
+    assert raised(measured(clean_accuracy=clean)) == set()
+
+
+@pytest.mark.parametrize("name", MODELS.names())
+def test_no_network_of_ours_depends_on_the_batch(name: str) -> None:
+    network = build(name, input_shape=(3, 32, 32), num_classes=10, seed=0).eval()
+    images = torch.rand(9, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        moved = moved_by_batch(network, images[:4], network(images)[:4])
+    assert float(moved.max()) < BATCH_LIMIT / 100
 
 
 @pytest.mark.usefixtures("short_autoattack")
