@@ -6,10 +6,10 @@ entry of the table, so a table without entries is the aim.
 
 from benchmarks.faults.bad_input import BAD_INPUT
 from benchmarks.faults.damaged import DAMAGED
+from benchmarks.faults.networks import NETWORKS
 from benchmarks.faults.pictures import PICTURES
 from benchmarks.faults.plugins import PLUGINS
 from benchmarks.faults.records import RECORDS
-from benchmarks.faults.networks import NETWORKS
 from benchmarks.faults.secrets import SECRETS
 from benchmarks.faults.servers import SERVERS
 from benchmarks.faults.signals import SIGNALS
