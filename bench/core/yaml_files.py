@@ -1,18 +1,17 @@
 """Read YAML written by people: plain values, every key once, and bounded in size, depth and repetition."""
 
-import os
 import re
-import stat
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from bench.core.errors import UserError
+from bench.core.files import read_bytes
 from bench.core.values import has_control_characters, shown
 
 #: Limits of a file. The longest study of the papers has 5 kB and 4 levels.
-MOST_BYTES = 500_000
+MOST_BYTES = 2**19
 MOST_VALUES = 50_000
 MOST_LEVELS = 40
 
@@ -105,9 +104,7 @@ def read_yaml(path: Path) -> Any:
         UserError: when the file is missing, no regular file, larger than `MOST_BYTES`, or no YAML of plain values.
     """
     try:
-        return parse_yaml(_read(path))
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+        return parse_yaml(read_bytes(path, MOST_BYTES).decode("utf-8"))
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -122,16 +119,3 @@ def parse_yaml(text: str) -> Any:
         yaml.YAMLError, ValueError: when it is no YAML of plain values.
     """
     return yaml.load(text, _Loader)  # noqa: S506  a safe loader
-
-
-def _read(path: Path) -> str:
-    # Opened without waiting for the other end of a pipe.
-    with open(
-        path, encoding="utf-8", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)
-    ) as stream:
-        about = os.fstat(stream.fileno())
-        if not stat.S_ISREG(about.st_mode):
-            raise UserError(f"cannot read {path}: expected a file of settings")
-        if about.st_size > MOST_BYTES:
-            raise UserError(f"{path} has {about.st_size:,} bytes; settings have at most {MOST_BYTES:,}")
-        return stream.read()

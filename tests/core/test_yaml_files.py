@@ -90,7 +90,7 @@ def test_only_a_small_regular_file_is_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "large").write_text("a: " + "x" * MOST_BYTES)
     for name in ("pipe", "large", ".", "absent", "/dev/zero"):
-        with pytest.raises(UserError, match=r"cannot read|bytes"):
+        with pytest.raises(UserError, match=r"cannot read"):
             read_yaml(tmp_path / name)
 
 
