@@ -117,7 +117,7 @@ def _check_sqlite(scheme: str, rest: str) -> None:
     path, _, query = rest.partition("?")
     if ":memory:" in rest or "mode=memory" in query or not path.strip("/"):
         raise ValueError("a store in memory is gone with the process; expected a file: sqlite:///mlflow.db")
-    if scheme != "sqlite" or not rest.startswith("/"):
+    if scheme not in ("sqlite", "sqlite+pysqlite") or not rest.startswith("/"):
         raise ValueError(
             "expected sqlite:/// and a path: sqlite:///mlflow.db, or sqlite:////home/me/mlflow.db"
         )

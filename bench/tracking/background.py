@@ -45,6 +45,7 @@ class Tracker:
         self._news = threading.Condition()
         self._thread: threading.Thread | None = None
         self._queue: dict[Path, bool] = {}
+        self._open: dict[Path, None] = {}
         self._unsent: dict[Path, None] = {}
         self._told: set[Path] = set()
         self._lines: list[str] = []
@@ -63,8 +64,10 @@ class Tracker:
         """
         with self._news:
             self._queue[run_folder] = final
+            self._open[run_folder] = None
             if final:
                 self._unsent[run_folder] = None
+                del self._open[run_folder]
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name=THREAD, daemon=True)
                 self._thread.start()
@@ -89,9 +92,11 @@ class Tracker:
         self._speak()
 
     def close(self) -> None:
-        """Wait as `wait` does, and say what is still to be logged."""
+        """Wait as `wait` does, and say what is still to be logged; a folder without its last call has one now."""
         atexit.unregister(self.close)
         try:
+            for run_folder in list(self._open):  # of a run that was stopped on its way
+                self.sync(run_folder, final=True)
             self.wait()
         finally:
             with self._news:

@@ -13,6 +13,7 @@ import pytest
 from bench.core.errors import UserError
 from bench.tracking import Settings, background
 from bench.tracking.background import Tracker
+from bench.tracking.store import calling
 
 
 class Log:
@@ -87,10 +88,23 @@ def test_a_folder_waits_at_most_once_and_its_last_word_counts(
     tracker.sync(a, final=True)
     assert len(tracker._queue) == 2
     log.answer.set()
+    tracker.wait()
     tracker.close()
-    assert log.calls == [("a", True), ("a", False), ("b", True)]
+    assert log.calls == [("a", True), ("a", False), ("b", True), ("b", False)]
     assert lines == []
     assert not background.busy()
+
+
+def test_a_run_that_was_stopped_anywhere_has_its_last_word(
+    tmp_path: Path, log: Log, tracker_of: MakeTracker
+) -> None:
+    (tracker, lines), (a,) = tracker_of(), folders(tmp_path, "a")
+    tracker.sync(a)
+    tracker.close()
+    tracker.close()
+    assert log.calls[-1] == ("a", False)
+    assert log.calls.count(("a", False)) == 1
+    assert lines == []
 
 
 def test_a_silent_store_is_left_with_all_its_folders_named_once(
@@ -179,8 +193,16 @@ def test_a_database_that_cannot_be_opened_is_tried_once(tmp_path: Path) -> None:
     tracker.sync(run, final=True)
     tracker.close()
     assert len(lines) == 1
-    assert "unable to open database file" in lines[0]
-    assert "Traceback" not in lines[0]
+    assert "mlflow.db is no file" in lines[0]
+
+
+def test_a_database_is_not_tried_again_for_minutes(tmp_path: Path) -> None:
+    from mlflow.store.db import utils
+
+    before = utils.MAX_RETRY_COUNT
+    with calling(Settings(uri=f"sqlite:///{tmp_path}/mlflow.db")):
+        assert utils.MAX_RETRY_COUNT == 1
+    assert before == utils.MAX_RETRY_COUNT
 
 
 def test_a_server_that_never_answers_costs_no_more_than_the_patience(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ from bench.core.record import (
     Training,
     load_record,
 )
+from bench.core.sqlite_files import sqlite_address
 from bench.tracking import (
     NullTracker,
     Settings,
@@ -422,6 +423,13 @@ def test_a_bad_file_is_told_in_one_line(tmp_path: Path, text: str, message: str)
         load_settings()
     assert "\n" not in str(caught.value)
     assert "S3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["mlflow.db", "a?b.db", "a%20b.db"])
+def test_settings_can_be_read_again(tmp_path: Path, name: str) -> None:
+    settings = Settings(uri=sqlite_address(tmp_path / name))
+    assert Settings.model_validate_json(settings.model_dump_json()) == settings
+    assert settings.database == tmp_path / name
 
 
 def test_places_of_artifacts_that_name_an_account_stay() -> None:
