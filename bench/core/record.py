@@ -274,7 +274,7 @@ def impossible(record: Record) -> Iterator[str]:
     except ValueError as error:
         yield f"provenance.created {error}"
     for name, score in record.metrics.items():
-        yield from range_problems(name, score.unit, score.value, score.low, score.high)
+        yield from _problems(name, score)
     for name, curve in record.curves.items():
         for point in curve.points:
             low = point.value if point.low is None else point.low
@@ -284,6 +284,28 @@ def impossible(record: Record) -> Iterator[str]:
                 yield f"curve {name}: the value at {point.x:g} lies outside its interval"
             if name == "security" and not -ROUNDING <= point.value <= 1 + ROUNDING:
                 yield f"curve {name}: accuracy must lie in [0, 1], got {point.value:g} at {point.x:g}"
+
+
+def possible_score(name: str, score: Score) -> Score:
+    """The score itself where a record may hold it.
+
+    An interval that does not reach its value, as a bootstrap may give it, is widened to the value. A value out of
+    the range of its unit is left out, and the reason says so.
+    """
+    if not list(_problems(name, score)):
+        return score
+    if score.value is not None and score.low is not None and score.high is not None:
+        ends = {"low": min(score.low, score.value), "high": max(score.high, score.value)}
+        score = score.model_copy(update=ends)
+    problems = list(_problems(name, score))
+    if not problems:
+        return score
+    empty = {"value": None, "low": None, "high": None}
+    return score.model_copy(update={**empty, "reason": f"the metric gave an impossible value: {problems[0]}"})
+
+
+def _problems(name: str, score: Score) -> Iterator[str]:
+    return range_problems(name, score.unit, score.value, score.low, score.high)
 
 
 def find_records(folder: Path) -> list[Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from bench.core.guards import random_state_kept
-from bench.core.record import Alarm, Curve, Score
+from bench.core.record import Alarm, Curve, Score, possible_score
 from bench.evaluation.alarms import read_alarms
 from bench.evaluation.battery import Battery
 from bench.evaluation.extra_checks import extra_checks, verdict
@@ -100,7 +100,9 @@ def _run(
             measured.scores |= _missing(metric, result.reason)
             continue
         evaluation.measured[metric.name] = result.arrays
-        measured.scores |= metric.reduce(result.arrays)
+        measured.scores |= {
+            name: possible_score(name, score) for name, score in metric.reduce(result.arrays).items()
+        }
         measured.curves |= metric.curves(result.arrays)
     measured.arrays = evaluation.measured
 

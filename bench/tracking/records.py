@@ -1,5 +1,6 @@
 """Log records to MLflow (`bench track`) and fetch them (leaderboards)."""
 
+import os
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 from bench.core.errors import UserError
 from bench.core.files import sha256
 from bench.core.record import RECORD, RUN, load_record
-from bench.tracking.record_entry import read_record
+from bench.tracking.record_entry import outside_files, read_record
 from bench.tracking.settings import Settings
 from bench.tracking.store import Store, open_store
 from bench.tracking.sync import find_record, sync_folder
@@ -20,12 +21,17 @@ def track_records(paths: Iterable[Path], settings: Settings, say: Callable[[str]
     Args:
         paths: records, seed folders, run folders, or folders that hold any of these.
         settings: where to log.
-        say: told one line for each run folder and each lone record.
+        say: told one line for each run folder, each lone record, and each file that is not uploaded.
 
     Raises:
-        UserError: when a path holds no record, a record is not valid, or the store cannot be reached.
+        UserError: when a path holds no record or the store cannot be reached; when a record is not admitted, after
+            all others were logged.
     """
     sources = sorted({source for path in paths for source in _sources(path)})
+    refused = {source: error for source in sources if (error := _check(source, say)) is not None}
+    sources = [source for source in sources if source not in refused]
+    if refused and not sources:
+        raise next(iter(refused.values()))
     with open_store(settings) as store:
         for source in sources:
             if source.is_dir():
@@ -35,6 +41,21 @@ def track_records(paths: Iterable[Path], settings: Settings, say: Callable[[str]
                 say(
                     f"{source}: run {_track_lone(store, source)} in {settings.experiment} at {settings.shown}"
                 )
+    if refused:
+        why = "; ".join(map(str, refused.values()))
+        raise UserError(f"{len(refused)} of {len(refused) + len(sources)} were not logged: {why}")
+
+
+def _check(source: Path, say: Callable[[str], None]) -> UserError | None:
+    """Why a record or a run folder is not admitted; None where it is, after a word on files that lie outside it."""
+    for path in [source] if not source.is_dir() else sorted(source.glob(f"seed-*/*/{RECORD}")):
+        try:
+            record = load_record(path)
+        except UserError as error:
+            return error
+        for name in outside_files(record, path):
+            say(f"{path}: {name} leads out of its folder and is not uploaded")
+    return None
 
 
 def fetch_records(settings: Settings, out: Path) -> tuple[list[Path], dict[str, str]]:
@@ -68,17 +89,24 @@ def fetch_records(settings: Settings, out: Path) -> tuple[list[Path], dict[str, 
 
 def _sources(path: Path) -> set[Path]:
     """Run folders to sync and lone records to log."""
-    for folder in (path, *path.resolve().parents):
+    path = _place(path)
+    for folder in (path, *path.parents):
         if (folder / RUN).is_file():
-            return {folder.resolve()}
+            return {folder}
     if path.is_file():
-        return {path.resolve()}
-    folders = {run.parent.resolve() for run in path.rglob(RUN)}
-    records = {record.resolve() for record in path.rglob(RECORD)}
+        return {path}
+    folders = {run.parent for run in path.rglob(RUN)}
+    records = set(path.rglob(RECORD))
     lone = {record for record in records if not folders & set(record.parents)}
     if not folders | lone:
         raise UserError(f"expected a record, a seed folder or a run folder, found none at {path}")
     return folders | lone
+
+
+def _place(path: Path) -> Path:
+    """An absolute path whose last part may be a link: what a record links to is not the record."""
+    path = Path(os.path.abspath(path))
+    return Path(os.path.realpath(path)) if path.is_dir() else Path(os.path.realpath(path.parent)) / path.name
 
 
 def _track_lone(store: Store, path: Path) -> str:
@@ -96,7 +124,10 @@ def _fetch(store: Store, run_id: str, expected: str, folder: Path) -> Path:
         store.download(run_id, path.name, folder)
         if sha256(path) != expected:
             raise UserError(f"{RECORD} of MLflow run {run_id} has changed since it was logged")
-    arrays = load_record(path).files.get("arrays")
+    try:
+        arrays = load_record(path).files.get("arrays")
+    except UserError:
+        return path  # a board says why it leaves the record out
     if arrays is not None:
         beside = folder / Path(arrays.path).name
         if not beside.is_file() or sha256(beside) != arrays.sha256:

@@ -16,7 +16,7 @@ from bench.core.archives import read_npz
 from bench.core.errors import UserError
 from bench.core.files import read_json, sha256
 from bench.core.limits import exact_number, file_beside, range_problems
-from bench.core.record import load_record
+from bench.core.record import Score, load_record, possible_score
 from bench.core.threat import Threat
 from tests.records import make_arrays, make_record, write_record
 
@@ -204,3 +204,14 @@ def test_what_no_record_can_hold_is_not_admitted(tmp_path: Path, path: tuple[str
     file.write_text(json.dumps(put(json.loads(file.read_text()), *path, value=value)))
     with pytest.raises(UserError, match=r"record\.json"):
         load_record(file)
+
+
+def test_an_impossible_score_of_a_metric_gives_a_record_that_can_be_read(tmp_path: Path) -> None:
+    good = Score(value=0.5, low=0.4, high=0.6, unit="fraction")
+    assert possible_score("x", good) is good
+    beside = possible_score("x", Score(value=0.5, low=0.6, high=0.7, unit="fraction"))
+    assert (beside.value, beside.low, beside.high) == (0.5, 0.5, 0.7)
+    above = possible_score("x", Score(value=1.2, unit="fraction"))
+    assert above.value is None
+    assert "got 1.2" in above.reason
+    load_record(write_record(tmp_path, make_record(metrics={"x": beside, "y": above})))

@@ -544,6 +544,25 @@ def test_a_record_names_only_files_beside_itself(tmp_path: Path, sqlite: MakeSto
     assert artifacts(settings, run) == ["arrays.npz", "figures", "record.json"]
 
 
+@pytest.mark.parametrize("name", ["weights", "arrays"])
+def test_a_file_that_is_a_link_to_outside_is_not_uploaded(
+    tmp_path: Path, name: str, sqlite: MakeStore
+) -> None:
+    (tmp_path / "secret").write_text("secret")
+    path = make_record(tmp_path / "alone")
+    linked = path.parent / json.loads(path.read_text())["files"][name]["path"]
+    linked.unlink()
+    linked.symlink_to(tmp_path / "secret")
+    bad = make_record(tmp_path / "bad")
+    bad.write_text("[" * 100_000)
+    settings, lines = sqlite(tmp_path), list[str]()
+    with pytest.raises(UserError, match="1 of 2 were not logged"):
+        track_records([path, bad], settings, lines.append)
+    assert "leads out of its folder" in lines[0]
+    (run,) = all_runs(settings).values()
+    assert linked.name not in artifacts(settings, run)
+
+
 @pytest.mark.parametrize("name", ["run.json", "trials/0000/trial.json"])
 def test_a_broken_file_is_told_once_and_ends_nothing(tmp_path: Path, name: str, sqlite: MakeStore) -> None:
     run = make_run(tmp_path)
