@@ -112,6 +112,7 @@ class Bench:
         variables = {**os.environ, "PYTHONPATH": str(root), **(environment or {})}
         return subprocess.Popen(
             [sys.executable, "-m", "bench", *map(os.fspath, arguments)],
+            preexec_fn=_hear_interrupts,
             cwd=folder,
             env=variables,
             text=True,
@@ -119,3 +120,8 @@ class Bench:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
+
+
+def _hear_interrupts() -> None:
+    """Take Ctrl-C, which shells have their background jobs ignore."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
