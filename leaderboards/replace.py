@@ -19,18 +19,20 @@ AT_FDCWD, RENAME_EXCHANGE = -100, 2
 
 
 @contextmanager
-def alone(out: Path, wait: float = WAIT) -> Iterator[None]:
+def alone(out: Path, wait: float | None = None) -> Iterator[None]:
     """Let one process at a time build a folder; blocks may be nested.
 
     Args:
         out: the folder; it need not exist.
-        wait: seconds to wait for another process.
+        wait: seconds to wait for another process; `WAIT` by default.
 
     Raises:
         UserError: when another process is at work on it, or nothing can be written beside it.
     """
     out = out.resolve()
-    lock = FileLock(out.parent / f".{out.name}.lock", timeout=wait, is_singleton=True)
+    lock = FileLock(
+        out.parent / f".{out.name}.lock", timeout=WAIT if wait is None else wait, is_singleton=True
+    )
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()

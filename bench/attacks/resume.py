@@ -6,6 +6,7 @@ compared as well.
 
 import hashlib
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import chain
@@ -64,7 +65,8 @@ class AutoAttackState:
             "adversarial": self.adversarial[self.stage > 0].cpu(),
         }
         numbers = (self.number, self.batches, self.forwards, self.backwards)
-        about = {"fingerprint": fingerprint, "position": json.dumps([*numbers, self.warnings])}
+        position = json.dumps([*numbers, self.warnings])
+        about = {"fingerprint": fingerprint, "position": position, "checksum": _checksum(tensors, position)}
         with replacing(path) as temporary:
             save_file(tensors, temporary, about)
 
@@ -76,13 +78,25 @@ class AutoAttackState:
                 about = file.metadata() or {}
                 if not same_run(about.get("fingerprint", ""), fingerprint):
                     return None
-                stage = file.get_tensor("stage").to(images.device)
-                adversarial = images.clone()
-                adversarial[stage > 0] = file.get_tensor("adversarial").to(images)
-                unconfirmed = file.get_tensor("unconfirmed").to(images.device)
-        except (OSError, SafetensorError):
+                tensors = {name: file.get_tensor(name) for name in ("stage", "unconfirmed", "adversarial")}
+            # States of earlier versions have no checksum.
+            if about.get("checksum", checksum := _checksum(tensors, about["position"])) != checksum:
+                return None
+            stage = tensors["stage"].to(images.device)
+            adversarial = images.clone()
+            adversarial[stage > 0] = tensors["adversarial"].to(images)
+            unconfirmed = tensors["unconfirmed"].to(images.device)
+            return cls(adversarial, stage, unconfirmed, *json.loads(about["position"]))
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError, IndexError, RuntimeError):
             return None
-        return cls(adversarial, stage, unconfirmed, *json.loads(about["position"]))
+
+
+def _checksum(tensors: Mapping[str, Tensor], position: str) -> str:
+    """CRC-32 of a state, as hex: safetensors checks the form of a file, not its content."""
+    crc = zlib.crc32(position.encode())
+    for name in sorted(tensors):
+        crc = zlib.crc32(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().data, crc)
+    return f"{crc:08x}"
 
 
 def fingerprint_of(

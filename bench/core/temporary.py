@@ -75,6 +75,12 @@ def sweep(folder: Path) -> None:
                 _delete_unless_held(Path(entry.path))
 
 
+def sweep_all(folder: Path) -> None:
+    """Sweep a folder and every folder below it."""
+    for place, _, _ in os.walk(folder):
+        sweep(Path(place))
+
+
 def _literal(name: str) -> str:
     return re.sub(r"([\[*?])", r"[\1]", name)
 

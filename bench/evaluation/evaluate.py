@@ -159,7 +159,9 @@ def evaluate_to_folder(
         finished = None
         if folder is not None:
             save_weights(folder / WEIGHTS, classifier)
-            finished = FinishedMetrics(folder / FINISHED, _identity(folder / WEIGHTS, evaluation, battery))
+            finished = FinishedMetrics(
+                folder / FINISHED, _identity(folder / WEIGHTS, evaluation, battery), evaluation.progress.say
+            )
         measured = run_battery(evaluation, battery, finished)
         if suspicious:
             answer_alarms(evaluation, measured, finished, transfer_from)

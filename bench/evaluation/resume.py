@@ -1,15 +1,18 @@
 """The finished metrics of an evaluation on disk, so that a resumed evaluation does not repeat them."""
 
+import hashlib
 import io
-from collections.abc import Mapping
+import os
+import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
 from bench.attacks.resume import same_run
-from bench.core.files import replacing, write_text
+from bench.core.errors import UserError
+from bench.core.files import open_regular, read_bytes, replacing, write_text
 from metrics.base import Metric
 from metrics.evaluation import Arrays
 
@@ -38,46 +41,70 @@ class FinishedMetrics:
     Args:
         folder: of the files; the files of another evaluation in it are deleted.
         identity: of the evaluation; compared by `bench.attacks.resume.same_run`.
+        say: told which files are damaged; their metrics are measured again.
     """
 
-    def __init__(self, folder: Path, identity: str) -> None:
+    def __init__(self, folder: Path, identity: str, say: Callable[[str], None] = lambda line: None) -> None:
         self.folder = folder
+        self.say = say
         mark = folder / "identity"
-        if folder.exists() and (not mark.exists() or not same_run(mark.read_text(), identity)):
+        if os.path.lexists(folder) and not same_run(_read(mark), identity):
             self.remove()
         if not mark.exists():
             write_text(mark, identity)
+        # Without the last line, which holds logits up to rounding.
+        self._digest = hashlib.sha256(identity.rpartition("\n")[0].encode()).hexdigest()
 
     def _path(self, metric: Metric) -> Path:
         return self.folder / f"{metric.name.replace('/', '.')}.npz"
 
+    def _mark(self, metric: Metric) -> str:
+        return f"{self._digest} {metric.name}"
+
     def load(self, metric: Metric) -> FinishedMetric | None:
-        """The finished metric; None when there is none, or its file is incomplete."""
+        """The finished metric; None when there is none, or its file is damaged or holds something else."""
         path = self._path(metric)
-        if not path.exists():
+        if not os.path.lexists(path):
             return None
         try:
-            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+            with open_regular(path) as stream, np.load(stream, allow_pickle=False) as stored:
                 arrays = {key: stored[key] for key in stored.files}
-        except (OSError, ValueError, BadZipFile):
+            if str(arrays.pop("__of__")) != self._mark(metric):
+                raise ValueError("of another evaluation")
+            seconds, forwards, backwards = arrays.pop("__cost__")
+            reason = str(arrays.pop("__reason__"))
+        # What is no archive of arrays may raise anything; EOFError, which is no OSError, where it is empty.
+        except Exception:
+            self.say(f"{path} is damaged; {metric.name} is measured again")
+            self._delete(path)
             return None
-        seconds, forwards, backwards = arrays.pop("__cost__")
-        return FinishedMetric(
-            arrays, str(arrays.pop("__reason__")), float(seconds), int(forwards), int(backwards)
-        )
+        return FinishedMetric(arrays, reason, float(seconds), int(forwards), int(backwards))
 
     def save(self, metric: Metric, finished: FinishedMetric) -> None:
         """Write a finished metric."""
-        cost = np.array([finished.seconds, finished.forwards, finished.backwards], dtype=np.float64)
-        save_arrays(
-            self._path(metric), {**finished.arrays, "__cost__": cost, "__reason__": np.array(finished.reason)}
-        )
+        about = {
+            "__cost__": np.array([finished.seconds, finished.forwards, finished.backwards], dtype=np.float64),
+            "__reason__": np.array(finished.reason),
+            "__of__": np.array(self._mark(metric)),
+        }
+        save_arrays(self._path(metric), {**finished.arrays, **about})
 
     def remove(self) -> None:
         """Delete the folder and every file in it."""
-        for path in self.folder.iterdir():
+        self._delete(self.folder)
+
+    def _delete(self, path: Path) -> None:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
             path.unlink()
-        self.folder.rmdir()
+
+
+def _read(path: Path) -> str:
+    try:
+        return read_bytes(path).decode()
+    except (UserError, UnicodeDecodeError):
+        return ""
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -1,7 +1,9 @@
 """Read and write checkpoints: the state of a training to resume, and the weights of a network."""
 
 import io
+import os
 import pickle
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,22 +20,40 @@ from bench.core.files import replacing
 from bench.models.renaming import other_prefix, renaming
 
 
+def previous_checkpoint(path: Path) -> Path:
+    """Where the checkpoint that was replaced last is kept."""
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write the state of a training atomically."""
+    """Write the state of a training atomically, and keep the one that it replaces."""
     # Through memory: the error that torch's own writer raises on a full disk does not mention the disk.
     buffer = io.BytesIO()
     torch.save(state, buffer)
+    previous = previous_checkpoint(path)
+    # First, so that there are never more than two on the disk.
+    previous.unlink(missing_ok=True)
     with replacing(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
+        if path.exists():
+            os.replace(path, previous)
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """Read a state that `save_checkpoint` wrote, without running any code in the file.
 
     Raises:
-        UserError: when the file cannot be read.
+        UserError: when the file cannot be read, or its content does not have the checksums it was written with.
     """
-    return _load_pickle(path, device)
+    state = _load_pickle(path, device)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (OSError, zipfile.BadZipFile, EOFError) as error:
+        raise UserError(f"cannot read checkpoint {path}: {error}") from error
+    if damaged is not None or not isinstance(state, dict):
+        raise UserError(f"cannot read checkpoint {path}: it is damaged")
+    return state
 
 
 def weights_of(module: nn.Module) -> dict[str, Tensor]:

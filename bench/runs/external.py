@@ -6,7 +6,7 @@ from pathlib import Path
 from bench.core.guards import evaluating
 from bench.core.names import identity, safe_name
 from bench.core.progress import Progress
-from bench.core.record import RECORD, load_record
+from bench.core.record import RECORD
 from bench.core.threat import Threat
 from bench.data import Dataset, defaults_of, fingerprint
 from bench.evaluation.battery import make_battery
@@ -20,6 +20,7 @@ from bench.models.loaders import make_network, names_code, robustbench_loader
 from bench.models.weights import load_weights, set_weights, weights_of
 from bench.runs.config import RunConfig
 from bench.runs.job import result_name
+from bench.runs.kept import finished_record
 from bench.runs.plan import load_data, pick_device
 from bench.runs.run import Tracker, build_pages, summary
 from bench.version import __version__
@@ -73,7 +74,8 @@ def evaluate_checkpoint(
     (seed,) = config.seeds
     run = "-".join(map(safe_name, (data.name, config.model, config.defense, digits)))
     folder = config.out / run / f"seed-{seed}" / result_name(battery, len(data.test))
-    if (folder / RECORD).exists() and not (suspicious and unanswered(load_record(folder))):
+    known = finished_record(folder, progress.say)
+    if known and not (suspicious and unanswered(known)):
         return folder / RECORD
     images = min(len(data.test), battery.images or len(data.test))
     tracker.sync(folder.parent.parent)

@@ -3,19 +3,18 @@
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from filelock import FileLock, Timeout
 
-from bench.core import provenance
 from bench.core import record as schema
 from bench.core.errors import UserError
-from bench.core.files import write_json
+from bench.core.files import replacing
 from bench.core.names import AUTOATTACK, CLEAN_ACCURACY, PGD20, WORST_CASE
 from bench.core.progress import Progress, readable
-from bench.core.record import HISTORY, RECORD, RUN, Record, find_records, load_record
+from bench.core.record import RECORD, Record, find_records
+from bench.core.temporary import sweep_all
 from bench.data import fingerprint
 from bench.evaluation.describe import Trained
 from bench.evaluation.estimate import estimate
@@ -23,6 +22,7 @@ from bench.evaluation.evaluate import evaluate_to_folder
 from bench.evaluation.extra_checks import unanswered
 from bench.runs.config import RunConfig
 from bench.runs.job import Job, resolve, result_name
+from bench.runs.kept import finished_record, write_run
 from bench.training.folder import CHECKPOINT, train_in_folder
 from bench.training.loop import Diverged
 from bench.training.probes import Probe, make_probe
@@ -67,9 +67,10 @@ def run_job(job: Job, tracker: Tracker, progress: Progress) -> list[Path]:
     """
     config = job.config
     with _locked(job.folder / ".lock", f"another process is working on {job.folder}"):
-        _write_run(job)
+        sweep_all(job.folder)
+        write_run(job, progress.say)
         tracker.sync(job.folder)
-        if not all(_finished(job, seed) for seed in config.seeds):
+        if not all(_finished(job, seed, progress) for seed in config.seeds):
             _announce(job, progress)
 
         def changed() -> None:
@@ -90,12 +91,11 @@ def _result_folder(job: Job, seed: int) -> Path:
     return job.folder / f"seed-{seed}" / result_name(job.battery, len(job.plan.dataset.test))
 
 
-def _finished(job: Job, seed: int) -> Record | None:
+def _finished(job: Job, seed: int, progress: Progress) -> Record | None:
     """The finished record of a seed, if it fits the battery and the test images."""
-    path = _result_folder(job, seed) / RECORD
-    if not path.exists():
+    record = finished_record(_result_folder(job, seed), progress.say)
+    if record is None:
         return None
-    record = load_record(path)
     images, labels = job.plan.dataset.test.batch(slice(0, job.battery.images))
     same = (
         record.battery.version == job.battery.version
@@ -110,7 +110,7 @@ def _train_and_evaluate(
     job: Job, found: SearchOutcome, seed: int, progress: Progress, tracker: Tracker
 ) -> Path:
     folder = _result_folder(job, seed)
-    if _finished(job, seed):
+    if _finished(job, seed, progress):
         return folder / RECORD
     plan, home = job.plan, job.folder / f"seed-{seed}"
     # Trials have no probes, since the search must not see test images; a probed run trains again.
@@ -173,40 +173,9 @@ def _probe(job: Job, seed: int) -> Probe | None:
 
 def _take_over(trial: Path, home: Path) -> None:
     """Continue from the last epoch of the best trial, which had this seed and these settings."""
-    if not (home / CHECKPOINT).exists():
-        home.mkdir(parents=True, exist_ok=True)
-        for name in (HISTORY, CHECKPOINT):
-            shutil.copyfile(trial / name, home / f".{name}.part")
-            (home / f".{name}.part").replace(home / name)
-
-
-def _write_run(job: Job) -> None:
-    path = job.folder / RUN
-    if path.exists():
-        return
-    plan, dataset = job.plan, job.plan.dataset
-    commit, _ = provenance.commit()
-    about: dict[str, Any] = {
-        "run": job.name,
-        "identity": job.identity,
-        "config": job.config.published(),
-        "defense": plan.name,
-        "model": plan.model,
-        "dataset": {
-            "name": dataset.name,
-            "fingerprint": dataset.fingerprint,
-            "train_size": len(dataset.train),
-            "validation_size": len(dataset.validation),
-            "test_size": len(dataset.test),
-            "shape": list(dataset.shape),
-            "classes": list(dataset.classes),
-        },
-        "threat": str(plan.threat),
-        "commit": commit,
-        "command": job.command or job.config.command(),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    write_json(path, about)
+    if not (home / CHECKPOINT).exists() and (trial / CHECKPOINT).is_file():
+        with replacing(home / CHECKPOINT) as temporary:
+            shutil.copyfile(trial / CHECKPOINT, temporary)
 
 
 def _announce(job: Job, progress: Progress) -> None:

@@ -11,12 +11,13 @@ import torch
 from torch import nn
 
 from bench.core.classifier import Classifier
-from bench.core.errors import NotFinite
+from bench.core.errors import NotFinite, UserError, first_line
 from bench.core.guards import evaluating, random_state_kept
+from bench.core.names import identity
 from bench.core.progress import Progress
 from bench.core.randomness import make_generator, seeded
 from bench.core.threat import Threat
-from bench.data import Dataset
+from bench.data import Dataset, fingerprint
 from bench.models.weights import load_checkpoint, save_checkpoint
 from bench.training.averaging import make_average, weights_of
 from bench.training.history import HistoryRow
@@ -29,6 +30,10 @@ from defenses.base import Defense, Training
 
 class Diverged(Exception):
     """The training cannot go on: the loss or the weights are no longer finite."""
+
+
+class CheckpointUnusable(UserError):
+    """The checkpoint is damaged, or of another training; nothing was trained yet."""
 
 
 class Stop(Exception):
@@ -62,6 +67,7 @@ def train(
     precision: str = "fp32",
     checkpoint: Path | None = None,
     on_epoch: Callable[[HistoryRow], None] | None = None,
+    on_resume: Callable[[list[HistoryRow]], None] | None = None,
     probe: Callable[[Classifier, int], HistoryRow] | None = None,
     progress: Progress | None = None,
 ) -> Result:
@@ -80,12 +86,14 @@ def train(
         checkpoint: file to resume from, written after each epoch; None keeps no state.
         on_epoch: called with each new row of the history once the checkpoint is written, and again with the last
             row on resuming; may raise `Stop`.
+        on_resume: called before that with the whole history of the checkpoint.
         probe: called after each epoch with the network in eval mode and the epoch's number; its result joins the
             row. It has no influence on the weights or on the choice of an epoch, and its time is not training
             time.
 
     Raises:
         Diverged: when the loss or a weight stops being finite, with the epoch and the cause.
+        CheckpointUnusable: when the checkpoint is damaged, or belongs to another training.
         UserError: when the defense does not fit the number of epochs, or the checkpoint cannot be read or written.
     """
     device = dataset.train.images.device
@@ -113,19 +121,28 @@ def train(
     epoch, history, best = 0, list[HistoryRow](), BestEpoch(keep_weights=recipe.weights == "best")
 
     # Resume
+    training = _digest(defense, dataset, recipe, threat, epochs, seed, precision) if checkpoint else ""
     if checkpoint is not None and checkpoint.exists():
-        state = load_checkpoint(checkpoint, device)
-        epoch, history = state["epoch"], state["history"]
-        classifier.load_state_dict(state["classifier"])
-        # The objective first: what it freezes decides which parameters the optimizer holds.
-        objective.load_state_dict(state["objective"])
-        restart_optimizer()
-        optimizer.load_state_dict(state["optimizer"])
-        best.load_state_dict(state)
-        if average:
-            average.load_state_dict(state["average"])
-        del state
-        if on_epoch is not None and history:
+        with _unusable_where_it_fails(checkpoint):
+            state = load_checkpoint(checkpoint, device)
+            # Those of earlier versions do not say what they belong to.
+            if state.get("training", training) != training:
+                raise UserError("it belongs to another training")
+            epoch, history = state["epoch"], state["history"]
+            if [row["epoch"] for row in history] != list(range(1, epoch + 1)) or not 1 <= epoch <= epochs:
+                raise UserError("its history does not fit its epoch")
+            classifier.load_state_dict(state["classifier"])
+            # The objective first: what it freezes decides which parameters the optimizer holds.
+            objective.load_state_dict(state["objective"])
+            restart_optimizer()
+            optimizer.load_state_dict(state["optimizer"])
+            best.load_state_dict(state)
+            if average:
+                average.load_state_dict(state["average"])
+            del state
+        if on_resume is not None:
+            on_resume(history)
+        if on_epoch is not None:
             # The process may have been killed between writing the checkpoint and this call.
             on_epoch(history[-1])
 
@@ -190,6 +207,7 @@ def train(
                 save_checkpoint(
                     checkpoint,
                     {
+                        "training": training,
                         "epoch": epoch,
                         "classifier": classifier.state_dict(),
                         "optimizer": optimizer.state_dict(),
@@ -212,6 +230,40 @@ def train(
     classifier.load_state_dict(weights)
     classifier.eval()
     return Result(history, epoch_of_weights, best.epoch)
+
+
+def _digest(
+    defense: Defense,
+    dataset: Dataset,
+    recipe: Recipe,
+    threat: Threat,
+    epochs: int,
+    seed: int,
+    precision: str,
+) -> str:
+    """Eight hex digits of all that a training depends on, apart from code."""
+    train, validation = dataset.train, dataset.validation
+    return identity(
+        {
+            "defense": [type(defense).__name__, defense.hyperparameters()],
+            "data": fingerprint(train.images, train.labels, validation.images, validation.labels),
+            "recipe": recipe.model_dump(exclude={"name"}),
+            "threat": [threat.norm, str(threat.exact)],
+            "numbers": [epochs, seed, precision],
+        }
+    )
+
+
+@contextmanager
+def _unusable_where_it_fails(checkpoint: Path) -> Iterator[None]:
+    """Turn whatever a foreign or damaged state raises into `CheckpointUnusable`; a disk or a memory is no state."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error.__cause__ or error, OSError | MemoryError | torch.OutOfMemoryError):
+            raise
+        reason = str(error) if isinstance(error, UserError) else f"it does not fit ({first_line(error)})"
+        raise CheckpointUnusable(f"{checkpoint} cannot be resumed from: {reason}") from error
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Hyper-parameter search with Optuna on the validation split; the paper's defaults are the first trial."""
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,14 +12,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bench.core.checks import out_of_memory
 from bench.core.errors import UserError
-from bench.core.files import read_json, replacing, write_json
+from bench.core.files import read_json, write_json
 from bench.core.foreign_code import plugin_behind, told
 from bench.core.progress import Progress
 from bench.core.randomness import derive_seed
 from bench.core.record import SEARCH, TRIAL, Search, finite
-from bench.training.folder import Plan, train_in_folder
-from bench.training.history import HistoryRow, clean_accuracy, read_history, robust_accuracy
+from bench.training.folder import Plan, train_in_folder, trained_rows
+from bench.training.history import HistoryRow, clean_accuracy, robust_accuracy
 from bench.training.loop import Diverged, Stop
+from bench.training.study import PRUNED, describe_again, open_study
 from bench.training.validation import CLEAN_LOSS
 from defenses.base import Defense
 from defenses.space import Choice, LogUniform, Range
@@ -32,7 +32,6 @@ OBJECTIVE = (
     "validation robust accuracy: images that survive PGD-20 and the C&W-margin attack at the threat's ε"
 )
 FLOOR = "clean accuracy"
-STUDY = "search"
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,9 @@ def _search(
     if trials == 0 or not space:
         return SearchOutcome(plan.defense.make(plan.fixed), None, None)
     defaults = plan.defense.make(plan.fixed).hyperparameters()
-    study = _open_study(folder, {name: defaults[name] for name in space})
+    study = open_study(plan, folder, {name: defaults[name] for name in space}, space, progress)
+    for trial in _ended(study):
+        describe_again(plan, trial, _trial_folder(folder, trial.number), progress)
     with progress.task(f"search {plan.defense.name}", trials) as task:
         task.advance(len(_ended(study)))
         while (trial := _next_trial(study, trials)) is not None:
@@ -109,26 +110,11 @@ def _search(
             task.advance(1, _note(study, clean_floor, folder))
             changed()
     best = _best(study, clean_floor, folder)
-    summary = _summary(study, best, space, _floor(study, clean_floor), folder)
+    summary = _summary(study, best, space, _floor(study, clean_floor), folder, progress)
     write_json(folder / SEARCH, summary.model_dump(mode="json"))
     return SearchOutcome(
         plan.defense.make({**plan.fixed, **best.params}), summary, _trial_folder(folder, best.number)
     )
-
-
-def _open_study(folder: Path, first: dict[str, Any]) -> optuna.Study:
-    optuna.logging.set_verbosity(logging.WARNING)
-    path = folder / "search.db"
-    if not path.exists():
-        # Written under another name first: a database with some of its tables missing could not be opened again.
-        with replacing(path) as temporary:
-            storage = optuna.storages.RDBStorage(f"sqlite:///{temporary}")
-            study = optuna.create_study(storage=storage, study_name=STUDY, direction="maximize")
-            study.enqueue_trial(first)
-            storage.remove_session()
-            storage.engine.dispose()
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=3)
-    return optuna.load_study(storage=f"sqlite:///{path}", study_name=STUDY, pruner=pruner)
 
 
 def _ended(study: optuna.Study) -> list[FrozenTrial]:
@@ -171,8 +157,11 @@ def _run_trial(
     }
     write_json(here / TRIAL, entry)
 
+    last: HistoryRow = {}
+
     def report(row: HistoryRow) -> None:
-        step = int(row["epoch"] or 0)
+        nonlocal last
+        last, step = row, int(row["epoch"] or 0)
         if step not in study.get_trials(deepcopy=False)[trial.number].intermediate_values:
             trial.report(robust_accuracy(row), step)
         changed()
@@ -185,8 +174,8 @@ def _run_trial(
         kept = result.history[result.epoch_of_weights - 1]
         value, clean = robust_accuracy(kept), clean_accuracy(kept)
     except Stop:
-        state, message = TrialState.PRUNED, "below the median of earlier trials"
-        clean = clean_accuracy(read_history(here)[-1])
+        state, message = TrialState.PRUNED, PRUNED
+        clean = clean_accuracy(last)
     except BaseException as error:
         if not _fails_the_trial(error):
             raise
@@ -241,7 +230,11 @@ def _floor(study: optuna.Study, clean_floor: float | None) -> float:
     if clean_floor is not None:
         return clean_floor
     # Relative to the defaults; where training with those failed, to the highest clean accuracy of any trial.
-    known = [float(trial.user_attrs["clean_accuracy"]) for trial in _ended(study) if trial.user_attrs]
+    known = [
+        float(trial.user_attrs["clean_accuracy"])
+        for trial in _ended(study)
+        if "clean_accuracy" in trial.user_attrs
+    ]
     first = study.get_trials(deepcopy=False)[0].user_attrs.get("clean_accuracy", max(known, default=0.0))
     return max(0.0, float(first) - CLEAN_LOSS)
 
@@ -274,11 +267,18 @@ def _note(study: optuna.Study, clean_floor: float | None, folder: Path) -> str:
 
 
 def _summary(
-    study: optuna.Study, best: FrozenTrial, space: dict[str, Range], floor: float, folder: Path
+    study: optuna.Study,
+    best: FrozenTrial,
+    space: dict[str, Range],
+    floor: float,
+    folder: Path,
+    progress: Progress,
 ) -> Search:
     trials = study.get_trials(deepcopy=False)
     states = [trial.state for trial in trials]
-    rows = [row for trial in trials for row in read_history(_trial_folder(folder, trial.number))]
+    rows = [
+        row for trial in trials for row in trained_rows(_trial_folder(folder, trial.number), progress.say)
+    ]
     return Search(
         trials=len(trials),
         complete=states.count(TrialState.COMPLETE),

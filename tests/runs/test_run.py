@@ -186,11 +186,91 @@ def test_two_processes_cannot_work_on_one_run(tmp_path: Path) -> None:
         go(config)
 
 
-def test_a_corrupt_record_is_named(again: Path) -> None:
+class Listener(Progress):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def heard(config: RunConfig) -> tuple[list[Path], str]:
+    listener = Listener()
+    return run(config, NullTracker(), listener), "\n".join(listener.lines)
+
+
+@pytest.mark.usefixtures("blank_pictures")
+@pytest.mark.parametrize("name", ["record.json", "weights.safetensors"])
+def test_a_corrupt_result_is_named_set_aside_and_made_again(again: Path, name: str) -> None:
     (path,) = again.glob("*/seed-0/*/record.json")
-    path.write_text(path.read_text()[:200])
-    with pytest.raises(UserError, match=r"record\.json is not valid JSON"):
-        go(few(again))
+    before = load_record(path)
+    spoiled = path.with_name(name)
+    spoiled.write_bytes(spoiled.read_bytes()[:200])
+    paths, said = heard(few(again))
+    assert paths == [path]
+    assert f"{path} " in said
+    assert "set aside as record.json.broken" in said
+    after = load_record(path, check_files=True)
+    assert after.files["weights"] == before.files["weights"]
+    assert after.metrics == before.metrics
+    assert path.with_name("record.json.broken").exists()
+
+
+@pytest.mark.parametrize("content", ["", '{"run": "x"}', None])
+def test_a_damaged_run_file_is_written_again_with_its_time(again: Path, content: str | None) -> None:
+    (path,) = again.glob("*/run.json")
+    before = path.read_text()
+    (again / path.parent.name / "tracking.json").write_text(
+        json.dumps({"store": {"search": {"started": 1_600_000_000_000}}})
+    )
+    path.write_text(before[:-40] if content is None else content)
+    _, said = heard(few(again))
+    assert "set aside as run.json.broken" in said
+    expected = json.loads(before)
+    if content is not None:
+        expected["created"] = "2020-09-13T12:26:40+00:00"
+    assert json.loads(path.read_text()) | {"commit": None} == expected | {"commit": None}
+
+
+def test_damage_elsewhere_fails_no_finished_run(again: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any, **named: Any) -> None:
+        raise KeyError("another run's file")
+
+    monkeypatch.setattr("bench.runs.run.build_site", fail)
+    paths, said = heard(few(again))
+    assert [path.name for path in paths] == ["record.json"]
+    assert 'pages not drawn: KeyError: "another run\'s file"; `bench leaderboard build' in said
+
+
+def test_a_lock_of_the_pages_held_elsewhere_fails_no_finished_run(
+    again: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from filelock import FileLock
+
+    monkeypatch.setattr("leaderboards.replace.WAIT", 0.01)
+    with FileLock(again / ".site.lock"):
+        paths, said = heard(few(again))
+    assert [path.name for path in paths] == ["record.json"]
+    assert "pages not drawn: another process is building" in said
+
+
+def test_leftovers_of_kills_are_swept(again: Path) -> None:
+    (home,) = again.glob("*/seed-0")
+    left = [
+        home / ".checkpoint.pt.part",
+        home.parent / ".run.json.abcdefgh.part",
+        again / ".site.abcdefgh" / "new",
+        again / ".site.hgfedcba.part" / "new",
+    ]
+    for path in left[:2]:
+        path.touch()
+    for path in left[2:]:
+        path.mkdir(parents=True)
+    go(few(again))
+    assert not [path for path in left if path.exists()]
+    assert [path.name for path in again.iterdir() if path.name.startswith(".site")] == []
 
 
 def command(out: Path, *words: str) -> list[str]:
