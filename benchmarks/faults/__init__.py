@@ -6,6 +6,8 @@ entry of the table, so a table without entries is the aim.
 
 from benchmarks.faults.bad_input import BAD_INPUT
 from benchmarks.faults.damaged import DAMAGED
+from benchmarks.faults.damaged_runs import DAMAGED_RUNS
+from benchmarks.faults.disk import DISK
 from benchmarks.faults.networks import NETWORKS
 from benchmarks.faults.pictures import PICTURES
 from benchmarks.faults.plugins import PLUGINS
@@ -13,6 +15,8 @@ from benchmarks.faults.records import RECORDS
 from benchmarks.faults.secrets import SECRETS
 from benchmarks.faults.servers import SERVERS
 from benchmarks.faults.signals import SIGNALS
+from benchmarks.faults.sites import SITES
+from benchmarks.faults.stores import STORES
 from benchmarks.faults.trial import FaultClass
 
 #: Every class by its name.
@@ -28,5 +32,9 @@ CLASSES: dict[str, FaultClass] = {
         SECRETS,
         SERVERS,
         SIGNALS,
+        STORES,
+        SITES,
+        DAMAGED_RUNS,
+        DISK,
     )
 }
