@@ -101,8 +101,8 @@ def _search(
         return SearchOutcome(plan.defense.make(plan.fixed), None, None)
     defaults = plan.defense.make(plan.fixed).hyperparameters()
     study = open_study(plan, folder, {name: defaults[name] for name in space}, space, progress)
-    for trial in _ended(study):
-        describe_again(plan, trial, _trial_folder(folder, trial.number), progress)
+    for ended in _ended(study):
+        describe_again(plan, ended, _trial_folder(folder, ended.number), progress)
     with progress.task(f"search {plan.defense.name}", trials) as task:
         task.advance(len(_ended(study)))
         while (trial := _next_trial(study, trials)) is not None:
