@@ -47,7 +47,10 @@ def _provoke(bench: Bench, folder: Path, tries: int, draw: random.Random) -> Ite
                     "build": ["leaderboard", "build", "--out", "site"],
                     "doctor": ["doctor"],
                 }
-                outcome = bench(*words[command], "--tracking", uri, folder=place, cpu_seconds=60)
+                # To be told to log is to be told to wait: dozens of requests of three seconds.
+                outcome = bench(
+                    *words[command], "--tracking", uri, folder=place, cpu_seconds=60, wall_seconds=400
+                )
                 faults = [*_of_command(outcome, 0 if command == "doctor" or store == "slow" else 2)]
         yield Trial(f"{command} with {store}", tuple(faults))
 
