@@ -1,0 +1,157 @@
+"""Networks from elsewhere are told apart by more than their weights."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import bench
+from bench.core.progress import Progress
+from bench.core.record import Record, load_record
+from bench.data import Dataset, load
+from bench.evaluation.battery import make_battery
+from bench.evaluation.foreign_identity import network_identity
+from bench.evaluation.inputs import as_classifier
+from bench.runs.config import RunConfig
+from bench.runs.external import evaluate_checkpoint
+from bench.tracking import NullTracker
+from leaderboards.entry import group, identity
+from leaderboards.result import read_results
+
+SOURCE = """
+import torch
+from torch import nn
+
+def plain():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+class Seen(nn.Module):
+    def __init__(self, change):
+        super().__init__()
+        self.network, self.change = plain(), change
+
+    def forward(self, images):
+        return self.network(self.change(images))
+
+def same():
+    return Seen(lambda images: images)
+
+def rounded():
+    return Seen(lambda images: (16 * images).round() / 16)
+
+def centered():
+    return Seen(lambda images: images - images.mean(dim=0, keepdim=True))
+"""
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load("digits", train_size=60, test_size=40)
+
+
+@pytest.fixture
+def loaders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    Path("strangers.py").write_text(SOURCE)
+    yield tmp_path
+    sys.modules.pop("strangers", None)
+
+
+class Said(Progress):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+
+def evaluate(name: str, said: Progress | None = None) -> Path:
+    config = RunConfig.make(
+        {
+            "defense": "external",
+            "model": "theirs",
+            "metrics": ("clean_accuracy",),
+            "train_size": 60,
+            "test_size": 40,
+            "device": "cpu",
+            "out": Path("out"),
+        }
+    )
+    return evaluate_checkpoint(config, None, f"strangers:{name}", NullTracker(), said or Progress())
+
+
+def test_loaders_of_equal_weights_are_rows_of_their_own(loaders: Path) -> None:
+    paths = [evaluate(name) for name in ("same", "rounded", "same")]
+    assert paths[0] == paths[2] != paths[1]
+    first, second = (load_record(path) for path in paths[:2])
+    assert first.id != second.id
+    assert first.files["weights"] == second.files["weights"]
+    entries = group(read_results(paths)[0])
+    assert len(entries) == 2
+    assert len({entry.page for entry in entries}) == 2
+
+
+def test_a_loader_says_whose_weights_it_has(loaders: Path) -> None:
+    said = Said()
+    evaluate("same", said)
+    assert any(
+        "no --checkpoint given: the weights are those that strangers:same" in each for each in said.said
+    )
+
+
+def test_the_code_of_the_loader_counts_and_its_prose_does_not(loaders: Path, digits: Dataset) -> None:
+    found, network = [], as_classifier(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), digits)
+    for source in (SOURCE, f"# a remark\n{SOURCE}", SOURCE.replace("16 *", "15 *")):
+        Path("strangers.py").write_text(source)
+        sys.modules.pop("strangers", None)
+        found.append(network_identity(network, digits, "strangers:same"))
+    assert found[0] == found[1] != found[2]
+
+
+class Scaled(nn.Module):
+    """Equal weights, other answers."""
+
+    def __init__(self, scale: float, at: str) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+        self.scale, self.at = scale, at
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if self.at == "images":
+            return self.network((images / self.scale).round() * self.scale)
+        return self.scale * self.network(images)
+
+
+def test_networks_given_from_python_are_told_by_their_answers(digits: Dataset, tmp_path: Path) -> None:
+    battery = make_battery("quick", ["clean_accuracy"])
+    networks = [Scaled(0.25, "images"), Scaled(0.5, "images"), Scaled(1, "logits"), Scaled(1e4, "logits")]
+    for number, network in enumerate([*networks, networks[0]]):
+        bench.evaluate(network, digits, "linf:0.1", battery, out=tmp_path / str(number))
+    ids = [load_record(tmp_path / str(number)).id for number in range(5)]
+    assert len(set(ids[:4])) == 4
+    assert ids[4] == ids[0]
+    assert len(group(read_results([tmp_path / str(number) for number in range(5)])[0])) == 4
+
+
+def test_a_record_of_before_has_the_identity_it_had(digits: Dataset, tmp_path: Path) -> None:
+    battery = make_battery("quick", ["clean_accuracy"])
+    record = bench.evaluate(Scaled(1, "logits"), digits, "linf:0.1", battery)
+    ((result,), _) = read_results([_saved(record, tmp_path)])
+    assert "network" in identity(result)
+    before = record.provenance.model_copy(update={"config": {}})
+    ((old,), _) = read_results([_saved(record.model_copy(update={"provenance": before}), tmp_path)])
+    assert identity(old) == {key: value for key, value in identity(result).items() if key != "network"}
+
+
+def _saved(record: Record, folder: Path) -> Path:
+    record.save(folder / "record.json")
+    return folder
