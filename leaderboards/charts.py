@@ -23,6 +23,8 @@ TRADE_OFFS = (
 LEFT_OUT = ("epoch", "learning_rate")
 #: Lines of more points have no markers.
 _MARKED = 30
+#: Longer labels are cut.
+LONGEST_LABEL = 200
 #: Larger numbers are not drawn.
 _LARGEST = 1e15
 
@@ -194,9 +196,10 @@ def _chart(
     y_label: str,
     marks: Sequence[Points | Line | Rule],
 ) -> Chart:
+    x_label, y_label = x_label[:LONGEST_LABEL], y_label[:LONGEST_LABEL]
     panel = Panel(x=Axis(label=x_label), y=Axis(label=y_label), marks=[*marks])
     file_name = f"{kind}-{slug(name)}-{short_hash(name)}"
-    return Chart(name=file_name, title=title, caption=caption, panels=[panel])
+    return Chart(name=file_name, title=title[:LONGEST_LABEL], caption=caption, panels=[panel])
 
 
 def _scaled(value: float, low: float | None, high: float | None, scale: float) -> _Interval:
@@ -211,4 +214,4 @@ def _is_drawable(value: Any) -> TypeGuard[float]:
 
 
 def _words(name: str) -> str:
-    return name.replace("_", " ")
+    return name.replace("_", " ")[:LONGEST_LABEL]

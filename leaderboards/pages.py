@@ -31,6 +31,7 @@ class Pages:
     def __init__(self, links: Mapping[str, str], titles: Mapping[str, str]) -> None:
         self._links, self._titles = dict(links), dict(titles)
         self._templates = make_environment("leaderboards")
+        self._templates.finalize = text.short_words
         helpers = (
             "breakable",
             "count",

@@ -3,8 +3,14 @@
 import re
 from typing import Any
 
+from markupsafe import Markup
+
 from bench.charts.numbers import minus, number
 from bench.core.names import is_accuracy
+
+#: Longer words are cut on pages.
+LONGEST_WORD = 300
+_LONG_WORD = re.compile(rf"\S{{{LONGEST_WORD + 1},}}")
 
 
 def is_percent(metric: str, unit: str) -> bool:
@@ -67,6 +73,13 @@ def count(n: int, noun: str) -> str:
     """A number and its noun: "1 seed", "1,200 images", "2 entries"."""
     plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
     return f"{n:,} {noun if n == 1 else plural}"
+
+
+def short_words(value: Any) -> Any:
+    """A value as a page shows it: browsers need minutes to lay out many words of thousands of letters."""
+    if not isinstance(value, str) or isinstance(value, Markup) or len(value) <= LONGEST_WORD:
+        return value
+    return _LONG_WORD.sub(lambda found: f"{found[0][:LONGEST_WORD]}…", value)
 
 
 def breakable(name: str) -> list[str]:

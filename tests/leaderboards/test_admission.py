@@ -147,3 +147,19 @@ def test_a_randomized_network_may_answer_an_image_in_two_ways(tmp_path: Path) ->
     arrays["robust_accuracy/worst_case"] &= arrays["robust_accuracy/pgd20"]
     alarms = [{"name": RANDOMIZED_OUTPUT, "raised": True, "message": "two passes differ"}]
     assert check(write_record(tmp_path, make_record(arrays, alarms=alarms), arrays)) == []
+
+
+def test_long_words_of_a_record_are_cut_on_pages(tmp_path: Path) -> None:
+    long = "A" * 7_900
+    arrays = make_arrays()
+    curve = {"x_label": long, "y_label": long, "points": [{"x": 0, "value": 0.5}, {"x": 1, "value": 0.4}]}
+    record = make_record(
+        arrays,
+        alarms=[{"name": "a", "raised": True, "message": long}],
+        curves={"security": curve, "other": curve},
+        history=[{"epoch": 1, long: 1.0}, {"epoch": 2, long: 2.0}],
+        provenance={"command": long, "config": {"a": long}, "hardware": {"b": long}},
+    )
+    build([write_record(tmp_path / "r", record, arrays)], tmp_path / "site")
+    for page in (tmp_path / "site").rglob("*.html"):
+        assert "A" * 301 not in page.read_text(encoding="utf-8")
