@@ -359,3 +359,16 @@ def test_the_doctor_calls_no_place_ok_that_cannot_be_written(
     assert any(line.startswith("!!  tracking") and "cannot be written" in line for line in lines)
     assert any(line.startswith("!!  the working folder cannot be written") for line in lines)
     assert not any(line.startswith(("ok  tracking", "ok  disk")) for line in lines)
+
+
+@pytest.mark.parametrize("command", ["track", "ui"])
+def test_bad_arguments_leave_no_fresh_database(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("junk.json").write_text("{")
+    bad = {"track": ["junk.json"], "ui": ["--host", "no.such.host.invalid"]}[command]
+    store = ["--tracking", "sqlite:///fresh.db"]
+    code, out, err = bench(command, *bad, *store, monkeypatch=monkeypatch, capsys=capsys)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["junk.json"]
