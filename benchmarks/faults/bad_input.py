@@ -16,7 +16,7 @@ from benchmarks.faults import bad_values
 from benchmarks.faults.command import Bench, Outcome
 from benchmarks.faults.trial import Fault, FaultClass, Trial
 
-#: Seconds on the clock after which a refusal counts as hanging, even one that only waits; CPU seconds have a limit too.
+#: Seconds on the clock after which a refusal counts as hanging; seconds of the CPU have a limit of their own.
 SECONDS = 90
 #: Longest answer that still is a line to read.
 LENGTH = 1_500
