@@ -104,7 +104,7 @@ def test_help_prints_the_defaults() -> None:
         (["ui", "--port", "99999"], "expected at most 65535"),
         (["ui", "--port", "0"], "expected at least 1"),
         (["ui", "--host", "a b"], "expected a host"),
-        (["track", "nowhere"], "found none at nowhere"),
+        (["track", "nowhere"], "expected a record, a seed folder or a run folder, found none at"),
         (["track", "x", "--tracking", ""], "expected some text"),
         (["doctor", "--tracking", "x"], "expected a store"),
         (["doctor", "--data-dir", "/dev/null"], "expected a folder"),
