@@ -13,7 +13,7 @@ from bench.core import record as schema
 from bench.core.classifier import AnyClassifier
 from bench.core.files import sha256
 from bench.core.guards import evaluating, full_precision, random_state_kept, torch_defaults
-from bench.core.names import identity
+from bench.core.names import dataset_label, identity
 from bench.core.progress import Progress
 from bench.core.randomness import derive_seed
 from bench.core.record import WEIGHTS, Record
@@ -37,6 +37,7 @@ from bench.evaluation.inputs import (
     as_threat,
     check_data,
     check_module,
+    check_names,
     check_network,
 )
 from bench.evaluation.resume import FinishedMetrics
@@ -84,11 +85,12 @@ def evaluate(
             results that may have one; `out` by default.
 
     Raises:
-        UserError: when an argument has the wrong type, the network does not fit the data, or the logits are not
-            finite.
+        UserError: when an argument has the wrong type, a name cannot stand in a record, the network does not fit
+            the data, or the logits are not finite.
     """
     check_module(model)
     dataset, threat, battery = as_dataset(data), as_threat(threat), as_battery(battery)
+    check_names(name or type(model).__name__, defense, battery.name, dataset_label(dataset.name))
     out = Path(out) if isinstance(out, str) else out
     transfer_from = Path(transfer_from) if isinstance(transfer_from, str) else transfer_from
     parameter = next(model.parameters(), None)

@@ -3,11 +3,13 @@
 import torch
 from torch import Tensor, nn
 
+from bench.core import values
 from bench.core.checks import check_differentiable, check_finite, check_inputs, check_logits
 from bench.core.classifier import AnyClassifier, Classifier, WrappedClassifier
 from bench.core.errors import NotFinite, UserError
 from bench.core.foreign import reason_of
 from bench.core.guards import random_state_kept
+from bench.core.limits import MOST_OF_NAME
 from bench.core.threat import NORMS, Threat
 from bench.data import Dataset, Split, load
 from bench.evaluation.battery import Battery, make_battery
@@ -87,6 +89,19 @@ def check_module(model: object) -> None:
         raise UserError(
             f"expected the network as a torch.nn.Module, got {_kind(model)}; wrap a function in one"
         )
+
+
+def check_names(*names: str) -> None:
+    """Refuse names that a record cannot hold, before anything is measured.
+
+    Raises:
+        UserError: for a name that is blank, not printable, or longer than `bench.core.limits.MOST_OF_NAME`.
+    """
+    for name in names:
+        try:
+            values.text(name, MOST_OF_NAME)
+        except ValueError as error:
+            raise UserError(f"a name in a record: {error}") from None
 
 
 def check_data(dataset: Dataset) -> None:

@@ -576,3 +576,14 @@ def test_every_image_through_the_network_is_counted_once(digits: Dataset, name: 
     get_metric(name).measure(evaluation)
     hook.remove()
     assert evaluation.forwards == seen > 0
+
+
+@pytest.mark.parametrize("name", [" ", "\x1b[31m", "A" * 400])
+def test_a_name_that_no_record_can_hold_is_refused_before_anything_is_measured(
+    digits: Dataset, tmp_path: Path, name: str
+) -> None:
+    for change in ({"name": name}, {"defense": name}, {"data": replace(digits, name=name)}):
+        arguments: dict[str, Any] = {"data": digits, **change}
+        with pytest.raises(UserError, match="a name in a record"):
+            bench.evaluate(network(digits), threat="linf:0.1", battery=battery(), out=tmp_path, **arguments)
+    assert not list(tmp_path.iterdir())
