@@ -35,7 +35,11 @@ def track_records(paths: Iterable[Path], settings: Settings, say: Callable[[str]
     with open_store(settings) as store:
         for source in sources:
             if source.is_dir():
-                runs = sync_folder(store, source, live=False)
+                try:
+                    runs = sync_folder(store, source, live=False)
+                except UserError as error:  # of a file in it; the rest of it is logged
+                    refused[source] = error
+                    continue
                 say(f"{source}: {len(runs)} runs in {settings.experiment} at {settings.shown}")
             else:
                 say(
@@ -43,7 +47,7 @@ def track_records(paths: Iterable[Path], settings: Settings, say: Callable[[str]
                 )
     if refused:
         why = "; ".join(map(str, refused.values()))
-        raise UserError(f"{len(refused)} of {len(refused) + len(sources)} were not logged: {why}")
+        raise UserError(f"{len(refused)} of {len({*refused, *sources})} were not logged: {why}")
 
 
 def _check(source: Path, say: Callable[[str], None]) -> UserError | None:

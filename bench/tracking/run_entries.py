@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.core.errors import UserError
-from bench.core.files import read_json, sha256
+from bench.core.files import read_bytes, read_json, sha256
 from bench.core.record import HISTORY, RECORD, RUN, SEARCH, TRIAL, Search, Value, describe
 from bench.tracking.entry import Data, Entry, Status, milliseconds, source_tags, training_data
 from bench.tracking.record_entry import read_record
@@ -87,7 +87,7 @@ def record_part(path: Path, folder: Path) -> str:
     return f"{path.parent.relative_to(folder).as_posix()}@{sha256(path)[:8]}"
 
 
-def read_run_folder(folder: Path, *, live: bool) -> list[Entry]:
+def read_run_folder(folder: Path, *, live: bool, left_out: list[str] | None = None) -> list[Entry]:
     """Every entry of a run folder, the search first: it is the parent of the others.
 
     The folder of weights that were trained elsewhere has records alone.
@@ -95,16 +95,25 @@ def read_run_folder(folder: Path, *, live: bool) -> list[Entry]:
     Args:
         folder: `runs/<run>/`.
         live: somebody is working on it. If not, what has not ended there was killed.
+        left_out: gets a line for each damaged file, whose entry is left out; None raises for the first one.
 
     Raises:
-        UserError: when a file of the folder is broken.
+        UserError: when the run file is broken; without `left_out`, when any file is.
     """
     identity = {"bench.folder": folder_identity(folder)}
-    finals = [_final(path, folder, identity) for path in sorted(folder.glob(f"seed-*/*/{RECORD}"))]
-    return finals if not (folder / RUN).is_file() else [*_work(folder, identity, finals, live), *finals]
 
+    def read(one: Callable[[Path], Entry], pattern: str) -> Iterator[Entry]:
+        for path in sorted(folder.glob(pattern)):
+            try:
+                yield one(path)
+            except UserError as error:
+                if left_out is None:
+                    raise
+                left_out.append(str(error))
 
-def _work(folder: Path, identity: dict[str, str], finals: list[Entry], live: bool) -> list[Entry]:
+    finals = list(read(lambda path: _final(path, folder, identity), f"seed-*/*/{RECORD}"))
+    if not (folder / RUN).is_file():
+        return finals
     run = _load(_Run, folder / RUN)
     common = {
         **identity,
@@ -118,11 +127,12 @@ def _work(folder: Path, identity: dict[str, str], finals: list[Entry], live: boo
     }
     data = [training_data(**run.dataset.model_dump())]
     parts = [
-        *(_trial(path, common, data, live) for path in sorted(folder.glob(f"trials/*/{TRIAL}"))),
-        *(_training(path, common, data, live) for path in sorted(folder.glob(f"seed-*/{HISTORY}"))),
+        *read(lambda path: _trial(path, common, data, live), f"trials/*/{TRIAL}"),
+        *read(lambda path: _training(path, common, data, live), f"seed-*/{HISTORY}"),
     ]
-    entries = [_search(folder, run, common, data, [*parts, *finals], live), *parts]
-    return [replace(entry, tags={**entry.tags, "bench.part": entry.part}) for entry in entries]
+    searches = list(read(lambda path: _search(folder, run, common, data, [*parts, *finals], live), RUN))
+    entries = [replace(entry, tags={**entry.tags, "bench.part": entry.part}) for entry in [*searches, *parts]]
+    return [*entries, *finals]
 
 
 def _search(
@@ -207,11 +217,14 @@ def _history(path: Path) -> list[dict[str, Any]]:
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in read_bytes(path).decode(errors="replace").splitlines():
         try:
-            yield json.loads(line)
-        except ValueError:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
             return  # the epoch that is being written at this moment
+        if not isinstance(row, dict) or not isinstance(row.get("epoch"), int):
+            return
+        yield row
 
 
 def _changed(path: Path) -> int:

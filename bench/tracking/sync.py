@@ -1,12 +1,14 @@
 """Log run folders to MLflow: what is new is logged, and the folder remembers what was."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
+from bench.core.errors import UserError
 from bench.core.files import read_json, write_json
 from bench.core.record import load_record
 from bench.tracking.entry import Entry
@@ -19,18 +21,16 @@ def run_links(records: Iterable[Path], settings: Settings) -> dict[str, str]:
     """Record id → MLflow run id, as far as run folders remember it; MLflow itself is not asked.
 
     Args:
-        records: `runs/<run>/seed-N/<battery>/record.json`; others are passed over.
+        records: `runs/<run>/seed-N/<battery>/record.json`; others, and those that are not valid, are passed over.
         settings: the store whose runs are meant.
-
-    Raises:
-        UserError: when a record is not valid.
     """
     links = {}
     for path in records:
         folder = path.resolve().parents[2]
-        logged = Ledger(folder, settings).get(record_part(path.resolve(), folder))
-        if logged is not None:
-            links[load_record(path).id] = logged.run_id
+        with suppress(UserError):
+            logged = Ledger(folder, settings).get(record_part(path.resolve(), folder))
+            if logged is not None:
+                links[load_record(path).id] = logged.run_id
     return links
 
 
@@ -47,14 +47,15 @@ def sync_folder(store: Store, folder: Path, *, live: bool, trust: bool = False) 
         part of the folder → MLflow run id.
 
     Raises:
-        UserError: when the folder is broken.
+        UserError: when a file of the folder is broken, after everything else was logged.
     """
+    left_out: list[str] = []
     with FileLock(folder / ".tracking.lock", timeout=120):
         ledger = Ledger(folder, store.settings)
-        if not trust:
+        if not trust or ledger.fresh:
             ledger.agree_with(_present(store, folder))
         parent: str | None = None
-        for entry in read_run_folder(folder, live=live):
+        for entry in read_run_folder(folder, live=live, left_out=left_out):
             logged = ledger.get(entry.part)
             if logged is None and entry.tags["role"] == "final":
                 logged = find_record(store, entry)
@@ -63,7 +64,9 @@ def sync_folder(store: Store, folder: Path, *, live: bool, trust: bool = False) 
                 ledger.put(entry.part, logged)
             if entry.tags["role"] == "search":
                 parent = logged.run_id
-        return ledger.run_ids()
+    if left_out:
+        raise UserError("; ".join(left_out))
+    return ledger.run_ids()
 
 
 def find_record(store: Store, entry: Entry) -> Logged | None:
@@ -87,8 +90,20 @@ class Ledger:
     def __init__(self, folder: Path, settings: Settings) -> None:
         section = f"{settings.shown} {settings.experiment}"
         self._path = folder / "tracking.json"
-        self._all: dict[str, Any] = read_json(self._path) if self._path.is_file() else {}
+        self._all = self._read()
+        #: Nothing is remembered, so MLflow is to be asked.
+        self.fresh = section not in self._all
         self._parts: dict[str, Any] = self._all.setdefault(section, {})
+
+    def _read(self) -> dict[str, Any]:
+        """What is on disk. A damaged file counts as none: MLflow knows the same, and the next entry writes it again."""
+        try:
+            found = read_json(self._path)
+            for logged in (each for section in found.values() for each in section.values()):
+                Logged(**logged)
+        except (UserError, AttributeError, TypeError):
+            return {}
+        return dict(found)
 
     def get(self, part: str) -> Logged | None:
         """What was logged of a part."""

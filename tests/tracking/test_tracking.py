@@ -1014,3 +1014,28 @@ def test_whatever_a_server_answers_is_one_line(error: Exception, line: str) -> N
             raise error
     assert caught.value.__cause__ is None
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"a": 3}', '{"a": {"search": {"run": 1}}}', None])
+def test_a_damaged_ledger_is_written_again_and_nothing_is_logged_twice(
+    tmp_path: Path, content: str | None, sqlite: MakeStore
+) -> None:
+    run, settings = make_run(tmp_path), sqlite(tmp_path)
+    track_records([run], settings, lambda line: None)
+    before = {name: each.info.run_id for name, each in all_runs(settings).items()}
+    ledger = run / "tracking.json"
+    ledger.write_text(ledger.read_text()[:-20] if content is None else content)
+    track_records([run], settings, lambda line: None)
+    assert {name: each.info.run_id for name, each in all_runs(settings).items()} == before
+    assert all(isinstance(section, dict) for section in json.loads(ledger.read_text()).values())
+
+
+def test_one_damaged_trial_is_left_out_alone(tmp_path: Path, sqlite: MakeStore) -> None:
+    run, settings = make_run(tmp_path), sqlite(tmp_path)
+    track_records([run], settings, lambda line: None)
+    whole = set(all_runs(settings))
+    other = sqlite(tmp_path, experiment="other")
+    (run / "trials" / "0000" / "trial.json").write_text("{")
+    with pytest.raises(UserError, match=r"1 of 1 were not logged: .*0000/trial\.json is not valid JSON"):
+        track_records([run], other, lambda line: None)
+    assert set(all_runs(other)) == whole - {"trial 0000"}
