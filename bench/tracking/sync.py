@@ -96,7 +96,7 @@ class Ledger:
         self._parts: dict[str, Any] = self._all.setdefault(section, {})
 
     def _read(self) -> dict[str, Any]:
-        """What is on disk. A damaged file counts as none: MLflow knows the same, and the next entry writes it again."""
+        """What is on disk. A damaged file counts as none: MLflow knows the same, and it is written again."""
         try:
             found = read_json(self._path)
             for logged in (each for section in found.values() for each in section.values()):
