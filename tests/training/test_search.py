@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -197,3 +198,56 @@ def test_a_setting_below_the_floor_loses_to_one_above_it(tmp_path: Path) -> None
     assert best["clean_accuracy"] >= found.search.clean_floor
     first = trials(tmp_path)[0]["clean_accuracy"]
     assert found.search.clean_floor == pytest.approx(max(0.0, first - 0.10))
+
+
+class Listener(Progress):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a search of four trials, which nothing may change."""
+    folder = tmp_path_factory.mktemp("searched")
+    search(plan(), folder, 4, 0.0, Progress())
+    return folder
+
+
+@pytest.mark.parametrize("content", [b"", b"text" * 2000, None])
+def test_a_damaged_study_is_set_aside_and_its_trainings_are_taken(
+    searched: Path, tmp_path: Path, content: bytes | None
+) -> None:
+    folder, listener = shutil.copytree(searched, tmp_path / "copy"), Listener()
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("trials/*/checkpoint.pt")}
+    if content is None:
+        search(plan({"steps": 3}), tmp_path / "other", 1, 0.0, Progress())
+        content = (tmp_path / "other" / "search.db").read_bytes()
+    (folder / "search.db").write_bytes(content)
+    search(plan(), folder, 4, 0.0, listener)
+    assert any("set aside as search.db.broken" in line for line in listener.lines)
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("trials/*/checkpoint.pt")} == before
+    for name in ("hyperparameters", "state", "value", "clean_accuracy"):
+        assert [trial[name] for trial in trials(folder)] == [trial[name] for trial in trials(searched)]
+
+
+def test_a_damaged_trial_file_is_written_again(searched: Path, tmp_path: Path) -> None:
+    folder, listener = shutil.copytree(searched, tmp_path / "copy"), Listener()
+    (folder / "trials" / "0000" / "trial.json").write_text("{")
+    (folder / "trials" / "0001" / "trial.json").unlink()
+    search(plan(), folder, 4, 0.0, listener)
+    assert [line.partition(" is ")[2] for line in listener.lines] == [
+        "written again from the search's database"
+    ] * 2
+    assert trials(folder) == trials(searched)
+
+
+def test_a_search_in_a_folder_of_any_name_stays_in_it(tmp_path: Path) -> None:
+    folder = tmp_path / "what? a%20b {c} #d"
+    search(plan(epochs=1), folder, 1, 0.0, Progress())
+    assert [path.parent for path in tmp_path.rglob("search.db")] == [folder]
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
