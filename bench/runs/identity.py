@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -141,5 +142,6 @@ def _trained_on(folder: Path) -> str:
         return storage
 
     for path in folder.rglob(CHECKPOINT):
-        torch.load(path, map_location=note, weights_only=True)
+        with suppress(Exception):  # one that is damaged says nothing
+            torch.load(path, map_location=note, weights_only=True)
     return ",".join(sorted(kinds))
