@@ -156,7 +156,7 @@ def _faults(case: Case, outcome: Outcome, found: dict | None, plain: dict | None
     elif case.wanted in ("plain", "other"):
         if found is None:
             yield Fault("refused", outcome.last_line)
-        elif case.wanted == "plain" and plain is not None and found["scores"] != plain["scores"]:
+        elif case.wanted == "plain" and plain is not None and not _agree(found["scores"], plain["scores"]):
             yield Fault("lost", f"{found['scores']} instead of {plain['scores']}")
         elif case.alarm and case.alarm not in found["alarms"]:
             yield Fault("accepted", f"without the alarm {case.alarm}")
@@ -164,6 +164,15 @@ def _faults(case: Case, outcome: Outcome, found: dict | None, plain: dict | None
         yield Fault("accepted", f"{found['scores']}")
     elif outcome.code != 2 or not re.search(case.wanted, outcome.errors):
         yield Fault("refused", f"exit code {outcome.code}, not for {case.wanted!r}: {outcome.last_line}")
+
+
+def _agree(ours: dict, theirs: dict) -> bool:
+    """Whether two networks that are the same but for a first layer, which is the identity on pixels, score alike.
+
+    The derivative of ReLU at 0 is 0, so that a step or two of PGD may differ.
+    """
+    clean, attacked = ((ours[name], theirs[name]) for name in ("clean_accuracy", "robust_accuracy/pgd20"))
+    return clean[0] == clean[1] and abs(attacked[0] - attacked[1]) <= 0.05
 
 
 def _rows(bench: Bench, folder: Path) -> Iterator[Fault]:
