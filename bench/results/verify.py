@@ -21,6 +21,7 @@ from bench.core.randomness import derive_seed
 from bench.core.record import RECORD, load_record
 from bench.results.restore import restore
 from bench.results.verification.attack_outcomes import check_attacks, check_worst_case
+from bench.results.verification.batches import check_batches
 from bench.results.verification.check import Check
 from bench.results.verification.files import (
     check_hashes,
@@ -116,6 +117,7 @@ def verify(
     if malformed:
         return Verification(record.id, (*hashes, Check("stored outcomes", "mismatch", "; ".join(malformed))))
     restored = restore(path, data_dir=data_dir, weights=weights, loader=loader, device=device, trust=trust)
+    hashes += check_batches(restored)
     fingerprints = "fingerprints of all splits and of the attacked images"
     data = Check("data", "match", f"{restored.dataset.name}: {fingerprints}")
     again, repeated = [], {}

@@ -1,4 +1,4 @@
-"""Networks from elsewhere are told apart by more than their weights."""
+"""Networks from elsewhere: told apart by more than their weights, and verified with a reason where that fails."""
 
 import sys
 from collections.abc import Iterator
@@ -15,6 +15,7 @@ from bench.data import Dataset, load
 from bench.evaluation.battery import make_battery
 from bench.evaluation.foreign_identity import network_identity
 from bench.evaluation.inputs import as_classifier
+from bench.results.verify import verify
 from bench.runs.config import RunConfig
 from bench.runs.external import evaluate_checkpoint
 from bench.tracking import NullTracker
@@ -155,3 +156,19 @@ def test_a_record_of_before_has_the_identity_it_had(digits: Dataset, tmp_path: P
 def _saved(record: Record, folder: Path) -> Path:
     record.save(folder / "record.json")
     return folder
+
+
+def test_a_mismatch_of_a_network_that_depends_on_the_batch_says_so(loaders: Path) -> None:
+    path = evaluate("centered")
+    found = verify(path, device="cpu", trust=True)
+    (check,) = (check for check in found.checks if check.name == "predictions depend on the batch")
+    assert check.outcome == "not checked"
+    record = load_record(path)
+    score = record.metrics["clean_accuracy"]
+    worse = score.model_copy(update={"value": 0.5 * (score.value or 1)})
+    record.model_copy(update={"metrics": {"clean_accuracy": worse}}).save(path)
+    contradicted = verify(path, device="cpu", trust=True)
+    assert contradicted.verdict == "MISMATCH"
+    assert check in contradicted.checks
+    sound = verify(evaluate("same"), device="cpu", trust=True)
+    assert all(check.name != "predictions depend on the batch" for check in sound.checks)
