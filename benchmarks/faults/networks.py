@@ -130,8 +130,8 @@ def _provoke(bench: Bench, folder: Path, tries: int, draw: random.Random) -> Ite
         yield Trial("loaders of equal weights on one board", tuple(_rows(bench, folder)))
 
 
-def _evaluate(bench: Bench, folder: Path, case: Case, out: str) -> Outcome:
-    words = ["evaluate", "--loader", f"zoo:{case.checkpoint or case.name}", *BATTERY, "--out", out]
+def _evaluate(bench: Bench, folder: Path, case: Case, out: str, *more: str) -> Outcome:
+    words = ["evaluate", "--loader", f"zoo:{case.checkpoint or case.name}", *BATTERY, "--out", out, *more]
     # "pt" is a name without prefix.
     file = case.name if "." in case.name else f".{case.name}"
     words += ["--checkpoint", f"weights-{file}"] if case.checkpoint else []
@@ -177,8 +177,10 @@ def _agree(ours: dict, theirs: dict) -> bool:
 
 def _rows(bench: Bench, folder: Path) -> Iterator[Fault]:
     for name in TWINS:
-        _evaluate(bench, folder, Case(name), "twins")
-    outcome = bench("leaderboard", "build", "twins", "--out", "pages", folder=folder, cpu_seconds=60)
+        _evaluate(bench, folder, Case(name), "twins", "--model", "theirs")
+    outcome = bench(
+        "leaderboard", "build", "--records", "twins", "--out", "pages", folder=folder, cpu_seconds=60
+    )
     pages = list((folder / "pages" / "entries").glob("*.html"))
     if outcome.code or len(pages) != len(TWINS):
         yield Fault("lost", f"{len(pages)} rows for {len(TWINS)} networks: {outcome.last_line}")
