@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from bench.core.classifier import Classifier
 from bench.core.errors import UserError, unknown_name
-from bench.core.randomness import make_generator
+from bench.core.randomness import derive_seed, make_generator
 from bench.core.threat import Threat
 from bench.core.values import shown
 from bench.data import Split
@@ -59,7 +59,9 @@ class Objective(ABC):
 
     def __init__(self, training: Training) -> None:
         self.training = training
-        self.generator = make_generator(training.seed, "objective", 0)
+        self.generator = make_generator(
+            training.seed, "objective", 0, device=_drawing_device(training.train.images)
+        )
 
     @abstractmethod
     def loss(self, classifier: Classifier, images: Tensor, labels: Tensor) -> Tensor:
@@ -71,7 +73,8 @@ class Objective(ABC):
 
     def begin_epoch(self, epoch: int) -> None:
         """Called before each epoch, counted from 1. For stages, override `epoch` instead."""
-        self.generator = make_generator(self.training.seed, "objective", epoch)
+        # Seeded again, not made anew: a captured step on a CUDA device goes on reading from it.
+        self.generator.manual_seed(derive_seed(self.training.seed, "objective", epoch))
         self.epoch(epoch)
 
     def epoch(self, number: int) -> None:
@@ -231,6 +234,11 @@ def _adapters(cls: type[Defense]) -> dict[str, TypeAdapter[Any]]:
 def _expected(item: Any) -> str:
     message = item["msg"].removeprefix("Input should be ").removeprefix("a valid ")
     return message.split(", unable to parse")[0]
+
+
+def _drawing_device(images: Tensor) -> torch.device:
+    """Where random numbers for these images are drawn: on their CUDA device, else on the CPU."""
+    return images.device if images.is_cuda else torch.device("cpu")
 
 
 def freeze(module: torch.nn.Module) -> None:

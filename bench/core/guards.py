@@ -38,7 +38,12 @@ def random_state_kept(seed: int | None = None) -> Iterator[None]:
 
     Args:
         seed: of what the block draws from the global state, such as a network with noise; None goes on from it.
+
+    While a CUDA graph is captured, random states cannot be read, and the block goes on from the present one.
     """
+    if torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing():
+        yield
+        return
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     with torch.random.fork_rng(devices=list(devices)):
         if seed is not None:

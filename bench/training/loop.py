@@ -20,9 +20,11 @@ from bench.core.threat import Threat
 from bench.data import Dataset, fingerprint
 from bench.models.weights import load_checkpoint, save_checkpoint
 from bench.training.averaging import make_average, weights_of
+from bench.training.device import training_layout
+from bench.training.graph import Stepper
 from bench.training.history import HistoryRow
 from bench.training.recipe import Recipe
-from bench.training.step import shuffled_batches, take_step
+from bench.training.step import shuffled_batches
 from bench.training.timing import StandardClock, synchronize
 from bench.training.validation import BestEpoch, validate
 from defenses.base import Defense, Training
@@ -153,7 +155,11 @@ def train(
         return epoch >= epochs or patience_over
 
     clock, trained_seconds = StandardClock(classifier, dataset.train, recipe, seed, precision), 0.0
-    with progress.task(f"train {defense.name}", epochs) as task:
+    take_step = Stepper(objective, classifier, precision, recipe.batch_size)
+    with (
+        training_layout(classifier, average.network if average else None),
+        progress.task(f"train {defense.name}", epochs) as task,
+    ):
         task.advance(epoch)
         while not finished():
             epoch += 1
@@ -167,12 +173,10 @@ def train(
                 objective.begin_epoch(epoch)
                 loss_sum = torch.zeros((), device=device)
                 with seeded(seed, "epoch", epoch):
-                    generator = make_generator(seed, "batches", epoch)
+                    generator = make_generator(seed, "batches", epoch, device=device)
                     for share, images, labels in shuffled_batches(dataset.train, recipe, generator):
                         learning_rate = recipe.learning_rate((epoch - 1 + share) / epochs)
-                        loss = take_step(
-                            objective, classifier, optimizer, images, labels, learning_rate, precision
-                        )
+                        loss = take_step(optimizer, images, labels, learning_rate)
                         loss_sum += loss * len(labels)
                         if average:
                             average.after_step(classifier)
@@ -190,7 +194,7 @@ def train(
                     "epoch": epoch,
                     "train_loss": train_loss,
                     **validate(network, dataset, threat, seed),
-                    "learning_rate": optimizer.param_groups[0]["lr"],
+                    "learning_rate": learning_rate,
                     "seconds": seconds,
                     "standard_seconds": standard_seconds,
                     **objective.report(),

@@ -60,9 +60,22 @@ class Recipe(BaseModel):
     def make_optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """Make a new optimizer over the parameters that require a gradient."""
         trained = [parameter for parameter in parameters if parameter.requires_grad]
+        if trained and all(parameter.is_cuda for parameter in trained):
+            return self._make_fused(trained)
         if self.optimizer == "adam":
             return torch.optim.Adam(trained, lr=self.lr, weight_decay=self.weight_decay)
         return torch.optim.SGD(trained, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
+
+    def _make_fused(self, trained: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """The same optimizer in one kernel on a CUDA device; a captured step reads its learning rate there."""
+        lr = torch.full((), self.lr, device=trained[0].device)
+        if self.optimizer == "adam":
+            return torch.optim.Adam(
+                trained, lr=lr, weight_decay=self.weight_decay, fused=True, capturable=True
+            )
+        return torch.optim.SGD(
+            trained, lr=lr, momentum=self.momentum, weight_decay=self.weight_decay, fused=True
+        )
 
     def augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Augment images [B, C, H, W]; "crop-flip" is `crop_and_flip`."""
@@ -75,9 +88,10 @@ def crop_and_flip(images: Tensor, generator: torch.Generator) -> Tensor:
     """Pad each side by an eighth (4 of 32 pixels), crop at a random place, and mirror with probability 1/2."""
     count, _, height, width = images.shape
     down, across = max(1, height // 8), max(1, width // 8)
-    top = torch.randint(2 * down + 1, (count,), generator=generator).to(images.device)
-    left = torch.randint(2 * across + 1, (count,), generator=generator).to(images.device)
-    mirror = (torch.rand(count, generator=generator) < 0.5).to(images.device)
+    at = generator.device
+    top = torch.randint(2 * down + 1, (count,), generator=generator, device=at).to(images.device)
+    left = torch.randint(2 * across + 1, (count,), generator=generator, device=at).to(images.device)
+    mirror = (torch.rand(count, generator=generator, device=at) < 0.5).to(images.device)
     rows = top[:, None] + torch.arange(height, device=images.device)
     columns = torch.arange(width, device=images.device).expand(count, width)
     columns = left[:, None] + torch.where(mirror[:, None], columns.flip(1), columns)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from bench.core.classifier import Classifier
 from bench.data import Split
+from bench.training.device import batches_ahead, set_learning_rate
 from bench.training.recipe import Recipe
 from defenses.base import Objective
 
@@ -19,19 +20,27 @@ def shuffled_batches(
     Args:
         split: images and labels.
         recipe: for batch size and augmentation.
-        generator: draws the order first, then the augmentation of each batch when it is asked for.
+        generator: draws the order first, then the augmentation of each batch when it is asked for; on a CUDA
+            device, of several batches at once. It is on the device of the split, or on the CPU.
 
     Yields:
         The share of the batches that came before, images [B, C, H, W] and labels [B].
     """
-    order = torch.randperm(len(split), generator=generator).to(split.images.device)
+    order = torch.randperm(len(split), generator=generator, device=generator.device).to(split.images.device)
     batches = list(order.split(recipe.batch_size))
     if len(batches) > 1 and len(batches[-1]) == 1:
         # Batch norm over 1x1 maps cannot normalize a single image, so the last one joins the batch before it.
         batches[-2:] = [torch.cat(batches[-2:])]
-    for number, index in enumerate(batches):
-        images, labels = split.batch(index)
-        yield number / len(batches), recipe.augment(images, generator), labels
+    ahead = batches_ahead(split.images, recipe.batch_size)
+    for first in range(0, len(batches), ahead):
+        some = batches[first : first + ahead]
+        images, labels = split.batch(torch.cat(some) if len(some) > 1 else some[0])
+        images = recipe.augment(images, generator)
+        if images.is_cuda:
+            images = images.contiguous(memory_format=torch.channels_last)
+        sizes = [len(index) for index in some]
+        for number, batch in enumerate(zip(images.split(sizes), labels.split(sizes), strict=True), first):
+            yield number / len(batches), *batch
 
 
 def take_step(
@@ -51,8 +60,19 @@ def take_step(
         learning_rate: of this step, for every parameter group.
         precision: "fp32", or "bf16" for autocast of the forward passes.
     """
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+    set_learning_rate(optimizer, learning_rate)
+    return update(objective, classifier, optimizer, images, labels, precision)
+
+
+def update(
+    objective: Objective,
+    classifier: Classifier,
+    optimizer: torch.optim.Optimizer,
+    images: Tensor,
+    labels: Tensor,
+    precision: str,
+) -> Tensor:
+    """Take one optimizer step at the learning rate that the optimizer has; arguments as for `take_step`."""
     with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
         loss = objective.loss(classifier, images, labels)
     optimizer.zero_grad(set_to_none=True)

@@ -11,8 +11,10 @@ from bench.core.classifier import Classifier
 from bench.core.randomness import make_generator, seeded
 from bench.core.threat import Threat
 from bench.data import Split
+from bench.training.device import batches_ahead, lay_out
+from bench.training.graph import Stepper
 from bench.training.recipe import Recipe
-from bench.training.step import shuffled_batches, take_step
+from bench.training.step import shuffled_batches
 from defenses.base import Training
 from defenses.standard import Standard
 
@@ -40,12 +42,16 @@ class StandardClock:
         self, classifier: Classifier, split: Split, recipe: Recipe, seed: int, precision: str, limit: int = 5
     ) -> None:
         self._twin = copy.deepcopy(classifier).train().requires_grad_(True)
-        self._split, self._recipe, self._seed, self._precision = split, recipe, seed, precision
-        self._limit = limit
+        self._split, self._recipe, self._seed = split, recipe, seed
+        device = split.images.device
+        if device.type == "cuda":
+            lay_out(self._twin, torch.channels_last)
+        #: At least as many as are drawn at once.
+        self._limit = limit = max(limit, batches_ahead(split.images, recipe.batch_size))
         #: Passes in an epoch, counted in images because the last batch of an epoch is seldom full.
         self._passes = max(1.0, len(split) / (limit * recipe.batch_size))
         training = Training(self._twin, split, Threat("linf", "0"), 1, seed, recipe.batch_size)
-        self._objective = Standard().objective(training)
+        self._step = Stepper(Standard().objective(training), self._twin, precision, recipe.batch_size)
         self._optimizer = recipe.make_optimizer(self._twin.parameters())
         self._used, self._idle = 0.0, 0
         self._last: list[float] = []
@@ -54,19 +60,11 @@ class StandardClock:
     def _pass(self) -> float:
         synchronize(self._split.images.device)
         started = time.perf_counter()
-        generator = make_generator(self._seed, "standard")
+        generator = make_generator(self._seed, "standard", device=self._split.images.device)
         with seeded(self._seed, "standard"):
             batches = shuffled_batches(self._split, self._recipe, generator)
             for _, images, labels in islice(batches, self._limit):
-                take_step(
-                    self._objective,
-                    self._twin,
-                    self._optimizer,
-                    images,
-                    labels,
-                    self._recipe.lr,
-                    self._precision,
-                )
+                self._step(self._optimizer, images, labels, self._recipe.lr)
         synchronize(self._split.images.device)
         seconds = time.perf_counter() - started
         self._used += seconds
