@@ -1,6 +1,8 @@
 """Metrics with arguments, as users write them: NAME(KEY=VALUE, …)."""
 
 import ast
+import inspect
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -9,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from bench.core.errors import UserError
 from bench.core.record import describe
 from bench.core.values import shown
+from metrics.base import Metric
 
 
 def parse(text: str) -> tuple[str, dict[str, Any]]:
@@ -60,3 +63,31 @@ def convert(name: str, metric: object, values: dict[str, Any]) -> dict[str, Any]
                 hint = f"; several values stand in brackets, such as {key}=({value!r},)" if several else ""
                 raise UserError(f"metric {name}, {key}: {problem}{hint}") from None
     return converted
+
+
+def rebuild(metric: Metric, settings: Mapping[str, Any]) -> Metric | None:
+    """Make a metric like another one that has the settings of a record; None where none has exactly these.
+
+    Settings are named like the constructor's arguments or follow from these. A tuple of words is stored as text,
+    separated by commas, and "all" where it is empty.
+
+    Args:
+        metric: of the same class.
+        settings: as `Metric.settings` gives them.
+    """
+    if metric.settings() == settings:
+        return metric
+    kind, values = type(metric), {}
+    for name, parameter in inspect.signature(kind).parameters.items():
+        if name in settings:
+            value = settings[name]
+            if isinstance(parameter.default, tuple) and isinstance(value, str):
+                value = () if value == "all" else tuple(value.split(", "))
+            # Text stands for a default that depends on the data.
+            if not (parameter.default is None and isinstance(value, str)):
+                values[name] = value
+    try:
+        rebuilt = kind(**convert(metric.name, kind, values))
+    except (UserError, TypeError, ValueError):
+        return None
+    return rebuilt if rebuilt.settings() == settings and rebuilt.name == metric.name else None

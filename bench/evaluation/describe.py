@@ -9,8 +9,12 @@ import torch
 
 from bench.core import provenance
 from bench.core import record as schema
+from bench.core.classifier import AnyClassifier
+from bench.core.names import identity
+from bench.core.threat import Threat
 from bench.data import Dataset, fingerprint
 from bench.evaluation.battery import Battery
+from bench.models.weights import weights_of
 from bench.training.history import HistoryRow
 from bench.training.recipe import Recipe
 
@@ -92,3 +96,30 @@ def describe_provenance(
         hardware=provenance.hardware(device),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def result_id(
+    run: str,
+    seed: int,
+    battery: str,
+    version: str,
+    *,
+    classifier: AnyClassifier,
+    data: str,
+    evaluated: str,
+    threat: Threat,
+    network: str | None,
+) -> str:
+    """The identifier of a result: run, seed and battery, and six hex digits of what they leave open.
+
+    Args:
+        run, seed, battery, version: names of the run and the battery, the seed, the battery's version.
+        classifier: whose weights the digits stand for.
+        data, evaluated: fingerprints of all data and of the attacked images.
+        threat: norm and ε.
+        network: the identity of a stranger's network, if any.
+    """
+    about = [fingerprint(*weights_of(classifier).values()), data, evaluated]
+    values = {"about": about, "threat": str(threat), "battery": version}
+    digits = identity({**values, "network": network} if network else values)[:6]
+    return f"{run}-s{seed}-{battery}-{digits}"

@@ -13,7 +13,7 @@ from bench.core import record as schema
 from bench.core.classifier import AnyClassifier
 from bench.core.files import sha256
 from bench.core.guards import evaluating, full_precision, random_state_kept, torch_defaults
-from bench.core.names import dataset_label, identity
+from bench.core.names import dataset_label
 from bench.core.progress import Progress
 from bench.core.randomness import derive_seed
 from bench.core.record import WEIGHTS, Record
@@ -26,6 +26,7 @@ from bench.evaluation.describe import (
     describe_dataset,
     describe_provenance,
     describe_training,
+    result_id,
 )
 from bench.evaluation.draw_figures import draw_all
 from bench.evaluation.files import write_result
@@ -42,7 +43,7 @@ from bench.evaluation.inputs import (
 )
 from bench.evaluation.resume import FinishedMetrics
 from bench.evaluation.run_battery import Measurements, answer_alarms, run_battery
-from bench.models.weights import save_weights, weights_of
+from bench.models.weights import save_weights
 from bench.version import __version__
 from metrics.evaluation import Evaluation
 
@@ -157,7 +158,17 @@ def evaluate_to_folder(
     """
     with random_state_kept(derive_seed(seed, "evaluation")), full_precision():
         evaluation = _prepare(classifier, dataset, threat, battery, trained, seed, progress)
-        digest = _digest(classifier, evaluation, battery, config.get("network"))
+        identifier = result_id(
+            run,
+            seed,
+            battery.name,
+            battery.version,
+            classifier=classifier,
+            data=dataset.fingerprint,
+            evaluated=fingerprint(evaluation.images, evaluation.labels),
+            threat=threat,
+            network=config.get("network"),
+        )
         finished = None
         if folder is not None:
             save_weights(folder / WEIGHTS, classifier)
@@ -168,7 +179,7 @@ def evaluate_to_folder(
         if suspicious:
             answer_alarms(evaluation, measured, finished, transfer_from)
     record = Record(
-        id=f"{run}-s{seed}-{battery.name}-{digest}",
+        id=identifier,
         defense=trained.defense,
         model=model,
         parameters=sum(parameter.numel() for parameter in classifier.parameters()),
@@ -231,14 +242,6 @@ def _cost(measured: Measurements, trained: Trained, device: torch.device) -> sch
         backwards=measured.backwards,
         seconds_by_metric=measured.seconds,
     )
-
-
-def _digest(classifier: AnyClassifier, evaluation: Evaluation, battery: Battery, network: str | None) -> str:
-    """Six hex digits that identify a result by network, data, threat and battery."""
-    weights = fingerprint(*weights_of(classifier).values())
-    about = [weights, evaluation.dataset.fingerprint, fingerprint(evaluation.images, evaluation.labels)]
-    values = {"about": about, "threat": str(evaluation.threat), "battery": battery.version}
-    return identity({**values, "network": network} if network else values)[:6]
 
 
 def _identity(weights: Path, evaluation: Evaluation, battery: Battery) -> str:

@@ -4,25 +4,22 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from bench.core.classifier import AnyClassifier
 from bench.core.names import ROBUST_ACCURACY, WORST_CASE
 from bench.core.record import Record
 from bench.results.restore import Restored
 from bench.results.verification.check import (
     BATCH_SIZE,
+    LEVEL,
+    ROUNDING,
     Check,
     Outcome,
-    forgiven,
+    disagreement,
     is_attack,
     is_mean_of,
-    is_stochastic,
     outcome_of,
 )
-
-#: Within this margin, relative to the largest logit, an adversarial image lies on the decision boundary.
-ROUNDING = 1e-4
+from bench.results.verification.repeat import misclassified
 
 NO_OUTCOMES = "its outcomes are not stored, so its score is not checked; --attacks runs it again"
 
@@ -32,6 +29,8 @@ def check_attacks(
     arrays: Mapping[str, np.ndarray],
     examples: Mapping[str, np.ndarray],
     repeated: Mapping[str, np.ndarray],
+    *,
+    stochastic: bool,
 ) -> Iterator[Check]:
     """Check for each attack that the score follows from its outcomes and that its stored images are misclassified.
 
@@ -41,6 +40,7 @@ def check_attacks(
     Args:
         arrays, examples: as stored with the record.
         repeated: outcomes bool [n] of the attacks that ran again and agreed with the record.
+        stochastic: whether logits move between two passes, so that a stored image may be classified correctly.
     """
     record = restored.record
     for name, score in record.metrics.items():
@@ -53,7 +53,7 @@ def check_attacks(
             else:
                 problems.append(f"its outcomes give {outcomes.mean():.2%}, the record says {score.value:.2%}")
         if name in examples.get("attack", ()):
-            wrong, description = _check_examples(restored, name, outcomes, examples)
+            wrong, description = _check_examples(restored, name, outcomes, examples, stochastic)
             problems += wrong
             found.append(description)
             n, misclassified = record.dataset.evaluated_size, int((examples["attack"] == name).sum())
@@ -68,7 +68,11 @@ def check_attacks(
 
 
 def _check_examples(
-    restored: Restored, name: str, outcomes: np.ndarray | None, examples: Mapping[str, np.ndarray]
+    restored: Restored,
+    name: str,
+    outcomes: np.ndarray | None,
+    examples: Mapping[str, np.ndarray],
+    stochastic: bool,
 ) -> tuple[list[str], str]:
     """The problems of an attack's stored images, and a description for the case that there are none."""
     rows = np.flatnonzero(examples["attack"] == name)
@@ -82,32 +86,24 @@ def _check_examples(
         found = f"{adversarial.dtype} {tuple(adversarial.shape)}"
         return [f"its stored images are {found}, not {tuple(images.shape)}"], ""
     allowed = restored.threat.allows(adversarial, images)
-    misclassified, on_boundary = _misclassified(restored.classifier, adversarial, labels)
+    logits = torch.cat([restored.classifier(batch) for batch in adversarial.split(BATCH_SIZE)])
+    wrong, on_boundary = misclassified(logits, labels)
     problems = []
     if not bool(allowed.all()):
         outside = int((~allowed).sum())
         problems.append(
             f"{outside} of {n} stored images lie outside the pixel box or the {restored.threat} ball"
         )
-    right = int((~misclassified & ~on_boundary).sum())
-    if right and not is_stochastic(restored.record):
+    right = int((~wrong & ~on_boundary).sum())
+    if right and not stochastic:
         problems.append(f"{right} of {n} stored images are classified correctly")
     if outcomes is not None and bool(outcomes[index].any()):
         problems.append(
             "the record counts an image as robust whose stored adversarial image is misclassified"
         )
-    undecided = int((~misclassified & on_boundary).sum())
+    undecided = int((~wrong & on_boundary).sum())
     tail = f", {undecided} of them on the boundary within rounding ({ROUNDING:g})" if undecided else ""
     return problems, f"{n} stored images lie inside box and ball and are misclassified{tail}"
-
-
-def _misclassified(classifier: AnyClassifier, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Which images are misclassified, and which lie on the boundary within rounding: both bool [n]."""
-    logits = torch.cat([classifier(batch) for batch in images.split(BATCH_SIZE)])
-    label_logit = logits.gather(1, labels[:, None]).squeeze(1)
-    largest_other = logits.scatter(1, labels[:, None], -torch.inf).amax(dim=1)
-    scale = logits.abs().amax(dim=1).clamp_min(1e-12)
-    return logits.argmax(dim=1) != labels, (label_logit - largest_other).abs() <= ROUNDING * scale
 
 
 def check_worst_case(
@@ -127,8 +123,6 @@ def check_worst_case(
     scores = {name: score.value for name, score in record.metrics.items() if is_attack(name)}
     values = {name: value for name, value in scores.items() if value is not None}
     if worst_case is None or worst_case.value is None:
-        if values or stored is not None:
-            yield Check(WORST_CASE, "not checked", "the record has none")
         return
     value = worst_case.value
     outcomes = {**repeated, **{name: array for name, array in arrays.items() if is_attack(name)}}
@@ -146,7 +140,7 @@ def check_worst_case(
     computed = np.logical_and.reduce(list(outcomes.values()))
     if any(name not in arrays for name in outcomes):
         differing = round(abs(float(computed.mean()) - value) * n)
-        agrees = differing <= forgiven(n, attacked=True) and is_mean_of(value, stored, n)
+        agrees = disagreement(differing, n) >= LEVEL and is_mean_of(value, stored, n)
     else:
         agrees = is_mean_of(value, computed, n) and (stored is None or bool((computed == stored).all()))
     verb = "follows" if agrees else "does not follow"

@@ -1,19 +1,28 @@
-"""A check of a record and its outcome, with the tolerances that checks share."""
+"""A check of a record and its outcome, and the tolerances that checks share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from scipy import stats
 
 from bench.core.names import ROBUST_ACCURACY, WORST_CASE
-from bench.core.record import Record
-from bench.evaluation.alarms import RANDOMIZED_OUTPUT
 
 #: Images per forward pass.
 BATCH_SIZE = 500
 #: Messages list at most this many differences.
 MOST_LISTED = 5
+#: Within this margin, relative to the largest logit, an image lies on the decision boundary: there the class
+#: depends on rounding.
+ROUNDING = 1e-4
+#: The share of images whose outcome under an attack may change by rounding alone, where the random draws are the
+#: same. Each of an attack's steps rounds.
+DISAGREEMENT = 1 / 500
+#: The same for an attack whose random draws differ: AutoAttack draws by batch, and a sample is another batch.
+OTHER_DRAWS = 1 / 200
+#: A p-value below this is a mismatch.
+LEVEL = 0.01
 
 Outcome = Literal["match", "mismatch", "not checked"]
 
@@ -27,17 +36,35 @@ class Check:
     message: str
 
 
+@dataclass(frozen=True)
+class Unproven:
+    """Fields of a record that no check covers, and why.
+
+    Attributes:
+        fields: paths in the record, such as "cost" or "provenance.hardware"; a path covers what lies below it.
+        reason: why, in a few words.
+    """
+
+    fields: tuple[str, ...]
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{', '.join(self.fields)}: {self.reason}"
+
+
+#: What a step of a verification finds.
+Finding = Check | Unproven
+Findings = Iterator[Finding]
+
+
 def outcome_of(agrees: bool) -> Outcome:
     """The outcome of a check that was possible."""
     return "match" if agrees else "mismatch"
 
 
-def forgiven(n: int, *, attacked: bool = False) -> int:
-    """Number of images out of n that may differ because of rounding: one in a thousand, at least one.
-
-    After an attack, one in a hundred: each of its many steps rounds.
-    """
-    return max(1, n // (100 if attacked else 1000))
+def disagreement(differing: int, n: int, rate: float = DISAGREEMENT) -> float:
+    """The probability that rounding changes the outcome of so many images of n, or more: an exact binomial test."""
+    return float(stats.binomtest(differing, n, rate, alternative="greater").pvalue)
 
 
 def is_mean_of(value: float, outcomes: np.ndarray | None, n: int) -> bool:
@@ -48,11 +75,6 @@ def is_mean_of(value: float, outcomes: np.ndarray | None, n: int) -> bool:
 def is_attack(name: str) -> bool:
     """Whether a score or an array of this name is the robust accuracy under a single attack."""
     return name.startswith(ROBUST_ACCURACY) and name != WORST_CASE and ":" not in name
-
-
-def is_stochastic(record: Record) -> bool:
-    """Whether the record's own alarm says that the network is stochastic."""
-    return any(alarm.name == RANDOMIZED_OUTPUT and alarm.raised for alarm in record.alarms)
 
 
 def first_few(words: Sequence[str], separator: str = ", ") -> str:

@@ -1,24 +1,22 @@
-"""Compute the scores, alarms and curves of a record again from the arrays that are stored with it."""
+"""Compute the scores and curves of a record again from the arrays that are stored with it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import cast
-
-import numpy as np
 
 from bench.attacks import ATTACKS
 from bench.core.errors import UserError
 from bench.core.names import ROBUST_ACCURACY, SUSPICIOUS, is_accuracy
-from bench.core.record import Alarm, Curve, Point, Record, Score
-from bench.evaluation.alarms import read_alarms
+from bench.core.record import Curve, Point, Record, Score
 from bench.evaluation.battery import BATTERIES, make_battery
-from bench.evaluation.extra_checks import ALARM, check_called, verdict
-from bench.evaluation.files import unflatten
-from bench.evaluation.stronger_attacks import WORST
-from bench.results.verification.check import Check, first_few
+from bench.evaluation.extra_checks import check_called
+from bench.models.loaders import names_code
+from bench.results.verification.check import Check, Findings, Unproven, first_few
 from metrics import METRICS
 from metrics import get as get_metric
 from metrics.accuracy.robust_accuracy import RobustAccuracy
+from metrics.arguments import rebuild
 from metrics.base import Metric
 from metrics.evaluation import Arrays
 
@@ -26,86 +24,99 @@ from metrics.evaluation import Arrays
 ROUNDING = 1e-6
 
 
-def check_stored_arrays(record: Record, flat: Mapping[str, np.ndarray]) -> Iterator[Check]:
-    """Compare scores (with intervals and sizes), curves and alarms with those that the stored arrays give.
+@dataclass
+class _Computed:
+    """What the stored arrays give: scores and curves by name, what is wrong with the arrays, metrics left out."""
+
+    scores: dict[str, Score] = field(default_factory=dict)
+    curves: dict[str, Curve] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+
+def check_scores_and_curves(record: Record, arrays: Mapping[str, Arrays], *, trust: bool = False) -> Findings:
+    """Compare scores (with intervals, sizes and units) and curves with those that the stored arrays give.
 
     Args:
         record: states them.
-        flat: the stored arrays, as in the record's archive; empty where there are none.
+        arrays: by metric; empty where none are stored.
+        trust: allow importing the metrics that the record names as `module:Class`.
     """
-    if not flat:
-        for name in ("scores", "alarms", "curves"):
-            yield Check(name, "not checked", "no arrays are stored from which they could be computed")
-        return
-    arrays = unflatten(flat)
-    yield from _check_scores_and_curves(record, arrays)
-    yield _check_alarms(record, arrays)
+    found = _compute(record, arrays, trust)
+    differing = [text for name, score in found.scores.items() for text in _differences(record, name, score)]
+    yield from _summary("scores", [*found.problems, *differing], len(found.scores))
+    missing = [
+        name for name, score in record.metrics.items() if name not in found.scores and score.value is not None
+    ]
+    if left_out := sorted({*missing, *found.skipped}):
+        yield Check("scores not computed again", "not checked", ", ".join(left_out))
+    both = sorted(set(found.curves) & set(record.curves))
+    differing = [
+        f"{name} differs" for name in both if not _same_curve(record.curves[name], found.curves[name])
+    ]
+    yield from _summary("curves", differing, len(both))
+    if left_out := sorted(set(record.curves) - set(found.curves)):
+        yield Check("curves not computed again", "not checked", ", ".join(left_out))
+    yield from _wording(record, found)
 
 
-def metric_as_measured(name: str, record: Record) -> Metric | None:
-    """The metric whose arrays a record stores under a name, with the record's settings; None when unknown."""
-    if name.startswith(SUSPICIOUS):
-        return check_called(name)
-    settings = record.battery.settings.get(name) or {}
-    battery = make_battery(record.battery.name).metrics if record.battery.name in BATTERIES else ()
-    metrics = [metric for metric in battery if metric.name == name]
-    if name.removeprefix(ROBUST_ACCURACY) in ATTACKS:
-        metrics.append(RobustAccuracy(name.removeprefix(ROBUST_ACCURACY)))
-    for registered in METRICS.names():
-        # A plug-in that does not load cannot have measured these arrays.
-        with suppress(UserError):
-            metric = get_metric(registered)
-            if metric.name == name:
-                metrics.append(metric)
-    for metric in metrics:
-        if metric.settings() == settings:
-            return metric
-    for metric in metrics:
-        # Most settings are named like the constructor's arguments. Where they are not, the settings differ.
-        with suppress(UserError, TypeError, ValueError):
-            rebuilt = type(metric)(**settings)
-            if rebuilt.settings() == settings:
-                return rebuilt
-    return None
-
-
-def _check_scores_and_curves(record: Record, arrays: Mapping[str, Arrays]) -> Iterator[Check]:
-    scores: dict[str, Score] = {}
-    curves: dict[str, Curve] = {}
-    problems, skipped = [], []
+def _compute(record: Record, arrays: Mapping[str, Arrays], trust: bool) -> _Computed:
+    found = _Computed()
     for name, parts in arrays.items():
-        metric = metric_as_measured(name, record)
+        metric = metric_as_measured(name, record, trust=trust)
         if metric is None:
-            skipped.append(name)
+            found.skipped.append(name)
             continue
         try:
-            own_scores, own_curves = metric.reduce(parts), metric.curves(parts)
+            scores, curves = metric.reduce(parts), metric.curves(parts)
         except Exception as error:
             # Older versions stored fewer arrays of some metrics, but always the same ones of an accuracy.
             if is_accuracy(name) or not isinstance(error, KeyError):
-                problems.append(f"{name}: its arrays are unusable ({type(error).__name__}: {error})")
+                found.problems.append(f"{name}: its arrays are unusable ({type(error).__name__}: {error})")
             else:
-                skipped.append(name)
+                found.skipped.append(name)
             continue
-        scores |= own_scores
-        curves |= own_curves
-    differing = [text for name, score in scores.items() for text in _differences(record, name, score)]
-    other = [name for name, score in record.metrics.items() if name not in scores and score.value is not None]
-    yield _summary("scores", [*problems, *differing], len(scores), [*skipped, *other])
-    both = sorted(set(curves) & set(record.curves))
-    differing = [f"{name} differs" for name in both if not _same_curve(record.curves[name], curves[name])]
-    yield _summary("curves", differing, len(both), sorted(set(curves) ^ set(record.curves)))
+        found.scores |= scores
+        found.curves |= curves
+    return found
 
 
-def _summary(name: str, problems: Sequence[str], checked: int, skipped: Sequence[str]) -> Check:
-    """One check for all scores, curves or alarms."""
-    unchecked = sorted(set(skipped))
-    tail = f"; not checked: {first_few(unchecked)}" if unchecked else ""
+def metric_as_measured(name: str, record: Record, *, trust: bool = False) -> Metric | None:
+    """The metric whose arrays a record stores under a name, with the record's settings; None when unknown.
+
+    Args:
+        trust: allow importing the metrics that the record names as `module:Class`.
+    """
+    if name.startswith(SUSPICIOUS):
+        return check_called(name)
+    settings = record.battery.settings.get(name) or {}
+    for metric in _candidates(name, record, trust):
+        if metric.name == name and (found := rebuild(metric, settings)) is not None:
+            return found
+    return None
+
+
+def _candidates(name: str, record: Record, trust: bool) -> Iterator[Metric]:
+    """Metrics that may have this name, the likeliest first; a plug-in that does not load has measured nothing."""
+    if record.battery.name in BATTERIES:
+        yield from make_battery(record.battery.name).metrics
+    if name.removeprefix(ROBUST_ACCURACY) in ATTACKS:
+        yield RobustAccuracy(name.removeprefix(ROBUST_ACCURACY))
+    asked = [str(each) for each in record.provenance.config.get("metrics") or ()]
+    own = [each for each in asked if trust and names_code(each.partition("(")[0])]
+    for registered in [*METRICS.names(), *own]:
+        with suppress(UserError):
+            yield get_metric(registered)
+
+
+def _summary(name: str, problems: Sequence[str], checked: int) -> Iterator[Check]:
+    """One check for all scores or all curves."""
     if problems:
-        return Check(name, "mismatch", f"{first_few(problems, '; ')}{tail}")
-    if checked:
-        return Check(name, "match", f"{checked} computed again from the stored arrays{tail}")
-    return Check(name, "not checked" if unchecked else "match", tail.removeprefix("; ") or "there are none")
+        yield Check(name, "mismatch", first_few(problems, "; "))
+    elif checked:
+        yield Check(name, "match", f"{checked} computed again from the stored arrays")
+    else:
+        yield Check(name, "match", "none could be computed again")
 
 
 def _differences(record: Record, name: str, computed: Score) -> Iterator[str]:
@@ -117,56 +128,42 @@ def _differences(record: Record, name: str, computed: Score) -> Iterator[str]:
         return
     for key in ("value", "low", "high", "n"):
         ours, theirs = getattr(computed, key), getattr(recorded, key)
-        if not _close(ours, theirs):
+        if not close(ours, theirs):
             label = name if key == "value" else f"{name} ({key})"
             yield f"{label} is {_written(theirs)} in the record, {_written(ours)} by its arrays"
+    for key in ("unit", "higher_is_better"):
+        ours, theirs = getattr(computed, key), getattr(recorded, key)
+        if ours != theirs:
+            yield f"{name} ({key}) is {theirs!r} in the record, {ours!r} by its metric"
 
 
 def _same_curve(recorded: Curve, computed: Curve) -> bool:
     return (recorded.n, len(recorded.points)) == (computed.n, len(computed.points)) and all(
-        _close(getattr(one, key), getattr(other, key))
+        close(getattr(one, key), getattr(other, key))
         for one, other in zip(recorded.points, computed.points, strict=True)
         for key in Point.model_fields
     )
 
 
-def _check_alarms(record: Record, arrays: Mapping[str, Arrays]) -> Check:
-    """Compare alarms: one that the record does not raise, or with other numbers, is a mismatch.
-
-    An alarm that only the record raises is not a mismatch: rules have become milder since some records were
-    written, and such an alarm is to the disadvantage of the record alone.
-    """
-    try:
-        computed = read_alarms(arrays, len(record.dataset.classes))
-        if WORST in arrays:
-            computed.append(verdict(arrays, computed))
-    except Exception as error:
-        return Check("alarms", "mismatch", f"the arrays are unusable ({type(error).__name__}: {error})")
-    recorded = {alarm.name: alarm for alarm in record.alarms}
-    problems, only_recorded, unknown = [], [], []
-    for alarm in computed:
-        theirs = recorded.get(alarm.name)
-        if alarm.raised and not (theirs and theirs.raised):
-            problems.append(f"{alarm.name} is raised by the arrays, not in the record")
-        elif theirs and theirs.raised and alarm.raised is False:
-            only_recorded.append(alarm.name)
-        elif theirs and theirs.raised is not None and alarm.raised is None:
-            unknown.append(alarm.name)
-        elif theirs and not _same_numbers(alarm, theirs):
-            problems.append(f"{alarm.name} has other numbers in the record")
-    unknown += [name for name in recorded if name == ALARM and WORST not in arrays]
-    checked = sum(alarm.raised is not None for alarm in computed)
-    check = _summary("alarms", problems, checked, unknown)
-    tail = f"; raised in the record alone: {', '.join(only_recorded)}" if only_recorded else ""
-    return Check("alarms", check.outcome, check.message + tail)
+def _wording(record: Record, found: _Computed) -> Findings:
+    """Reasons and labels that this version words otherwise: no mismatch, since other versions wrote them."""
+    other = [
+        f"metrics.{name}.reason"
+        for name, score in record.metrics.items()
+        if (score.reason if name not in found.scores else score.reason != found.scores[name].reason)
+    ]
+    other += [
+        f"curves.{name}.{key}"
+        for name, curve in record.curves.items()
+        for key in ("x_label", "y_label")
+        if name in found.curves and getattr(curve, key) != getattr(found.curves[name], key)
+    ]
+    if other:
+        yield Unproven(tuple(other), "text that is not what this version writes from the arrays")
 
 
-def _same_numbers(ours: Alarm, theirs: Alarm) -> bool:
-    shared = ours.numbers.keys() & theirs.numbers.keys()
-    return all(_close(ours.numbers[key], theirs.numbers[key]) for key in shared)
-
-
-def _close(one: object, other: object) -> bool:
+def close(one: object, other: object) -> bool:
+    """Whether two numbers differ by rounding alone; None equals None."""
     if one is None or other is None:
         return one is other
     first, second = float(cast(float, one)), float(cast(float, other))

@@ -1,90 +1,246 @@
-"""Measure clean accuracy and chosen attacks again with a record's weights, and compare image by image."""
+"""Measure clean accuracy and attacks again with a record's weights, and compare image by image."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor
 
 from bench.attacks import ATTACKS
+from bench.core.checks import SAME_LOGITS, moved_between
 from bench.core.errors import UserError, unknown_name
 from bench.core.names import AUTOATTACK, CLEAN_ACCURACY, ROBUST_ACCURACY
 from bench.core.progress import Progress
 from bench.core.record import Record
+from bench.core.statistics import mcnemar
+from bench.core.threat import Threat
+from bench.evaluation.alarms import RANDOMIZED_OUTPUT
 from bench.results.restore import Restored, evaluation_of
 from bench.results.verification.check import (
     BATCH_SIZE,
+    DISAGREEMENT,
+    LEVEL,
+    OTHER_DRAWS,
+    ROUNDING,
     Check,
-    forgiven,
+    Findings,
+    Unproven,
+    disagreement,
+    first_few,
     is_attack,
     is_mean_of,
-    is_stochastic,
     outcome_of,
 )
 from metrics import Metric
 from metrics.accuracy.autoattack import AutoAttack
 from metrics.accuracy.robust_accuracy import RobustAccuracy
+from metrics.evaluation import Arrays, Evaluation
 
-#: Suffix of the check of an attack that ran again.
-AGAIN = " again"
+#: Suffixes of the check of an attack that ran again, on all images or on a sample.
+AGAIN, SAMPLE = " again", " sample"
+#: Images of a sample; AutoAttack, which takes many times the passes of any other attack, runs on the first ones.
+SAMPLE_SIZE, AUTOATTACK_SAMPLE = 50, 20
 _AUTOATTACK = AUTOATTACK.removeprefix(ROBUST_ACCURACY)
 
 
-def repeat_clean_accuracy(restored: Restored, arrays: Mapping[str, np.ndarray]) -> Check:
-    """Measure the accuracy on the whole test set again; compare image by image where outcomes are stored."""
+@torch.no_grad()
+def moved(restored: Restored) -> float:
+    """How far logits move between two passes now, relative to the largest: more than rounding if stochastic."""
+    images, _ = restored.dataset.test.batch(slice(0, min(BATCH_SIZE, restored.record.dataset.evaluated_size)))
+    return moved_between(restored.classifier(images), restored.classifier(images))
+
+
+@torch.no_grad()
+def repeat_clean_accuracy(
+    restored: Restored, arrays: Mapping[str, np.ndarray], measured: dict[str, Arrays], moved: float
+) -> Findings:
+    """Measure the accuracy on the whole test set again; compare image by image where outcomes are stored.
+
+    Only images on the decision boundary may differ: no other image's class depends on rounding.
+
+    Args:
+        arrays: as stored with the record.
+        measured: gets the arrays of the clean accuracy, as the metric makes them.
+        moved: how far logits move between two passes now.
+    """
+    yield from _check_randomness(restored.record, moved)
     score, test = restored.record.metrics.get(CLEAN_ACCURACY), restored.dataset.test
     if score is None or score.value is None:
-        return Check(CLEAN_ACCURACY, "not checked", "the record has none")
-    batches = (test.batch(slice(at, at + BATCH_SIZE)) for at in range(0, len(test), BATCH_SIZE))
-    right = np.concatenate(
-        [(restored.classifier(images).argmax(dim=1) == labels).cpu().numpy() for images, labels in batches]
-    )
+        yield Check(CLEAN_ACCURACY, "not checked", "the record has none")
+        return
+    parts = []
+    for at in range(0, len(test), BATCH_SIZE):
+        images, labels = test.batch(slice(at, at + BATCH_SIZE))
+        parts.append(misclassified(restored.classifier(images), labels))
+    right, on_boundary = (torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True))
+    right = ~right
     n, value = len(right), float(right.mean())
     found = f"{value:.2%} now, {score.value:.2%} in the record, on {n} images"
-    if is_stochastic(restored.record):
+    if moved > SAME_LOGITS:
         low, high = score.low or 0.0, 1.0 if score.high is None else score.high
-        inside = low <= value <= high
-        where = "within" if inside else "outside"
-        return Check(
-            CLEAN_ACCURACY,
-            outcome_of(inside),
-            f"{found}; the network is stochastic, and this is {where} the record's interval",
-        )
+        where = "within" if low <= value <= high else "outside"
+        message = f"{found}; the network is stochastic, and this is {where} the record's interval"
+        yield Check(CLEAN_ACCURACY, outcome_of(where == "within"), message)
+        return
     stored = arrays.get(CLEAN_ACCURACY)
     differing, comparison = _compare(right, score.value, stored)
-    agrees = differing <= forgiven(n) and is_mean_of(score.value, stored, n)
-    message = f"{found}; {comparison}, up to {forgiven(n)} forgiven"
-    return Check(CLEAN_ACCURACY, outcome_of(agrees), message)
+    allowed = int(on_boundary.sum())
+    if stored is not None and len(stored) == n:
+        agrees = not bool(((stored != right) & ~on_boundary).any())
+    else:
+        agrees = differing <= allowed
+    if differing == 0:
+        measured[CLEAN_ACCURACY] = {"right": right, "between_passes": np.array([moved], dtype=np.float32)}
+    agrees = agrees and is_mean_of(score.value, stored, n)
+    message = f"{found}; {comparison}, {allowed} lie on the boundary within rounding ({ROUNDING:g})"
+    yield Check(CLEAN_ACCURACY, outcome_of(agrees), message)
 
 
-def repeat_attack(
-    restored: Restored, metric: Metric, arrays: Mapping[str, np.ndarray], progress: Progress
-) -> tuple[Check, np.ndarray]:
-    """Run an attack again with the record's seed and compare image by image.
+def _check_randomness(record: Record, moved: float) -> Findings:
+    """A record that calls a stochastic network deterministic is contradicted."""
+    silent = any(alarm.name == RANDOMIZED_OUTPUT and alarm.raised is False for alarm in record.alarms)
+    if silent and moved > SAME_LOGITS:
+        found = f"logits differ by {moved:.1e} between two passes now, the record says that they do not"
+        yield Check(f"alarm {RANDOMIZED_OUTPUT}", "mismatch", found)
 
-    Returns:
-        The check, and which images are still classified correctly: bool [n].
+
+def misclassified(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Which images are misclassified, and which lie on the decision boundary within rounding: both bool [n]."""
+    label_logit = logits.gather(1, labels[:, None]).squeeze(1)
+    largest_other = logits.scatter(1, labels[:, None], -torch.inf).amax(dim=1)
+    scale = logits.abs().amax(dim=1).clamp_min(1e-12)
+    return logits.argmax(dim=1) != labels, (label_logit - largest_other).abs() <= ROUNDING * scale
+
+
+@dataclass(frozen=True)
+class _StartsOf(Threat):
+    """A threat whose random starts for some images are those that they get among all images.
+
+    With it, an attack on a sample takes the same steps as in the evaluation of all.
     """
-    record, name = restored.record, f"{metric.name}{AGAIN}"
-    right = metric.measure(evaluation_of(restored, progress))["right"]
-    stored, score = arrays.get(metric.name), record.metrics[metric.name].value
+
+    images: Tensor
+    rows: Tensor
+
+    def random_start(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """The starts of the sampled images, drawn with all others."""
+        return Threat(self.norm, self.eps).random_start(self.images, generator)[self.rows]
+
+
+def sampled(evaluation: Evaluation, rows: np.ndarray) -> Evaluation:
+    """The evaluation of some images, by position, with the random starts that they have among all images."""
+    index = torch.from_numpy(rows).to(evaluation.device)
+    threat = evaluation.threat
+    return replace(
+        evaluation,
+        images=evaluation.images[index],
+        labels=evaluation.labels[index],
+        test_index=evaluation.test_index[torch.from_numpy(rows)],
+        threat=_StartsOf(threat.norm, threat.eps, images=evaluation.images, rows=index),
+    )
+
+
+def repeat_attacks(
+    restored: Restored,
+    metrics: Sequence[Metric],
+    arrays: Mapping[str, np.ndarray],
+    measured: dict[str, Arrays],
+    progress: Progress,
+    *,
+    draw: np.random.Generator | None,
+    stochastic: bool,
+) -> Findings:
+    """Run the given attacks again on all images, and every other attack of the record on a sample.
+
+    Args:
+        metrics: the attacks to run on all images.
+        arrays: as stored with the record.
+        measured: gets the arrays of each attack that ran on all images and agrees with the record.
+        draw: source of the sample; None takes none.
+        stochastic: whether logits move between two passes now.
+    """
+    record, evaluation = restored.record, evaluation_of(restored, progress)
+    n = record.dataset.evaluated_size
+    for metric in metrics:
+        yield from _repeat(evaluation, metric, record, arrays, np.arange(n), measured, AGAIN, stochastic)
+    named = {metric.name for metric in metrics}
+    others = [
+        name
+        for name, score in record.metrics.items()
+        if is_attack(name) and score.value is not None and name not in named
+    ]
+    if draw is None:
+        if others:
+            yield Check("attacks", "not checked", f"--quick: not run again: {', '.join(others)}")
+        return
+    order = draw.permutation(n)
+    for name in others:
+        size = min(n, AUTOATTACK_SAMPLE if name == AUTOATTACK else SAMPLE_SIZE)
+        try:
+            metric = metric_to_repeat(name, record)
+        except UserError as error:
+            yield Check(f"{name}{SAMPLE}", "not checked", str(error))
+            continue
+        rows = np.sort(order[:size])
+        yield from _repeat(evaluation, metric, record, arrays, rows, measured, SAMPLE, stochastic)
+
+
+def _repeat(
+    evaluation: Evaluation,
+    metric: Metric,
+    record: Record,
+    arrays: Mapping[str, np.ndarray],
+    rows: np.ndarray,
+    measured: dict[str, Arrays],
+    suffix: str,
+    stochastic: bool,
+) -> Findings:
+    """Run one attack again on the images `rows`, with the record's seed, and compare the outcomes."""
+    name, n = metric.name, record.dataset.evaluated_size
+    score, stored = record.metrics[name].value, arrays.get(name)
     assert score is not None
-    found = f"{right.mean():.2%} now, {score:.2%} in the record"
-    if is_stochastic(record):
-        return Check(
-            name, "not checked", f"{found}; the network is stochastic, so its outcomes change"
-        ), right
-    differing, comparison = _compare(right, score, stored)
-    allowed = forgiven(record.dataset.evaluated_size, attacked=True)
-    message = f"{found}; {comparison}, up to {allowed} forgiven"
-    return Check(name, outcome_of(differing <= allowed), message), right
+    complete = len(rows) == n
+    found = metric.measure(evaluation if complete else sampled(evaluation, rows))
+    right = found["right"]
+    part = f"all {n} images" if complete else f"a sample of {len(rows)} of {n} images"
+    said = score if stored is None else float(stored[rows].mean())
+    now = f"{part}: {right.mean():.2%} now, {said:.2%} in the record"
+    if stored is None and not complete:
+        count = stats.hypergeom(n, round(score * n), len(rows))
+        p_value = min(1.0, 2 * float(min(count.cdf(right.sum()), count.sf(right.sum() - 1))))
+        message = f"{now}, p = {p_value:.2g}; outcomes are not stored, so the sample bounds the score alone"
+        yield Check(f"{name}{suffix}", "mismatch" if p_value < LEVEL else "not checked", message)
+        return
+    differing, comparison = _compare(right, score, stored if stored is None else stored[rows])
+    if stochastic and stored is not None:
+        p_value, why = mcnemar(right, stored[rows]), "the network is stochastic; paired test"
+    else:
+        other_draws = name == AUTOATTACK and not complete
+        rate = OTHER_DRAWS if other_draws else DISAGREEMENT
+        p_value, why = disagreement(differing, len(rows), rate), f"rounding changes {rate:.1%}"
+    agrees = p_value >= LEVEL
+    message = f"{now}; {comparison}" + (f" ({why}: p = {p_value:.2g})" if differing else "")
+    yield Check(f"{name}{suffix}", outcome_of(agrees), message)
+    if agrees and complete:
+        measured[name] = found
+    if agrees and differing:
+        yield Unproven((f"arrays.{name}",), f"{comparison}, which rounding may have done")
+    if agrees and not complete:
+        yield Unproven(
+            (f"arrays.{name}",), f"the outcomes of {n - len(rows)} of {n} images did not run again"
+        )
 
 
 def _compare(right: np.ndarray, value: float, stored: np.ndarray | None) -> tuple[int, str]:
     """Number of images that differ from the record, and a description; from the scores without outcomes."""
     n = len(right)
     if stored is not None and len(stored) == n:
-        differing = int((stored != right).sum())
-        return differing, f"{differing} of {n} images differ"
+        where = np.flatnonzero(stored != right)
+        which = f" (at {first_few([str(at) for at in where])})" if len(where) else ""
+        return len(where), f"{len(where)} of {n} images differ{which}"
     differing = round(abs(float(right.mean()) - value) * n)
     return differing, f"the number of correct images differs by {differing} of {n}"
 
