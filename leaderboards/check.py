@@ -7,15 +7,15 @@ from bench.charts import load_chart
 from bench.core.errors import UserError
 from bench.core.names import CLEAN_ACCURACY, WORST_CASE
 from bench.core.record import RECORD, Record, load_record, read_arrays
-from leaderboards.contradictions import contradictions
+from leaderboards.contradictions import contradictions, other_settings
 from leaderboards.result import exact_eps, find_figures
 
 
 def check(path: Path) -> list[str]:
     """Check a record against its schema, the files beside it and itself.
 
-    What a board leaves out has a problem here too. A submission must also have every file that its record names,
-    and the accuracies that it is ranked by.
+    What a board leaves out has a problem here too. A submission must also have every file that its record names and
+    the accuracies that it is ranked by, and agree with its own settings.
 
     Args:
         path: the record's JSON file, or the folder that holds `record.json`.
@@ -31,7 +31,7 @@ def check(path: Path) -> list[str]:
         arrays = read_arrays(path, record)
     except UserError as error:
         return [str(error)]
-    return [*contradictions(record, arrays), *_unranked(record), *_figures(path)]
+    return [*contradictions(record, arrays), *other_settings(record), *_unranked(record), *_figures(path)]
 
 
 def _unranked(record: Record) -> Iterator[str]:

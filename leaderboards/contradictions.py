@@ -23,6 +23,28 @@ def contradictions(record: Record, arrays: Mapping[str, np.ndarray]) -> Iterator
     yield from _against_arrays(record, arrays)
 
 
+def other_settings(record: Record) -> Iterator[str]:
+    """Threat, seed, network and defense that are not those of the stored settings, one line each."""
+    config = record.provenance.config
+    threat = config.get("threat")
+    if isinstance(threat, str):
+        norm, _, eps = threat.rpartition(":")
+        if (norm.strip().lower() or "linf", eps.strip()) != (record.threat.norm, record.threat.eps):
+            yield f"threat is {record.threat.norm}:{record.threat.eps}, its settings say {threat}"
+    seeds = config.get("seeds")
+    if isinstance(seeds, list) and record.seed not in seeds:
+        yield f"seed is {record.seed}, its settings say {', '.join(map(str, seeds))}"
+    for name, value in (("model", record.model), ("defense", record.defense.name)):
+        said = config.get(name)
+        if isinstance(said, str) and said != value and not _is_written_otherwise(name, said):
+            yield f"{name} is {value}, its settings say {said}"
+
+
+def _is_written_otherwise(name: str, said: str) -> bool:
+    """Whether a defense is composed: the parts of one may stand in another order in its name."""
+    return name == "defense" and any(sign in said for sign in "+(:")
+
+
 def _order(record: Record) -> Iterator[str]:
     worst = _value(record, WORST_CASE)
     clean = record.metrics.get(CLEAN_ACCURACY)

@@ -4,6 +4,7 @@ Each module beside this one provokes one class of fault; `__main__` lists them. 
 entry of the table, so a table without entries is the aim.
 """
 
+from benchmarks.faults.altered import ALTERED
 from benchmarks.faults.bad_input import BAD_INPUT
 from benchmarks.faults.damaged import DAMAGED
 from benchmarks.faults.damaged_runs import DAMAGED_RUNS
@@ -36,5 +37,6 @@ CLASSES: dict[str, FaultClass] = {
         SITES,
         DAMAGED_RUNS,
         DISK,
+        ALTERED,
     )
 }
