@@ -9,7 +9,7 @@ from bench.core.record import Record, Score
 
 ROUNDING = 1e-9
 #: Alarms of networks whose answer to an image is not always the same, by their names in `bench.evaluation.alarms`.
-UNSTABLE = ("randomised output",)
+UNSTABLE = ("randomised output", "predictions depend on the batch")
 
 
 def contradictions(record: Record, arrays: Mapping[str, np.ndarray]) -> Iterator[str]:
@@ -65,7 +65,7 @@ def _more_correct(attacked: Score, clean: Score) -> bool:
 
 
 def _is_unstable(record: Record) -> bool:
-    """Whether an alarm says that two passes over the same images give different classes."""
+    """Whether an alarm says that two passes over the same images may give different classes."""
     return any(alarm.name in UNSTABLE and alarm.raised for alarm in record.alarms)
 
 
