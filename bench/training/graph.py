@@ -8,6 +8,7 @@ tensor and random numbers from generators that the graph knows, and it gives the
 import random
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import is_dataclass
 from typing import Any
 
 import numpy as np
@@ -115,7 +116,8 @@ class Stepper:
         """Whatever else a captured step depends on, in a form that can be compared."""
         trained = tuple(weight.requires_grad for weight in self._classifier.parameters())
         modes = tuple(module.training for module in self._classifier.modules())
-        return (id(optimizer), images.shape, trained, modes, python_state(self._objective))
+        # The optimizer itself, not its id: another one could come to the same address.
+        return (optimizer, images.shape, trained, modes, python_state(self._objective))
 
 
 class _Captured:
@@ -165,6 +167,9 @@ def python_state(value: object, depth: int = 0) -> object:
         return tuple(python_state(item, depth) for item in value)
     if isinstance(value, nn.Module | Training) or callable(value):
         return id(value)
+    if is_dataclass(value) and depth < 4:
+        # Two threats of one size are one: a schedule makes a new object in each epoch.
+        return (type(value), *(python_state(item, depth + 1) for item in vars(value).values()))
     if isinstance(value, Objective) or (hasattr(value, "__dict__") and depth < 4):
         return (id(value), *(python_state(item, depth + 1) for item in vars(value).values()))
     return value if getattr(value, "__hash__", None) else id(value)

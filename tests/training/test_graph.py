@@ -83,3 +83,13 @@ def test_containers_and_tensors_count_by_their_content():
     assert python_state({"a": [1, (2, 3)]}) != python_state({"a": [1, (2, 4)]})
     assert python_state(torch.tensor([1, 2])) == python_state(torch.tensor([1, 2]))
     assert python_state(torch.tensor([1, 2])) != python_state(torch.tensor([1, 3]))
+
+
+def test_an_epoch_that_changes_nothing_needs_no_new_capture():
+    _, _, objective, _ = setting("cpu")
+    objective.begin_epoch(1)
+    before = python_state(vars(objective) | {"generator": None})
+    objective.begin_epoch(2)
+    assert python_state(vars(objective) | {"generator": None}) == before
+    objective.threat = objective.threat.scaled("1/2")
+    assert python_state(vars(objective) | {"generator": None}) != before
