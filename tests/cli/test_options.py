@@ -50,7 +50,9 @@ def configs(monkeypatch: pytest.MonkeyPatch) -> list[RunConfig]:
         seen.append(config)
         return []
 
-    monkeypatch.setattr("bench.runs.run.run", remember)
+    monkeypatch.setattr("bench.runs.job.resolve", lambda config: config)
+    monkeypatch.setattr("bench.runs.run.run_job", remember)
+    monkeypatch.setattr("bench.runs.run.build_pages", lambda *_: Path("site"))
     return seen
 
 
