@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks.faults.command import Bench, Outcome
 from benchmarks.faults.damaged_runs import COMMAND, result
+from benchmarks.faults.stores import finished_runs
 from benchmarks.faults.trial import Fault, FaultClass, Trial
 
 SECONDS = 120
@@ -41,6 +42,8 @@ def _provoke(bench: Bench, folder: Path, tries: int, draw: random.Random) -> Ite
             subprocess.run(["mount", "-o", "remount,size=64m", str(place)], check=True)
             outcome = bench(*COMMAND, folder=place, cpu_seconds=SECONDS, wall_seconds=10 * SECONDS)
             faults += _of_freed(outcome, place, expected)
+            tracked = bench("track", "runs", folder=place, cpu_seconds=SECONDS, wall_seconds=10 * SECONDS)
+            faults += _of_store(tracked, place / "mlflow.db", len(expected))
         finally:
             _unmount(place)
         yield Trial(f"{size / 2**20:.1f} of {used / 2**20:.1f} MiB", tuple(faults))
@@ -81,6 +84,14 @@ def _of_freed(outcome: Outcome, place: Path, expected: object) -> Iterator[Fault
     left = [path.name for path in place.rglob("*") if ".part" in path.name or path.name.endswith(".broken")]
     if left:
         yield Fault("leftover", ", ".join(left))
+
+
+def _of_store(tracked: Outcome, database: Path, results: int) -> Iterator[Fault]:
+    """A run goes on without its store, so what became of the store is looked at by itself."""
+    if tracked.code != 0:
+        yield Fault("lost", tracked.last_line)
+    elif (found := finished_runs(database)) != results:
+        yield Fault("lost", f"MLflow has {found} of {results} results")
 
 
 DISK = FaultClass(name="disk", title="full disks", tries=LEVELS, sample=2, provoke=_provoke)

@@ -42,8 +42,8 @@ def _faults(outcome: Outcome, place: Path) -> Iterator[Fault]:
         yield Fault("traceback", outcome.last_line)
     elif outcome.code != 0:
         yield Fault("lost", outcome.last_line)
-    elif _finished_runs(place / "kept.db") != 1:
-        yield Fault("lost", f"{_finished_runs(place / 'kept.db')} finished runs of one record")
+    elif finished_runs(place / "kept.db") != 1:
+        yield Fault("lost", f"{finished_runs(place / 'kept.db')} finished runs of one record")
     left = [
         path.name for path in place.iterdir() if path.name not in ("kept.db", "kept.db.lock", "mlartifacts")
     ]
@@ -51,7 +51,8 @@ def _faults(outcome: Outcome, place: Path) -> Iterator[Fault]:
         yield Fault("leftover", ", ".join(sorted(left)))
 
 
-def _finished_runs(database: Path) -> int:
+def finished_runs(database: Path) -> int:
+    """How many results a SQLite store of MLflow holds."""
     with closing(sqlite3.connect(database)) as connection:
         query = "SELECT count(*) FROM runs WHERE status = 'FINISHED' AND name NOT LIKE '% training'"
         finals = f"{query} AND run_uuid IN (SELECT run_uuid FROM tags WHERE key = 'role' AND value = 'final')"
