@@ -28,6 +28,7 @@ def test_an_unknown_name_is_no_module() -> None:
         import_module("bench.core.no_such_module")
 
 
+@pytest.mark.slow
 def test_a_plug_in_of_an_earlier_version_imports_in_a_fresh_process() -> None:
     lines = (
         "from bench.core.models import Network, hidden",

@@ -216,4 +216,4 @@ def _provoke(bench: Bench, folder: Path, tries: int, draw: random.Random) -> Ite
         shutil.rmtree(folder / str(number))
 
 
-ALTERED = FaultClass(name="altered", title="altered records", tries=400, sample=14, provoke=_provoke)
+ALTERED = FaultClass(name="altered", title="altered records", tries=400, sample=7, provoke=_provoke)

@@ -214,4 +214,4 @@ def refused_in_one_line(outcome: Outcome) -> Iterator[Fault]:
         yield Fault("wordy", f"a line of {len(lines[0])} characters: {lines[0][:80]!r}")
 
 
-BAD_INPUT = FaultClass(name="input", title="bad values and options", tries=800, sample=40, provoke=_provoke)
+BAD_INPUT = FaultClass(name="input", title="bad values and options", tries=800, sample=24, provoke=_provoke)

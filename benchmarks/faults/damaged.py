@@ -66,6 +66,6 @@ DAMAGED = FaultClass(
     name="damaged",
     title="damaged files of a run",
     tries=244,
-    sample=8,
+    sample=5,
     provoke=_provoke,
 )

@@ -139,5 +139,5 @@ def _still_damaged(place: Path) -> Iterator[Fault]:
 
 
 DAMAGED_RUNS = FaultClass(
-    name="resume", title="damaged files of an interrupted run", tries=119, sample=6, provoke=_provoke
+    name="resume", title="damaged files of an interrupted run", tries=119, sample=3, provoke=_provoke
 )

@@ -94,4 +94,4 @@ def _of_store(tracked: Outcome, database: Path, results: int) -> Iterator[Fault]
         yield Fault("lost", f"MLflow has {found} of {results} results")
 
 
-DISK = FaultClass(name="disk", title="full disks", tries=LEVELS, sample=2, provoke=_provoke)
+DISK = FaultClass(name="disk", title="full disks", tries=LEVELS, sample=1, provoke=_provoke)

@@ -190,6 +190,6 @@ NETWORKS = FaultClass(
     name="networks",
     title="strangers' networks and checkpoints",
     tries=len(LOADERS) + len(CHECKPOINTS) + 1,
-    sample=8,
+    sample=5,
     provoke=_provoke,
 )

@@ -224,4 +224,4 @@ def _provoke(bench: Bench, folder: Path, tries: int, draw: random.Random) -> Ite
         yield Trial(what, tuple(faults))
 
 
-PICTURES = FaultClass(name="pictures", title="strange image folders", tries=100, sample=12, provoke=_provoke)
+PICTURES = FaultClass(name="pictures", title="strange image folders", tries=100, sample=6, provoke=_provoke)

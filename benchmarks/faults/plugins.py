@@ -320,4 +320,4 @@ def _named(outcome: Outcome, name: str) -> Iterator[Fault]:
         yield Fault("wordy", f"on standard output: {outcome.output[:80]!r}")
 
 
-PLUGINS = FaultClass(name="plugins", title="plug-ins that misbehave", tries=150, sample=10, provoke=_provoke)
+PLUGINS = FaultClass(name="plugins", title="plug-ins that misbehave", tries=150, sample=6, provoke=_provoke)

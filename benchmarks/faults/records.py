@@ -86,6 +86,6 @@ RECORDS = FaultClass(
     name="records",
     title="hostile records, by 8 commands",
     tries=len(HOSTILE) * len(COMMANDS),
-    sample=16,
+    sample=8,
     provoke=_provoke,
 )

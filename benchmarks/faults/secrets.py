@@ -185,5 +185,5 @@ def _title(pid: int) -> str:
 
 
 SECRETS = FaultClass(
-    name="secrets", title="secrets in URIs and variables", tries=200, sample=15, provoke=_provoke
+    name="secrets", title="secrets in URIs and variables", tries=200, sample=8, provoke=_provoke
 )

@@ -112,4 +112,4 @@ def _of_command(outcome: Outcome, code: int) -> Iterator[Fault]:
         yield Fault("accepted", f"exit code {outcome.code}: {outcome.errors[:200]}")
 
 
-SERVERS = FaultClass(name="servers", title="tracking servers that fail", tries=70, sample=3, provoke=_provoke)
+SERVERS = FaultClass(name="servers", title="tracking servers that fail", tries=70, sample=2, provoke=_provoke)

@@ -71,4 +71,4 @@ def _incomplete(site: Path) -> Iterator[Fault]:
                 yield Fault("lost", f"{page.name} leads to {link}, which is not there")
 
 
-SITES = FaultClass(name="sites", title="kills while pages are drawn", tries=38, sample=6, provoke=_provoke)
+SITES = FaultClass(name="sites", title="kills while pages are drawn", tries=38, sample=3, provoke=_provoke)

@@ -60,5 +60,5 @@ def finished_runs(database: Path) -> int:
 
 
 STORES = FaultClass(
-    name="stores", title="kills while MLflow's store is made", tries=50, sample=3, provoke=_provoke
+    name="stores", title="kills while MLflow's store is made", tries=50, sample=2, provoke=_provoke
 )

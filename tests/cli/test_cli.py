@@ -233,6 +233,7 @@ def test_lists_name_their_parts(
     assert known[kind] in out
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_autoattack")
 def test_yaml_evaluate_show_check_build_and_track_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -241,6 +241,7 @@ def test_a_network_without_a_linear_head_goes_without_region_metrics(digits: Dat
     assert record.metrics["robust_accuracy/fgsm"].value is not None
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_autoattack")
 def test_evaluation_leaves_the_network_as_it_was(digits: Dataset) -> None:
     classifier = network(digits).train()
@@ -457,6 +458,7 @@ def test_examples_lie_in_a_file_of_their_own_and_come_from_the_subset(
     assert (distance <= 0.2 + 1e-5).all()
 
 
+@pytest.mark.slow
 def test_evaluating_from_python_needs_neither_mlflow_nor_optuna() -> None:
     script = """
 import sys

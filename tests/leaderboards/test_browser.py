@@ -227,6 +227,7 @@ def pages(site: Path) -> list[Path]:
     return [site / "index.html", *site.glob("boards/*.html"), *sorted(entries)]
 
 
+@pytest.mark.slow
 def test_no_page_complains_or_leaves_its_folder(visit: Any, site: Path) -> None:
     opened = visit()
     for page in pages(site):

@@ -125,6 +125,7 @@ def test_the_page_reads_without_a_script_and_escapes_what_the_file_says(correlat
         assert (correlated.parent / link).is_file()
 
 
+@pytest.mark.slow
 def test_a_finished_study_trains_and_measures_nothing_again(correlated: Path, tabled: Path) -> None:
     for page, values in ((correlated, CORRELATION), (tabled, TABLE)):
         folder = page.parents[3]
@@ -135,6 +136,7 @@ def test_a_finished_study_trains_and_measures_nothing_again(correlated: Path, ta
         assert page.read_text() == text
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("blank_pictures")
 def test_a_study_that_was_stopped_goes_on_and_ends_the_same(
     correlated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -304,6 +306,7 @@ BESIDE: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("blank_pictures")
 def test_rows_stand_beside_each_other_around_images_that_all_of_them_classify(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

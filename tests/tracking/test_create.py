@@ -11,6 +11,7 @@ from bench.tracking.settings import Settings
 from bench.tracking.store import open_store
 
 
+@pytest.mark.slow
 def test_a_store_whose_making_was_cut_short_is_made_again(tmp_path: Path, empty_store: Path) -> None:
     for number, content in enumerate((b"", None)):
         path = tmp_path / str(number) / "mlflow.db"

@@ -883,6 +883,7 @@ def test_fetching_from_nowhere_creates_nothing(tmp_path: Path, sqlite: MakeStore
 # A server.
 
 
+@pytest.mark.slow
 def test_records_make_the_round_trip_through_a_server(tmp_path: Path, server: Server) -> None:
     run = make_run(tmp_path)
     originals = [add_result(run, seed) for seed in (0, 1)]
@@ -902,6 +903,7 @@ def test_records_make_the_round_trip_through_a_server(tmp_path: Path, server: Se
     assert sha256(paths[0].parent / "arrays.npz") == load_record(paths[0]).files["arrays"].sha256
 
 
+@pytest.mark.slow
 def test_large_and_strange_numbers_pass_the_server(tmp_path: Path, server: Server) -> None:
     history = [{"epoch": n, "train_loss": 1 / n, "seconds": 1.0} for n in range(1, 1500)]
     many = {f"h{n}": n for n in range(250)}
@@ -920,6 +922,7 @@ def test_large_and_strange_numbers_pass_the_server(tmp_path: Path, server: Serve
     assert np.isnan(found(server, "diverged")["trial 0000"].data.metrics["epoch/train_loss"])
 
 
+@pytest.mark.slow
 def test_a_server_that_was_down_costs_one_line_and_nothing_else(early: Early, server: Server) -> None:
     assert len(early.lines) == 1
     assert f"bench track {early.run}" in early.lines[0]
@@ -941,11 +944,13 @@ def test_a_server_that_never_answers_is_given_up(tmp_path: Path) -> None:
     assert "\n" not in lines[0]
 
 
+@pytest.mark.slow
 def test_the_pages_show_the_store(server: Server) -> None:
     with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/") as page:
         assert b"<title>MLflow</title>" in page.read()
 
 
+@pytest.mark.slow
 def test_a_taken_port_is_told_with_the_way_out(tmp_path: Path, server: Server, sqlite: MakeStore) -> None:
     with pytest.raises(UserError, match="choose another with --port"):
         serve_ui(sqlite(tmp_path), "127.0.0.1", server.port, quiet)

@@ -18,6 +18,7 @@ from bench.training.recipe import Recipe, make_recipe
 from defenses import get as get_defense
 
 THREAT = Threat("linf", "0.1")
+SMALL = "tests.networks:normalized"
 
 pytestmark = pytest.mark.usefixtures("still_clock")
 
@@ -42,6 +43,7 @@ def weights(network: torch.nn.Module) -> list[Tensor]:
     return [parameter.detach().clone() for parameter in network.parameters()]
 
 
+@pytest.mark.slow
 def test_swa_is_the_mean_of_the_last_quarters_epochs(digits: Dataset) -> None:
     trained: dict[int, list[Tensor]] = {}
     for epochs in (7, 8):  # the constant schedule makes the shorter run a beginning of the longer
@@ -52,9 +54,7 @@ def test_swa_is_the_mean_of_the_last_quarters_epochs(digits: Dataset) -> None:
 
 
 def test_swa_estimates_batch_norm_anew(digits: Dataset) -> None:
-    averaged, _ = run(
-        digits, "paper,averaging=swa,batch_size=45", epochs=4, model="tests.networks:normalized"
-    )
+    averaged, _ = run(digits, "paper,averaging=swa,batch_size=45", epochs=4, model=SMALL)
     twin = copy.deepcopy(averaged)
     norms = [layer for layer in twin.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
     for layer in norms:
@@ -87,21 +87,22 @@ def test_ema_follows_its_recurrence() -> None:
 @pytest.mark.parametrize("averaging", ["ema", "swa"])
 def test_an_averaged_run_resumes_bit_for_bit(averaging: str, digits: Dataset, tmp_path: Path) -> None:
     recipe = f"paper,averaging={averaging},batch_size=45,weights=best"
-    whole, history = run(digits, recipe, epochs=5)
+    whole, history = run(digits, recipe, epochs=5, model=SMALL)
 
     def stop(row: HistoryRow) -> None:
         raise Stop
 
     for _ in range(4):
         with pytest.raises(Stop):
-            run(digits, recipe, epochs=5, checkpoint=tmp_path / "c.pt", on_epoch=stop)
-    resumed, rows = run(digits, recipe, epochs=5, checkpoint=tmp_path / "c.pt")
+            run(digits, recipe, epochs=5, model=SMALL, checkpoint=tmp_path / "c.pt", on_epoch=stop)
+    resumed, rows = run(digits, recipe, epochs=5, model=SMALL, checkpoint=tmp_path / "c.pt")
     assert all(torch.equal(*pair) for pair in zip(weights(whole), weights(resumed), strict=True))
     assert [row["validation_robust_accuracy"] for row in history] == [
         row["validation_robust_accuracy"] for row in rows
     ]
 
 
+@pytest.mark.slow
 def test_patience_stops_after_so_many_epochs_without_a_better_score(digits: Dataset) -> None:
     _, full = run(digits, "paper", epochs=12)
     scores = [float(row["validation_robust_accuracy"] or 0) for row in full]

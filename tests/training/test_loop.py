@@ -47,7 +47,13 @@ def same_weights(first: nn.Module, second: nn.Module) -> bool:
 
 
 @pytest.mark.usefixtures("still_clock")
-@pytest.mark.parametrize("name", ["standard", "at", "prs", "jacobian", "awp(at)"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "prs",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("standard", "at", "jacobian", "awp(at)")),
+    ],
+)
 def test_an_interrupted_training_resumes_bit_for_bit(name: str, digits: Dataset, tmp_path: Path) -> None:
     defense = quick(get_defense(name))
     whole, history = run(digits, defense)

@@ -62,7 +62,8 @@ def untimed(rows: list[HistoryRow]) -> list[HistoryRow]:
 
 
 @pytest.mark.parametrize(
-    ("model", "defense"), [("cnn6", "standard"), ("cnn6", "at"), (NORMALIZED, "standard")]
+    ("model", "defense"),
+    [pytest.param("cnn6", "standard", marks=pytest.mark.slow), (NORMALIZED, "at"), (NORMALIZED, "standard")],
 )
 def test_weights_and_history_are_the_same_with_and_without_probes(
     model: str, defense: str, digits: Dataset
@@ -80,6 +81,7 @@ def test_every_kth_epoch_and_the_last_one_are_probed(digits: Dataset) -> None:
     assert [row["epoch"] for row in rows if "probe_accuracy" in row] == [3, 4]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_has_the_probes_of_an_uninterrupted_one(digits: Dataset, tmp_path: Path) -> None:
     def stop(row: HistoryRow) -> None:
         if row["epoch"] == 2:
@@ -173,6 +175,7 @@ def config(out: Path, **changes: Any) -> RunConfig:
     )
 
 
+@pytest.mark.slow
 def test_a_run_keeps_probes_in_the_record_and_in_the_command(tmp_path: Path) -> None:
     (path,) = run(config(tmp_path, probe_every=1, probe_images=6), NullTracker(), Progress())
     record = load_record(path)

@@ -84,6 +84,7 @@ def test_the_first_trial_is_the_papers_defaults_and_the_search_says_what_it_did(
     assert found.defense.hyperparameters() == best
 
 
+@pytest.mark.slow
 def test_an_interrupted_search_proposes_the_same_settings(tmp_path: Path) -> None:
     whole = search(plan(), tmp_path / "whole", 4, 0.0, Progress())
 
