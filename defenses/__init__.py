@@ -1,25 +1,18 @@
 """The defenses: one file and one line of the registry each."""
 
+from typing import TYPE_CHECKING
+
 from bench.core.errors import UserError
-from bench.core.registry import Registry
+from bench.core.lazy import imported_from
+from bench.core.registry import Registry, imported_on_use
 from bench.core.values import shown
-from defenses.at import AdversarialTraining
-from defenses.awp import awp_around
-from defenses.base import Attacked, Defense, Objective, Training, check_class
-from defenses.ce_gradient import CEGradient
-from defenses.composition import compose, is_composed
-from defenses.cure import CURE
-from defenses.fast import Fast
-from defenses.full_jacobian import FullJacobian
-from defenses.gradalign import GradAlign
-from defenses.jacobian import Jacobian
-from defenses.llr import LLR
-from defenses.mart import MART
-from defenses.mr import MR
-from defenses.prs import PRS
-from defenses.standard import Standard
-from defenses.sum import sum_of
-from defenses.trades import TRADES
+
+if TYPE_CHECKING:
+    from defenses.base import Attacked, Defense, Objective, Training
+else:
+    __getattr__ = imported_from(
+        __name__, {"defenses.base": ("Attacked", "Defense", "Objective", "Training")}
+    )
 
 __all__ = ["DEFENSES", "WRAPPERS", "Attacked", "Defense", "Objective", "Training", "get"]
 
@@ -28,37 +21,41 @@ DEFENSES = Registry(
     "defense",
     "bench.defenses",
     {
-        "standard": lambda: Standard,
-        "at": lambda: AdversarialTraining,
-        "fast": lambda: Fast,
-        "prs": lambda: PRS,
-        "mr": lambda: MR,
-        "jacobian": lambda: Jacobian,
+        "standard": imported_on_use("defenses.standard:Standard"),
+        "at": imported_on_use("defenses.at:AdversarialTraining"),
+        "fast": imported_on_use("defenses.fast:Fast"),
+        "prs": imported_on_use("defenses.prs:PRS"),
+        "mr": imported_on_use("defenses.mr:MR"),
+        "jacobian": imported_on_use("defenses.jacobian:Jacobian"),
         "jacobian+at": lambda: get("jacobian+at"),
-        "ce-gradient": lambda: CEGradient,
-        "full-jacobian": lambda: FullJacobian,
-        "cure": lambda: CURE,
-        "llr": lambda: LLR,
-        "trades": lambda: TRADES,
-        "mart": lambda: MART,
+        "ce-gradient": imported_on_use("defenses.ce_gradient:CEGradient"),
+        "full-jacobian": imported_on_use("defenses.full_jacobian:FullJacobian"),
+        "cure": imported_on_use("defenses.cure:CURE"),
+        "llr": imported_on_use("defenses.llr:LLR"),
+        "trades": imported_on_use("defenses.trades:TRADES"),
+        "mart": imported_on_use("defenses.mart:MART"),
         "awp(at)": lambda: get("awp(at)"),
         "awp(trades)": lambda: get("awp(trades)"),
-        "gradalign": lambda: GradAlign,
+        "gradalign": imported_on_use("defenses.gradalign:GradAlign"),
     },
 )
 
 #: Defenses that wrap another one.
-WRAPPERS = {"awp": awp_around}
+WRAPPERS = {"awp": imported_on_use("defenses.awp:awp_around")}
 
 
-def get(name: str) -> type[Defense]:
+def get(name: str) -> "type[Defense]":
     """Find the defense class of a name, of a `module:Class`, or of a composition of these.
 
     Raises:
         UserError: when there is none, the object found is no `Defense`, or the components cannot be combined.
     """
+    from defenses.base import Defense, check_class
+    from defenses.composition import compose, is_composed
+    from defenses.sum import sum_of
+
     if is_composed(name):
-        return compose(name, get, sum_of, WRAPPERS)
+        return compose(name, get, sum_of, {each: wrapper() for each, wrapper in WRAPPERS.items()})
     if name in WRAPPERS:
         raise UserError(f"{name} wraps another defense; write {name}(trades) or {name}(at)")
     found = DEFENSES.get(name)

@@ -2,14 +2,20 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import UserError
+from bench.core.lazy import imported_from
 from bench.core.registry import Registry, imported_on_use
 from bench.core.values import shown
-from metrics.arguments import convert, parse
-from metrics.base import Metric
-from metrics.evaluation import Evaluation, NotMeasurable
+
+if TYPE_CHECKING:
+    from metrics.base import Metric
+    from metrics.evaluation import Evaluation, NotMeasurable
+else:
+    __getattr__ = imported_from(
+        __name__, {"metrics.base": ("Metric",), "metrics.evaluation": ("Evaluation", "NotMeasurable")}
+    )
 
 __all__ = ["BUILT_IN", "METRICS", "Evaluation", "Metric", "NotMeasurable", "get", "owner_of", "titles"]
 
@@ -64,12 +70,15 @@ BUILT_IN: dict[str, Callable[[], Any]] = {
 METRICS = Registry("metric", "bench.metrics", BUILT_IN)
 
 
-def get(name: str) -> Metric:
+def get(name: str) -> "Metric":
     """Make the metric called `name`, or the one at `module:Class`; arguments are written NAME(KEY=VALUE, …).
 
     Raises:
         UserError: for an unknown name, an object that is no `Metric`, or arguments that it does not take.
     """
+    from metrics.arguments import convert, parse
+    from metrics.base import Metric
+
     name, values = parse(name)
     if name not in METRICS.names() and ":" not in name and (owner := owner_of(name)):
         raise UserError(f"{name} is a score of the metric {owner}: --metrics {owner}")
@@ -88,7 +97,7 @@ def get(name: str) -> Metric:
     return metric
 
 
-def _check(name: str, metric: Metric) -> None:
+def _check(name: str, metric: "Metric") -> None:
     names, titles = metric.names(), metric.titles
     if not isinstance(names, tuple) or not all(isinstance(each, str) for each in names):
         raise UserError(f"metric {name}: names() must give a tuple of texts, got {shown(names)}")
@@ -106,7 +115,7 @@ def titles() -> dict[str, str]:
     return {score: title for _, metric in _usable() for score, title in metric.titles.items()}
 
 
-def _usable() -> Iterator[tuple[str, Metric]]:
+def _usable() -> "Iterator[tuple[str, Metric]]":
     """Every registered metric by name, without plug-ins that fail to load."""
     for name in METRICS.names():
         with suppress(UserError):

@@ -34,6 +34,7 @@ from bench.attacks import probabilities
 from bench.attacks.cycles import Cycles
 from bench.attacks.losses import LOSSES, Objective, forecast, losses_of
 from bench.attacks.oracle import GradientOracle
+from bench.attacks.settings import SETTINGS
 from bench.attacks.steps import StepSize, ascend, step_length
 from bench.core.checks import check_batch_size, check_inputs, images_per_pass
 from bench.core.classifier import AnyClassifier
@@ -306,16 +307,4 @@ def _objective(loss: str, targets: Tensor | None) -> Objective:
 
 
 #: The attacks of the battery, by name.
-ATTACKS: Mapping[str, Attack] = {
-    attack.name: attack
-    for attack in (
-        Attack("fgsm", steps=1, random_start=False),
-        Attack("bim", steps=5, random_start=False),
-        Attack("pgd20", steps=20),
-        Attack("pgd100", steps=100),
-        Attack("cw", steps=10, loss="margin"),
-        Attack("cw100x5", steps=100, loss="margin", restarts=5),
-        # These two losses have a gradient where that of cross-entropy has vanished.
-        Attack("adaptive", steps=50, loss="margin+scaled-ce", restarts=4),
-    )
-}
+ATTACKS: Mapping[str, Attack] = {name: Attack(name, **settings) for name, settings in SETTINGS.items()}

@@ -4,6 +4,7 @@ import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from functools import cache, partial
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -69,20 +70,33 @@ class Registry:
         register(part, point.module, title)
         return part
 
+    def place(self, name: str) -> str:
+        """Where a built-in part is, as `module:attribute`; "" for every other name."""
+        part = self._builtin.get(name)
+        return part.place if isinstance(part, ImportedOnUse) else ""
+
     def calling(self, name: str) -> AbstractContextManager[None]:
         """A block that calls the code of a part: errors of a plug-in get its name."""
         return nullcontext() if name in self._builtin else calling(f"{self.kind} {name!r}")
 
 
-def imported_on_use(place: str, *arguments: Any) -> Callable[[], Any]:
+@dataclass(frozen=True)
+class ImportedOnUse:
     """A built-in part at `module:attribute`, with fixed first arguments where it is a function of some."""
 
-    def part() -> Any:
-        module, _, attribute = place.partition(":")
-        found = getattr(importlib.import_module(module), attribute)
-        return partial(found, *arguments) if arguments else found
+    place: str
+    arguments: tuple[Any, ...] = ()
 
-    return part
+    def __call__(self) -> Any:
+        """Import the part."""
+        module, _, attribute = self.place.partition(":")
+        found = getattr(importlib.import_module(module), attribute)
+        return partial(found, *self.arguments) if self.arguments else found
+
+
+def imported_on_use(place: str, *arguments: Any) -> ImportedOnUse:
+    """A built-in part at `module:attribute`, with fixed first arguments where it is a function of some."""
+    return ImportedOnUse(place, arguments)
 
 
 @cache

@@ -2,15 +2,26 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from bench.core.errors import UserError
+from bench.core.lazy import imported_from
 from bench.core.registry import Registry, imported_on_use
-from bench.data.dataset import Dataset, Split, fingerprint
 from bench.data.defaults import DatasetDefaults, defaults_of
-from bench.data.raw import Images, RawData
-from bench.data.splits import split_test, split_training
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.data.dataset import Dataset, Split, fingerprint
+    from bench.data.raw import Images, RawData
+else:
+    __getattr__ = imported_from(
+        __name__,
+        {
+            "bench.data.dataset": ("Dataset", "Split", "fingerprint"),
+            "bench.data.raw": ("Images", "RawData"),
+        },
+    )
 
 __all__ = [
     "DATASETS",
@@ -54,7 +65,7 @@ def load(
     test_size: int | None = None,
     image_size: int | None = None,
     class_order: Sequence[str] = (),
-) -> Dataset:
+) -> "Dataset":
     """Load a data set in its fixed splits, which `bench.data.splits` defines.
 
     Args:
@@ -69,6 +80,10 @@ def load(
     Raises:
         UserError: for an unknown name, missing or damaged files, or a size outside the range of the data set.
     """
+    from bench.data.dataset import Dataset
+    from bench.data.raw import RawData
+    from bench.data.splits import split_test, split_training
+
     if name.strip().removesuffix(":") == FOLDER_PREFIX.removesuffix(":"):
         raise UserError("expected imagefolder:PATH with train/ and test/ below PATH, got no path")
     title = name
@@ -103,5 +118,7 @@ def load(
     )
 
 
-def _take(images: Tensor | Images, labels: Tensor, index: Tensor) -> Split:
+def _take(images: "Tensor | Images", labels: "Tensor", index: "Tensor") -> "Split":
+    from bench.data.dataset import Split
+
     return Split(images[index], labels[index])

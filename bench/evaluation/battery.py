@@ -7,13 +7,17 @@ the order is that of `metrics.BUILT_IN`.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
-from bench.core.classifier import AnyClassifier
 from bench.core.errors import UserError, unknown_name
 from bench.core.names import identity
-from bench.data import Dataset
-from metrics import BUILT_IN, Metric
+from metrics import BUILT_IN
 from metrics import get as get_metric
+
+if TYPE_CHECKING:
+    from bench.core.classifier import AnyClassifier
+    from bench.data import Dataset
+    from metrics import Metric
 
 #: To be raised with every change that moves a score. Results of different versions never share a board.
 BATTERY_VERSION = "2"
@@ -33,11 +37,11 @@ class Battery:
 
     name: str
     images: int | None
-    metrics: tuple[Metric, ...]
+    metrics: "tuple[Metric, ...]"
     summary: str
     version: str = BATTERY_VERSION
 
-    def check(self, classifier: AnyClassifier, dataset: Dataset) -> None:
+    def check(self, classifier: "AnyClassifier", dataset: "Dataset") -> None:
         """Refuse settings of a metric that do not fit the network, trained or not.
 
         Raises:

@@ -1,12 +1,19 @@
 """Networks by name, one file each; each takes images of any size from 8x8 pixels on."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from bench.core.classifier import Classifier
 from bench.core.errors import UserError
-from bench.core.randomness import seeded
+from bench.core.lazy import imported_from
 from bench.core.registry import Registry, imported_on_use
-from bench.models.network import Network, Shape, convolutions, hidden
+
+if TYPE_CHECKING:
+    from bench.core.classifier import Classifier
+    from bench.models.network import Network, Shape, convolutions, hidden
+else:
+    __getattr__ = imported_from(
+        __name__, {"bench.models.network": ("Network", "Shape", "convolutions", "hidden")}
+    )
 
 __all__ = ["MODELS", "SMALLEST_SIDE", "Network", "Shape", "build", "convolutions", "hidden"]
 
@@ -34,12 +41,12 @@ MODELS = Registry(
 def build(
     name: str,
     *,
-    input_shape: Shape,
+    input_shape: "Shape",
     num_classes: int,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     seed: int,
-) -> Classifier:
+) -> "Classifier":
     """Build a classifier with fresh weights, which depend on the seed alone.
 
     Args:
@@ -54,6 +61,10 @@ def build(
         UserError: for an unknown name, images that are too small, fewer than 2 classes, or a plug-in that does
             not return a `Network`.
     """
+    from bench.core.classifier import Classifier
+    from bench.core.randomness import seeded
+    from bench.models.network import Network
+
     _, height, width = input_shape
     if min(height, width) < SMALLEST_SIDE:
         raise UserError(

@@ -2,16 +2,17 @@
 
 import math
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from torch import Tensor, nn
-from torch.nn.functional import pad
 
 from bench.core import values
 from bench.core.errors import UserError, unknown_name
 from bench.core.record import describe
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
 
 Number = Annotated[float, BeforeValidator(values.number)]
 #: How many of something, up to what fits into the numbers that libraries count images with.
@@ -57,8 +58,10 @@ class Recipe(BaseModel):
         }[self.schedule]
         return self.lr * factor
 
-    def make_optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    def make_optimizer(self, parameters: "Iterable[nn.Parameter]") -> "torch.optim.Optimizer":
         """Make a new optimizer over the parameters that require a gradient."""
+        import torch
+
         trained = [parameter for parameter in parameters if parameter.requires_grad]
         if trained and all(parameter.is_cuda for parameter in trained):
             return self._make_fused(trained)
@@ -66,8 +69,10 @@ class Recipe(BaseModel):
             return torch.optim.Adam(trained, lr=self.lr, weight_decay=self.weight_decay)
         return torch.optim.SGD(trained, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
 
-    def _make_fused(self, trained: list[nn.Parameter]) -> torch.optim.Optimizer:
+    def _make_fused(self, trained: "list[nn.Parameter]") -> "torch.optim.Optimizer":
         """The same optimizer in one kernel on a CUDA device; a captured step reads its learning rate there."""
+        import torch
+
         lr = torch.full((), self.lr, device=trained[0].device)
         if self.optimizer == "adam":
             return torch.optim.Adam(
@@ -77,15 +82,18 @@ class Recipe(BaseModel):
             trained, lr=lr, momentum=self.momentum, weight_decay=self.weight_decay, fused=True
         )
 
-    def augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def augment(self, images: "Tensor", generator: "torch.Generator") -> "Tensor":
         """Augment images [B, C, H, W]; "crop-flip" is `crop_and_flip`."""
         if self.augmentation == "none":
             return images
         return crop_and_flip(images, generator)
 
 
-def crop_and_flip(images: Tensor, generator: torch.Generator) -> Tensor:
+def crop_and_flip(images: "Tensor", generator: "torch.Generator") -> "Tensor":
     """Pad each side by an eighth (4 of 32 pixels), crop at a random place, and mirror with probability 1/2."""
+    import torch
+    from torch.nn.functional import pad
+
     count, _, height, width = images.shape
     down, across = max(1, height // 8), max(1, width // 8)
     at = generator.device
@@ -100,8 +108,13 @@ def crop_and_flip(images: Tensor, generator: torch.Generator) -> Tensor:
     return padded[sample, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-#: "paper" is P1's (Adam 1e-3, no decay, no augmentation); "strong" is usual for robust training (Rice et al.
-#: 2020: SGD 0.1, momentum, decay 5e-4, piecewise schedule, crop and flip, weights of the best epoch).
+#: Name of a recipe → what it is, for `bench list recipes`.
+SUMMARIES = {
+    "paper": "P1's: Adam at 0.001, no weight decay, no augmentation, the weights of the last epoch",
+    "strong": "usual for robust training (Rice et al. 2020): SGD at 0.1 with momentum and weight decay, piecewise "
+    "schedule, crop and flip, the weights of the best epoch",
+}
+
 RECIPES: dict[str, Recipe] = {
     "paper": Recipe(),
     "strong": Recipe(
