@@ -10,9 +10,7 @@ from bench.core.values import shown
 if TYPE_CHECKING:
     from defenses.base import Attacked, Defense, Objective, Training
 else:
-    __getattr__ = imported_from(
-        __name__, {"defenses.base": ("Attacked", "Defense", "Objective", "Training")}
-    )
+    __getattr__ = imported_from(__name__, {"defenses.base": ("Attacked", "Defense", "Objective", "Training")})
 
 __all__ = ["DEFENSES", "WRAPPERS", "Attacked", "Defense", "Objective", "Training", "get"]
 
