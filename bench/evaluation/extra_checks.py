@@ -10,13 +10,10 @@ from bench.attacks import ATTACKS
 from bench.core.classifier import AnyClassifier
 from bench.core.names import SUSPICIOUS
 from bench.core.record import Alarm, Record
-from bench.evaluation.alarms import (
-    EXTRA_CHECKS_LIMIT,
-    RANDOMIZED_OUTPUT,
-    UNBOUNDED_LIMIT,
-    ZERO_GRADIENTS,
-    exceeds,
-)
+from bench.evaluation.alarms.curve import UNBOUNDED_LIMIT
+from bench.evaluation.alarms.gradients import ZERO_GRADIENTS
+from bench.evaluation.alarms.make import exceeds
+from bench.evaluation.alarms.network import RANDOMIZED_OUTPUT
 from bench.evaluation.stronger_attacks import (
     MORE_RESTARTS,
     MORE_STEPS,
@@ -35,6 +32,8 @@ from metrics.evaluation import Arrays
 
 #: The alarm that the verdict is.
 ALARM = "extra checks"
+#: By how much the checks after a raised alarm may lower the worst case.
+EXTRA_CHECKS_LIMIT = 0.01
 
 
 def extra_checks(

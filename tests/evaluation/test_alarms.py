@@ -11,7 +11,8 @@ from bench.core.errors import UserError
 from bench.core.record import Alarm, Record
 from bench.core.threat import Threat
 from bench.data import Dataset, load
-from bench.evaluation.alarms import BATCH_LIMIT, read_alarms
+from bench.evaluation.alarms import read_alarms
+from bench.evaluation.alarms.network import BATCH_LIMIT
 from bench.evaluation.battery import Battery
 from bench.models import MODELS, build
 from metrics.accuracy.autoattack import AutoAttack

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.evaluation.alarms import BATCH_DEPENDENCE, RANDOMIZED_OUTPUT
+from bench.evaluation.alarms.network import BATCH_DEPENDENCE, RANDOMIZED_OUTPUT
 from leaderboards.build import build
 from leaderboards.check import check
 from leaderboards.contradictions import UNSTABLE

@@ -4,7 +4,7 @@ import torch
 
 from bench.core.checks import SAME_LOGITS, moved_between, moved_by_batch
 from bench.core.guards import full_precision, random_state_kept
-from bench.evaluation.alarms import BATCH_DEPENDENCE, BATCH_LIMIT, BATCH_SHARE
+from bench.evaluation.alarms.network import BATCH_DEPENDENCE, BATCH_LIMIT, BATCH_SHARE
 from bench.results.restore import Restored
 from bench.results.verification.check import BATCH_SIZE, Check
 from metrics.accuracy.clean_accuracy import ALONE

@@ -17,7 +17,7 @@ from bench.core.progress import Progress
 from bench.core.record import Record
 from bench.core.statistics import mcnemar
 from bench.core.threat import Threat
-from bench.evaluation.alarms import RANDOMIZED_OUTPUT
+from bench.evaluation.alarms.network import RANDOMIZED_OUTPUT
 from bench.results.restore import Restored, evaluation_of
 from bench.results.verification.check import (
     BATCH_SIZE,
