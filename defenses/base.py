@@ -183,6 +183,11 @@ class Defense(ABC):
             if isinstance(mark, Uniform | LogUniform | Choice)
         }
 
+    @classmethod
+    def schemas(cls) -> dict[str, dict[str, Any]]:
+        """The JSON schema of the values of each hyper-parameter, by name."""
+        return {field: adapter.json_schema() for field, adapter in _adapters(cls).items()}
+
     def hyperparameters(self) -> dict[str, Any]:
         """The value of every hyper-parameter, by name."""
         return {field: getattr(self, field) for field in _hints(type(self))}

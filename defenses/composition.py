@@ -67,6 +67,16 @@ class Composition(Defense, ABC):
         }
         return {**super().space(), **inner}
 
+    @classmethod
+    def schemas(cls) -> dict[str, dict[str, Any]]:
+        """The JSON schema of each hyper-parameter, by name: its own, then those of the components."""
+        inner = {
+            _prefix(kind) + name: schema
+            for kind in cls.component_types
+            for name, schema in kind.schemas().items()
+        }
+        return {**super().schemas(), **inner}
+
     def hyperparameters(self) -> dict[str, Any]:
         """The value of every hyper-parameter, by name: its own, then those of the components."""
         inner = {

@@ -1,165 +1,126 @@
-"""List what is available: the text of `bench list`."""
+"""List what is available, one line a name: the text of `bench list KIND`. Only plug-ins are imported."""
 
-import inspect
-from collections.abc import Callable
-from contextlib import suppress
-from textwrap import fill
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from bench.attacks import ATTACKS
+from bench.core.docstrings import first_paragraph, summary_at
 from bench.core.errors import UserError
 from bench.core.registry import Registry
-from bench.data import DATASETS, defaults_of
-from bench.evaluation.battery import BATTERIES
-from bench.models import MODELS
-from defenses import DEFENSES, WRAPPERS
-from defenses import get as get_defense
-from defenses.space import Choice, LogUniform, Range
-from metrics import METRICS
-from metrics import get as get_metric
 
-#: Width of the lines that list scores.
-WIDTH = 110
+#: A name and its line.
+Row = tuple[str, str]
 
 
 def describe(kind: str) -> str:
-    """List the parts of a kind: "defenses", "models", "datasets", "metrics", "attacks" or "batteries"."""
-    return {
-        "defenses": _defenses,
-        "models": _models,
-        "datasets": _datasets,
-        "metrics": _metrics,
-        "attacks": _attacks,
-        "batteries": _batteries,
-    }[kind]()
+    """List the parts of a kind, a key of `KINDS`, each with one line; the last line says how to see a whole card."""
+    rows, *notes = KINDS[kind]()
+    width = max(len(name) for name, _ in rows)
+    lines = [f"{name:<{width}}  {text}" for name, text in rows]
+    return "\n".join([*lines, "", *notes, f"`bench list {kind} NAME` prints everything about one."])
 
 
-def _defenses() -> str:
-    blocks = []
-    for name in DEFENSES.names():
+def _registered(registry: Registry, add: Callable[[str], str] = lambda name: "") -> list[Row]:
+    """A row for each name of a registry; a plug-in that fails to load hides no other."""
+    rows = []
+    for name in registry.names():
         try:
-            blocks.append(_defense(name))
+            rows.append((name, _line(registry, name) + add(name)))
         except UserError as error:
-            # A plug-in that fails to load must not hide the others.
-            blocks.append(f"{name}  cannot be used: {error}")
-    blocks.append(
-        f"\nNames join with + (the sum of the losses); around a sum goes {' or '.join(WRAPPERS)}, "
-        f"as in awp(jacobian+at)."
-    )
-    return "\n".join(blocks)
+            rows.append((name, f"cannot be used: {error}"))
+    return rows
 
 
-def _defense(name: str) -> str:
-    defense = get_defense(name)
-    lines = [f"{name}  [{defense.family}]{_origin(DEFENSES, name)}  {_first_line(defense)}"]
-    space = defense.space()
-    for field, default in defense.make({}).hyperparameters().items():
-        searched = f"   searched: {_range(space[field])}" if field in space else ""
-        lines.append(f"    {field} = {default}{searched}")
-    return "\n".join(lines)
+def _line(registry: Registry, name: str) -> str:
+    if place := registry.place(name):
+        return summary_at(place)
+    if set("+(") & set(name):  # a composition, whose class is made when it is used
+        return f"A composition of {' and '.join(re.findall(r'[a-z][a-z-]*', name))}, see below."
+    return f"{first_paragraph(registry.get(name).__doc__)} (from {registry.origin(name)})"
 
 
-def _models() -> str:
-    return _rows((name, _about(MODELS, name)) for name in MODELS.names())
+def _defenses() -> Any:
+    from defenses import DEFENSES, WRAPPERS
+
+    around = " or ".join(WRAPPERS)
+    note = f"Names join with + (the sum of the losses); around a sum goes {around}, as in awp(jacobian+at)."
+    return _registered(DEFENSES), note
 
 
-def _about(registry: Registry, name: str) -> str:
-    """The first line of a part's docstring, and its origin; a plug-in that fails to load hides no other."""
-    try:
-        return _first_line(registry.get(name)) + _origin(registry, name)
-    except UserError as error:
-        return f"cannot be used: {error}"
+def _models() -> Any:
+    from bench.models import MODELS
+
+    return (_registered(MODELS),)
 
 
-def _datasets() -> str:
-    rows = [(name, f"{_about(DATASETS, name)}  {_defaults(name)}") for name in DATASETS.names()]
-    rows.append(
-        (
-            "imagefolder:PATH",
-            f"Any folder in torchvision's layout with train/ and test/.  {_defaults('imagefolder:')}",
-        )
-    )
-    return _rows(rows)
+def _datasets() -> Any:
+    from bench.data import DATASETS
+
+    rows = _registered(DATASETS, lambda name: f"  {defaults_line(name)}")
+    folder = f"Any folder in torchvision's layout with train/ and test/.  {defaults_line('imagefolder:')}"
+    return ([*rows, ("imagefolder:PATH", folder)],)
 
 
-def _defaults(name: str) -> str:
+def defaults_line(name: str) -> str:
+    """Default threat, epochs and trials of a data set, in brackets."""
+    from bench.data import defaults_of
+
     chosen = defaults_of(name)
     return f"[{chosen.threat}, {chosen.epochs} epochs, {chosen.trials} trials]"
 
 
-def _metrics() -> str:
-    rows, unusable = [], []
-    for name in METRICS.names():
-        try:
-            metric = get_metric(name)
-        except UserError as error:
-            # A plug-in that fails to load must not hide the others.
-            unusable.append(f"{name}  cannot be used: {error}")
-            continue
-        better = {True: "higher is better", False: "lower is better", None: "neither way is better"}
-        direction = better[metric.higher_is_better]
-        about = f"{_first_line(type(metric))}  [{metric.unit}, {direction}]{_origin(METRICS, name)}"
-        others = [score for score in metric.names() if score != name]
-        if others:
-            scores = fill(
-                f"also: {', '.join(_short(score, name) for score in others)}",
-                WIDTH,
-                initial_indent=" " * 4,
-                subsequent_indent=" " * 10,
-                break_on_hyphens=False,
-                break_long_words=False,
-            )
-            about += f"\n{scores}"
-        rows.append((name, about))
-    return "\n".join([_rows(rows), *unusable, "\n/SCORE stands for NAME/SCORE."])
+def _metrics() -> Any:
+    from bench.attacks.settings import SUMMARIES as ATTACKS
+    from bench.core.names import ROBUST_ACCURACY
+    from metrics import METRICS
+
+    def attack(name: str) -> str:
+        words = ATTACKS.get(name.removeprefix(ROBUST_ACCURACY))
+        return f"  [{words}]" if words else ""
+
+    return (_registered(METRICS, attack),)
 
 
-def _short(score: str, metric: str) -> str:
-    return score.removeprefix(metric) if score.startswith(f"{metric}/") else score
+def _attacks() -> Any:
+    from bench.attacks.settings import SUMMARIES
 
-
-def _attacks() -> str:
-    return _rows(
-        (name, ", ".join(f"{key} {value}" for key, value in attack.settings().items()))
-        for name, attack in ATTACKS.items()
+    note = (
+        "AutoAttack and the worst case are metrics: robust_accuracy/autoattack, robust_accuracy/worst_case."
     )
+    return _rows(SUMMARIES), note
 
 
-def _batteries() -> str:
-    rows = []
-    registered = _registered()
-    for name, make in BATTERIES.items():
-        battery = make()
-        metrics = ", ".join(registered.get(metric.name, metric.name) for metric in battery.metrics)
-        rows.append((f"{name} {battery.version}", f"{battery.summary}\n{' ' * 4}{metrics}"))
-    return _rows(rows)
+def _batteries() -> Any:
+    from bench.evaluation.battery import BATTERY_VERSION, SUMMARIES
+
+    return _rows(SUMMARIES), f"Version {BATTERY_VERSION}; results of other versions never share a board."
 
 
-def _registered() -> dict[str, str]:
-    """Map the main score of each metric to the metric's registered name, which can differ."""
-    names = {}
-    for name in METRICS.names():
-        with suppress(UserError):
-            names[get_metric(name).name] = name
-    return names
+def _recipes() -> Any:
+    from bench.training.recipe import SUMMARIES
+
+    note = "Fields are changed behind the name: --recipe strong,batch_size=256,averaging=ema."
+    return _rows(SUMMARIES), note
 
 
-def _rows(rows: Any) -> str:
-    rows = list(rows)
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {text}" for name, text in rows)
+def _alarms() -> Any:
+    from bench.evaluation.alarm_list import ALARMS
+
+    return ([(name, summary_at(place)) for name, place in ALARMS.items()],)
 
 
-def _first_line(part: Callable[..., Any]) -> str:
-    return (inspect.getdoc(part) or "").partition("\n")[0]
+def _rows(summaries: Mapping[str, str]) -> Iterable[Row]:
+    return list(summaries.items())
 
 
-def _origin(registry: Registry, name: str) -> str:
-    origin = registry.origin(name)
-    return "" if origin == "built in" else f" (from {origin})"
-
-
-def _range(spread: Range) -> str:
-    if isinstance(spread, Choice):
-        return " | ".join(map(str, spread.values))
-    return f"{spread.low:g} … {spread.high:g}{' (log)' if isinstance(spread, LogUniform) else ''}"
+#: What can be listed → a function that gives its rows, then lines that stand below them.
+KINDS: Mapping[str, Callable[[], Any]] = {
+    "defenses": _defenses,
+    "models": _models,
+    "datasets": _datasets,
+    "metrics": _metrics,
+    "attacks": _attacks,
+    "batteries": _batteries,
+    "recipes": _recipes,
+    "alarms": _alarms,
+}

@@ -63,24 +63,21 @@ def _collect(name: str, images: int | None, summary: str) -> Battery:
     return Battery(name, images, tuple(metrics), summary)
 
 
+#: Name → number of attacked test images, None for all.
+IMAGES = {"quick": 200, "standard": 1000, "full": None, "geometry": 200}
+
+#: Name → what it is, for `bench list batteries`.
+SUMMARIES = {
+    "quick": "every attack on 200 test images, detection on 100; minutes",
+    "standard": "every attack on 1,000 test images, detection on 300; what to publish",
+    "full": "every attack, more of them with restarts, on the whole test set, and all of the geometry at the papers' "
+    "sizes",
+    "geometry": "decision regions, decision surfaces and curvature with every figure, on 200 test images; minutes",
+}
+
 #: Name → a function that makes the battery.
 BATTERIES: dict[str, Callable[[], Battery]] = {
-    name: partial(_collect, name, images, summary)
-    for name, images, summary in (
-        ("quick", 200, "every attack on 200 test images, detection on 100; minutes"),
-        ("standard", 1000, "every attack on 1,000 test images, detection on 300; what to publish"),
-        (
-            "full",
-            None,
-            "every attack, more of them with restarts, on the whole test set, and all of the geometry at the "
-            "papers' sizes",
-        ),
-        (
-            "geometry",
-            200,
-            "decision regions, decision surfaces and curvature with every figure, on 200 test images; minutes",
-        ),
-    )
+    name: partial(_collect, name, images, SUMMARIES[name]) for name, images in IMAGES.items()
 }
 
 

@@ -154,7 +154,7 @@ def test_what_the_system_refuses_is_one_line_and_its_traceback_is_in_reach(
     def fail(**_: object) -> None:
         raise error
 
-    monkeypatch.setattr(cli.cli.commands["list"], "callback", lambda kind: fail())
+    monkeypatch.setattr(cli.cli.commands["list"], "callback", lambda kind, name: fail())
     monkeypatch.setenv(TRACEBACK, "1" if traced else "")
     got, out, err = bench("list", "models", monkeypatch=monkeypatch, capsys=capsys)
     assert (got, out) == (code, "")
@@ -216,7 +216,7 @@ def test_broken_yaml_is_told(
     assert message in err
 
 
-@pytest.mark.parametrize("kind", ["defenses", "models", "datasets", "metrics", "attacks", "batteries"])
+@pytest.mark.parametrize("kind", ["defenses", "models", "datasets", "metrics", "attacks", "batteries", "recipes", "alarms"])
 def test_lists_name_their_parts(
     kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -228,6 +228,8 @@ def test_lists_name_their_parts(
         "metrics": "prs_ratio",
         "attacks": "pgd100",
         "batteries": "standard",
+        "recipes": "strong",
+        "alarms": "zero gradients",
     }
     assert code == 0
     assert known[kind] in out

@@ -1,0 +1,45 @@
+"""Docstrings read from source files, without importing what they document."""
+
+import ast
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from bench.core.registry import ImportedOnUse
+
+
+def summary_at(place: str) -> str:
+    """The first paragraph of the docstring of `module:attribute`, a class or a function; "" where there is none.
+
+    A module without a source file is imported.
+    """
+    module, _, attribute = place.partition(":")
+    path = _source(module)
+    text = _docstrings(path).get(attribute, "") if path else ImportedOnUse(place)().__doc__ or ""
+    return first_paragraph(text)
+
+
+def first_paragraph(docstring: str | None) -> str:
+    """The first paragraph of a docstring, in one line."""
+    return " ".join((docstring or "").strip().partition("\n\n")[0].split())
+
+
+def _source(module: str) -> Path | None:
+    """The file of a module; nothing but its outermost package is looked up, so that nothing is imported."""
+    top, *parts = module.split(".")
+    spec = find_spec(top)
+    if spec is None or not spec.submodule_search_locations:
+        return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+    path = Path(spec.submodule_search_locations[0], *parts)
+    return next((each for each in (path.with_suffix(".py"), path / "__init__.py") if each.is_file()), None)
+
+
+@cache
+def _docstrings(path: Path) -> dict[str, str]:
+    """The docstrings of the classes and functions at the top of a file, by name."""
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    return {
+        node.name: ast.get_docstring(node) or ""
+        for node in body
+        if isinstance(node, ast.ClassDef | ast.FunctionDef)
+    }
