@@ -216,7 +216,9 @@ def test_broken_yaml_is_told(
     assert message in err
 
 
-@pytest.mark.parametrize("kind", ["defenses", "models", "datasets", "metrics", "attacks", "batteries", "recipes", "alarms"])
+@pytest.mark.parametrize(
+    "kind", ["defenses", "models", "datasets", "metrics", "attacks", "batteries", "recipes", "alarms"]
+)
 def test_lists_name_their_parts(
     kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
