@@ -70,8 +70,8 @@ IMAGES = {"quick": 200, "standard": 1000, "full": None, "geometry": 200}
 SUMMARIES = {
     "quick": "every attack on 200 test images, detection on 100; minutes",
     "standard": "every attack on 1,000 test images, detection on 300; what to publish",
-    "full": "every attack, more of them with restarts, on the whole test set, and all of the geometry at the papers' "
-    "sizes",
+    "full": "every attack, more of them with restarts, on the whole test set, and all of the geometry at the "
+    "papers' sizes",
     "geometry": "decision regions, decision surfaces and curvature with every figure, on 200 test images; minutes",
 }
 
