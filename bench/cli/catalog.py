@@ -13,7 +13,7 @@ Row = tuple[str, str]
 
 
 def describe(kind: str) -> str:
-    """List the parts of a kind, a key of `KINDS`, each with one line; the last line says how to see a whole card."""
+    """List the parts of a kind, a key of `KINDS`, one line each; the last line says how to see a whole card."""
     rows, *notes = KINDS[kind]()
     width = max(len(name) for name, _ in rows)
     lines = [f"{name:<{width}}  {text}" for name, text in rows]
