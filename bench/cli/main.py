@@ -8,6 +8,7 @@ import warnings
 
 import click
 
+from bench.cli.check import check
 from bench.cli.compare import compare
 from bench.cli.doctor import doctor
 from bench.cli.evaluate import evaluate
@@ -118,6 +119,7 @@ for command in (
     list_parts,
     show,
     compare,
+    check,
     verify,
     figures,
     study,

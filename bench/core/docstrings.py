@@ -11,12 +11,12 @@ from bench.core.registry import ImportedOnUse
 def summary_at(place: str) -> str:
     """The first paragraph of the docstring of `module:attribute`, a class or a function; "" where there is none.
 
-    A module without a source file is imported.
+    What is defined elsewhere than in the source of that module is imported.
     """
     module, _, attribute = place.partition(":")
     path = _source(module)
-    text = _docstrings(path).get(attribute, "") if path else ImportedOnUse(place)().__doc__ or ""
-    return first_paragraph(text)
+    known = _docstrings(path) if path else {}
+    return first_paragraph(known[attribute] if attribute in known else ImportedOnUse(place)().__doc__)
 
 
 def first_paragraph(docstring: str | None) -> str:

@@ -1,4 +1,6 @@
-"""What every defense, metric and network keeps to, as checks that a plug-in's author can run.
+"""What every defense, metric, network and data set keeps to, as checks that a plug-in's author can run.
+
+`bench check my_package:MyDefense` runs them all; from pytest:
 
     import pytest
     from bench.testing import DEFENSE_CHECKS
@@ -8,10 +10,18 @@
     def test_contract(check):
         check(MyDefense)
 
-A check takes the class of a defense, a metric, or the builder of a network, works on a toy for a moment on the CPU,
-and raises `AssertionError` with what was broken.
+A check takes the class of a defense, a metric, the builder of a network, or a function that loads a data set, works
+on a toy for a moment on the CPU, and raises `AssertionError` with what was broken.
 """
 
+from bench.testing.datasets import (
+    DATASET_CHECKS,
+    DatasetLoader,
+    images_differ,
+    loading_twice_gives_the_same,
+    no_test_image_is_a_training_image,
+    the_splits_hold_every_class,
+)
 from bench.testing.defenses import (
     DEFENSE_CHECKS,
     Run,
@@ -45,11 +55,13 @@ from bench.testing.toys import BATCH, EPOCHS, THREAT, Shape, quick, tiny_classif
 
 __all__ = [
     "BATCH",
+    "DATASET_CHECKS",
     "DEFENSE_CHECKS",
     "EPOCHS",
     "METRIC_CHECKS",
     "NETWORK_CHECKS",
     "THREAT",
+    "DatasetLoader",
     "MetricFactory",
     "NetworkBuilder",
     "Run",
@@ -59,15 +71,19 @@ __all__ = [
     "bfloat16_autocast_works",
     "every_weight_learns",
     "gradients_are_finite",
+    "images_differ",
     "images_stand_for_themselves",
+    "loading_twice_gives_the_same",
     "logits_and_features_have_their_shapes",
     "measuring_leaves_the_network_alone",
     "measuring_twice_gives_the_same",
+    "no_test_image_is_a_training_image",
     "quick",
     "scores_are_well_formed",
     "the_card_is_complete",
     "the_loss_leaves_everything_as_it_was",
     "the_same_seed_gives_the_same_weights",
+    "the_splits_hold_every_class",
     "tiny_classifier",
     "tiny_dataset",
     "toy_evaluation",

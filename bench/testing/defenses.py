@@ -202,15 +202,17 @@ def bfloat16_autocast_works(kind: type[Defense]) -> None:
 
 def the_card_is_complete(kind: type[Defense]) -> None:
     """A name, a family, a docstring, a cost, hyper-parameters that come back, defaults inside their ranges."""
-    assert kind.name
-    assert kind.family
-    assert kind.__doc__
+    for attribute in ("name", "family", "__doc__"):
+        assert getattr(kind, attribute, None), f"the class has no {attribute.strip('_')}"
     defense = kind.make({})
     values = defense.hyperparameters()
     assert kind.make(values).hyperparameters() == values, "make(hyperparameters()) gives other values"
     texts = {name: str(value) for name, value in values.items() if value is not None}
     assert kind.make(texts).hyperparameters() == values, "hyper-parameters do not survive as text"
-    assert defense.forward_units() >= 3 + defense.attack_units() >= 3
+    units, attack = defense.forward_units(), defense.attack_units()
+    assert units >= 3 + attack >= 3, (
+        f"forward_units() must be at least 3 + attack_units(), and that at least 0; they are {units} and {attack}"
+    )
     for name, spread in kind.space().items():
         low, high = getattr(spread, "low", None), getattr(spread, "high", None)
         inside = values[name] in spread.values if low is None else low <= values[name] <= high  # type: ignore[union-attr]

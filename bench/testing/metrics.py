@@ -41,7 +41,7 @@ def measuring_twice_gives_the_same(make: MetricFactory) -> None:
             except NotMeasurable:
                 return
     first, second = results
-    assert first.keys() == second.keys()
+    assert first.keys() == second.keys(), f"the arrays are {sorted(first)}, then {sorted(second)}"
     for name, array in first.items():
         np.testing.assert_array_equal(array, second[name], err_msg=name)
 

@@ -21,7 +21,8 @@ def logits_and_features_have_their_shapes(builder: NetworkBuilder) -> None:
         images, _ = tiny_dataset(shape, classes).train.batch(slice(None))
         logits, features = classifier.forward_with_features(images)
         assert logits.shape == (len(images), classes), f"logits of shape {tuple(logits.shape)}"
-        assert features.shape == (len(images), classifier.num_features)
+        wanted = (len(images), classifier.num_features)
+        assert features.shape == wanted, f"features of shape {tuple(features.shape)}, expected {wanted}"
         assert torch.isfinite(logits).all(), "logits are not finite"
 
 
