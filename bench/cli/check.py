@@ -12,7 +12,9 @@ from bench.cli.types import FOLDER, WORD
 
 @click.command()
 @click.argument("thing", metavar="MODULE:THING", type=WORD)
-@click.option("--data-dir", type=FOLDER, help="Folder that the loader of a data set is given.  [default: data]")
+@click.option(
+    "--data-dir", type=FOLDER, help="Folder that the loader of a data set is given.  [default: data]"
+)
 def check(thing: str, data_dir: Path | None) -> None:
     """Run the contract suite on a defense, metric, network or data set of your own, on toy data.
 

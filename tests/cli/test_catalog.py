@@ -84,7 +84,15 @@ def test_lists_need_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for name in (*DEFENSES.names(), *METRICS.names(), *MODELS.names(), *DATASETS.names(), *ATTACKS, *RECIPES, *ALARMS):
+    for name in (
+        *DEFENSES.names(),
+        *METRICS.names(),
+        *MODELS.names(),
+        *DATASETS.names(),
+        *ATTACKS,
+        *RECIPES,
+        *ALARMS,
+    ):
         assert re.search(rf"^{re.escape(name)} +\S.{{10}}", done.stdout, re.MULTILINE), name
 
 
