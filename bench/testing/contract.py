@@ -98,11 +98,12 @@ def _kind(name: str, part: Any) -> str:
 def _registered(name: str) -> str:
     kinds = {"metric": metrics.METRICS, "network": MODELS, "data set": data.DATASETS}
     found = next((kind for kind, registry in kinds.items() if name in registry.names()), "")
+    if found:
+        return found
     with suppress(UserError):
-        found = found or (defenses.get(name) and "defense")
-    if not found:
-        raise UserError(f"expected module:Thing, or a name of `bench list`, got {shown(name)}")
-    return found
+        defenses.get(name)
+        return "defense"
+    raise UserError(f"expected module:Thing, or a name of `bench list`, got {shown(name)}")
 
 
 def run_checks(subject: Subject) -> Iterator[Outcome]:
