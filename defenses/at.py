@@ -19,7 +19,8 @@ from defenses.warmup import warmup_epochs
 
 @dataclass(frozen=True, kw_only=True)
 class AdversarialTraining(Defense):
-    """Minimize the cross-entropy on adversarial images of the current network (Madry et al. 2018, eq. 2.1).
+    """Minimize the cross-entropy on adversarial images of the current network (Madry et al. 2018,
+    arXiv 1706.06083, eq. 2.1).
 
     Idea: train on the images that the network will be tested on.
     Formula: min_θ E max_{‖δ‖ ≤ ε} L_CE(f(x + δ), y); with `clean_weight` w the loss is

@@ -2,18 +2,17 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import groupby
 from typing import Any
 
-from bench.core.names import WORST_CASE, dataset_label, short_hash, slug
+from bench.core.names import TIME_PER_EPOCH, TIME_PER_EPOCH_RATIO, dataset_label, short_hash, slug
 from bench.core.record import NORM_SIGNS
-from leaderboards.columns import COLUMNS, PARTS, Column
+from leaderboards.columns import COLUMNS, MAIN, PARTS, Column
 from leaderboards.entry import Entry, board_identity, foreign_network, group
 from leaderboards.rank import Rank, order, rank
 from leaderboards.result import Result
-from leaderboards.text import plain
+from leaderboards.text import count, plain
 
 
 @dataclass(frozen=True)
@@ -27,10 +26,16 @@ class Setting:
 
 @dataclass(frozen=True)
 class Board:
-    """Entries that share dataset, threat, battery version and test subset, best first."""
+    """Entries that share dataset, threat, battery version and test subset, best first.
+
+    Attributes:
+        distinction: what tells it from another board of the same data set and threat; "" for the largest evaluation
+            where one is larger than all others.
+    """
 
     entries: tuple[Entry, ...]
     ranks: tuple[Rank, ...]
+    distinction: str = ""
 
     @cached_property
     def results(self) -> tuple[Result, ...]:
@@ -90,31 +95,65 @@ class Board:
         """Test images that the attacks ran on."""
         return self.results[0].record.dataset.evaluated_size
 
+    @property
+    def title(self) -> str:
+        """Its name, which no other board of the site has."""
+        return ", ".join(filter(None, (self.dataset, self.threat, self.distinction)))
+
+    @property
+    def ranked(self) -> bool:
+        """Whether it judges robustness; a selection of metrics does not."""
+        return not self.battery.startswith("selected-") and any(entry.worst_case for entry in self.entries)
+
+    @property
+    def measured(self) -> list[str]:
+        """The metrics that its battery ran, by name."""
+        return sorted(self.results[0].record.battery.settings) or ["metrics without settings"]
+
     @cached_property
-    def columns(self) -> tuple[Column, ...]:
-        """The columns that at least one entry has a value for, and always the one it is sorted by."""
+    def main_columns(self) -> tuple[Column, ...]:
+        """The columns of every screen: worst case, clean accuracy and cost."""
+        ratio = any(_has(entry, TIME_PER_EPOCH_RATIO) for entry in self.entries)
+        cost = TIME_PER_EPOCH_RATIO if ratio else TIME_PER_EPOCH
+        found = {column.metric: column for column in COLUMNS}
+        return tuple(found[metric] for metric in (*MAIN, cost))
+
+    @cached_property
+    def more_columns(self) -> tuple[Column, ...]:
+        """The other columns that at least one entry has a value for."""
         return tuple(
-            c
-            for c in COLUMNS
-            if c.metric == WORST_CASE or any(_has(entry, c.metric) for entry in self.entries)
+            column
+            for column in COLUMNS
+            if column not in self.main_columns and any(_has(entry, column.metric) for entry in self.entries)
         )
 
     @property
     def empty_columns(self) -> tuple[Column, ...]:
         """The columns that no entry has a value for."""
-        return tuple(column for column in COLUMNS if column not in self.columns)
+        return tuple(column for column in COLUMNS if column not in self.main_columns + self.more_columns)
 
     @property
-    def spanners(self) -> list[tuple[str, str, list[Column]]]:
-        """Neighboring columns under one heading: heading, part and columns."""
-        return [
-            (*key, list(found)) for key, found in groupby(self.columns, key=lambda c: (c.spanner, c.part))
-        ]
+    def choices(self) -> dict[str, list[Column]]:
+        """The columns that a reader may choose, by part."""
+        found: dict[str, list[Column]] = {}
+        for column in self.more_columns:
+            found.setdefault(PARTS.get(column.part, "Accuracy"), []).append(column)
+        return found
 
-    @property
-    def parts(self) -> dict[str, str]:
-        """The parts that a reader may hide."""
-        return {part: title for part, title in PARTS.items() if any(c.part == part for c in self.columns)}
+    @cached_property
+    def reach(self) -> int:
+        """The end of the axis of interval bars, in per cent."""
+        ends = [score.high or score.mean or 0.0 for entry in self.entries if (score := entry.worst_case)]
+        return next(end for end in (5, 10, 20, 40, 60, 80, 100, 10**9) if 100 * max(ends, default=1.0) <= end)
+
+    @cached_property
+    def bands(self) -> list[tuple[int, bool]]:
+        """For each entry, the number of its group of shared places, and whether it begins it."""
+        bands: list[tuple[int, bool]] = []
+        for at, each in enumerate(self.ranks):
+            starts = at == 0 or each.place != self.ranks[at - 1].place
+            bands.append((bands[-1][0] + starts if bands else 0, starts))
+        return bands
 
     @cached_property
     def newest(self) -> str:
@@ -166,7 +205,7 @@ class Board:
 
 
 def make_boards(results: Iterable[Result]) -> list[Board]:
-    """Sort results into boards, and the boards by data set, norm, ε, battery and size, largest subset first."""
+    """Sort results into boards, and the boards by data set and threat, largest evaluation first."""
     together: dict[str, list[Entry]] = {}
     for entry in group(results):
         together.setdefault(json.dumps(board_identity(entry.results[0]), sort_keys=True), []).append(entry)
@@ -174,7 +213,28 @@ def make_boards(results: Iterable[Result]) -> list[Board]:
     for key in sorted(together):
         entries = order(together[key])
         boards.append(Board(tuple(entries), tuple(rank(entries))))
-    return sorted(boards, key=lambda b: (b.dataset, b.norm, b.radius, b.battery, b.version, -b.n, b.page))
+    boards.sort(key=lambda b: (b.dataset, b.norm, b.radius, -b.n, b.battery, b.version, b.page))
+    return _distinguished(boards)
+
+
+def _distinguished(boards: list[Board]) -> list[Board]:
+    """The boards with a title each: by battery, images and, where these agree, digits of data and images."""
+    alike: dict[str, list[Board]] = {}
+    for board in boards:
+        alike.setdefault(board.title.casefold(), []).append(board)
+    named = []
+    for board in boards:
+        others = alike[board.title.casefold()]
+        words = f"{board.battery} {board.version}, {count(board.n, 'image')}"
+        same = [
+            each
+            for each in others
+            if (each.battery, each.version, each.n) == (board.battery, board.version, board.n)
+        ]
+        if len(same) > 1:
+            words += f", data {short_hash(board.identity)[:6]}"
+        named.append(replace(board, distinction=words) if len(others) > 1 else board)
+    return named
 
 
 def _has(entry: Entry, metric: str) -> bool:

@@ -12,11 +12,14 @@ from bench.core.files import read_json, write_json, write_text
 from bench.core.record import Record
 from bench.version import __version__
 from leaderboards.board import Board, make_boards
+from leaderboards.card import Card
+from leaderboards.columns import column_rules
 from leaderboards.downloads import board_csv, board_json
 from leaderboards.figure_files import write_figures
 from leaderboards.pages import Pages, record_file
 from leaderboards.replace import alone, replacing_folder
 from leaderboards.result import LeftOut, read_ranked
+from leaderboards.rows import board_script
 
 GENERATOR = "regionbench"
 INDEX = "index.html"
@@ -50,6 +53,7 @@ def build(
     *,
     links: Mapping[str, str] | None = None,
     titles: Mapping[str, str] | None = None,
+    cards: Mapping[str, Card] | None = None,
     strict: bool = True,
 ) -> Site:
     """Draw the leaderboards of a set of records, and put them in the place of an older site.
@@ -59,6 +63,7 @@ def build(
         out: the folder of the site; written whole or left as it was.
         links: record id → MLflow run id, shown on the entry's page.
         titles: score → title, as `metrics.titles()` gives them; any other score keeps its name.
+        cards: defense → what is known of it, as `defenses.cards()` gives them.
         strict: raise for a record that is not admitted; otherwise leave it out, and list it on the front page.
 
     Raises:
@@ -72,7 +77,7 @@ def build(
         if not results:
             why = f"; left out: {left_out[0]}" if left_out else ""
             raise UserError(f"expected at least one record to build a leaderboard from, got none{why}")
-        boards, pages = make_boards(results), Pages(links or {}, titles or {})
+        boards, pages = make_boards(results), Pages(links or {}, titles or {}, cards)
         with replacing_folder(out, INDEX) as folder:
             left_out += _write(folder, boards, pages)
             listed = [(relative(each.path, shared_folder(paths)), each.reason) for each in left_out]
@@ -95,12 +100,14 @@ def _write(folder: Path, boards: list[Board], pages: Pages) -> list[LeftOut]:
     left_out: list[LeftOut] = []
     with as_file(files("leaderboards") / "static") as static:
         shutil.copytree(static, folder / "static", copy_function=shutil.copyfile)
+    write_text(folder / "static" / "columns.css", column_rules())
     write_json(folder / "schema" / "record.schema.json", Record.model_json_schema())
     for board in boards:
         stem = folder / "boards" / board.page
         write_text(stem.with_name(f"{board.page}.html"), pages.board(board))
         write_text(stem.with_name(f"{board.page}.csv"), board_csv(board))
         write_json(stem.with_name(f"{board.page}.json"), board_json(board))
+        write_text(stem.with_name(f"{board.page}.data.js"), board_script(board, pages.families))
         for entry, rank in zip(board.entries, board.ranks, strict=True):
             figures = write_figures(entry, folder)
             left_out += figures.left_out
@@ -108,9 +115,7 @@ def _write(folder: Path, boards: list[Board], pages: Pages) -> list[LeftOut]:
             write_text(folder / "entries" / f"{entry.page}.html", page)
             for result in entry.results + entry.superseded:
                 _copy(result.path, folder / "records" / record_file(result))
-    listing = [
-        {"title": f"{b.dataset}, {b.threat}", **b.identity, "page": f"boards/{b.page}"} for b in boards
-    ]
+    listing = [{"title": b.title, **b.identity, "page": f"boards/{b.page}"} for b in boards]
     write_json(folder / "site.json", {"generator": GENERATOR, "version": __version__, "boards": listing})
     return left_out
 

@@ -14,9 +14,11 @@ from bench.core.names import (
     PGD20,
     PGD100,
     PRS_RATIO,
+    ROBUST_ACCURACY,
     TIME_PER_EPOCH,
     TIME_PER_EPOCH_RATIO,
     WORST_CASE,
+    slug,
 )
 
 
@@ -28,9 +30,10 @@ class Column:
         metric: its name in the record.
         title: the words over the column.
         spanner: the words over it and its neighbors; "" for none.
-        part: which columns are shown and hidden together.
+        part: the group that it is listed in, "" for the main columns.
         better: "higher" or "lower"; "" where neither is better.
         meaning: one sentence for readers.
+        default: whether a wide screen shows it before a reader chooses.
     """
 
     metric: str
@@ -39,6 +42,12 @@ class Column:
     part: str
     better: str
     meaning: str
+    default: bool = False
+
+    @property
+    def key(self) -> str:
+        """Its name in addresses and style sheets: lower-case letters, digits and hyphens."""
+        return slug(self.metric.removeprefix(ROBUST_ACCURACY))
 
 
 COLUMNS = (
@@ -51,6 +60,7 @@ COLUMNS = (
             "attacks",
             "higher",
             f"Share of the attacked test images that {title} does not break.",
+            default=metric == AUTOATTACK,
         )
         for metric, title in (
             (FGSM, "FGSM"),
@@ -76,6 +86,7 @@ COLUMNS = (
         "regions",
         "",
         "Decision regions that hold training images, divided by the number of training images.",
+        default=True,
     ),
     Column(
         INCLUSION_RATIO,
@@ -119,9 +130,33 @@ COLUMNS = (
     ),
 )
 
+#: The columns that every screen shows, after rank and defense; the cost and the alarms follow.
+MAIN = (WORST_CASE, CLEAN_ACCURACY)
+
 PARTS = {
     "attacks": "Single attacks",
     "regions": "Decision regions",
     "detection": "Detection",
     "time": "Time",
 }
+
+
+def column_rules() -> str:
+    """The style sheet that hides a column on a screen, and names its cells on a phone."""
+    keys = [column.key for column in COLUMNS if column.metric not in MAIN] + ["network", "seeds"]
+    hidden = [f".no-{key} .c-{key}" for key in keys]
+    early = [f".js #board:not(.ready) .c-{key}" for key in keys]
+    names = {
+        column.key: column.title
+        if not column.spanner.startswith(("Time", "Det"))
+        else f"{column.spanner}, {column.title.lower()}"
+        for column in COLUMNS
+        if column.metric not in MAIN
+    }
+    lines = [
+        f"@media screen {{ {', '.join(hidden + early)} {{ display: none; }} }}",
+        "@media (max-width: 47.99rem) {",
+    ]
+    names |= {"network": "Network", "seeds": "Seeds"}
+    lines += [f'  #board td.c-{key}::before {{ content: "{name} "; }}' for key, name in names.items()]
+    return "\n".join([*lines, "}"]) + "\n"

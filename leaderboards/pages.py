@@ -4,17 +4,22 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from markupsafe import Markup
+
 from bench.charts.jinja import make_environment
 from bench.charts.svg.figure import figure
 from bench.core.names import ROBUST_ACCURACY, SUSPICIOUS, WORST_CASE, dataset_label, slug
 from bench.core.values import printable
 from leaderboards import text
 from leaderboards.board import Board
+from leaderboards.card import Card
 from leaderboards.charts import battery_charts, history_charts, trade_off_charts
 from leaderboards.entry import Entry
 from leaderboards.figure_files import ShownFigure
+from leaderboards.headline import headline
 from leaderboards.rank import Rank
 from leaderboards.result import Result
+from leaderboards.rows import facets
 
 #: Scores that an entry page shows at once; the others are folded, by metric.
 MAIN = (ROBUST_ACCURACY, SUSPICIOUS)
@@ -26,19 +31,25 @@ class Pages:
     Args:
         links: record id → MLflow run id.
         titles: score → title; any other score keeps its name, and comes after those with a title.
+        cards: defense → what is known of it.
     """
 
-    def __init__(self, links: Mapping[str, str], titles: Mapping[str, str]) -> None:
-        self._links, self._titles = dict(links), dict(titles)
+    def __init__(
+        self, links: Mapping[str, str], titles: Mapping[str, str], cards: Mapping[str, Card] | None = None
+    ) -> None:
+        self._links, self._titles, self._cards = dict(links), dict(titles), dict(cards or {})
+        self.families = {name: card.family for name, card in self._cards.items()}
         self._templates = make_environment("leaderboards")
         self._templates.finalize = text.short_words
         helpers = (
             "breakable",
             "count",
+            "cut",
             "duration",
             "interval",
             "memory",
             "number",
+            "p_value",
             "plain",
         )
         self._templates.filters.update({name: getattr(text, name) for name in helpers})
@@ -52,17 +63,42 @@ class Pages:
             unit_shown=text.unit_shown,
             record_file=record_file,
             worst_case=WORST_CASE,
+            bar_path=text.bar_path,
+            headline=headline,
         )
 
     def index(self, boards: Sequence[Board], left_out: Sequence[tuple[str, str]] = ()) -> str:
         """The front page, with the files that no board shows, each with the reason."""
-        return self._render("index", root="", boards=boards, left_out=left_out)
+        ranked = [board for board in boards if board.ranked]
+        return self._render(
+            "index",
+            root="",
+            groups=_grouped(ranked),
+            others=[board for board in boards if not board.ranked],
+            geometry=[],
+            studies=[],
+            left_out=left_out,
+        )
 
     def board(self, board: Board) -> str:
         """The page of a board."""
         return self._render(
-            "board", root="../", board=board, charts=[figure(chart) for chart in trade_off_charts(board)]
+            "board",
+            root="../",
+            board=board,
+            entries=board.entries,
+            part=0,
+            parts=[],
+            geometry="",
+            facets=facets(board, self.families),
+            summary=self._summary(board),
+            about=f"{board.title}: {text.count(len(board.entries), 'defense')} ranked by worst-case accuracy.",
+            charts=[figure(chart) for chart in trade_off_charts(board)],
         )
+
+    def _summary(self, board: Board) -> Markup:
+        template = self._templates.get_template("_headline.html.j2")
+        return Markup(template.module.sentence(headline(board), board, "../") if board.ranked else "")  # type: ignore[attr-defined]
 
     def entry(
         self,
@@ -72,7 +108,7 @@ class Pages:
         figures: Mapping[str, Sequence[ShownFigure]] | None = None,
     ) -> str:
         """The page of an entry, with its figures by heading."""
-        columns = [column.metric for column in board.columns]
+        columns = [column.metric for column in board.main_columns + board.more_columns]
         known = [name for name in entry.scores if name in self._titles or name.startswith(MAIN)]
         first = [name for name in columns if name in entry.scores]
         first += [name for name in known if name not in columns]
@@ -102,6 +138,17 @@ class Pages:
 def record_file(result: Result) -> str:
     """File name of a record's copy in the site."""
     return f"{slug(result.record.id)}-{result.digest[:12]}.json"
+
+
+def _grouped(boards: Sequence[Board]) -> list[tuple[str, list[tuple[str, list[Board]]]]]:
+    """Boards by data set, and below it by threat; a data set with the larger evaluation comes first."""
+    found: dict[str, dict[str, list[Board]]] = {}
+    for board in sorted(boards, key=lambda b: (-b.n, b.dataset)):
+        found.setdefault(board.dataset, {}).setdefault(board.threat, []).append(board)
+    return [
+        (dataset, sorted(threats.items(), key=lambda item: (item[1][0].norm, item[1][0].radius)))
+        for dataset, threats in found.items()
+    ]
 
 
 def _families(names: Iterable[str]) -> dict[str, list[str]]:

@@ -85,3 +85,30 @@ def short_words(value: Any) -> Any:
 def breakable(name: str) -> list[str]:
     """A long name in the parts between which a line may break."""
     return re.findall(r".+?(?:[._:/\\-]+|(?<=[a-z])(?=[A-Z])|$)", name, flags=re.DOTALL)
+
+
+def cut(name: str, longest: int = 60) -> str:
+    """A name that fits in a table."""
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+
+
+def bar_path(score: Any, reach: int) -> str:
+    """The interval of an accuracy and its value as an SVG path over 0 … 100.
+
+    Args:
+        score: a `Summary` with a mean.
+        reach: the accuracy at the right end, in per cent.
+    """
+
+    def at(value: float) -> str:
+        return f"{min(max(value * 100 / reach, 0), 1) * 100:.1f}".removesuffix(".0")
+
+    between = (
+        f"M{at(score.low)} 6H{at(score.high)}" if score.low is not None and score.high is not None else ""
+    )
+    return f"{between}M{at(score.mean)} 1V11"
+
+
+def p_value(value: float) -> str:
+    """A p-value with its letter: "p = 0.031", "p < 0.001"."""
+    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"

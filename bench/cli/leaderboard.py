@@ -36,6 +36,7 @@ def leaderboard_build(
     import tempfile
 
     from bench.core.record import find_records
+    from bench.runs.cards import defense_cards
     from bench.tracking import fetch_records, load_settings
     from leaderboards.build import build
     from metrics import titles
@@ -53,7 +54,7 @@ def leaderboard_build(
             paths = find_records(records or Path("runs"))
         if not paths:
             raise UserError(f"no records in {tracking or records or 'runs'}; `bench run` makes them")
-        site = build(paths, out, links=links, titles=titles(), strict=False)
+        site = build(paths, out, links=links, titles=titles(), cards=defense_cards(), strict=False)
     _say_left_out(site.warnings)
     print_result(out / "index.html")
     if strict and site.left_out:

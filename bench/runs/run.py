@@ -20,6 +20,7 @@ from bench.evaluation.describe import Trained
 from bench.evaluation.estimate import estimate
 from bench.evaluation.evaluate import evaluate_to_folder
 from bench.evaluation.extra_checks import unanswered
+from bench.runs.cards import defense_cards
 from bench.runs.config import RunConfig
 from bench.runs.job import Job, resolve, result_name
 from bench.runs.kept import finished_record, write_run
@@ -226,7 +227,14 @@ def build_pages(out: Path, tracker: Tracker, progress: Progress) -> Path:
     try:
         with alone(site):
             records = find_records(out)
-            build_site(records, site, links=tracker.links(records), titles=titles(), strict=False)
+            build_site(
+                records,
+                site,
+                links=tracker.links(records),
+                titles=titles(),
+                cards=defense_cards(),
+                strict=False,
+            )
     except Exception as error:  # the results are kept, and other runs' files may be damaged in any way
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         progress.say(

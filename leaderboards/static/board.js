@@ -1,117 +1,167 @@
-// Sorting and filtering of a board's table. Without this file the whole table is there, sorted by worst case.
+// Sorting, filtering, columns and choice of rows of a board. Without this file the whole table is there, best first.
 "use strict";
 
 (() => {
+  const data = window.regionbench_board;
   const table = document.getElementById("board");
   const form = document.querySelector("form.controls");
-  const more = form.querySelector(".more");
+  const bar = document.querySelector(".chosen-rows");
   const body = table.tBodies[0];
   const headers = [...table.tHead.querySelectorAll("th[data-key]")];
   const collator = new Intl.Collator("en", { numeric: true });
-  const initial = { key: "robust_accuracy/worst_case", direction: "descending" };
-  const limit = 250; // rows that a browser lays out at once without a pause
+  const worst = "robust_accuracy/worst_case";
+  const initial = { key: worst, direction: "descending" };
+  const facets = [...form.querySelectorAll("[data-facet]")].map((facet) => facet.dataset.facet);
+  const boxes = [...form.querySelectorAll('[name="column"]')];
+  const wide = matchMedia("(min-width: 75rem)").matches;
+  const most = 5; // rows that are compared at once
   let sorted = { ...initial };
-  let everything = false;
+  let picked = [];
+  let typing = false;
 
-  // The header has two rows, so a cell's place follows from the order of keys in the first body row.
-  const keys = ["rank", "defense", "network", ...columnKeys(), "seeds"];
-  const rows = [...body.rows].map((row, place) => {
-    const values = [...row.cells].map((cell) => cell.dataset.v);
-    const value = Object.fromEntries(keys.map((key, at) => [key, values[at]]));
-    value.defense = row.cells[1].querySelector("a").textContent;
-    value.network = row.cells[2].textContent;
-    const text = [row.cells[1], row.cells[2], row.cells[keys.indexOf("alarms")]].map((cell) => cell.textContent);
-    return { row, place, value, text: text.join(" ").toLowerCase() };
+  const tokens = (text) => text.toLowerCase().split(/[^\p{L}\p{N}]+/u).filter(Boolean);
+  const items = data.rows.map((entry, place) => {
+    const words = [entry.defense, entry.network, entry.more, entry.tuning, entry.family, ...entry.alarms];
+    return { entry, place, row: body.rows[place], words: new Set(tokens(words.join(" "))), fits: true };
   });
+  const byId = new Map(items.map((item) => [item.entry.id, item]));
 
-  function columnKeys() {
-    const below = [...table.tHead.rows[1].cells];
-    return [...table.tHead.rows[0].cells].slice(3, -1).flatMap((cell) =>
-      cell.dataset.key ? [cell.dataset.key] : below.splice(0, cell.colSpan).map((under) => under.dataset.key));
-  }
-
-  function compare(first, second) {
-    const [a, b] = [first.value[sorted.key], second.value[sorted.key]];
-    if (!a || !b) return !a - !b || first.place - second.place;
-    const text = sorted.key === "defense" || sorted.key === "network";
-    const difference = text ? collator.compare(a, b) : Number(a) - Number(b);
-    return (sorted.direction === "ascending" ? difference : -difference) || first.place - second.place;
+  function valueOf(entry, key) {
+    if (key === "rank") return entry.place;
+    if (key === "alarms") return entry.alarms.length;
+    if (key === "seeds") return Number(entry.seeds);
+    if (key === "defense" || key === "network") return entry[key];
+    return entry.values[data.keys.indexOf(key)];
   }
 
   function sort() {
-    rows.sort(compare);
-    filter();
-    body.append(...rows.map((item) => item.row));
-    table.classList.toggle("resorted", sorted.key !== initial.key || sorted.direction !== initial.direction);
+    const { key, direction } = sorted;
+    const sign = direction === "ascending" ? 1 : -1;
+    for (const item of items) item.value = valueOf(item.entry, key);
+    const text = key === "defense" || key === "network";
+    const order = [...items].sort((a, b) => {
+      if (a.value === null || b.value === null) return (a.value === null) - (b.value === null) || a.place - b.place;
+      const difference = text ? collator.compare(a.value, b.value) : a.value - b.value;
+      return sign * difference || a.place - b.place;
+    });
+    const whole = document.createDocumentFragment();
+    for (const item of order) whole.append(item.row);
+    body.append(whole);
+    table.classList.toggle("resorted", key !== initial.key || direction !== initial.direction);
     for (const header of headers) {
-      if (header.dataset.key === sorted.key) header.setAttribute("aria-sort", sorted.direction);
+      if (header.dataset.key === key) header.setAttribute("aria-sort", direction);
       else header.removeAttribute("aria-sort");
     }
   }
 
-  function chosen(name) {
-    return [...form.querySelectorAll(`[name="${name}"]:checked`)].map((box) => box.value);
-  }
+  const chosen = (name) => [...form.querySelectorAll(`[name="${name}"]:checked`)].map((box) => box.value);
 
   function filter() {
-    const words = form.elements.q.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const [networks, defenses] = [chosen("network"), chosen("defense")];
+    const wanted = facets.map((name) => [name, new Set(chosen(name))]).filter(([, values]) => values.size);
     const quiet = form.elements.alarms.checked;
-    let found = 0;
-    for (const { row, value, text } of rows) {
-      const fits = words.every((word) => text.includes(word))
-        && (!networks.length || networks.includes(value.network))
-        && (!defenses.length || defenses.includes(value.defense))
-        && (!quiet || value.alarms === "0");
-      row.hidden = !fits;
-      found += fits;
-      row.classList.toggle("later", !everything && found > limit);
+    let found = items.filter(({ entry }) =>
+      wanted.every(([name, values]) => values.has(entry[name])) && (!quiet || !entry.alarms.length));
+    // A word is a whole one; the beginning of one counts only where no entry has the whole one.
+    for (const word of tokens(form.elements.q.value)) {
+      const whole = found.filter((item) => item.words.has(word));
+      found = whole.length ? whole : found.filter((item) => [...item.words].some((each) => each.startsWith(word)));
     }
-    const hidden = [...form.querySelectorAll('[name="column"]:not(:checked)')].map((box) => box.value);
-    for (const box of form.querySelectorAll('[name="column"]')) table.classList.toggle(`without-${box.value}`, !box.checked);
-    for (const facet of form.querySelectorAll(".facet")) {
-      const name = facet.querySelector("input").name;
-      const number = name === "column" ? hidden.length : chosen(name).length;
-      facet.querySelector(".chosen").textContent = number ? (name === "column" ? ` (${number} hidden)` : ` (${number})`) : "";
+    const shown = new Set(found);
+    for (const item of items) item.row.hidden = !shown.has(item);
+    form.querySelector("output").textContent = `${found.length} of ${items.length} shown`;
+    for (const facet of form.querySelectorAll("[data-facet]")) {
+      const number = chosen(facet.dataset.facet).length;
+      facet.querySelector(".chosen").textContent = number ? ` (${number})` : "";
     }
-    const shown = everything ? found : Math.min(found, limit);
-    form.querySelector("output").textContent = `${shown} of ${rows.length} shown`;
-    more.hidden = shown === found;
-    more.textContent = `Show all ${found}`;
   }
 
-  function remember() {
+  function columns() {
+    for (const box of boxes) table.classList.toggle(`no-${box.value}`, !box.checked);
+    const number = boxes.filter((box) => box.checked).length;
+    form.querySelector(".columns-choice .chosen").textContent = number ? ` (+${number})` : "";
+    fit();
+  }
+
+  // A table that is too wide scrolls by itself; the page never does.
+  function fit() {
+    const scroll = table.parentElement;
+    scroll.classList.add("wide");
+    scroll.classList.toggle("wide", scroll.scrollWidth > scroll.clientWidth + 1);
+  }
+
+  function say() {
+    for (const { row, entry } of items) {
+      const on = picked.includes(entry.id);
+      if (on !== row.classList.contains("picked")) row.classList.toggle("picked", on);
+      const box = row.querySelector(".pick input");
+      if (box.checked !== on) box.checked = on;
+    }
+    bar.hidden = !picked.length;
+    if (!picked.length) return;
+    const [a, b] = picked.map((id) => byId.get(id).entry);
+    const said = bar.querySelector(".said");
+    const link = bar.querySelector("a");
+    link.hidden = picked.length < 2;
+    link.href = `../compare.html?${new URLSearchParams([["board", data.page], ...picked.map((id) => ["a", id])])}`;
+    if (picked.length === 1) said.textContent = `${name(a)} chosen; choose another row to compare.`;
+    else if (picked.length > 2) said.textContent = `${picked.length} rows chosen.`;
+    else said.textContent = difference(a, b);
+  }
+
+  const name = (entry) => `${entry.defense.slice(0, 60)} (${[entry.network, entry.more].filter(Boolean).join(", ").slice(0, 60)})`;
+
+  function difference(a, b) {
+    const found = regionbench.compare(a, b, data.n);
+    if (!found) return `${name(a)} and ${name(b)}: no worst case to compare.`;
+    const { percent, pText } = regionbench;
+    const real = found.p === null ? found.low > 0 || found.high < 0 : found.p < 0.05;
+    return `${name(a)} minus ${name(b)}: ${percent(found.value)} points (${percent(found.low)} to ${percent(found.high)}), `
+      + `${pText(found.p)}: ${real ? "they differ" : "the test images do not separate them"}.`;
+  }
+
+  function remember(replace) {
     const state = new URLSearchParams();
     const query = form.elements.q.value.trim();
     if (query) state.set("q", query);
-    for (const name of ["network", "defense"]) chosen(name).forEach((value) => state.append(name, value));
-    for (const box of form.querySelectorAll('[name="column"]:not(:checked)')) state.append("hide", box.value);
+    for (const facet of facets) chosen(facet).forEach((value) => state.append(facet, value));
+    for (const box of boxes) if (box.checked !== byDefault(box)) state.append(box.checked ? "show" : "hide", box.value);
     if (form.elements.alarms.checked) state.set("alarms", "none");
-    if (table.classList.contains("resorted")) {
-      state.set("sort", (sorted.direction === "descending" ? "-" : "") + sorted.key);
-    }
+    if (table.classList.contains("resorted")) state.set("sort", (sorted.direction === "descending" ? "-" : "") + sorted.key);
+    picked.forEach((id) => state.append("a", id));
     const address = state.toString();
-    history.replaceState(null, "", location.pathname + (address ? `?${address}` : "") + location.hash);
+    const target = location.pathname + (address ? `?${address}` : "") + location.hash;
+    if (target === location.pathname + location.search + location.hash) return;
+    history[replace ? "replaceState" : "pushState"](null, "", target);
   }
+
+  const byDefault = (box) => wide && "default" in box.dataset;
 
   function restore() {
     const state = new URLSearchParams(location.search);
     form.elements.q.value = state.get("q") ?? "";
-    for (const name of ["network", "defense"]) {
-      for (const box of form.querySelectorAll(`[name="${name}"]`)) box.checked = state.getAll(name).includes(box.value);
+    for (const facet of facets) {
+      for (const box of form.querySelectorAll(`[name="${facet}"]`)) box.checked = state.getAll(facet).includes(box.value);
     }
-    for (const box of form.querySelectorAll('[name="column"]')) box.checked = !state.getAll("hide").includes(box.value);
+    for (const box of boxes) box.checked = byDefault(box) ? !state.getAll("hide").includes(box.value) : state.getAll("show").includes(box.value);
     form.elements.alarms.checked = state.get("alarms") === "none";
-    const sort = state.get("sort") ?? "";
-    const key = sort.replace(/^-/, "");
-    sorted = keys.includes(key) ? { key, direction: sort.startsWith("-") ? "descending" : "ascending" } : { ...initial };
+    const order = state.get("sort") ?? "";
+    const key = order.replace(/^-/, "");
+    const known = headers.some((header) => header.dataset.key === key);
+    sorted = known ? { key, direction: order.startsWith("-") ? "descending" : "ascending" } : { ...initial };
+    picked = state.getAll("a").filter((id, at, all) => byId.has(id) && all.indexOf(id) === at).slice(0, most);
+    // The rows are there in the first order already.
+    if (known || table.classList.contains("resorted")) sort();
+    else for (const header of headers) if (header.dataset.key !== worst) header.removeAttribute("aria-sort");
+    filter();
+    columns();
+    say();
   }
 
   for (const header of headers) {
     const button = document.createElement("button");
     button.type = "button";
-    button.append(...header.childNodes);
-    header.append(button);
+    button.append(...[...header.childNodes].filter((node) => !node.classList?.contains("ends")));
+    header.prepend(button);
     button.addEventListener("click", () => {
       const key = header.dataset.key;
       const other = { ascending: "descending", descending: "ascending" };
@@ -121,21 +171,50 @@
     });
   }
 
-  form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("input", () => {
-    filter();
+  for (const { row, entry } of items) {
+    const box = document.createElement("input");
+    box.type = "checkbox";
+    box.value = entry.id;
+    box.setAttribute("aria-label", `Compare ${entry.defense.slice(0, 60)}`);
+    const label = document.createElement("label");
+    label.className = "pick";
+    label.append(box);
+    row.cells[1].prepend(label);
+  }
+  body.addEventListener("change", ({ target }) => {
+    if (!target.closest(".pick")) return;
+    picked = target.checked ? [...picked, target.value].slice(-most) : picked.filter((id) => id !== target.value);
+    say();
     remember();
+  });
+  bar.querySelector("button").addEventListener("click", () => {
+    picked = [];
+    say();
+    remember();
+  });
+
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("input", ({ target }) => {
+    if (target.name === "column") columns();
+    else filter();
+    remember(target.name === "q" && typing);
+    typing = target.name === "q";
   });
   form.addEventListener("reset", () => setTimeout(() => {
+    for (const box of boxes) box.checked = byDefault(box);
     sorted = { ...initial };
-    everything = false;
     sort();
+    filter();
+    columns();
     remember();
   }));
-  more.addEventListener("click", () => {
-    everything = true;
-    filter();
-  });
+  for (const button of form.querySelectorAll("[data-columns]")) {
+    button.addEventListener("click", () => {
+      for (const box of boxes) box.checked = button.dataset.columns === "all";
+      columns();
+      remember();
+    });
+  }
   document.addEventListener("click", (event) => {
     for (const facet of form.querySelectorAll(".facet[open]")) if (!facet.contains(event.target)) facet.open = false;
   });
@@ -146,8 +225,10 @@
       facet.querySelector("summary").focus();
     }
   });
+  addEventListener("popstate", restore);
+  addEventListener("resize", fit);
 
   form.hidden = false;
   restore();
-  sort();
+  table.classList.add("ready");
 })();

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bench.runs.cards import defense_cards
 from leaderboards.build import build
 from metrics import titles
 from tests.records import make_arrays, make_record, write_record
@@ -109,7 +110,13 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def site(sample: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site that is built from them."""
     out = tmp_path_factory.mktemp("built") / "site"
-    build(sample, out, links={"sample-07-0": "0123456789abcdef0123456789abcdef"}, titles=titles())
+    build(
+        sample,
+        out,
+        links={"sample-07-0": "0123456789abcdef0123456789abcdef"},
+        titles=titles(),
+        cards=defense_cards(),
+    )
     return out
 
 

@@ -1,5 +1,6 @@
 """The board in Chromium: what the script adds, and what must hold without it."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,11 @@ from typing import Any
 import pytest
 
 from bench.charts.palette import COLORS
-from leaderboards.build import build
+from bench.core.statistics import paired_p_value
+from leaderboards.board import make_boards
+from leaderboards.headline import difference
+from leaderboards.result import read_ranked
 from tests.browser import NEEDS_CHROMIUM, PHONE, Visit, contrast
-from tests.records import make_arrays, make_record, write_record
 
 playwright = pytest.importorskip("playwright.sync_api")
 pytestmark = NEEDS_CHROMIUM
@@ -20,9 +23,13 @@ class Board(Visit):
 
     def column(self, name: str) -> list[str]:
         """The text of a column's visible cells, from top to bottom."""
-        selector = {"defense": "th.name a", "network": "td:nth-child(3)", "worst": "td.worst"}[name]
-        cells = self.page.locator(f"#board tbody tr:visible {selector}").all_inner_texts()
-        return [cell.split("\n")[0] for cell in cells]
+        selector = {"defense": "th.name a", "network": "td.c-network", "worst": "td.worst"}[name]
+        cells = self.page.locator(f"#board tbody tr:visible {selector}").all_text_contents()
+        return [re.match(r"[\d.]+|\D.*", cell.strip())[0] for cell in cells]
+
+    def search(self, words: str) -> None:
+        """Type words into the search."""
+        self.page.get_by_label("Search", exact=True).fill(words)
 
     def sort(self, key: str) -> None:
         """Press the button in a column's head."""
@@ -58,7 +65,7 @@ def test_the_board_starts_sorted_by_worst_case(visit: Any) -> None:
 
 def test_a_column_sorts_best_first_then_the_other_way(visit: Any) -> None:
     board = visit()
-    values = board.page.locator("#board tbody tr td:nth-child(4)")
+    values = board.page.locator("#board tbody td.clean")
     board.sort("clean_accuracy")
     falling = [float(text.split("\n")[0]) for text in values.all_inner_texts()]
     assert falling == sorted(falling, reverse=True)
@@ -86,10 +93,10 @@ def test_words_sort_by_the_alphabet(visit: Any) -> None:
 
 def test_the_text_filter_needs_every_word(visit: Any) -> None:
     board = visit()
-    board.page.get_by_label("Filter", exact=True).fill("PRS vgg")
+    board.search("PRS vgg")
     assert board.column("defense") == ["prs"]
     assert board.page.locator("output").inner_text() == "1 of 12 shown"
-    board.page.get_by_label("Filter", exact=True).fill("randomised output")
+    board.search("randomised output")
     assert board.column("network") == ["resnet18"]
 
 
@@ -99,10 +106,10 @@ def test_facets_combine_and_reset_brings_everything_back(visit: Any) -> None:
     board.page.locator('[name="network"][value="cnn6"]').check()
     board.page.keyboard.press("Escape")
     assert set(board.column("network")) == {"cnn6"}
-    board.page.locator(".facet summary", has_text="Defense").click()
-    board.page.locator('[name="defense"][value="at"]').check()
-    board.page.locator('[name="defense"][value="prs"]').check()
-    assert board.column("defense") == ["at", "prs"]
+    board.page.locator(".facet summary", has_text="Family").click()
+    board.page.locator('[name="family"][value="adversarial training"]').check()
+    board.page.locator('[name="family"][value="region"]').check()
+    assert board.column("defense") == ["at", "prs", "mr"]
     board.page.locator("h1").click()
     board.page.get_by_role("button", name="Reset").click()
     playwright.expect(board.page.locator("output")).to_have_text("12 of 12 shown")
@@ -116,59 +123,123 @@ def test_alarm_free_leaves_only_rows_without_a_badge(visit: Any) -> None:
     assert board.page.locator("#board tbody tr:visible .alarm").count() == 0
 
 
-def test_columns_can_be_hidden(visit: Any) -> None:
+def test_columns_are_chosen_one_by_one_and_remembered(visit: Any) -> None:
     board = visit()
     board.page.locator(".facet summary", has_text="Columns").click()
-    board.page.locator('[name="column"][value="attacks"]').uncheck()
-    assert not board.page.locator('th[data-key="robust_accuracy/fgsm"]').is_visible()
-    assert board.page.locator('th[data-key="robust_accuracy/worst_case"]').is_visible()
-    assert board.page.locator("#board td.part-attacks:visible").count() == 0
+    heads = {
+        key: board.page.locator(f'th[data-key="robust_accuracy/{key}"]') for key in ("fgsm", "autoattack")
+    }
+    assert (heads["fgsm"].is_visible(), heads["autoattack"].is_visible()) == (False, True)
+    board.page.locator('[name="column"][value="fgsm"]').check()
+    board.page.locator('[name="column"][value="autoattack"]').uncheck()
+    assert (heads["fgsm"].is_visible(), heads["autoattack"].is_visible()) == (True, False)
+    assert board.page.url.endswith("?hide=autoattack&show=fgsm") or board.page.url.endswith(
+        "?show=fgsm&hide=autoattack"
+    )
+    again = visit(query="?" + board.page.url.partition("?")[2])
+    assert again.page.locator("#board td.c-fgsm:visible").count() == 12
+    assert again.page.locator("#board td.c-autoattack:visible").count() == 0
 
 
 def test_a_link_restores_sort_filter_facets_and_columns(visit: Any) -> None:
     first = visit()
     first.sort("prs_ratio")
     first.sort("prs_ratio")
-    first.page.get_by_label("Filter", exact=True).fill("cnn6")
+    first.search("cnn6")
     first.page.get_by_label("No alarm raised").check()
     first.page.locator(".facet summary", has_text="Columns").click()
-    first.page.locator('[name="column"][value="time"]').uncheck()
+    first.page.locator('[name="column"][value="prs-ratio"]').uncheck()
     first.page.keyboard.press("Escape")
-    first.page.locator(".facet summary", has_text="Defense").click()
-    first.page.locator('[name="defense"][value="at"]').check()
-    first.page.locator('[name="defense"][value="standard"]').check()
+    first.page.locator(".facet summary", has_text="Family").click()
+    first.page.locator('[name="family"][value="adversarial training"]').check()
+    first.page.locator('[name="family"][value="none"]').check()
     second = visit(query="?" + first.page.url.partition("?")[2])
     assert second.column("defense") == first.column("defense")
     assert len(second.column("defense")) == 2
     assert second.sorted_by() == {"prs_ratio": "ascending"}
-    assert second.page.get_by_label("Filter", exact=True).input_value() == "cnn6"
-    assert not second.page.locator('th[data-key="time_per_epoch"]').is_visible()
+    assert second.page.get_by_label("Search", exact=True).input_value() == "cnn6"
+    assert not second.page.locator('th[data-key="prs_ratio"]').is_visible()
 
 
-@pytest.mark.slow
-def test_a_long_board_shows_its_best_first_and_all_on_demand(visit: Any, tmp_path: Path) -> None:
-    paths = []
-    for number in range(260):
-        arrays = make_arrays({"robust_accuracy/autoattack": number / 600}, n=600)
-        lean: dict[str, Any] = {"history": [], "curves": {}, "alarms": []}
-        record = make_record(arrays, id=f"r{number}", defense={"name": f"d{number:03}"}, **lean)
-        paths.append(write_record(tmp_path / f"{number}", record, arrays))
-    build(paths, tmp_path / "site")
-    (page,) = (tmp_path / "site" / "boards").glob("*.html")
-    board = visit(page)
-    assert board.page.locator("output").inner_text() == "250 of 260 shown"
-    board.sort("defense")
-    names = board.column("defense")
-    assert (len(names), names[0], names[-1]) == (250, "d000", "d249")
-    board.page.get_by_label("Filter", exact=True).fill("d25")
-    assert board.column("defense") == [f"d25{digit}" for digit in range(10)]
-    board.page.get_by_label("Filter", exact=True).fill("")
+def test_a_word_finds_the_whole_word_and_its_beginning_only_where_no_other_row_has_it(visit: Any) -> None:
+    board = visit()
+    board.search("at")
+    assert set(board.column("defense")) == {"at"}
+    board.search("jac")
+    assert set(board.column("defense")) == {"jacobian"}
+    board.search("attack")
+    assert board.column("defense") == []
+
+
+def test_back_returns_to_the_earlier_view(visit: Any) -> None:
+    board = visit()
+    board.sort("clean_accuracy")
+    board.search("prs")
+    board.page.locator(".facet summary", has_text="Network").click()
+    board.page.locator('[name="network"][value="cnn6"]').check()
+    assert board.column("defense") == ["prs"]
+    board.page.go_back()
+    assert board.column("defense") == ["prs", "prs"]
+    board.page.go_back()
+    assert len(board.column("defense")) == 12
+    assert board.sorted_by() == {"clean_accuracy": "descending"}
+    board.page.go_back()
+    assert board.sorted_by() == {"robust_accuracy/worst_case": "descending"}
+    worst = [float(value) for value in board.column("worst")]
+    assert worst == sorted(worst, reverse=True)
+
+
+MAIN = ("rank", "name", "worst", "clean", "cost", "alarms-cell")
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280, 2560])
+@pytest.mark.parametrize("script", [True, False])
+def test_what_answers_is_on_every_screen(visit: Any, width: int, script: bool) -> None:
+    board = visit(viewport={"width": width, "height": 900}, java_script_enabled=script)
+    for row in (board.page.locator("#board tbody tr").first, board.page.locator("#board tbody tr").last):
+        for name in MAIN:
+            box = row.locator(f".{name}").bounding_box()
+            assert box["width"] > 0, name
+            assert box["x"] >= 0, name
+            assert box["x"] + box["width"] <= width, name
+        bar = row.locator(".worst .iv").bounding_box()
+        assert bar["width"] >= (40 if script else 15)
+    if script:
+        assert board.page.locator(".scroll.board").evaluate("e => e.scrollHeight <= e.clientHeight + 2")
+        assert board.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_on_paper_every_column_is_there_and_the_controls_are_gone(visit: Any) -> None:
+    board = visit(viewport={"width": 1047, "height": 740})
     board.page.emulate_media(media="print")
-    assert len(board.column("defense")) == 260
-    board.page.emulate_media(media="screen")
-    assert len(board.column("defense")) == 250
-    board.page.get_by_role("button", name="Show all 260").click()
-    assert len(board.column("defense")) == 260
+    assert not board.page.locator("form.controls").is_visible()
+    heads = board.page.locator("#board thead th").all()
+    assert len(heads) == 17
+    for head in heads:
+        box = head.bounding_box()
+        assert box["width"] > 0
+        assert box["x"] + box["width"] <= 1048
+
+
+def test_two_chosen_rows_say_what_python_says_of_them(visit: Any, sample: list[Path]) -> None:
+    (board,) = make_boards(read_ranked(sample)[0])
+    page = visit().page
+    boxes = page.locator(".pick input")
+    for first, second in ((0, 3), (2, 6), (0, 1), (9, 10), (2, 9)):
+        boxes.nth(first).check()
+        boxes.nth(second).check()
+        a, b = (board.entries[at].outcomes for at in (first, second))
+        found, p = difference(a, b), paired_p_value(a, b)
+        said = page.locator(".said").inner_text().replace("−", "-")
+        value, low, high = map(float, re.search(r"(\S+) points \((\S+) to (\S+)\)", said).groups())
+        assert [value, low, high] == pytest.approx(
+            [100 * x for x in (found.value, found.low, found.high)], abs=0.06
+        )
+        text = "p < 0.001" if p < 0.001 else f"p = {float(f'{p:.2g}'):g}"
+        assert text in said, (said, p)
+        assert ("they differ" in said) == (p < 0.05)
+        page.get_by_role("button", name="Clear").click()
+    assert not page.locator(".chosen-rows").is_visible()
 
 
 @pytest.mark.parametrize(
@@ -258,16 +329,6 @@ def test_on_a_phone_an_open_facet_stays_on_the_screen(visit: Any) -> None:
         board.page.keyboard.press("Escape")
 
 
-def test_on_a_phone_the_table_scrolls_under_its_first_columns(visit: Any) -> None:
-    board = visit(viewport=PHONE)
-    box = board.page.locator(".scroll.board")
-    assert box.evaluate("element => element.scrollWidth > element.clientWidth")
-    name = board.page.locator("#board tbody th.name").first
-    before = name.bounding_box()["x"]
-    box.evaluate("element => { element.scrollLeft = 300 }")
-    assert name.bounding_box()["x"] == pytest.approx(before, abs=1)
-
-
 COLOURS = """selector => {
   const element = document.querySelector(selector);
   let behind = element;
@@ -314,13 +375,3 @@ def test_motion_is_left_out_for_those_who_ask(visit: Any) -> None:
     behaviour = "getComputedStyle(document.documentElement).scrollBehavior"
     assert visit(reduced_motion="reduce").page.evaluate(behaviour) == "auto"
     assert visit(reduced_motion="no-preference").page.evaluate(behaviour) == "smooth"
-
-
-def test_on_paper_the_table_is_whole_and_the_controls_are_gone(visit: Any) -> None:
-    board = visit()
-    board.page.emulate_media(media="print")
-    assert not board.page.locator("form.controls").is_visible()
-    assert (
-        board.page.locator(".scroll.board").evaluate("element => getComputedStyle(element).overflowX")
-        == "visible"
-    )
