@@ -244,15 +244,16 @@ def _has(entry: Entry, metric: str) -> bool:
 def _difference(entry: Entry, similar: list[Entry]) -> str:
     if len(similar) == 1:
         return ""
-    settings = [_settings(one) for one in similar]
+    settings = [settings_of(one) for one in similar]
     names = sorted({name for one in settings for name in one})
     differing = [name for name in names if len({one.get(name, "–") for one in settings}) > 1]
-    own = _settings(entry)
+    own = settings_of(entry)
     shown = [f"{name} = {own[name]}" for name in differing if name in own]
     return ", ".join(shown[:3]) + (", …" if len(shown) > 3 else "")
 
 
-def _settings(entry: Entry) -> dict[str, str]:
+def settings_of(entry: Entry) -> dict[str, str]:
+    """Hyper-parameters and recipe of an entry as text."""
     training = entry.record.training
     recipe: dict[str, Any] = foreign_network(entry.record)
     if training:

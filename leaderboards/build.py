@@ -101,6 +101,7 @@ def _write(folder: Path, boards: list[Board], pages: Pages) -> list[LeftOut]:
     with as_file(files("leaderboards") / "static") as static:
         shutil.copytree(static, folder / "static", copy_function=shutil.copyfile)
     write_text(folder / "static" / "columns.css", column_rules())
+    write_text(folder / "compare.html", pages.compare(boards))
     write_json(folder / "schema" / "record.schema.json", Record.model_json_schema())
     for board in boards:
         stem = folder / "boards" / board.page
@@ -113,6 +114,8 @@ def _write(folder: Path, boards: list[Board], pages: Pages) -> list[LeftOut]:
             left_out += figures.left_out
             page = pages.entry(board, entry, rank, figures.sections)
             write_text(folder / "entries" / f"{entry.page}.html", page)
+            script = pages.entry_script(board, entry, figures.sections)
+            write_text(folder / "entries" / f"{entry.page}.data.js", script)
             for result in entry.results + entry.superseded:
                 _copy(result.path, folder / "records" / record_file(result))
     listing = [{"title": b.title, **b.identity, "page": f"boards/{b.page}"} for b in boards]

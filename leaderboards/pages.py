@@ -15,6 +15,7 @@ from leaderboards.board import Board
 from leaderboards.card import Card
 from leaderboards.charts import battery_charts, history_charts, trade_off_charts
 from leaderboards.entry import Entry
+from leaderboards.entry_data import entry_script
 from leaderboards.figure_files import ShownFigure
 from leaderboards.headline import headline
 from leaderboards.rank import Rank
@@ -95,6 +96,14 @@ class Pages:
             about=f"{board.title}: {text.count(len(board.entries), 'defense')} ranked by worst-case accuracy.",
             charts=[figure(chart) for chart in trade_off_charts(board)],
         )
+
+    def compare(self, boards: Sequence[Board]) -> str:
+        """The page that shows entries side by side."""
+        return self._render("compare", root="", boards=boards)
+
+    def entry_script(self, board: Board, entry: Entry, figures: Mapping[str, Sequence[ShownFigure]]) -> str:
+        """What that page needs of an entry."""
+        return entry_script(board, entry, self._titles, figures)
 
     def _summary(self, board: Board) -> Markup:
         template = self._templates.get_template("_headline.html.j2")
