@@ -91,6 +91,7 @@
   function curves(rows, entries) {
     const place = document.getElementById("charts");
     const names = [...new Set(entries.flatMap((entry) => Object.keys(entry.curves)))];
+    names.sort((a, b) => (b === "Security curve") - (a === "Security curve"));
     for (const each of names) {
       const lines = entries.flatMap((entry, style) => (entry.curves[each]?.seeds ?? [])
         .map((points) => ({ name: name(rows[style]), style, points })));

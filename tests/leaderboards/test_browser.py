@@ -15,7 +15,7 @@ from leaderboards.result import read_ranked
 from tests.browser import NEEDS_CHROMIUM, PHONE, Visit, contrast
 
 playwright = pytest.importorskip("playwright.sync_api")
-pytestmark = NEEDS_CHROMIUM
+pytestmark = [*NEEDS_CHROMIUM, pytest.mark.slow]
 
 
 class Board(Visit):
@@ -185,6 +185,29 @@ def test_back_returns_to_the_earlier_view(visit: Any) -> None:
     assert board.sorted_by() == {"robust_accuracy/worst_case": "descending"}
     worst = [float(value) for value in board.column("worst")]
     assert worst == sorted(worst, reverse=True)
+
+
+def test_entries_are_compared_side_by_side_from_a_folder(visit: Any) -> None:
+    opened = visit()
+    for at in (0, 3, 7):
+        opened.page.locator(".pick input").nth(at).check()
+    opened.page.get_by_role("link", name="Compare").click()
+    scores = opened.page.locator("#scores")
+    playwright.expect(scores).to_be_visible()
+    assert scores.locator("thead a").all_inner_texts()[1].startswith("jacobian, cnn6")
+    line = scores.locator("tr", has_text="First minus this").locator("td").all_inner_texts()
+    assert line[0] == ""
+    assert [cell.split()[0] for cell in line[1:]] == ["9.0", "42.0"]
+    assert opened.page.locator("#charts figure").first.locator(".line title").count() == 5
+    assert "weight" in opened.page.locator("#differing").inner_text()
+    assert opened.complaints == []
+
+
+@pytest.mark.parametrize("query", ["", "?board=../x&a=1", "?board=none&a=00000000&a=11111111"])
+def test_a_comparison_of_nothing_says_so(visit: Any, site: Path, query: str) -> None:
+    opened = visit(site / "compare.html", query)
+    playwright.expect(opened.page.locator("#said")).to_contain_text("Choose")
+    assert not opened.page.locator("#compared").is_visible()
 
 
 MAIN = ("rank", "name", "worst", "clean", "cost", "alarms-cell")
