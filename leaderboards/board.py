@@ -6,13 +6,17 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from bench.core.errors import unknown_name
 from bench.core.names import TIME_PER_EPOCH, TIME_PER_EPOCH_RATIO, dataset_label, short_hash, slug
 from bench.core.record import NORM_SIGNS
-from leaderboards.columns import COLUMNS, MAIN, PARTS, Column
+from leaderboards.columns import COLUMNS, MAIN, PARTS, Column, own_column
 from leaderboards.entry import Entry, board_identity, foreign_network, group
 from leaderboards.rank import Rank, order, rank
 from leaderboards.result import Result
 from leaderboards.text import count, plain
+
+#: Most columns that a selection of metrics gets without being asked.
+MOST_OWN = 8
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,14 @@ class Board:
     """Entries that share dataset, threat, battery version and test subset, best first.
 
     Attributes:
+        asked: scores that get a column beside those of `COLUMNS`.
         distinction: what tells it from another board of the same data set and threat; "" for the largest evaluation
             where one is larger than all others.
     """
 
     entries: tuple[Entry, ...]
     ranks: tuple[Rank, ...]
+    asked: tuple[str, ...] = ()
     distinction: str = ""
 
     @cached_property
@@ -113,19 +119,30 @@ class Board:
     @cached_property
     def main_columns(self) -> tuple[Column, ...]:
         """The columns of every screen: worst case, clean accuracy and cost."""
-        ratio = any(_has(entry, TIME_PER_EPOCH_RATIO) for entry in self.entries)
-        cost = TIME_PER_EPOCH_RATIO if ratio else TIME_PER_EPOCH
+        cost = TIME_PER_EPOCH_RATIO if self.has(TIME_PER_EPOCH_RATIO) else TIME_PER_EPOCH
         found = {column.metric: column for column in COLUMNS}
         return tuple(found[metric] for metric in (*MAIN, cost))
 
     @cached_property
     def more_columns(self) -> tuple[Column, ...]:
         """The other columns that at least one entry has a value for."""
-        return tuple(
-            column
-            for column in COLUMNS
-            if column not in self.main_columns and any(_has(entry, column.metric) for entry in self.entries)
-        )
+        usual = (c for c in COLUMNS if c not in self.main_columns and self.has(c.metric))
+        return (*usual, *(own_column(metric, self.entries) for metric in self.own_metrics))
+
+    @cached_property
+    def own_metrics(self) -> list[str]:
+        """Scores with a column of their own: those asked for, and those that a selection was made of."""
+        found = list(self.asked)
+        if self.battery.startswith("selected-"):
+            names = sorted({name for entry in self.entries for name in entry.scores})
+            main = [name for name in names if not any(name.startswith(f"{other}/") for other in names)]
+            found += main[:MOST_OWN]
+        usual = {column.metric for column in COLUMNS}
+        return [metric for metric in dict.fromkeys(found) if metric not in usual and self.has(metric)]
+
+    def has(self, metric: str) -> bool:
+        """Whether an entry has a value of this score."""
+        return any(metric in entry.scores and entry.scores[metric].mean is not None for entry in self.entries)
 
     @property
     def empty_columns(self) -> tuple[Column, ...]:
@@ -204,15 +221,28 @@ class Board:
         )
 
 
-def make_boards(results: Iterable[Result]) -> list[Board]:
-    """Sort results into boards, and the boards by data set and threat, largest evaluation first."""
+def make_boards(results: Iterable[Result], asked: tuple[str, ...] = ()) -> list[Board]:
+    """Sort results into boards, and the boards by data set and threat, largest evaluation first.
+
+    Args:
+        results: in any order.
+        asked: scores that get a column beside the usual ones.
+
+    Raises:
+        UserError: for a score that no result has.
+    """
+    results = list(results)
+    known = {name for result in results for name in result.record.metrics}
+    for metric in asked:
+        if metric not in known:
+            raise unknown_name("score in these records", metric, known)
     together: dict[str, list[Entry]] = {}
     for entry in group(results):
         together.setdefault(json.dumps(board_identity(entry.results[0]), sort_keys=True), []).append(entry)
     boards = []
     for key in sorted(together):
         entries = order(together[key])
-        boards.append(Board(tuple(entries), tuple(rank(entries))))
+        boards.append(Board(tuple(entries), tuple(rank(entries)), asked))
     boards.sort(key=lambda b: (b.dataset, b.norm, b.radius, -b.n, b.battery, b.version, b.page))
     return _distinguished(boards)
 
@@ -235,10 +265,6 @@ def _distinguished(boards: list[Board]) -> list[Board]:
             words += f", data {short_hash(board.identity)[:6]}"
         named.append(replace(board, distinction=words) if len(others) > 1 else board)
     return named
-
-
-def _has(entry: Entry, metric: str) -> bool:
-    return metric in entry.scores and entry.scores[metric].mean is not None
 
 
 def _difference(entry: Entry, similar: list[Entry]) -> str:

@@ -54,6 +54,7 @@ def build(
     links: Mapping[str, str] | None = None,
     titles: Mapping[str, str] | None = None,
     cards: Mapping[str, Card] | None = None,
+    columns: tuple[str, ...] = (),
     strict: bool = True,
 ) -> Site:
     """Draw the leaderboards of a set of records, and put them in the place of an older site.
@@ -64,6 +65,7 @@ def build(
         links: record id → MLflow run id, shown on the entry's page.
         titles: score → title, as `metrics.titles()` gives them; any other score keeps its name.
         cards: defense → what is known of it, as `defenses.cards()` gives them.
+        columns: scores that get a column on the boards beside the usual ones.
         strict: raise for a record that is not admitted; otherwise leave it out, and list it on the front page.
 
     Raises:
@@ -77,7 +79,7 @@ def build(
         if not results:
             why = f"; left out: {left_out[0]}" if left_out else ""
             raise UserError(f"expected at least one record to build a leaderboard from, got none{why}")
-        boards, pages = make_boards(results), Pages(links or {}, titles or {}, cards)
+        boards, pages = make_boards(results, columns), Pages(links or {}, titles or {}, cards)
         with replacing_folder(out, INDEX) as folder:
             left_out += _write(folder, boards, pages)
             listed = [(relative(each.path, shared_folder(paths)), each.reason) for each in left_out]
@@ -100,7 +102,8 @@ def _write(folder: Path, boards: list[Board], pages: Pages) -> list[LeftOut]:
     left_out: list[LeftOut] = []
     with as_file(files("leaderboards") / "static") as static:
         shutil.copytree(static, folder / "static", copy_function=shutil.copyfile)
-    write_text(folder / "static" / "columns.css", column_rules())
+    own = [column for board in boards for column in board.more_columns if column.part == "own"]
+    write_text(folder / "static" / "columns.css", column_rules(own))
     write_text(folder / "compare.html", pages.compare(boards))
     write_json(folder / "schema" / "record.schema.json", Record.model_json_schema())
     for board in boards:

@@ -1,5 +1,6 @@
 """The columns of a board's table."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bench.core.names import (
@@ -20,6 +21,7 @@ from bench.core.names import (
     WORST_CASE,
     slug,
 )
+from leaderboards.entry import Entry
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,16 @@ COLUMNS = (
 #: The columns that every screen shows, after rank and defense; the cost and the alarms follow.
 MAIN = (WORST_CASE, CLEAN_ACCURACY)
 
+
+def own_column(metric: str, entries: Iterable[Entry]) -> Column:
+    """The column of a score that has none above, such as a plug-in's."""
+    better = next((e.scores[metric].higher_is_better for e in entries if metric in e.scores), None)
+    way = {True: "higher", False: "lower", None: ""}[better]
+    return Column(metric, metric, "", "own", way, f"The score {metric}.", default=True)
+
+
 PARTS = {
+    "own": "Other scores",
     "attacks": "Single attacks",
     "regions": "Decision regions",
     "detection": "Detection",
@@ -141,22 +152,32 @@ PARTS = {
 }
 
 
-def column_rules() -> str:
-    """The style sheet that hides a column on a screen, and names its cells on a phone."""
-    keys = [column.key for column in COLUMNS if column.metric not in MAIN] + ["network", "seeds"]
+def column_rules(own: Iterable[Column] = ()) -> str:
+    """The style sheet that hides a column on a screen, and names its cells on a phone.
+
+    Args:
+        own: columns of scores beside those of `COLUMNS`.
+    """
+    columns = [column for column in COLUMNS if column.metric not in MAIN]
+    columns += {column.key: column for column in own}.values()
+    keys = [column.key for column in columns] + ["network", "seeds"]
     hidden = [f".no-{key} .c-{key}" for key in keys]
     early = [f".js #board:not(.ready) .c-{key}" for key in keys]
     names = {
         column.key: column.title
         if not column.spanner.startswith(("Time", "Det"))
         else f"{column.spanner}, {column.title.lower()}"
-        for column in COLUMNS
-        if column.metric not in MAIN
+        for column in columns
     }
     lines = [
         f"@media screen {{ {', '.join(hidden + early)} {{ display: none; }} }}",
         "@media (max-width: 47.99rem) {",
     ]
     names |= {"network": "Network", "seeds": "Seeds"}
-    lines += [f'  #board td.c-{key}::before {{ content: "{name} "; }}' for key, name in names.items()]
+    lines += [f'  #board td.c-{key}::before {{ content: "{_plain(name)} "; }}' for key, name in names.items()]
     return "\n".join([*lines, "}"]) + "\n"
+
+
+def _plain(name: str) -> str:
+    """A name without what would end a string of a style sheet."""
+    return "".join(c for c in name if c not in '"\\<>')

@@ -1,5 +1,6 @@
 """A board as CSV and JSON."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bench.core.files import csv_text, spreadsheet_text
@@ -43,6 +44,39 @@ def board_csv(board: Board) -> str:
         row["alarms_unchecked"] = spreadsheet_text("; ".join(alarm.label for alarm in entry.unchecked))
         row["entry"] = entry.page
         rows.append(row)
+    return csv_text(list(rows[0]), rows)
+
+
+def boards_csv(boards: Iterable[Board], metrics: Sequence[str] = ()) -> str:
+    """All boards as one CSV: a row for each entry with its board, and value and interval of each score.
+
+    Args:
+        boards: whose entries are the rows.
+        metrics: the scores; by default all that an entry has.
+    """
+    boards = list(boards)
+    wanted = list(metrics) or list(dict.fromkeys(metric for board in boards for metric in _metrics(board)))
+    rows = []
+    for board in boards:
+        for entry, rank in zip(board.entries, board.ranks, strict=True):
+            row: dict[str, Any] = {
+                "dataset": spreadsheet_text(board.dataset),
+                "threat": f"{board.norm}:{board.eps}",
+                "battery": f"{board.battery} {board.version}",
+                "images": board.n,
+                "rank": rank.place,
+                "rank_shared": int(rank.shared),
+                "rank_p_value": rank.p_value,
+                "defense": spreadsheet_text(entry.defense.name),
+                "model": spreadsheet_text(entry.model),
+                "seeds": len(entry.results),
+            }
+            for metric in wanted:
+                score, name = entry.scores.get(metric), spreadsheet_text(metric)
+                ends = (score.mean, score.low, score.high) if score else (None, None, None)
+                row |= dict(zip((name, f"{name}:low", f"{name}:high"), ends, strict=True))
+            row["alarms"] = spreadsheet_text("; ".join(alarm.label for alarm in entry.raised))
+            rows.append(row)
     return csv_text(list(rows[0]), rows)
 
 

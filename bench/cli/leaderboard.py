@@ -7,9 +7,17 @@ import click
 
 from bench.cli.options import quiet_option
 from bench.cli.streams import print_result
-from bench.cli.types import FOLDER, FOLDER_TO_WRITE, PATH, TEXT
+from bench.cli.types import FOLDER, FOLDER_TO_WRITE, NAMES, PATH, TEXT
 from bench.core.errors import UserError
 from bench.core.values import printable
+
+columns_option = click.option(
+    "--columns",
+    type=NAMES,
+    default=(),
+    metavar="SCORE[,SCORE…]",
+    help="Scores to show, such as robust_accuracy/pgd100 or your own metric's.  [default: the main ones]",
+)
 
 
 @click.group()
@@ -23,15 +31,21 @@ def leaderboard() -> None:
 @click.option(
     "--out", type=FOLDER_TO_WRITE, default=Path("site"), show_default=True, help="Folder for the pages."
 )
+@columns_option
 @click.option("--strict", is_flag=True, help="Exit with code 1 when a record or a figure was left out.")
 @quiet_option
 def leaderboard_build(
-    records: Path | None, tracking: str | None, out: Path, strict: bool, quiet: bool
+    records: Path | None,
+    tracking: str | None,
+    out: Path,
+    columns: tuple[str, ...],
+    strict: bool,
+    quiet: bool,
 ) -> None:
     """Draw index, boards and entry pages from a folder of records or from MLflow.
 
     A record that is not admitted is left out, and the front page lists it with the reason. With --strict the pages
-    are drawn all the same, and the exit code is 1.
+    are drawn all the same, and the exit code is 1. --columns adds columns to the usual ones.
     """
     import tempfile
 
@@ -54,7 +68,9 @@ def leaderboard_build(
             paths = find_records(records or Path("runs"))
         if not paths:
             raise UserError(f"no records in {tracking or records or 'runs'}; `bench run` makes them")
-        site = build(paths, out, links=links, titles=titles(), cards=defense_cards(), strict=False)
+        site = build(
+            paths, out, links=links, titles=titles(), cards=defense_cards(), columns=columns, strict=False
+        )
     _say_left_out(site.warnings)
     print_result(out / "index.html")
     if strict and site.left_out:
@@ -63,10 +79,21 @@ def leaderboard_build(
 
 @leaderboard.command("table")
 @click.option("--records", type=FOLDER, default=Path("runs"), show_default=True, help="Folder of records.")
-def leaderboard_table(records: Path) -> None:
-    """Print the boards of a folder of records as Markdown tables."""
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["markdown", "latex", "csv"]),
+    default="markdown",
+    show_default=True,
+    help="latex needs booktabs; csv is one table of all boards.",
+)
+@columns_option
+def leaderboard_table(records: Path, form: str, columns: tuple[str, ...]) -> None:
+    """Print the boards of a folder of records as tables, with 95 % intervals and marks of significance."""
     from bench.core.record import find_records
     from leaderboards.board import make_boards
+    from leaderboards.downloads import boards_csv
+    from leaderboards.latex import board_latex
     from leaderboards.markdown import board_markdown
     from leaderboards.result import read_ranked
 
@@ -77,7 +104,12 @@ def leaderboard_table(records: Path) -> None:
     _say_left_out(left_out)
     if not results:
         raise UserError(f"no record in {records} was admitted")
-    print_result("\n".join(map(board_markdown, make_boards(results))), nl=False)
+    boards = make_boards(results, columns)
+    if form == "csv":
+        print_result(boards_csv(boards, columns), nl=False)
+        return
+    draw = board_latex if form == "latex" else board_markdown
+    print_result("\n".join(draw(board, columns) for board in boards), nl=False)
 
 
 def _say_left_out(left_out: Iterable[object]) -> None:

@@ -1,0 +1,99 @@
+"""Boards as tables for a paper: marks, LaTeX, CSV, columns of one's own."""
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench.core.errors import UserError
+from bench.core.names import CLEAN_ACCURACY, WORST_CASE
+from bench.core.record import Record
+from leaderboards.board import Board, make_boards
+from leaderboards.downloads import boards_csv
+from leaderboards.latex import board_latex
+from leaderboards.markdown import board_markdown
+from leaderboards.result import Result, read_results
+from leaderboards.table import make_table
+from tests.records import make_arrays, make_scores
+
+MARGIN = {"value": -1.5, "unit": "logits", "higher_is_better": True, "n": 200}
+
+
+@pytest.fixture
+def results(
+    tmp_path: Path, make_record: Callable[..., Record], write_record: Callable[..., Path]
+) -> list[Result]:
+    """A strong entry, one that is not separated from it, and a weak one with a score of its own."""
+    paths = []
+    for name, rate, more in (("a", 0.45, {}), ("b_x&y", 0.44, {}), ("c", 0.01, {"mean_margin": MARGIN})):
+        arrays = make_arrays({"robust_accuracy/autoattack": rate})
+        record = make_record(
+            arrays, id=f"{name}-seed-0", defense={"name": name}, metrics=make_scores(arrays) | more
+        )
+        paths.append(write_record(tmp_path / name.strip("&"), record, arrays))
+    return read_results(paths)[0]
+
+
+def test_the_best_and_what_is_not_separated_from_it_are_marked(results: list[Result]) -> None:
+    (board,) = make_boards(results)
+    table = make_table(board, [WORST_CASE, CLEAN_ACCURACY])
+    assert [row.place for row in table.rows] == ["1=", "1=", "3"]
+    assert [(row.cells[0].best, row.cells[0].tied) for row in table.rows] == [
+        (True, False),
+        (False, True),
+        (False, False),
+    ]
+    # Three equal scores are all the best.
+    assert all(row.cells[1].best for row in table.rows)
+    assert table.scores == ("worst case %", "clean %")
+    text = board_markdown(board, [WORST_CASE])
+    assert "**45.0** (" in text
+    assert "44.0† (" in text
+    assert text.splitlines()[-1].startswith("Bold: the best of a column.")
+
+
+def test_latex_escapes_what_it_reads_as_markup(results: list[Result]) -> None:
+    (board,) = make_boards(results)
+    text = board_latex(board, [WORST_CASE, "mean_margin"])
+    assert r"\texttt{b\_x\&y}" in text
+    assert r"$\ell_\infty$, $\varepsilon$ = 8/255" in text
+    assert r"44.0$^\dagger$ {\scriptsize (" in text
+    assert r"mean\_margin" in text
+    assert "$-$1.5" in text
+    assert text.isascii()
+    rows = [line for line in text.splitlines() if line.rstrip().endswith(r"\\")]
+    assert {line.replace(r"\&", "").count("&") for line in rows} == {5}
+
+
+def test_csv_is_one_table_of_all_boards(results: list[Result]) -> None:
+    rows = list(csv.DictReader(io.StringIO(boards_csv(make_boards(results), [WORST_CASE, "mean_margin"]))))
+    assert [row["defense"] for row in rows] == ["a", "b_x&y", "c"]
+    assert rows[0][WORST_CASE] == "0.45"
+    assert float(rows[0][f"{WORST_CASE}:low"]) < 0.45 < float(rows[0][f"{WORST_CASE}:high"])
+    assert [row["mean_margin"] for row in rows] == ["", "", "-1.5"]
+
+
+def test_a_score_of_ones_own_is_a_column_where_it_is_asked_for(results: list[Result]) -> None:
+    def names(board: Board) -> list[str]:
+        return [column.metric for column in board.main_columns + board.more_columns]
+
+    (board,) = make_boards(results)
+    assert "mean_margin" not in names(board)
+    (board,) = make_boards(results, ("mean_margin", WORST_CASE))
+    assert names(board)[-1] == "mean_margin"
+    assert board.more_columns[-1].better == "higher"
+    assert names(board).count(WORST_CASE) == 1
+    with pytest.raises(UserError, match="did you mean mean_margin"):
+        make_boards(results, ("mean_margins",))
+
+
+def test_a_board_of_selected_metrics_shows_them(
+    tmp_path: Path, make_record: Callable[..., Record], write_record: Callable[..., Path]
+) -> None:
+    scores = {"mean_margin": MARGIN, "mean_margin/low": MARGIN}
+    record = make_record(battery={"name": "selected-1234"}, metrics=scores)
+    (board,) = make_boards(read_results([write_record(tmp_path / "r", record)])[0])
+    assert board.own_metrics == ["mean_margin"]
+    assert "| mean\\_margin | alarms |" in board_markdown(board)
