@@ -13,6 +13,14 @@ from bench.charts.topics import by_topic
 from bench.core.files import write_text
 
 INDEX = "index.html"
+#: What lies beside a chart's page → how its name ends.
+LINKS = {
+    "Picture (PNG)": ".png",
+    "SVG": ".svg",
+    "PDF": ".pdf",
+    "Table (CSV)": ".csv",
+    "Data (JSON)": ".json",
+}
 #: Pictures wider than this, in pixels, take the whole width of the sheet.
 _WIDE = 900
 
@@ -20,6 +28,7 @@ _WIDE = 900
 @dataclass(frozen=True)
 class _Picture:
     chart: Chart
+    links: Mapping[str, str]
     width: int
     height: int
 
@@ -59,11 +68,14 @@ def write_sheet(
     write_assets(folder)
     pictures = {}
     for chart in charts:
-        links = {"Picture (PNG)": f"{chart.name}.png", "Table (CSV)": f"{chart.name}.csv"}
-        links["Data (JSON)"] = f"{chart.name}.json"
+        links = {
+            label: f"{chart.name}{suffix}"
+            for label, suffix in LINKS.items()
+            if suffix == ".csv" or (folder / f"{chart.name}{suffix}").exists()
+        }
         write_text(folder / f"{chart.name}.csv", table(chart))
         write_text(folder / f"{chart.name}.html", page(chart, links=links, back=(INDEX, "All figures")))
-        pictures[chart.name] = _Picture(chart, *(png_size(folder / f"{chart.name}.png") or (0, 0)))
+        pictures[chart.name] = _Picture(chart, links, *(png_size(folder / f"{chart.name}.png") or (0, 0)))
     sections = {heading: [pictures[name] for name in names] for heading, names in by_topic(pictures).items()}
     template = templates().get_template("sheet.html.j2")
     text = template.render(title=title, facts=facts, sections=sections, networks=networks, notes=notes)

@@ -18,6 +18,7 @@ def draw_all(
     metrics: Iterable[Metric],
     folder: Path,
     progress: Progress | None = None,
+    vector: bool = False,
 ) -> list[Chart]:
     """Draw every figure that the result has data for: NAME.png and NAME.json below `folder`.
 
@@ -30,12 +31,13 @@ def draw_all(
         metrics: whose charts to draw, where `arrays` has their arrays.
         folder: made where it does not exist.
         progress: where those lines go.
+        vector: also write NAME.svg and NAME.pdf.
 
     Returns:
         The charts that were drawn.
     """
     progress = progress or Progress()
-    return draw_charts(make_charts(record, arrays, metrics, progress), folder, progress)
+    return draw_charts(make_charts(record, arrays, metrics, progress), folder, progress, vector)
 
 
 def make_charts(
@@ -55,14 +57,20 @@ def make_charts(
     return list(charts.values())
 
 
-def draw_charts(charts: Iterable[Chart], folder: Path, progress: Progress) -> list[Chart]:
-    """Write NAME.png and NAME.json of each chart below `folder`, and return the charts that could be drawn."""
+def draw_charts(
+    charts: Iterable[Chart], folder: Path, progress: Progress, vector: bool = False
+) -> list[Chart]:
+    """Write NAME.png and NAME.json of each chart below `folder`, and return the charts that could be drawn.
+
+    With `vector`, NAME.svg and NAME.pdf too.
+    """
     from bench.charts.png.figure import draw
 
     drawn = []
     for chart in charts:
         try:
-            draw(chart, folder / f"{chart.name}.png")
+            suffixes = ("png", "svg", "pdf") if vector else ("png",)
+            draw(chart, *(folder / f"{chart.name}.{suffix}" for suffix in suffixes))
             chart.save(folder / f"{chart.name}.json")
         except Exception as error:
             progress.say(f"figure {chart.name} not drawn: {_line(error)}")

@@ -81,7 +81,7 @@ def draw_record(
         evaluation = evaluation_of(restored, progress, arrays)
         record = measure_metrics(record, evaluation, missing, out / "measured", progress)
         arrays = evaluation.measured
-    charts = draw_all(record, arrays, known.values(), out, progress)
+    charts = draw_all(record, arrays, known.values(), out, progress, vector=True)
     if not charts:
         raise UserError(f"nothing to draw: {path} has no training history and no stored arrays")
     page = write_sheet(out, charts, _title(record), _facts(record, charts), notes=_not_drawn(record))
@@ -134,7 +134,7 @@ def draw_side_by_side(pages: Sequence[FigurePage], root: Path, progress: Progres
     matched = match_figures(results)
     ids = [each.figures.record.id for each in pages]
     folder = root / f"{'-beside-'.join(map(slug, names))[:80].strip('-')}-{short_hash([names, ids])}"
-    charts = draw_charts(matched.charts, folder, progress)
+    charts = draw_charts(matched.charts, folder, progress, vector=True)
     if not charts:
         raise UserError(f"no two of {', '.join(names)} have a figure in common; {' '.join(matched.notes)}")
     networks = [

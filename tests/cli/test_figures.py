@@ -113,7 +113,15 @@ def test_the_page_links_every_file_of_every_figure_and_they_are_there(run: Run, 
     page = Path(result.output.strip())
     assert page.parts[0] == "figures"
     text = page.read_text()
-    for name in ("security.html", "security.csv", "security.json", "security.png", "charts.css"):
+    for name in (
+        "security.html",
+        "security.csv",
+        "security.json",
+        "security.png",
+        "security.svg",
+        "security.pdf",
+        "charts.css",
+    ):
         assert f'"{name}"' in text
         assert (page.parent / name).is_file()
     chart = load_chart(page.parent / "security.json")
@@ -175,7 +183,14 @@ def test_results_are_drawn_alone_and_beside_each_other(run: Run, record: Path, o
     assert {path.name: path.read_bytes() for path in alone.parent.iterdir()} == before
     assert page.parts[0] == "figures"
     text = page.read_text()
-    for name in ("security.html", "security.csv", "security.json", "security.png"):
+    for name in (
+        "security.html",
+        "security.csv",
+        "security.json",
+        "security.png",
+        "security.svg",
+        "security.pdf",
+    ):
         assert f'"{name}"' in text
         assert (page.parent / name).is_file()
     for own in (load_record(record).id, load_record(other).id):

@@ -1,4 +1,4 @@
-"""A chart as PNG: white paper, fixed fonts and sizes, so that the same chart gives the same bytes."""
+"""A chart as PNG, SVG or PDF: white paper, fixed fonts and sizes, so that the same chart gives the same bytes."""
 
 import math
 import textwrap
@@ -11,6 +11,8 @@ from matplotlib import style
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, NullFormatter
@@ -42,16 +44,36 @@ _SETTINGS = {
     "hatch.linewidth": 0.6,
     # Names may hold a dollar sign.
     "text.parse_math": False,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "regionbench",
 }
 
 
-def draw(chart: Chart, path: Path) -> None:
-    """Write a chart as PNG, whole or not at all."""
+def draw(chart: Chart, path: Path, *others: Path) -> None:
+    """Write a chart as a picture, and the same picture in other formats, each whole or not at all.
+
+    Args:
+        chart: what is drawn.
+        path, others: files that end in .png, .svg or .pdf; letters of a PDF are TrueType, as publishers ask for.
+    """
     # The font draws boxes for letters that it lacks; a warning for each would only fill the log.
-    with replacing(path) as temporary, warnings.catch_warnings(), style.context(["default", _SETTINGS]):
+    with warnings.catch_warnings(), style.context(["default", _SETTINGS]):
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure = make_figure(chart)
-        FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})
+        for each in (path, *others):
+            with replacing(each) as temporary:
+                _print(figure, temporary, each.suffix)
+
+
+def _print(figure: Figure, path: Path, suffix: str) -> None:
+    """Write a figure without a date, so that the same chart gives the same bytes."""
+    if suffix == ".svg":
+        FigureCanvasSVG(figure).print_svg(path, metadata={"Date": None, "Creator": None})
+    elif suffix == ".pdf":
+        with path.open("wb") as file:
+            FigureCanvasPdf(figure).print_pdf(file, metadata={"CreationDate": None, "Creator": None})
+    else:
+        FigureCanvasAgg(figure).print_png(path, metadata={"Software": None})
 
 
 def make_figure(chart: Chart) -> Figure:

@@ -37,6 +37,18 @@ def test_the_same_chart_gives_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
+def test_one_drawing_gives_svg_and_pdf_too_always_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        draw(hostile(), *(tmp_path / f"{name}{suffix}" for suffix in (".png", ".svg", ".pdf")))
+    for suffix in (".png", ".svg", ".pdf"):
+        assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
+    alone = tmp_path / "alone.png"
+    draw(hostile(), alone)
+    assert alone.read_bytes() == (tmp_path / "a.png").read_bytes()
+    assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
+    assert "<svg" in (tmp_path / "a.svg").read_text()
+
+
 def test_names_that_mean_something_to_matplotlib_are_only_text(tmp_path: Path) -> None:
     draw(hostile(), tmp_path / "a.png")
     assert png_size(tmp_path / "a.png") is not None
