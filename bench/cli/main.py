@@ -9,6 +9,7 @@ import warnings
 import click
 
 from bench.cli.check import check
+from bench.cli.cite import cite
 from bench.cli.compare import compare
 from bench.cli.doctor import doctor
 from bench.cli.evaluate import evaluate
@@ -120,6 +121,7 @@ for command in (
     show,
     compare,
     check,
+    cite,
     verify,
     figures,
     study,
