@@ -21,6 +21,7 @@ from bench.cli.show import show
 from bench.cli.signals import exit_code, stopping
 from bench.cli.streams import replace_unencodable, results_alone, without_secrets
 from bench.cli.study import study
+from bench.cli.sweep import sweep
 from bench.cli.tracking import track, ui
 from bench.cli.verify import verify
 from bench.core.command_line import hide_arguments
@@ -115,6 +116,7 @@ def cli() -> None:
 
 for command in (
     run,
+    sweep,
     evaluate,
     leaderboard,
     list_parts,

@@ -51,6 +51,10 @@ class Option:
     placeholder: str = ""
 
 
+#: Settings of one run that may be written as a list.
+LISTS = ("seeds", "metrics", "class_order")
+
+
 class RunConfig(BaseModel):
     """The settings of `bench run`: options and the keys of a YAML file follow from these fields.
 
@@ -196,6 +200,8 @@ class RunConfig(BaseModel):
         for key in given:
             if key not in cls.model_fields:
                 raise unknown_name("setting", key, cls.model_fields)
+            if isinstance(given[key], list) and key not in LISTS:
+                raise UserError(f"{key} is a list; `bench sweep` runs a file in which settings are lists")
         try:
             return cls.model_validate(given)
         except ValidationError as error:

@@ -6,6 +6,7 @@ from typing import Any
 
 from bench.core.errors import UserError
 from bench.core.values import shown
+from bench.data import Dataset
 from bench.evaluation.battery import Battery, make_battery
 from bench.runs.config import RunConfig
 from bench.runs.identity import find_earlier_run, run_name, training_identity
@@ -35,13 +36,16 @@ class Job:
     command: str = ""
 
 
-def resolve(config: RunConfig) -> Job:
+def resolve(config: RunConfig, dataset: Dataset | None = None) -> Job:
     """Turn names into objects and check that they fit together; nothing is written.
+
+    Args:
+        dataset: the config's data, where it is loaded already.
 
     Raises:
         UserError: for an unknown name, a bad value, missing data, or a combination that cannot work.
     """
-    plan = make_plan(config)
+    plan = make_plan(config, dataset)
     classifier = plan.classifier(config.seeds[0])
     # Only for its checks: a stage that does not fit the number of epochs is refused before any training.
     objective = plan.defense.make(plan.fixed).objective(

@@ -2,18 +2,17 @@
 
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol
-
-from filelock import FileLock, Timeout
 
 from bench.core import record as schema
 from bench.core.errors import UserError
 from bench.core.files import replacing
+from bench.core.locks import SEARCH_LOCK, locked, seed_lock
 from bench.core.names import AUTOATTACK, CLEAN_ACCURACY, PGD20, WORST_CASE
 from bench.core.progress import Progress, readable
-from bench.core.record import RECORD, Record, find_records
+from bench.core.record import RECORD, RUN, Record, find_records
 from bench.core.temporary import sweep_all
 from bench.data import fingerprint
 from bench.evaluation.describe import Trained
@@ -24,7 +23,7 @@ from bench.runs.cards import defense_cards
 from bench.runs.config import RunConfig
 from bench.runs.job import Job, resolve, result_name
 from bench.runs.kept import finished_record, write_run
-from bench.training.folder import CHECKPOINT, train_in_folder
+from bench.training.folder import CHECKPOINT, Plan, train_in_folder
 from bench.training.loop import Diverged
 from bench.training.probes import Probe, make_probe
 from bench.training.search import TRIAL_SEED, SearchOutcome, search
@@ -62,39 +61,66 @@ def run(config: RunConfig, tracker: Tracker, progress: Progress) -> list[Path]:
 def run_job(job: Job, tracker: Tracker, progress: Progress) -> list[Path]:
     """Do what is left of a resolved run and return the paths of its records; no pages are drawn.
 
+    Other processes may work on other seeds of the run: the first of them searches, and the others wait for it.
+
     Raises:
         TrainingFailed: when a training diverges.
-        UserError: when another process works on the run, or its folder cannot be written.
+        UserError: when another process works on one of the seeds, or the folder cannot be written.
     """
-    config = job.config
-    with _locked(job.folder / ".lock", f"another process is working on {job.folder}"):
-        sweep_all(job.folder)
-        write_run(job, progress.say)
-        tracker.sync(job.folder)
-        if not all(_finished(job, seed, progress) for seed in config.seeds):
+    seeds = job.config.seeds
+    with _at_work(job, seeds, tracker):
+        if not all(finished_result(job, seed, progress) for seed in seeds):
             _announce(job, progress)
-
-        def changed() -> None:
+        found = run_search(job, tracker, progress)
+        paths = []
+        for seed in seeds:
+            paths.append(_train_and_evaluate(job, found, seed, progress, tracker))
             tracker.sync(job.folder)
-
-        try:
-            found = search(job.plan, job.folder, job.trials, config.clean_floor, progress, changed)
-            paths = []
-            for seed in config.seeds:
-                paths.append(_train_and_evaluate(job, found, seed, progress, tracker))
-                tracker.sync(job.folder)
-        finally:
-            tracker.sync(job.folder, final=True)
     return paths
 
 
-def _result_folder(job: Job, seed: int) -> Path:
+def run_search(job: Job, tracker: Tracker, progress: Progress) -> SearchOutcome:
+    """Do what is left of the search of a resolved run; it waits while another process searches.
+
+    Raises:
+        UserError: when no trial finished, or the folder cannot be written.
+    """
+
+    def wait() -> None:
+        progress.say(f"waiting for another process, which works on the search in {job.folder}")
+
+    def changed() -> None:
+        tracker.sync(job.folder)
+
+    with locked(job.folder / SEARCH_LOCK, "", wait=wait):
+        sweep_all(job.folder)
+        write_run(job, progress.say)
+        tracker.sync(job.folder)
+        return search(job.plan, job.folder, job.trials, job.config.clean_floor, progress, changed)
+
+
+@contextmanager
+def _at_work(job: Job, seeds: Sequence[int], tracker: Tracker) -> Iterator[None]:
+    """Hold the locks of the seeds while the block runs, and have the last word on them tracked."""
+    try:
+        with ExitStack() as locks:
+            for seed in sorted(seeds):
+                busy = f"another process is working on seed {seed} in {job.folder}"
+                locks.enter_context(locked(job.folder / seed_lock(seed), busy))
+            yield
+    finally:
+        if (job.folder / RUN).exists():
+            tracker.sync(job.folder, final=True)
+
+
+def result_folder(job: Job, seed: int) -> Path:
+    """The folder of the result of a seed."""
     return job.folder / f"seed-{seed}" / result_name(job.battery, len(job.plan.dataset.test))
 
 
-def _finished(job: Job, seed: int, progress: Progress) -> Record | None:
+def finished_result(job: Job, seed: int, progress: Progress) -> Record | None:
     """The finished record of a seed, if it fits the battery and the test images."""
-    record = finished_record(_result_folder(job, seed), progress.say)
+    record = finished_record(result_folder(job, seed), progress.say)
     if record is None:
         return None
     images, labels = job.plan.dataset.test.batch(slice(0, job.battery.images))
@@ -110,8 +136,8 @@ def _finished(job: Job, seed: int, progress: Progress) -> Record | None:
 def _train_and_evaluate(
     job: Job, found: SearchOutcome, seed: int, progress: Progress, tracker: Tracker
 ) -> Path:
-    folder = _result_folder(job, seed)
-    if _finished(job, seed, progress):
+    folder = result_folder(job, seed)
+    if finished_result(job, seed, progress):
         return folder / RECORD
     plan, home = job.plan, job.folder / f"seed-{seed}"
     # Trials have no probes, since the search must not see test images; a probed run trains again.
@@ -182,9 +208,7 @@ def _take_over(trial: Path, home: Path) -> None:
 def _announce(job: Job, progress: Progress) -> None:
     """Announce the run and estimate its time from a measured epoch of standard training."""
     plan = job.plan
-    clock = StandardClock(plan.classifier(0), plan.dataset.train, plan.recipe, 0, plan.precision)
-    standard = clock.epoch_seconds()
-    epoch = standard * plan.defense.make(plan.fixed).forward_units() / 3
+    epoch = epoch_seconds(plan)
     trials = job.trials
     trainings = trials + len(job.config.seeds) - (1 if trials and TRIAL_SEED in job.config.seeds else 0)
     progress.say(
@@ -194,6 +218,12 @@ def _announce(job: Job, progress: Progress) -> None:
         f"{trials} trials and {len(job.config.seeds)} seeds of {plan.epochs} epochs: about "
         f"{readable(trainings * plan.epochs * epoch)} of training ({epoch:.2g} s an epoch) if no trial is pruned"
     )
+
+
+def epoch_seconds(plan: Plan) -> float:
+    """Estimate the seconds of an epoch from a measured one of standard training and the defense's passes."""
+    clock = StandardClock(plan.classifier(0), plan.dataset.train, plan.recipe, 0, plan.precision)
+    return clock.epoch_seconds() * plan.defense.make(plan.fixed).forward_units() / 3
 
 
 def summary(record: Record) -> str:
@@ -242,21 +272,3 @@ def build_pages(out: Path, tracker: Tracker, progress: Progress) -> Path:
             f"draws them later"
         )
     return site
-
-
-@contextmanager
-def _locked(path: Path, busy: str) -> Iterator[None]:
-    lock = FileLock(path, timeout=0)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        raise UserError(f"{busy} (lock {path})") from None
-    except OSError as error:
-        raise UserError(
-            f"cannot write below {path.parent}: {error.strerror}; choose another --out"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()

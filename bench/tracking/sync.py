@@ -10,6 +10,7 @@ from filelock import FileLock
 
 from bench.core.errors import UserError
 from bench.core.files import read_json, write_json
+from bench.core.locks import anyone_works
 from bench.core.record import load_record
 from bench.tracking.entry import Entry
 from bench.tracking.run_entries import folder_identity, read_run_folder, record_part
@@ -40,7 +41,7 @@ def sync_folder(store: Store, folder: Path, *, live: bool, trust: bool = False) 
     Args:
         store: where to.
         folder: `runs/<run>/`.
-        live: somebody is working on it.
+        live: this process is working on it.
         trust: believe `tracking.json`; otherwise MLflow is asked which of those runs still exist.
 
     Returns:
@@ -55,6 +56,8 @@ def sync_folder(store: Store, folder: Path, *, live: bool, trust: bool = False) 
         if not trust or ledger.fresh:
             ledger.agree_with(_present(store, folder))
         parent: str | None = None
+        # Another process may work on another seed when this one has ended.
+        live = live or anyone_works(folder)
         for entry in read_run_folder(folder, live=live, left_out=left_out):
             logged = ledger.get(entry.part)
             if logged is None and entry.tags["role"] == "final":

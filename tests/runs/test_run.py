@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from bench.core.errors import UserError
+from bench.core.locks import seed_lock
 from bench.core.progress import Progress
 from bench.core.record import Alarm, load_record
 from bench.runs.config import RunConfig
@@ -183,7 +184,7 @@ def test_two_processes_cannot_work_on_one_run(tmp_path: Path) -> None:
     config = small(tmp_path, trials=0)
     folder = resolve(config).folder
     folder.mkdir(parents=True)
-    with FileLock(folder / ".lock"), pytest.raises(UserError, match="another process"):
+    with FileLock(folder / seed_lock(0)), pytest.raises(UserError, match="another process"):
         go(config)
 
 

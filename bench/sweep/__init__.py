@@ -1,0 +1,1 @@
+"""Sweeps: many runs from one file, divided among processes and machines that share a folder."""

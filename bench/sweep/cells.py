@@ -1,0 +1,219 @@
+"""The cells of a sweep: a search, or the training and the result of one seed, each done by one process."""
+
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from secrets import token_hex
+from typing import Any, Literal
+
+from bench.core.errors import UserError
+from bench.core.files import read_json, write_json
+from bench.core.progress import Progress, readable
+from bench.core.record import HISTORY, RECORD, SEARCH, TRIAL
+from bench.data import Dataset
+from bench.runs.config import RunConfig
+from bench.runs.job import Job, resolve
+from bench.runs.plan import load_data, pick_device
+from bench.runs.run import finished_result, result_folder
+from bench.sweep.leases import Leases
+from bench.training.history import read_history, robust_accuracy
+
+#: Folder of leases and failures, below the folder of runs.
+FOLDER = ".sweep"
+State = Literal["done", "running", "failed", "blocked", "waiting"]
+#: What `load_data` reads of a config.
+_DATA = (
+    "dataset",
+    "data_dir",
+    "download",
+    "train_size",
+    "test_size",
+    "image_size",
+    "class_order",
+    "device",
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One unit of a sweep's work.
+
+    Attributes:
+        job: of the run that the cell is a part of; its config has the one seed.
+        kind: "search", or "seed" for a training with its result.
+        needs: key of the search that comes first; "" for none.
+    """
+
+    job: Job
+    kind: Literal["search", "seed"]
+    needs: str = ""
+
+    @property
+    def seed(self) -> int:
+        """The seed of a training."""
+        return self.job.config.seeds[0]
+
+    @property
+    def key(self) -> str:
+        """Names the cell in file names; equal for the same work in any sweep."""
+        if self.kind == "search":
+            return f"{self.job.name}.search"
+        return f"{self.job.name}.seed-{self.seed}.{result_folder(self.job, self.seed).name}"
+
+    @property
+    def title(self) -> str:
+        """Names the cell for people."""
+        plan = self.job.plan
+        words = [plan.dataset.name, plan.model, plan.name, str(plan.threat)]
+        words += [f"{name}={value}" for name, value in plan.fixed.items()]
+        return " ".join([*words, "search" if self.kind == "search" else f"seed {self.seed}"])
+
+    @property
+    def result(self) -> Path:
+        """The file that a finished cell has."""
+        if self.kind == "search":
+            return self.job.folder / SEARCH
+        return result_folder(self.job, self.seed) / RECORD
+
+
+@dataclass(frozen=True)
+class Status:
+    """The state of a cell.
+
+    Attributes:
+        note: progress of one that runs, the cause of one that failed.
+    """
+
+    state: State
+    note: str = ""
+
+
+def make_cells(configs: Sequence[RunConfig]) -> list[Cell]:
+    """The cells of runs with one seed each, searches before the seeds that need them.
+
+    Raises:
+        UserError: for a run that cannot work, before anything is written.
+    """
+    data: dict[str, Dataset] = {}
+    jobs: dict[str, Job] = {}
+    cells: dict[str, Cell] = {}
+    for config in configs:
+        same = config.model_dump_json(exclude={"seeds"})
+        if same not in jobs:
+            jobs[same] = resolve(config, _data(config, data))
+        job = replace(jobs[same], config=config)
+        search = Cell(job, "search") if job.trials else None
+        if search is not None:
+            cells.setdefault(search.key, search)
+        cell = Cell(job, "seed", search.key if search else "")
+        if cell.key in cells:
+            raise UserError(
+                f"two runs are the same training and result: {' '.join(cells[cell.key].job.config.words())} and "
+                f"{' '.join(config.words())}; leave one out"
+            )
+        cells[cell.key] = cell
+    return list(cells.values())
+
+
+def _data(config: RunConfig, known: dict[str, Dataset]) -> Dataset:
+    key = config.model_dump_json(include=set(_DATA))
+    if key not in known:
+        known[key] = load_data(config).to(pick_device(config.device))
+    return known[key]
+
+
+class Board:
+    """The states of cells, from the files in the folder of runs.
+
+    Args:
+        cells: all of a sweep.
+        folder: of the runs.
+        leases: on the cells.
+        progress: told of results that are damaged, which are set aside; None only looks for the files.
+    """
+
+    def __init__(
+        self, cells: Sequence[Cell], folder: Path, leases: Leases, progress: Progress | None = None
+    ) -> None:
+        self._cells = {cell.key: cell for cell in cells}
+        self._folder = folder / FOLDER
+        self._leases = leases
+        self._progress = progress
+        self._fits: dict[str, tuple[int, bool]] = {}
+
+    def status(self, cell: Cell) -> Status:
+        """The state of a cell now."""
+        if self.is_done(cell):
+            return Status("done")
+        if holder := self._leases.holder(cell.key):
+            return Status("running", " · ".join(filter(None, (_progress(cell), holder))))
+        if failure := self.failure(cell):
+            return Status("failed", str(failure.get("error", "")))
+        needed = self._cells.get(cell.needs)
+        if needed is not None and not self.is_done(needed):
+            if failure := self.failure(needed):
+                return Status("blocked", f"its search failed: {failure.get('error', '')}")
+            return Status("waiting", "for its search")
+        return Status("waiting", _progress(cell))
+
+    def is_done(self, cell: Cell) -> bool:
+        """Whether a cell has its result."""
+        if cell.kind == "seed":
+            return cell.result.is_file() and (self._progress is None or self._fits_job(cell, self._progress))
+        try:
+            return bool(read_json(cell.result)["trials"] >= cell.job.trials)
+        except (UserError, KeyError, TypeError):
+            return False
+
+    def _fits_job(self, cell: Cell, progress: Progress) -> bool:
+        """Whether a record is whole, and of the battery and the images that are asked for now."""
+        try:
+            changed = cell.result.stat().st_mtime_ns
+        except FileNotFoundError:
+            return False
+        before, fits = self._fits.get(cell.key, (0, False))
+        if changed != before:
+            fits = finished_result(cell.job, cell.seed, progress) is not None
+            self._fits[cell.key] = (changed, fits)
+        return fits
+
+    def failure(self, cell: Cell) -> dict[str, Any]:
+        """What is known of a cell's last failure; empty where there is none."""
+        try:
+            found = read_json(self._failure(cell))
+        except UserError:
+            return {}
+        return found if isinstance(found, dict) and isinstance(found.get("tries"), int) else {}
+
+    def fail(self, cell: Cell, error: str, tries: int) -> None:
+        """Keep the cause of a failure, and how often the cell was tried since the sweep was started."""
+        about = {"error": error, "tries": tries, "host": socket.gethostname(), "token": token_hex(8)}
+        write_json(self._failure(cell), about)
+
+    def forget_failure(self, cell: Cell) -> None:
+        """Forget a failure, since the cell is tried again."""
+        self._failure(cell).unlink(missing_ok=True)
+
+    def _failure(self, cell: Cell) -> Path:
+        return self._folder / f"{cell.key}.failed.json"
+
+
+def _progress(cell: Cell) -> str:
+    """How far a cell has come, from the files of its trainings."""
+    folder = cell.job.folder
+    if cell.kind == "search":
+        trials = len(list(folder.glob(f"trials/*/{TRIAL}")))
+        return f"trial {trials} of {cell.job.trials}" if trials else ""
+    home, epochs = folder / f"seed-{cell.seed}", cell.job.plan.epochs
+    if not (home / HISTORY).is_file():
+        return ""
+    try:
+        rows = read_history(home)
+        score = f", {robust_accuracy(rows[-1]):.1%} robust" if rows else ""
+    except (UserError, KeyError, TypeError):
+        return ""
+    if len(rows) >= epochs:
+        return f"evaluation{score}"
+    left = (epochs - len(rows)) * sum(row["seconds"] or 0.0 for row in rows) / max(1, len(rows))
+    return f"epoch {len(rows)} of {epochs}{score}, about {readable(left)} of training left"

@@ -1,0 +1,204 @@
+"""Leases on the cells of a sweep, for processes of several machines that share nothing but a folder.
+
+A lease is a file that its owner changes every few seconds. Another process takes over a lease that has not changed
+for a while by its own clock, so that clocks may differ. A lease that is taken over has a new generation, a file of
+its own: only one process can create it, and the earlier owner sees it and stops.
+"""
+
+import json
+import os
+import re
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.core.errors import UserError
+from bench.core.files import read_json, replacing
+from bench.core.temporary import temporary_file
+from bench.version import __version__
+
+#: Seconds without a change after which a lease is taken over, and the share of it between two changes.
+PATIENCE = 60.0
+SHARE = 6
+#: Processes that may die over one cell before it counts as failed.
+MOST_DEATHS = 3
+
+
+class DeadProcesses(UserError):
+    """Too many processes ended without a word while they worked on a cell."""
+
+
+@dataclass(frozen=True)
+class _Seen:
+    content: bytes
+    since: float
+
+
+class Leases:
+    """The leases in a folder, as one process sees them.
+
+    Args:
+        folder: of the leases; made with the first one.
+        patience: seconds without a sign of life before a lease is taken over.
+    """
+
+    def __init__(self, folder: Path, patience: float = PATIENCE) -> None:
+        self._folder = folder
+        self._patience = patience
+        self._seen: dict[Path, _Seen] = {}
+
+    def take(self, key: str, on_loss: Callable[[], None] = lambda: None) -> "Lease | None":
+        """Take the lease of a cell; None while another process holds it.
+
+        Args:
+            key: of the cell; can stand in a file name.
+            on_loss: called from another thread when another process has taken the lease over.
+
+        Raises:
+            DeadProcesses: when too many processes died over it; `forgive` lets it be tried again.
+            UserError: when a process with another version of the package holds it.
+        """
+        generation, holder = self._latest(key)
+        if holder is not None and not self._is_free(self._path(key, generation), holder):
+            return None
+        deaths = 0
+        if holder is not None:
+            deaths = int(holder.get("deaths", 0)) + (holder.get("state") != "free")
+        if deaths >= MOST_DEATHS:
+            raise DeadProcesses(
+                f"{deaths} processes ended without a word while they worked on it; the last one was "
+                f"{holder and holder.get('host')}, process {holder and holder.get('pid')} (too little memory?)"
+            )
+        path = self._path(key, generation + 1)
+        content = {**_self(), "state": "held", "deaths": deaths, "token": secrets.token_hex(8)}
+        if not _create(path, content):
+            return None
+        for old in range(generation):
+            self._path(key, old).unlink(missing_ok=True)
+        return Lease(path, self._path(key, generation + 2), content, self._patience / SHARE, on_loss)
+
+    def holder(self, key: str) -> str:
+        """Who works on a cell, as "host, process N"; "" for nobody."""
+        _, holder = self._latest(key)
+        if holder is None or holder.get("state") == "free" or _is_dead(holder):
+            return ""
+        return f"{holder.get('host')}, process {holder.get('pid')}"
+
+    def forgive(self, key: str) -> None:
+        """Forget the deaths over a cell, so that it may be tried again."""
+        generation, holder = self._latest(key)
+        if holder is not None and holder.get("deaths") and _is_dead(holder):
+            _replace(self._path(key, generation), {**holder, "state": "free", "deaths": 0})
+
+    def _latest(self, key: str) -> tuple[int, dict[str, Any] | None]:
+        pattern = re.compile(rf"{re.escape(key)}\.(\d+)\.lease")
+        with suppress(FileNotFoundError):
+            found = [int(match[1]) for name in os.listdir(self._folder) if (match := pattern.fullmatch(name))]
+            if found:
+                holder: dict[str, Any] = {}
+                with suppress(UserError):  # being written, or damaged: then only its silence counts
+                    holder = read_json(self._path(key, max(found)))
+                return max(found), holder if isinstance(holder, dict) else {}
+        return 0, None
+
+    def _is_free(self, path: Path, holder: dict[str, Any]) -> bool:
+        if holder.get("state") == "free" or _is_dead(holder):
+            return True
+        try:
+            content = path.read_bytes()
+        except OSError:
+            return False
+        seen = self._seen.get(path)
+        if seen is None or seen.content != content:
+            self._seen[path] = _Seen(content, time.monotonic())
+            if seen is not None and holder.get("version", __version__) != __version__:
+                raise UserError(
+                    f"{holder.get('host')} works on this folder with regionbench {holder['version']}, and this is "
+                    f"{__version__}; install the same version everywhere, or choose another --out"
+                )
+            return False
+        return time.monotonic() - seen.since > self._patience
+
+    def _path(self, key: str, generation: int) -> Path:
+        return self._folder / f"{key}.{generation}.lease"
+
+
+class Lease:
+    """A lease that this process holds, kept alive by a thread until it is released."""
+
+    def __init__(
+        self, path: Path, next_path: Path, content: dict[str, Any], pause: float, on_loss: Callable[[], None]
+    ) -> None:
+        self._path, self._next, self._content = path, next_path, content
+        self._pause, self._on_loss = pause, on_loss
+        self._ended = threading.Event()
+        self.lost = False
+        self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
+        self._thread.start()
+
+    def release(self) -> None:
+        """Give the cell back."""
+        self._ended.set()
+        self._thread.join()
+        if not self.lost:
+            _replace(self._path, {**self._content, "state": "free", "deaths": 0})
+
+    def _beat(self) -> None:
+        beats = 0
+        while not self._ended.wait(self._pause):
+            if self._next.exists():
+                self.lost = True
+                self._on_loss()
+                return
+            beats += 1
+            _replace(self._path, {**self._content, "beats": beats})
+
+
+def _self() -> dict[str, Any]:
+    return {"host": socket.gethostname(), "pid": os.getpid(), "machine": _machine(), "version": __version__}
+
+
+def _machine() -> str:
+    """Marks processes that see each other's numbers: one boot of one machine, one container."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')} {socket.gethostname()}"
+    except OSError:
+        return ""
+
+
+def _is_dead(holder: dict[str, Any]) -> bool:
+    """Whether the holder was a process of this machine that is gone; of another machine's, only silence tells."""
+    machine, number = _machine(), holder.get("pid")
+    if not machine or holder.get("machine") != machine or not isinstance(number, int):
+        return False
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _create(path: Path, content: dict[str, Any]) -> bool:
+    """Create a file that does not exist, with its content, or leave it alone; works over NFS."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with temporary_file(path) as draft:
+        draft.write_text(json.dumps(content), encoding="utf-8")
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            return False
+    return True
+
+
+def _replace(path: Path, content: dict[str, Any]) -> None:
+    with suppress(UserError), replacing(path) as draft:  # a disk that is full for a moment ends no training
+        draft.write_text(json.dumps(content), encoding="utf-8")

@@ -1,0 +1,150 @@
+"""`bench sweep` as people call it."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from bench.cli.main import cli
+
+SMALL: dict[str, Any] = {
+    "defense": ["standard", "jacobian"],
+    "seeds": [0, 1],
+    "epochs": 2,
+    "trials": 2,
+    "train_size": 40,
+    "test_size": 10,
+    "metrics": ["clean_accuracy", "robust_accuracy/fgsm"],
+    "tracking": "none",
+}
+
+
+def written(folder: Path, values: dict[str, Any]) -> str:
+    path = folder / "sweep.yaml"
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    return str(path)
+
+
+def call(*words: str) -> Result:
+    return CliRunner().invoke(cli, ["sweep", *words], standalone_mode=False)
+
+
+def weights(out: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in out.rglob("weights.safetensors")
+    }
+
+
+def test_a_dry_run_shows_the_cells_and_their_cost_and_writes_nothing(tmp_path: Path) -> None:
+    file = written(tmp_path, SMALL)
+    result = call(file, "--out", str(tmp_path / "runs"), "--dry-run")
+    lines = result.output.splitlines()
+    assert [line.split()[0] for line in lines[:5]] == ["waiting"] * 5
+    assert lines[2].endswith("search")
+    assert lines[5] == "5 cells: 5 waiting"
+    assert "of training left" in lines[6]
+    assert not (tmp_path / "runs").exists()
+    states = json.loads(call(file, "--out", str(tmp_path / "runs"), "--status", "--json").output)
+    assert {state["state"] for state in states} == {"waiting"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--jobs", "0"), "--jobs: expected at least 1"),
+        (("--gpus-per-cell", "0"), "--gpus-per-cell"),
+        (("--retry", "-1"), "--retry"),
+        (("--takeover-after", "0"), "--takeover-after"),
+        (("--index", "2", "--count", "2"), "beyond"),
+        (("--device", "x"), "device"),
+    ],
+)
+def test_bad_options_are_one_line_and_leave_nothing(
+    words: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    file = written(tmp_path, {**SMALL, "defense": "standard"})
+    result = call(file, "--out", str(tmp_path / "runs"), *words)
+    assert message in str(result.exception)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_thousand_runs_need_a_yes(tmp_path: Path) -> None:
+    result = call(written(tmp_path, {**SMALL, "seeds": list(range(600))}))
+    assert "1,200 runs; give --yes" in str(result.exception)
+
+
+@pytest.mark.slow
+def test_killed_workers_and_two_calls_at_once_give_the_results_of_one_process(tmp_path: Path) -> None:
+    file = written(tmp_path, SMALL)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    start = [sys.executable, "-m", "bench", "sweep", file, "--quiet", "--json"]
+    alone = subprocess.run(
+        [*start, "--out", str(tmp_path / "alone")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    many = [
+        subprocess.Popen(
+            [*start, "--out", str(tmp_path / "many"), "--jobs", "2"],
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    killed = set()
+    while any(process.poll() is None for process in many):
+        for lease in (tmp_path / "many" / ".sweep").glob("*.lease"):
+            if lease.name.partition(".")[0] not in killed and len(killed) < 2:
+                try:
+                    holder = json.loads(lease.read_text())
+                except (OSError, ValueError):
+                    continue
+                if holder["state"] == "held":
+                    killed.add(lease.name.partition(".")[0])
+                    os.kill(holder["pid"], signal.SIGKILL)
+        time.sleep(0.05)
+    outputs = [process.communicate()[0] for process in many]
+    assert [process.returncode for process in many] == [0, 0]
+    assert len(killed) == 2
+    assert [len(json.loads(output)) for output in (alone.stdout, *outputs)] == [4, 4, 4]
+    assert len(weights(tmp_path / "alone")) == 4
+    assert weights(tmp_path / "alone") == weights(tmp_path / "many")
+    assert (tmp_path / "many" / "site" / "index.html").is_file()
+
+
+@pytest.mark.slow
+def test_what_fails_is_listed_and_the_exit_code_says_so(tmp_path: Path) -> None:
+    file = written(
+        tmp_path,
+        {
+            **SMALL,
+            "defense": ["standard", "at"],
+            "seeds": [0],
+            "override": [{"when": {"defense": "at"}, "recipe": "paper,lr=1e30"}],
+            "trials": 0,
+        },
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", "sweep", file, "--out", str(tmp_path / "runs")],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stdout.count("record.json") == 1
+    assert "failed: digits cnn6 at linf:0.2 seed 0: training with seed 0 failed" in done.stderr
+    assert "Traceback" not in done.stderr

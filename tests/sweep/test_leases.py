@@ -1,0 +1,125 @@
+"""Leases: one holder, whatever dies and whatever the clocks say."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.core.errors import UserError
+from bench.sweep.leases import MOST_DEATHS, DeadProcesses, Leases
+from bench.version import __version__
+
+
+def foreign(folder: Path, generation: int = 1, **changed: Any) -> Path:
+    """A lease of a process on another machine."""
+    path = folder / f"cell.{generation}.lease"
+    content = {
+        "host": "elsewhere",
+        "pid": 1,
+        "machine": "other",
+        "version": "0",
+        "state": "held",
+        "deaths": 0,
+    }
+    path.write_text(json.dumps({**content, "version": __version__, **changed}))
+    return path
+
+
+def test_one_process_holds_a_cell_until_it_is_released(tmp_path: Path) -> None:
+    leases = Leases(tmp_path / "made")
+    lease = leases.take("cell")
+    assert lease is not None
+    assert leases.take("cell") is None
+    assert str(os.getpid()) in leases.holder("cell")
+    lease.release()
+    assert leases.holder("cell") == ""
+    again = leases.take("cell")
+    assert again is not None
+    again.release()
+    assert leases.take("other") is not None
+
+
+def test_of_many_that_try_at_once_one_wins(tmp_path: Path) -> None:
+    for generation in range(5):
+        foreign(tmp_path, 2 * generation + 1, state="free")
+        barrier = threading.Barrier(8)
+
+        def take(_: int, barrier: threading.Barrier = barrier) -> Any:
+            leases = Leases(tmp_path)
+            barrier.wait()
+            return leases.take("cell")
+
+        with ThreadPoolExecutor(8) as threads:
+            won = [lease for lease in threads.map(take, range(8)) if lease is not None]
+        assert len(won) == 1
+        won[0].release()
+
+
+def test_a_process_of_this_machine_that_is_gone_loses_its_cell_at_once(tmp_path: Path) -> None:
+    code = "import os, sys; from pathlib import Path; from bench.sweep.leases import Leases\n"
+    code += "assert Leases(Path(sys.argv[1])).take('cell'); os._exit(9)"
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == 9
+    lease = Leases(tmp_path).take("cell")
+    assert lease is not None
+    lease.release()
+
+
+def test_silence_of_another_machine_is_measured_by_our_own_clock(tmp_path: Path) -> None:
+    path = foreign(tmp_path)
+    os.utime(path, (4e9, 4e9))  # its clock is years ahead
+    leases = Leases(tmp_path, patience=0.05)
+    assert leases.take("cell") is None
+    foreign(tmp_path, beats=1)
+    time.sleep(0.06)
+    assert leases.take("cell") is None, "it has changed since the first look"
+    time.sleep(0.06)
+    lease = leases.take("cell")
+    assert lease is not None
+    lease.release()
+
+
+def test_the_earlier_holder_is_told_and_does_not_free_the_others_lease(tmp_path: Path) -> None:
+    told = threading.Event()
+    lease = Leases(tmp_path, patience=0.12).take("cell", told.set)
+    assert lease is not None
+    foreign(tmp_path, 2)
+    assert told.wait(10)
+    assert lease.lost
+    lease.release()
+    assert "elsewhere" in Leases(tmp_path).holder("cell")
+
+
+def test_a_cell_that_processes_die_over_fails(tmp_path: Path) -> None:
+    foreign(tmp_path, deaths=MOST_DEATHS - 1)
+    leases = Leases(tmp_path, patience=0)
+    assert leases.take("cell") is None
+    time.sleep(0.01)
+    with pytest.raises(DeadProcesses, match="elsewhere, process 1"):
+        leases.take("cell")
+
+
+def test_another_version_is_refused(tmp_path: Path) -> None:
+    foreign(tmp_path, version="0.0.1")
+    leases = Leases(tmp_path)
+    assert leases.take("cell") is None
+    foreign(tmp_path, version="0.0.1", beats=1)
+    with pytest.raises(UserError, match=r"elsewhere works on this folder with regionbench 0\.0\.1"):
+        leases.take("cell")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"pid": "x"}'])
+def test_a_damaged_lease_is_taken_over_after_silence(tmp_path: Path, content: str) -> None:
+    (tmp_path / "cell.4.lease").write_text(content)
+    leases = Leases(tmp_path, patience=0)
+    leases.take("cell")
+    time.sleep(0.01)
+    lease = leases.take("cell")
+    assert lease is not None
+    lease.release()
