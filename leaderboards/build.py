@@ -14,8 +14,9 @@ from bench.version import __version__
 from leaderboards.board import Board, make_boards
 from leaderboards.card import Card
 from leaderboards.columns import column_rules
-from leaderboards.downloads import board_csv, board_json
-from leaderboards.figure_files import write_figures
+from leaderboards.downloads import board_csv, board_json, geometry_csv
+from leaderboards.figure_files import ShownFigure, write_figures
+from leaderboards.geometry import GeometryBoard, geometry_boards
 from leaderboards.pages import Pages, record_file
 from leaderboards.replace import alone, replacing_folder
 from leaderboards.result import LeftOut, read_ranked
@@ -80,10 +81,11 @@ def build(
             why = f"; left out: {left_out[0]}" if left_out else ""
             raise UserError(f"expected at least one record to build a leaderboard from, got none{why}")
         boards, pages = make_boards(results, columns), Pages(links or {}, titles or {}, cards)
+        geometry = geometry_boards(boards)
         with replacing_folder(out, INDEX) as folder:
-            left_out += _write(folder, boards, pages)
+            left_out += _write(folder, boards, geometry, pages)
             listed = [(relative(each.path, shared_folder(paths)), each.reason) for each in left_out]
-            write_text(folder / INDEX, pages.index(boards, listed))
+            write_text(folder / INDEX, pages.index(boards, geometry, listed))
     entries = sum(len(board.entries) for board in boards)
     return Site(out, len(boards), entries, len(results), tuple(left_out))
 
@@ -98,8 +100,10 @@ def relative(path: Path, folder: Path) -> str:
     return Path(os.path.relpath(os.path.abspath(path), folder)).as_posix()
 
 
-def _write(folder: Path, boards: list[Board], pages: Pages) -> list[LeftOut]:
+def _write(folder: Path, boards: list[Board], geometry: list[GeometryBoard], pages: Pages) -> list[LeftOut]:
     left_out: list[LeftOut] = []
+    shown: dict[str, list[ShownFigure]] = {}
+    measured = {entry.page: each.page for each in geometry for row in each.rows for entry in row.entries}
     with as_file(files("leaderboards") / "static") as static:
         shutil.copytree(static, folder / "static", copy_function=shutil.copyfile)
     own = [column for board in boards for column in board.more_columns if column.part == "own"]
@@ -108,19 +112,25 @@ def _write(folder: Path, boards: list[Board], pages: Pages) -> list[LeftOut]:
     write_json(folder / "schema" / "record.schema.json", Record.model_json_schema())
     for board in boards:
         stem = folder / "boards" / board.page
-        write_text(stem.with_name(f"{board.page}.html"), pages.board(board))
+        write_text(
+            stem.with_name(f"{board.page}.html"), pages.board(board, measured.get(board.entries[0].page, ""))
+        )
         write_text(stem.with_name(f"{board.page}.csv"), board_csv(board))
         write_json(stem.with_name(f"{board.page}.json"), board_json(board))
         write_text(stem.with_name(f"{board.page}.data.js"), board_script(board, pages.families))
         for entry, rank in zip(board.entries, board.ranks, strict=True):
             figures = write_figures(entry, folder)
             left_out += figures.left_out
+            shown[entry.page] = [figure for some in figures.sections.values() for figure in some]
             page = pages.entry(board, entry, rank, figures.sections)
             write_text(folder / "entries" / f"{entry.page}.html", page)
             script = pages.entry_script(board, entry, figures.sections)
             write_text(folder / "entries" / f"{entry.page}.data.js", script)
             for result in entry.results + entry.superseded:
                 _copy(result.path, folder / "records" / record_file(result))
+    for each in geometry:
+        write_text(folder / "geometry" / f"{each.page}.html", pages.geometry(each, shown))
+        write_text(folder / "geometry" / f"{each.page}.csv", geometry_csv(each))
     listing = [{"title": b.title, **b.identity, "page": f"boards/{b.page}"} for b in boards]
     write_json(folder / "site.json", {"generator": GENERATOR, "version": __version__, "boards": listing})
     return left_out

@@ -4,9 +4,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bench.core.files import csv_text, spreadsheet_text
+from bench.core.names import WORST_CASE
 from leaderboards.board import Board
 from leaderboards.columns import COLUMNS
 from leaderboards.entry import Entry
+from leaderboards.geometry import GeometryBoard
 from leaderboards.rank import Rank
 
 
@@ -77,6 +79,26 @@ def boards_csv(boards: Iterable[Board], metrics: Sequence[str] = ()) -> str:
                 row |= dict(zip((name, f"{name}:low", f"{name}:high"), ends, strict=True))
             row["alarms"] = spreadsheet_text("; ".join(alarm.label for alarm in entry.raised))
             rows.append(row)
+
+
+def geometry_csv(board: GeometryBoard) -> str:
+    """A geometry board as CSV: one row for each row, four columns for each quantity and for the worst case."""
+    rows = []
+    names = [WORST_CASE, *(column.metric for column in board.columns)]
+    for each in board.rows:
+        row: dict[str, Any] = {
+            "defense": spreadsheet_text(each.entry.defense.name),
+            "model": spreadsheet_text(each.entry.model),
+            "seeds": len(each.networks),
+        }
+        for name in names:
+            score = each.scores.get(name)
+            row[name], row[f"{name}:unit"] = (
+                (score.mean, spreadsheet_text(score.unit)) if score else (None, None)
+            )
+            row[f"{name}:low"], row[f"{name}:high"] = (score.low, score.high) if score else (None, None)
+        row["entry"] = each.entry.page
+        rows.append(row)
     return csv_text(list(rows[0]), rows)
 
 

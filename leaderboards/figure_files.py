@@ -38,6 +38,7 @@ class Picture:
 class ShownFigure:
     """A figure of an entry, with a picture for each seed that has it."""
 
+    name: str
     title: str
     caption: str
     source: str
@@ -143,8 +144,8 @@ def _shown(name: str, pairs: list[tuple[Picture, Chart | None]]) -> ShownFigure:
     pictures = tuple(picture for picture, _ in pairs)
     if chart is None:
         words = name.replace("_", " ").replace("-", " ")
-        return ShownFigure(f"{words[:1].upper()}{words[1:]}", "", "", pictures)
-    return ShownFigure(chart.title, chart.caption, chart.source, pictures)
+        return ShownFigure(name, f"{words[:1].upper()}{words[1:]}", "", "", pictures)
+    return ShownFigure(name, chart.title, chart.caption, chart.source, pictures)
 
 
 def _write_assets(folder: Path) -> None:

@@ -13,14 +13,16 @@ from bench.core.values import printable
 from leaderboards import text
 from leaderboards.board import Board
 from leaderboards.card import Card
-from leaderboards.charts import battery_charts, history_charts, trade_off_charts
+from leaderboards.charts import battery_charts, history_charts
 from leaderboards.entry import Entry
 from leaderboards.entry_data import entry_script
 from leaderboards.figure_files import ShownFigure
+from leaderboards.geometry import GeometryBoard, gallery
 from leaderboards.headline import headline
 from leaderboards.rank import Rank
 from leaderboards.result import Result
 from leaderboards.rows import facets
+from leaderboards.scatter import geometry_charts, slope_words, trade_off_charts, trend
 
 #: Scores that an entry page shows at once; the others are folded, by metric.
 MAIN = (ROBUST_ACCURACY, SUSPICIOUS)
@@ -68,7 +70,12 @@ class Pages:
             headline=headline,
         )
 
-    def index(self, boards: Sequence[Board], left_out: Sequence[tuple[str, str]] = ()) -> str:
+    def index(
+        self,
+        boards: Sequence[Board],
+        geometry: Sequence[GeometryBoard] = (),
+        left_out: Sequence[tuple[str, str]] = (),
+    ) -> str:
         """The front page, with the files that no board shows, each with the reason."""
         ranked = [board for board in boards if board.ranked]
         return self._render(
@@ -76,13 +83,13 @@ class Pages:
             root="",
             groups=_grouped(ranked),
             others=[board for board in boards if not board.ranked],
-            geometry=[],
+            geometry=geometry,
             studies=[],
             left_out=left_out,
         )
 
-    def board(self, board: Board) -> str:
-        """The page of a board."""
+    def board(self, board: Board, geometry: str = "") -> str:
+        """The page of a board; `geometry` is the page with the geometry of its networks."""
         return self._render(
             "board",
             root="../",
@@ -90,11 +97,29 @@ class Pages:
             entries=board.entries,
             part=0,
             parts=[],
-            geometry="",
+            geometry=geometry,
             facets=facets(board, self.families),
             summary=self._summary(board),
             about=f"{board.title}: {text.count(len(board.entries), 'defense')} ranked by worst-case accuracy.",
-            charts=[figure(chart) for chart in trade_off_charts(board)],
+            charts=[figure(chart) for chart in trade_off_charts(board, self.families)],
+        )
+
+    def geometry(self, board: GeometryBoard, figures: Mapping[str, Sequence[ShownFigure]]) -> str:
+        """The page of a geometry board.
+
+        Args:
+            figures: entry page → its figures.
+        """
+        fits = {column.metric: fit for column in board.columns if (fit := trend(board, column.metric))}
+        return self._render(
+            "geometry",
+            root="../",
+            board=board,
+            about=f"Geometry of decision regions and worst case: {board.title}.",
+            fits=fits,
+            slope_words=slope_words,
+            gallery=gallery(board, figures),
+            charts=[figure(chart) for chart in geometry_charts(board, self.families)],
         )
 
     def compare(self, boards: Sequence[Board]) -> str:

@@ -16,6 +16,8 @@ from bench.core.record import describe
 Numbers = list[float | None]
 #: Ends of intervals; absent from the JSON of a chart without any.
 Ends = Annotated[Numbers, Field(exclude_if=lambda ends: not ends)]
+#: Texts that most charts do without; absent from their JSON.
+Texts = Annotated[list[str], Field(exclude_if=lambda texts: not texts)]
 Scale = Literal["sequential", "diverging", "categorical"]
 
 
@@ -80,6 +82,8 @@ class Points(_Part):
         labels: what each point is.
         low, high: the interval of each y.
         x_low, x_high: the interval of each x.
+        groups: a second property of each point, which gives it its color; the mark gives its shape then.
+        links: where each point leads; only pages follow them.
     """
 
     kind: Literal["points"] = "points"
@@ -91,10 +95,12 @@ class Points(_Part):
     high: Ends = []
     x_low: Ends = []
     x_high: Ends = []
+    groups: Texts = []
+    links: Texts = []
 
     @model_validator(mode="after")
     def _equal(self) -> "Points":
-        return _equally_long(self, "x", "y", "labels", "low", "high", "x_low", "x_high")
+        return _equally_long(self, "x", "y", "labels", "low", "high", "x_low", "x_high", "groups", "links")
 
 
 class Bars(_Part):

@@ -7,11 +7,12 @@ from typing import Any
 from bench.core.names import CLEAN_ACCURACY, PRS_RATIO, TIME_PER_EPOCH
 from bench.core.progress import Progress
 from bench.core.record import Record, load_record
+from bench.core.regression import Fit, regress
 from bench.runs.config import RunConfig
 from bench.runs.job import resolve
 from bench.runs.run import Tracker, TrainingFailed, run_job
 from bench.study.quantities import REGRESSED, RegressedQuantity
-from bench.study.regression import Fit, Sign, Verdict, judge_sign, regress, sign_of
+from bench.study.regression import Sign, Verdict, judge_sign, sign_of
 from bench.study.spec import CorrelationStudy, Published
 
 #: The cheapest metrics: the probes have measured the quantities already.
@@ -232,6 +233,7 @@ def _regression(
         [each.prs_ratio for each in candidates],
         [getattr(each, quantity) for each in candidates],
         [each.training for each in candidates],
+        name="the PRS ratio",
     )
     slopes = [by_dataset for by_network in study.published.values() for by_dataset in by_network.values()]
     in_paper = {name for by_dataset in slopes for name in by_dataset}

@@ -1,102 +1,12 @@
-"""Ordinary least squares over candidates, and its verdict on a claimed sign."""
+"""The verdict of a regression on a claimed sign."""
 
-import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
-
-import numpy as np
-from scipy import stats
 
 Sign = Literal["positive", "negative"]
 Verdict = Literal["confirmed", "not confirmed", "undecided"]
 
 #: Significance level of a difference or a slope.
 SIGNIFICANCE = 0.05
-#: Smallest number of points, and of runs: two always lie on a line.
-MINIMUM = 3
-
-
-@dataclass(frozen=True)
-class Fit:
-    """A regression line y = intercept + slope·x.
-
-    Attributes:
-        n: number of candidates.
-        runs: number of trainings that they come from.
-        slope, intercept, error, p_value: of ordinary least squares, which takes candidates for independent. The
-            p-value is two-sided, for a slope of zero.
-        run_error, run_p_value: standard error and p-value of the slope when candidates of one training are
-            dependent.
-        reason: why there is no line, or no test over runs.
-    """
-
-    n: int
-    runs: int
-    slope: float | None = None
-    intercept: float | None = None
-    error: float | None = None
-    p_value: float | None = None
-    run_error: float | None = None
-    run_p_value: float | None = None
-    reason: str = ""
-
-
-def regress(x: Sequence[float], y: Sequence[float], run: Sequence[object]) -> Fit:
-    """Fit a line to points, with and without the assumption that points of one run are independent.
-
-    `scipy.stats.linregress` gives slope, standard error and p-value. Over runs, statsmodels gives the
-    cluster-robust standard error, from (XᵀX)⁻¹ (Σ_g X_gᵀ u_g u_gᵀ X_g) (XᵀX)⁻¹ · G/(G − 1) · (n − 1)/(n − 2) with
-    residuals u and G runs, and a t-test on G − 1 degrees of freedom (Cameron and Miller 2015, "A practitioner's
-    guide to cluster-robust inference", section II.B). With few runs the error is still too small.
-
-    Args:
-        x, y: [n], finite.
-        run: [n], equal for points of one training.
-    """
-    at, of = np.asarray(x, float), np.asarray(y, float)
-    groups = np.unique([str(each) for each in run], return_inverse=True)[1]
-    n, runs = len(at), len(np.unique(groups))
-    if n < MINIMUM:
-        return Fit(n, runs, reason=f"{n} of the {MINIMUM} candidates that a line needs")
-    if np.ptp(at) <= 1e-12 * max(1.0, float(np.abs(at).max())):
-        return Fit(n, runs, reason=f"the PRS ratio is {at[0]:.4g} for every candidate")
-    if np.ptp(of) == 0:
-        return Fit(n, runs, 0.0, float(of[0]), reason=f"the quantity is {of[0]:.4g} for every candidate")
-    with warnings.catch_warnings():
-        # A perfect fit divides by a residual of zero, which gives the right p-value, zero.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        line = stats.linregress(at, of)
-    error, p_value, reason = _over_runs(at, of, groups)
-    return Fit(
-        n,
-        runs,
-        float(line.slope),
-        float(line.intercept),
-        float(line.stderr),
-        float(line.pvalue),
-        error,
-        p_value,
-        reason,
-    )
-
-
-def _over_runs(x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> tuple[float | None, float | None, str]:
-    """Cluster-robust standard error and p-value of a slope; None with the reason where runs are too few."""
-    runs = int(groups.max()) + 1
-    if runs < MINIMUM:
-        return None, None, f"{runs} of the {MINIMUM} trainings that a test over runs needs"
-    # Takes seconds to import.
-    from statsmodels.regression.linear_model import OLS
-
-    # Centering x leaves the slope as it is and keeps the design well conditioned.
-    design = np.column_stack([np.ones_like(x), x - x.mean()])
-    with warnings.catch_warnings():
-        # As in `regress`: a perfect fit has a residual of zero.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        fit = OLS(y, design).fit(cov_type="cluster", cov_kwds={"groups": groups}, use_t=True)
-        error, p_value = float(fit.bse[1]), float(fit.pvalues[1])
-    return error, p_value if error > 0 else 0.0, ""
 
 
 def judge_sign(sign: Sign, value: float | None, p_value: float | None) -> Verdict:

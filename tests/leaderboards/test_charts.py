@@ -3,16 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.charts import Chart, Line, Points, Rule
 from leaderboards.board import Board, make_boards
-from leaderboards.charts import battery_charts, history_charts, least_squares, pareto_front, trade_off_charts
+from leaderboards.charts import battery_charts, history_charts
 from leaderboards.entry import Entry
 from leaderboards.result import read_result, read_results
+from leaderboards.scatter import pareto_front, trade_off_charts
 from tests.records import make_record, write_record
 
 numbers = st.floats(-1e9, 1e9)
@@ -57,7 +57,8 @@ def test_trade_offs_show_every_entry_with_its_intervals(board: Board) -> None:
 
 def test_the_front_and_the_trend_are_lines_of_their_charts(board: Board) -> None:
     clean, time, prs = trade_off_charts(board)
-    (front,) = lines(clean)
+    front, low, high = lines(clean)
+    assert low.name == high.name == "Front of the intervals’ ends"
     assert front.name == "Pareto front"
     assert front.x == sorted(front.x)
     assert front.y == sorted(front.y, reverse=True)
@@ -65,6 +66,9 @@ def test_the_front_and_the_trend_are_lines_of_their_charts(board: Board) -> None
     (trend,) = lines(prs)
     assert len(trend.x) == 2
     assert "slope" in prs.caption
+    assert " to " in prs.caption
+    assert "p " in prs.caption
+    assert time.panels[0].x.log
 
 
 def test_one_entry_is_no_trade_off(sample: list[Path]) -> None:
@@ -115,12 +119,3 @@ def test_the_front_is_what_no_other_point_dominates(data: list[tuple[float, floa
 
     assert {data[at] for at in front} == {point for point in data if not dominated(point)}
     assert [data[at][0] for at in front] == sorted(data[at][0] for at in front)
-
-
-def test_the_trend_is_the_least_squares_line() -> None:
-    x, y = np.random.default_rng(1).random((2, 30)).tolist()
-    assert least_squares(x, y) == pytest.approx(tuple(np.polyfit(x, y, 1)))
-    assert least_squares(x[:2], y[:2]) is None
-    assert least_squares([1, 1, 1], [1, 2, 3]) is None
-    assert least_squares([0.1] * 10, [*map(float, range(10))]) is None
-    assert least_squares([0, 1e-200, 2e-200], [1, 2, 3]) is None

@@ -5,12 +5,12 @@ that the page's style sheet defines; the shape of points and the dashes of lines
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bench.charts.chart import Line, Mark, Numbers, Panel, Points, Rule
 from bench.charts.numbers import number
 from bench.charts.outlines import Point, bands, pieces
-from bench.charts.palette import Style, style
+from bench.charts.palette import COLORS, Style, style
 from bench.charts.svg.names import Text, place_names
 from bench.charts.svg.scale import Scale
 
@@ -24,13 +24,20 @@ _ORDER = ("band", "rule", "bar", "line", "dot")
 
 @dataclass(frozen=True)
 class Path:
-    """A stroke, an area or points: what kind, its SVG path, the class of its color, its dashes, its tooltip."""
+    """A stroke, an area or points: what kind, its SVG path, the class of its color, its dashes, its tooltip.
+
+    Attributes:
+        of: the classes that a key of the legend picks it by.
+        link: where it leads.
+    """
 
     kind: str
     d: str
     color: str = ""
     dashes: str = ""
     tooltip: str = ""
+    of: str = ""
+    link: str = ""
 
 
 @dataclass
@@ -46,10 +53,11 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Key:
-    """A name in the legend, and the paths that show its style."""
+    """A name in the legend, the paths that show its style, and the class of the points that it picks."""
 
     name: str
     paths: list[Path]
+    picks: str = ""
 
 
 def draw_panel(panel: Panel, numbers: dict[str, int]) -> Drawing:
@@ -63,6 +71,7 @@ def draw_panel(panel: Panel, numbers: dict[str, int]) -> Drawing:
     """
     plane = _Plane(panel)
     drawing = Drawing(panel)
+    grouped = bool(group_numbers(panel.marks))
     for place, text in plane.y.ticks:
         drawing.grid.append(Path("grid", f"M{LEFT} {_place(place)}L{RIGHT} {_place(place)}"))
         drawing.ticks.append(Text(LEFT - 7, place + 4, text, "end"))
@@ -70,9 +79,11 @@ def draw_panel(panel: Panel, numbers: dict[str, int]) -> Drawing:
     for mark in panel.marks:
         match mark:
             case Line():
-                drawing.paths += plane.line(mark, style(numbers[mark.name]))
+                lines = plane.line(mark, style(numbers[mark.name]))
+                # Where colors stand for groups of points, no line has the color of one.
+                drawing.paths += (replace(path, color="plain") for path in lines) if grouped else lines
             case Points():
-                drawing.paths += plane.points(mark, style(numbers[mark.name]))
+                drawing.paths += plane.points(mark, style(numbers[mark.name]), numbers[mark.name])
             case Rule():
                 drawing.paths += plane.rules(mark)
                 drawing.labels += plane.rule_names(mark)
@@ -91,16 +102,33 @@ def has_many_points(panel: Panel) -> bool:
 def legend(marks: Sequence[Mark], numbers: dict[str, int]) -> list[Key]:
     """A key for every name of lines and points; rules are named beside their lines."""
     keys: dict[str, Key] = {}
+    grouped = bool(group_numbers(marks))
     for mark in marks:
         if isinstance(mark, Line | Points) and mark.name:
             shape = style(numbers[mark.name])
+            if isinstance(mark, Points) and mark.groups:
+                outline = Path("dot", f"M10 6{shape.outline}", "plain")
+                keys.setdefault(mark.name, Key(mark.name, [outline], f"m{numbers[mark.name]}"))
+                continue
             paths = (
                 [Path("line", "M0 6L20 6", _color(shape), _dashes(shape))] if isinstance(mark, Line) else []
             )
+            if grouped:
+                paths = [replace(path, color="plain") for path in paths]
             if isinstance(mark, Points) or mark.markers:
                 paths.append(Path("dot", f"M10 6{shape.outline}", _color(shape)))
             keys.setdefault(mark.name, Key(mark.name, paths))
-    return list(keys.values())
+    groups = [
+        Key(name, [Path("dot", f"M10 6{style(0).outline}", _color(style(number)))], f"g{number}")
+        for name, number in group_numbers(marks).items()
+    ]
+    return groups + list(keys.values())
+
+
+def group_numbers(marks: Sequence[Mark]) -> dict[str, int]:
+    """Group of points → number of its color."""
+    groups = sorted({group for mark in marks if isinstance(mark, Points) for group in mark.groups})
+    return {group: number for number, group in enumerate(groups)}
 
 
 class _Plane:
@@ -109,6 +137,7 @@ class _Plane:
     def __init__(self, panel: Panel) -> None:
         self.x, self.y = Scale(panel, "x", LEFT, RIGHT), Scale(panel, "y", BOTTOM, TOP)
         self._merged = has_many_points(panel)
+        self._groups = group_numbers(panel.marks)
 
     def line(self, mark: Line, shape: Style) -> Iterator[Path]:
         """A line with its band; a point between two gaps is marked."""
@@ -127,8 +156,11 @@ class _Plane:
                 if x is not None and y is not None:
                     yield self._dot(x, y, shape, _tooltip(mark.name, mark.detail, x, y))
 
-    def points(self, mark: Points, shape: Style) -> Iterator[Path]:
+    def points(self, mark: Points, shape: Style, number: int) -> Iterator[Path]:
         """Points with their intervals."""
+        if mark.groups and not self._merged:
+            yield from self._grouped(mark, shape, number)
+            return
         up = zip(mark.x, mark.low, mark.high, strict=False)
         across = zip(mark.y, mark.x_low, mark.x_high, strict=False)
         bars = [[(x, low), (x, high)] for x, low, high in up if low is not None and high is not None]
@@ -144,6 +176,22 @@ class _Plane:
         # One path for many points, which a browser draws far sooner.
         merged = Path("dot", "".join(dot.d for dot in dots), _color(shape))
         yield from [merged] if self._merged else dots
+
+    def _grouped(self, mark: Points, shape: Style, number: int) -> Iterator[Path]:
+        """Points of one shape whose colors are those of their groups, each with its own bars."""
+        none: list[float | None] = [None] * len(mark.x)
+        ends = (mark.low or none, mark.high or none, mark.x_low or none, mark.x_high or none)
+        labels, links = mark.labels or [""] * len(mark.x), mark.links or [""] * len(mark.x)
+        for at, (x, y) in enumerate(zip(mark.x, mark.y, strict=True)):
+            group = self._groups[mark.groups[at]]
+            color, of = f"s{group % len(COLORS)}", f"m{number} g{group}"
+            low, high, left, right = (end[at] for end in ends)
+            if low is not None and high is not None:
+                yield Path("bar", self._path([(x, low), (x, high)]), color, of=of)
+            if left is not None and right is not None:
+                yield Path("bar", self._path([(left, y), (right, y)]), color, of=of)
+            dot = self._dot(x, y, shape, _tooltip(labels[at], f"{mark.name}, {mark.groups[at]}", x, y))
+            yield replace(dot, color=color, of=of, link=links[at])
 
     def rules(self, mark: Rule) -> Iterator[Path]:
         """Lines across the panel."""

@@ -9,7 +9,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.study.regression import judge_sign, regress
+from bench.core.regression import regress
+from bench.study.regression import judge_sign
 
 GENERATOR = np.random.default_rng(0)
 
@@ -50,6 +51,16 @@ def test_the_error_over_runs_is_the_cluster_robust_sandwich() -> None:
     assert fit.run_error == pytest.approx(math.sqrt(sandwich[1, 1]))
     assert fit.slope is not None
     assert fit.run_p_value == pytest.approx(2 * stats.t.sf(abs(fit.slope) / fit.run_error, 5))
+
+
+def test_the_interval_of_a_slope_holds_the_slopes_that_its_test_does_not_reject() -> None:
+    x, y = noisy(30)
+    fit = regress(x.tolist(), y.tolist(), (np.arange(30) // 5).tolist())
+    assert fit.interval is not None
+    for end in fit.interval:
+        moved = regress(x.tolist(), (y - end * x).tolist(), (np.arange(30) // 5).tolist())
+        assert moved.run_p_value == pytest.approx(0.05)
+    assert regress([0.1, 0.2], [1, 2], [0, 1]).interval is None
 
 
 POINTS = st.lists(
@@ -111,7 +122,7 @@ def test_the_p_value_over_runs_keeps_its_level_where_the_plain_one_does_not() ->
     [
         ([], [], [], "0 of the 3"),
         ([0.1, 0.2], [1, 2], [0, 1], "2 of the 3"),
-        ([0.5, 0.5, 0.5], [1, 2, 3], [0, 1, 2], "PRS ratio is 0.5 for every"),
+        ([0.5, 0.5, 0.5], [1, 2, 3], [0, 1, 2], "x is 0.5 for every"),
         ([0.1, 0.2, 0.3], [0, 0, 0], [0, 1, 2], "quantity is 0 for every"),
         ([0.1, 0.2, 0.4], [1, 2, 9], [0, 0, 1], "2 of the 3 trainings"),
     ],

@@ -1,0 +1,97 @@
+"""Which networks and scores a geometry board shows, and the slopes beside them."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.core.regression import regress
+from leaderboards.board import make_boards
+from leaderboards.build import build
+from leaderboards.geometry import GeometryBoard, geometry_boards
+from leaderboards.result import read_results
+from leaderboards.scatter import geometry_charts, slope_words, trend
+from tests.records import make_arrays, make_record, make_scores, write_record
+
+ROWS = [("a", 0.5, 9.0), ("b", 0.4, 7.0), ("c", 0.3, 8.0), ("d", 0.1, 2.0)]
+
+
+def write_networks(folder: Path) -> list[Path]:
+    """For each network a ranked record, and one of another battery on fewer images that has its geometry."""
+    paths = []
+    for at, (name, worst, norm) in enumerate(ROWS):
+        for seed in range(2):
+            arrays = make_arrays({"robust_accuracy/autoattack": worst}, seed=10 * at + seed)
+            shared: dict[str, Any] = {"defense": {"name": name}, "seed": seed}
+            record = make_record(arrays, id=f"{name}{seed}", **shared)
+            paths.append(write_record(folder / f"{name}{seed}", record, arrays))
+            few = make_arrays(n=50)
+            scores: dict[str, Any] = {
+                "clean_accuracy": make_scores(few)["clean_accuracy"],
+                "input_jacobian": {
+                    "value": norm + seed,
+                    "unit": "logits/pixel",
+                    "low": norm,
+                    "high": norm + 2,
+                },
+                "prs_by_layer": {"value": 0.5, "unit": "fraction"},
+                "prs_by_layer/conv1": {"value": 1.0, "unit": "fraction"},
+                "prs_by_layer/conv2": {"value": 0.25, "unit": "fraction"},
+            }
+            shape = make_record(
+                few, id=f"{name}{seed}g", battery={"name": "geometry"}, metrics=scores, alarms=[], **shared
+            )
+            paths.append(write_record(folder / f"{name}{seed}g", shape))
+    return paths
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return write_networks(tmp_path_factory.mktemp("networks"))
+
+
+@pytest.fixture(scope="module")
+def board(paths: list[Path]) -> GeometryBoard:
+    (board,) = geometry_boards(make_boards(read_results(paths)[0]))
+    return board
+
+
+def test_a_row_has_the_scores_of_all_records_of_its_networks_without_a_ranking(board: GeometryBoard) -> None:
+    assert [row.entry.defense.name for row in board.rows] == ["a", "b", "c", "d"]
+    row = board.rows[0]
+    assert row.worst_case is not None
+    assert (row.worst_case.mean, row.worst_case.n) == (0.5, 200)
+    assert row.scores["input_jacobian"].mean == pytest.approx(9.5)
+    assert row.layers == [("conv1", 1.0), ("conv2", 0.25)]
+    assert {column.metric for column in board.columns} >= {"prs_ratio", "input_jacobian", "prs_by_layer"}
+
+
+def test_slopes_have_intervals_and_p_values_that_are_robust_over_entries(board: GeometryBoard) -> None:
+    fit = trend(board, "input_jacobian")
+    x = [norm + seed for _, _, norm in ROWS for seed in range(2)]
+    y = [100 * worst for _, worst, _ in ROWS for _ in range(2)]
+    expected = regress(x, y, np.repeat(range(4), 2).tolist())
+    assert fit is not None
+    assert fit.interval is not None
+    assert (fit.n, fit.runs, fit.slope) == (8, 4, pytest.approx(expected.slope))
+    assert fit.run_p_value == pytest.approx(expected.run_p_value)
+    assert slope_words(fit).startswith("slope ")
+    (chart,) = [each for each in geometry_charts(board, {}) if each.panels[0].x.label.startswith("‖J‖₁")]
+    assert slope_words(fit) in chart.caption
+
+
+def test_boards_without_more_than_every_battery_measures_have_no_geometry(sample: list[Path]) -> None:
+    assert geometry_boards(make_boards(read_results(sample)[0])) == []
+
+
+def test_the_site_links_board_and_geometry(paths: list[Path], tmp_path: Path) -> None:
+    build(paths, tmp_path / "site")
+    (page,) = (tmp_path / "site" / "geometry").glob("*.html")
+    assert "Does it go with robustness?" in page.read_text()
+    assert f"geometry/{page.name}" in (tmp_path / "site" / "index.html").read_text()
+    boards = [each.read_text() for each in (tmp_path / "site" / "boards").glob("*.html")]
+    assert all(f"../geometry/{page.name}" in text for text in boards)
+    rows = list(csv.DictReader(page.with_suffix(".csv").read_text().splitlines()))
+    assert [float(row["input_jacobian"]) for row in rows] == [9.5, 7.5, 8.5, 2.5]
