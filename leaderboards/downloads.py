@@ -79,6 +79,7 @@ def boards_csv(boards: Iterable[Board], metrics: Sequence[str] = ()) -> str:
                 row |= dict(zip((name, f"{name}:low", f"{name}:high"), ends, strict=True))
             row["alarms"] = spreadsheet_text("; ".join(alarm.label for alarm in entry.raised))
             rows.append(row)
+    return csv_text(list(rows[0]), rows)
 
 
 def geometry_csv(board: GeometryBoard) -> str:

@@ -41,7 +41,7 @@ def trade_off_charts(board: Board, families: Mapping[str, str] | None = None) ->
     charts = []
     for metric, title, x_label in TRADE_OFFS:
         points = _points([(each, each.scores) for each in board.entries], metric, families or {})
-        x, y = ([value for mark in points for value in getattr(mark, letter)] for letter in "xy")
+        x = [value for mark in points for value in mark.x]
         if len(x) < 2:
             continue
         caption = "One point for each entry; bars are 95 % intervals"
