@@ -60,7 +60,7 @@ def trade_off_charts(board: Board, families: Mapping[str, str] | None = None) ->
             ]
             lines, said = _trend(networks, 1, x)
             caption += said
-        marks = [*points, *lines]
+        marks: list[Points | Line] = [*points, *lines]
         log = metric == TIME_PER_EPOCH and min(x) > 0
         charts.append(make_chart("trade-off", metric, title, caption, x_label, _WORST, marks, log_x=log))
     return charts
