@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import UserError
+from bench.core.foreign_code import calling
 from bench.core.lazy import imported_from
 from bench.core.registry import Registry, imported_on_use
 from bench.core.values import shown
@@ -17,7 +18,17 @@ else:
         __name__, {"metrics.base": ("Metric",), "metrics.evaluation": ("Evaluation", "NotMeasurable")}
     )
 
-__all__ = ["BUILT_IN", "METRICS", "Evaluation", "Metric", "NotMeasurable", "get", "owner_of", "titles"]
+__all__ = [
+    "BUILT_IN",
+    "METRICS",
+    "Evaluation",
+    "Metric",
+    "NotMeasurable",
+    "as_metric",
+    "get",
+    "owner_of",
+    "titles",
+]
 
 
 #: Name → where its class is. Batteries run metrics in this order: cheap ones first, each after those that it reads.
@@ -94,6 +105,23 @@ def get(name: str) -> "Metric":
                 f"{name!r} is no metric: expected a subclass of metrics.base.Metric, got {shown(metric)}"
             )
         _check(name, metric)
+    return metric
+
+
+def as_metric(given: Any) -> "Metric":
+    """The metric itself, or the one that a class makes without arguments; for metrics that have no name to import.
+
+    Raises:
+        UserError: for an object that is no `Metric`, or a class that needs arguments.
+    """
+    from metrics.base import Metric
+
+    title = getattr(given, "__name__", type(given).__name__)
+    with calling(f"metric {title!r}"):
+        metric = given() if isinstance(given, type) else given
+    if not isinstance(metric, Metric):
+        raise UserError(f"{title!r} is no metric: expected a name, or a subclass of metrics.Metric")
+    _check(title, metric)
     return metric
 
 

@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from bench.core.registry import load_object
+from bench.data import load
+
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 
@@ -144,3 +147,33 @@ def test_a_broken_plug_in_is_named_and_hides_no_other(name: str, tmp_path: Path)
     for text in (line, ran.stderr):
         assert "faulty-package" in text
         assert message in text
+
+
+#: How each example of data is asked for, from within its folder.
+DATA = {
+    "numpy_arrays.py": "numpy_arrays:load",
+    "tensors.py": "tensors:load",
+    "torch_dataset.py": "torch_dataset:Squares",
+    "rows.py": "rows:load",
+    "npz_file.py": "digits.npz",
+    "raw_data.py": "raw_data:load",
+}
+
+
+@pytest.mark.parametrize("file", DATA)
+def test_examples_of_data_are_found_and_loaded(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(EXAMPLES / "data" / file, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, file.removesuffix(".py"), raising=False)
+    if DATA[file].endswith(".npz"):
+        load_object(f"{file.removesuffix('.py')}:write", "script")(DATA[file])
+    assert f"`--data {DATA[file]}`" in (EXAMPLES / "data" / file).read_text()
+    data = load(DATA[file], data_dir=tmp_path)
+    assert load(DATA[file], data_dir=tmp_path).fingerprint == data.fingerprint
+    assert data.test.images.float().std() > 0
+
+
+def test_every_example_of_data_is_tried() -> None:
+    assert {path.name for path in (EXAMPLES / "data").glob("*.py")} == set(DATA)

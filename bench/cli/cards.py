@@ -62,10 +62,13 @@ def _model(name: str) -> str:
 
 def _dataset(name: str) -> str:
     from bench.cli.catalog import defaults_line
-    from bench.data import DATASETS, FOLDER_PREFIX
+    from bench.core.names import FOLDER_PREFIX
+    from bench.data import DATASETS
 
     if name.startswith(FOLDER_PREFIX):
         from bench.data.imagefolder import imagefolder as loader
+    elif name.endswith(".npz") or name == "MODULE:FUNCTION":
+        from bench.data.given import as_raw as loader
     else:
         loader = DATASETS.get(name)
     facts = {

@@ -57,8 +57,12 @@ def _datasets() -> Any:
     from bench.data import DATASETS
 
     rows = _registered(DATASETS, lambda name: f"  {defaults_line(name)}")
-    folder = f"Any folder in torchvision's layout with train/ and test/.  {defaults_line('imagefolder:')}"
-    return ([*rows, ("imagefolder:PATH", folder)],)
+    others = {
+        "imagefolder:PATH": "Any folder in torchvision's layout with train/ and test/.",
+        "FILE.npz": "Arrays x_train, y_train, x_test and y_test, or images and labels.",
+        "MODULE:FUNCTION": "Your own: arrays, tensors, a torch Dataset or a mapping.",
+    }
+    return ([*rows, *((name, f"{about}  {defaults_line('')}") for name, about in others.items())],)
 
 
 def defaults_line(name: str) -> str:

@@ -64,13 +64,14 @@ def settings_options(wanted: Sequence[str]) -> list[click.Option]:
 
 def _click_option(name: str, field: "FieldInfo", option: "Option") -> click.Option:
     flag = f"--{name.replace('_', '-')}"
+    flags = [flag, f"--{option.alias}", name] if option.alias else [flag]
     kinds = _kinds(field.annotation)
     if bool in kinds:
         return click.Option([flag], is_flag=True, default=None, help=option.help)
     kind = next((kind for python, kind in _TYPES.items() if python in kinds), TEXT)
     default = option.shown_default or _shown(field.get_default())
     return click.Option(
-        [flag],
+        flags,
         type=kind,
         multiple=dict in kinds,
         metavar=option.metavar or None,

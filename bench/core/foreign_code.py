@@ -4,10 +4,12 @@ A plug-in may raise anything, `SystemExit` too, in any method that we call. `reg
 loaded; `named` then tells from a traceback which plug-in an error comes from.
 """
 
+import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
+from typing import Any
 
 from bench.core.errors import UserError
 
@@ -73,6 +75,25 @@ def named() -> Iterator[None]:
             titles = " and ".join(dict.fromkeys(_plugins.values()))
             raise PluginFailed(f"{_message(error)}; the cause may be {titles}") from error
         raise
+
+
+def call_offering(function: Callable[..., Any], **offered: Any) -> Any:
+    """Call a function of someone else with those of the arguments that it takes.
+
+    A parameter of that name gets the argument. A function that needs others gets all of them by position, and one
+    that needs none is called without arguments.
+    """
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # some written in C have no signature
+        return function(*offered.values())
+    named = {each.name for each in parameters if each.kind != each.POSITIONAL_ONLY}
+    if any(each.kind == each.VAR_KEYWORD for each in parameters):
+        return function(**offered)
+    if known := {name: value for name, value in offered.items() if name in named}:
+        return function(**known)
+    needs = any(each.default is each.empty and each.kind != each.VAR_POSITIONAL for each in parameters)
+    return function(*offered.values()) if needs else function()
 
 
 def plugin_behind(error: BaseException) -> str | None:

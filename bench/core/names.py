@@ -26,6 +26,11 @@ DETECTION_AUC_CALIBRATED = "detection_auc_calibrated"
 TIME_PER_EPOCH = "time_per_epoch"
 TIME_PER_EPOCH_RATIO = "time_per_epoch_ratio"
 
+#: What comes before the path in the name of an image folder, and of an npz file.
+FOLDER_PREFIX, NPZ_PREFIX = "imagefolder:", "npz:"
+#: Name of a data set that was given without one.
+OWN_DATA = "own-data"
+
 
 def is_accuracy(name: str) -> bool:
     """Whether a score of this name is an accuracy, clean or robust: pages show it in per cent."""
@@ -55,6 +60,16 @@ def slug(text: str, limit: int = 48) -> str:
 def short_hash(value: Any) -> str:
     """Eight hex digits that identify any JSON value."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def data_source(name: str) -> str:
+    """The name of a data set as records keep it: a file `PATH.npz` becomes `npz:PATH.npz`."""
+    return f"{NPZ_PREFIX}{name}" if name.endswith(".npz") and ":" not in name else name
+
+
+def is_local_path(name: str) -> bool:
+    """Whether the name of a data set leads to a file or folder of this machine."""
+    return name.startswith((FOLDER_PREFIX, NPZ_PREFIX))
 
 
 def dataset_label(name: str) -> str:

@@ -79,7 +79,13 @@ def imagefolder(path: Path, image_size: int | None = None, class_order: Sequence
 def _scan(path: Path, part: str) -> ClassFiles:
     folder = path.expanduser() / part
     if not folder.is_dir():
-        raise UserError(f"expected {folder}/<class>/ with images, which does not exist; is the path right?")
+        other = next(
+            (each for each in ("val", "valid", "validation") if (folder.parent / each).is_dir()), None
+        )
+        hint = "is the path right?"
+        if part == "test" and other:
+            hint = f"there is {other}/ beside train/: if it is for testing, name it test/, or link test to it"
+        raise UserError(f"expected {folder}/<class>/ with images, which does not exist; {hint}")
     return find_images(folder)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bench.core.errors import UserError, unknown_name
 from bench.core.names import identity
-from metrics import BUILT_IN
+from metrics import BUILT_IN, as_metric
 from metrics import get as get_metric
 
 if TYPE_CHECKING:
@@ -98,8 +98,11 @@ def make_battery(name: str, metrics: Sequence[str] = ()) -> Battery:
     return select(battery, metrics) if metrics else battery
 
 
-def select(battery: Battery, names: Sequence[str]) -> Battery:
-    """Make a battery of the named metrics alone; those that `battery` has keep their arguments there.
+def select(battery: Battery, names: "Sequence[str | Metric | type[Metric]]") -> Battery:
+    """Make a battery of chosen metrics alone; those that `battery` has keep their arguments there.
+
+    Args:
+        names: names of metrics, or metrics and their classes themselves.
 
     Raises:
         UserError: for an unknown name, or a metric that is named twice.
@@ -108,12 +111,16 @@ def select(battery: Battery, names: Sequence[str]) -> Battery:
     others = {metric.name: metric for make in BATTERIES.values() for metric in make().metrics}
     chosen: dict[str, Metric] = {}
 
-    def add(name: str) -> None:
-        metric = known.get(name) or others.get(name) or get_metric(name)
-        if "(" not in name:  # without arguments, those of the battery count
+    def add(name: "str | Metric | type[Metric]") -> None:
+        if isinstance(name, str):
+            metric = known.get(name) or others.get(name) or get_metric(name)
+        else:
+            metric = as_metric(name)
+        if isinstance(name, str) and "(" not in name:  # without arguments, those of the battery count
             metric = known.get(metric.name, metric)
         if metric.name in chosen:
-            raise UserError(f"--metrics names {name} twice, or after a metric that needs it")
+            called = name if isinstance(name, str) else metric.name
+            raise UserError(f"--metrics names {called} twice, or after a metric that needs it")
         for needed in metric.needs:
             if needed not in chosen:
                 add(needed)
@@ -123,5 +130,6 @@ def select(battery: Battery, names: Sequence[str]) -> Battery:
         add(name)
     metrics = tuple(chosen.values())
     digits = identity({metric.name: metric.settings() for metric in metrics})
-    summary = f"{', '.join(names)}, on the images of {battery.name}"
+    asked = [each if isinstance(each, str) else str(getattr(each, "name", "")) for each in names]
+    summary = f"{', '.join(asked)}, on the images of {battery.name}"
     return replace(battery, name=f"selected-{digits}", metrics=metrics, summary=summary)

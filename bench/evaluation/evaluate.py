@@ -1,6 +1,6 @@
 """Evaluate a network with a battery, and write the record."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from bench.core import record as schema
 from bench.core.classifier import AnyClassifier
 from bench.core.files import sha256
 from bench.core.guards import evaluating, full_precision, random_state_kept, torch_defaults
-from bench.core.names import dataset_label
+from bench.core.names import data_source, dataset_label
 from bench.core.progress import Progress
 from bench.core.randomness import derive_seed
 from bench.core.record import WEIGHTS, Record
@@ -40,11 +40,13 @@ from bench.evaluation.inputs import (
     check_module,
     check_names,
     check_network,
+    device_of,
 )
 from bench.evaluation.resume import FinishedMetrics
 from bench.evaluation.run_battery import Measurements, answer_alarms, run_battery
 from bench.models.weights import save_weights
 from bench.version import __version__
+from metrics import Metric
 from metrics.evaluation import Evaluation
 
 #: The folder of the finished metrics, below the result's folder, until the record is written.
@@ -54,10 +56,13 @@ FINISHED = "parts"
 @torch_defaults()
 def evaluate(
     model: nn.Module,
-    data: Dataset | str,
+    data: Any,
     threat: Threat | str,
     battery: Battery | str = "quick",
     *,
+    metrics: Sequence[str | Metric | type[Metric]] = (),
+    test_size: int | None = None,
+    data_dir: Path | str | None = None,
     name: str | None = None,
     defense: str = "external",
     seed: int = 0,
@@ -72,9 +77,14 @@ def evaluate(
     Args:
         model: maps float32 images [B, C, H, W] in [0, 1] to logits [B, K]. It stays on its device, and its modes
             and gradients are restored.
-        data: a data set, or the name of one.
+        data: test images with labels as `(images, labels)`, a torch `Dataset`, a `DataLoader` in fixed order,
+            or another form of `bench.data.make_dataset`; a `bench.data.Dataset`; or the name of one. Region metrics
+            are measured only with training images.
         threat: norm and ε, or text such as "linf:8/255"; with ε = 0 every attack gives the clean accuracy.
-        battery: "quick", "standard", "full", or one of your own.
+        battery: "quick", "standard", "full", "geometry", or one of your own.
+        metrics: measure just these, on as many images as the battery: names, metrics, or classes of them.
+        test_size: the first so many test images, in a fixed stratified order; None takes all.
+        data_dir: folder of a named data set's files, "data" by default.
         name: the network's name in the record; its class name by default.
         defense: the name of its training in the record.
         seed: base of every random draw.
@@ -90,12 +100,12 @@ def evaluate(
             the data, or the logits are not finite.
     """
     check_module(model)
-    dataset, threat, battery = as_dataset(data), as_threat(threat), as_battery(battery)
+    device = device_of(model)
+    threat, battery = as_threat(threat), as_battery(battery, metrics)
+    dataset = as_dataset(data, model, test_size=test_size, data_dir=data_dir).to(device)
     check_names(name or type(model).__name__, defense, battery.name, dataset_label(dataset.name))
     out = Path(out) if isinstance(out, str) else out
     transfer_from = Path(transfer_from) if isinstance(transfer_from, str) else transfer_from
-    parameter = next(model.parameters(), None)
-    dataset = dataset.to(parameter.device if parameter is not None else "cpu")
     classifier = as_classifier(model, dataset)
     check_network(classifier, *dataset.test.batch(slice(0, battery.images)))
     network = network_identity(classifier, dataset, None)
@@ -112,7 +122,7 @@ def evaluate(
             folder=out,
             command=command,
             config={
-                **({"dataset": data} if isinstance(data, str) else {}),
+                **({"dataset": data_source(data), "test_size": test_size} if isinstance(data, str) else {}),
                 **({"network": network} if network else {}),
             },
             progress=progress or Progress(),

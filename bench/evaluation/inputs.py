@@ -1,5 +1,11 @@
 """Checks and conversions of an evaluation's inputs."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -8,27 +14,82 @@ from bench.core.checks import check_differentiable, check_finite, check_inputs, 
 from bench.core.classifier import AnyClassifier, Classifier, WrappedClassifier
 from bench.core.errors import NotFinite, UserError
 from bench.core.foreign import reason_of
-from bench.core.guards import random_state_kept
+from bench.core.guards import evaluating, random_state_kept
 from bench.core.limits import MOST_OF_NAME
 from bench.core.threat import NORMS, Threat
-from bench.data import Dataset, Split, load
-from bench.evaluation.battery import Battery, make_battery
+from bench.data import Dataset, Split, is_one_set, load, make_dataset, only_test_images
+from bench.evaluation.battery import Battery, make_battery, select
+from metrics import Metric
 
 #: Test images that a network is checked on before an evaluation begins.
 CHECKED = 100
 
 
-def as_dataset(data: Dataset | str) -> Dataset:
-    """The data set itself, or the one of that name, checked.
+def as_dataset(
+    data: Any,
+    model: nn.Module | None = None,
+    *,
+    test_size: int | None = None,
+    data_dir: Path | str | None = None,
+) -> Dataset:
+    """The data set itself, the one of that name, or one made of images and labels, checked.
+
+    Args:
+        data: a `bench.data.Dataset`; a name for `bench.data.load`; or images with labels, for
+            `bench.data.make_dataset`.
+        model: with it, one undivided set of images is for testing alone; its logits say how many classes there are.
+        test_size: the first so many test images; None takes all.
+        data_dir: folder of a named data set's files.
 
     Raises:
-        UserError: when it is neither, or `check_data` refuses it.
+        UserError: when it is none of these, or `check_data` refuses it.
     """
-    dataset = load(data) if isinstance(data, str) else data
-    if not isinstance(dataset, Dataset):
-        raise UserError(f"expected a bench.data.Dataset or the name of one, got {_kind(dataset)}")
+    if isinstance(data, Dataset):
+        check_data(data)
+        if test_size is not None and not 1 <= test_size <= len(data.test):
+            raise UserError(f"test_size must lie in 1 … {len(data.test)}, got {test_size}")
+        return replace(data, test=data.test.take(test_size)) if test_size else data
+    if isinstance(data, str):
+        dataset = load(data, data_dir=data_dir, test_size=test_size)
+    elif model is not None and is_one_set(data):
+        dataset = only_test_images(data, partial(_count_classes, model), test_size=test_size)
+    else:
+        dataset = make_dataset(data, test_size=test_size)
     check_data(dataset)
     return dataset
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """The device of a network's weights; the CPU where it has none.
+
+    Raises:
+        UserError: when they are on several devices, or on none, as those of a network on "meta" are.
+    """
+    devices = {str(tensor.device) for tensor in (*model.parameters(), *model.buffers())}
+    if "meta" in devices:
+        raise UserError(
+            "the network's weights are on the device meta, which holds no values; load them first"
+        )
+    if len(devices) > 1:
+        some, other = sorted(devices)[:2]
+        raise UserError(f"the network's weights are on {some} and {other}; give model.to({other!r})")
+    return torch.device(next(iter(devices), "cpu"))
+
+
+def _count_classes(model: nn.Module, images: Tensor) -> int:
+    """How many logits a network gives for images uint8 [N, C, H, W]."""
+    with evaluating(model), random_state_kept(), torch.no_grad():
+        try:
+            logits = model(images[:2].to(device_of(model)).float() / 255)
+        except Exception as error:  # a stranger's code may raise anything
+            shape = tuple(images.shape[1:])
+            raise UserError(
+                f"the network does not take images of shape {shape}: {reason_of(error)}"
+            ) from error
+    if not isinstance(logits, Tensor) or logits.dim() != 2:
+        came = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise UserError(f"expected logits of shape (batch, classes), the network gave {came}")
+    return logits.shape[1]
 
 
 def as_threat(threat: Threat | str) -> Threat:
@@ -48,11 +109,14 @@ def as_threat(threat: Threat | str) -> Threat:
     return Threat(norm, eps.strip()) if norm in NORMS else Threat.parse(threat)  # type: ignore[arg-type]
 
 
-def as_battery(battery: Battery | str) -> Battery:
-    """The battery itself, or the one of that name.
+def as_battery(battery: Battery | str, metrics: str | Sequence[str | Metric | type[Metric]] = ()) -> Battery:
+    """The battery itself, the one of that name, or one of chosen metrics.
+
+    Args:
+        metrics: as for `bench.evaluation.battery.make_battery`; none takes the whole battery.
 
     Raises:
-        UserError: when it is neither.
+        UserError: when it is neither, or for an unknown metric.
     """
     battery = make_battery(battery) if isinstance(battery, str) else battery
     if not isinstance(battery, Battery):
@@ -60,7 +124,7 @@ def as_battery(battery: Battery | str) -> Battery:
             f"expected a bench.evaluation.battery.Battery or the name of one, got {_kind(battery)}; for chosen "
             f"metrics give bench.evaluation.battery.make_battery('quick', [names])"
         )
-    return battery
+    return select(battery, [metrics] if isinstance(metrics, str) else metrics) if metrics else battery
 
 
 def as_classifier(model: nn.Module, dataset: Dataset) -> AnyClassifier:

@@ -43,7 +43,7 @@ INSTALL = {
 def names_code(word: object) -> bool:
     """Whether a network, loader or data set is given as `module:function`, which means running that code."""
     source, colon, _ = str(word).partition(":")
-    return bool(colon) and source not in ("timm", "robustbench", "imagefolder")
+    return bool(colon) and source not in ("timm", "robustbench", "imagefolder", "npz")
 
 
 def make_network(model: str, loader: str | None, data: Dataset, *, pretrained: bool = False) -> AnyClassifier:

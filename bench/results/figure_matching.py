@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from bench.charts import Chart, Heatmap, Points, Tiles
 from bench.charts.side_by_side import side_by_side
 from bench.charts.words import norm_sign
-from bench.core.names import dataset_label
+from bench.core.names import OWN_DATA, dataset_label, is_local_path
 from bench.core.record import Record
-from bench.data import FOLDER_PREFIX
 from bench.evaluation.record_charts import caption_subject
 from leaderboards.text import plain
 
@@ -146,12 +145,12 @@ def shows_images(chart: Chart) -> bool:
 def _images(record: Record) -> tuple[Hashable, ...]:
     """Identify the test images: for equal values, the n-th test images of two records are the same.
 
-    The order of the test images is fixed, so their number does not matter. Image folders of one name may hold
+    The order of the test images is fixed, so their number does not matter. Folders and files of one name may hold
     different images, so for these the fingerprint is compared too.
     """
     data = record.dataset
-    folder = data.name.startswith(FOLDER_PREFIX)
-    return (data.name, data.shape, data.evaluated_fingerprint if folder else "")
+    anyone_s = is_local_path(data.name) or data.name == OWN_DATA
+    return (data.name, data.shape, data.evaluated_fingerprint if anyone_s else "")
 
 
 def _key(chart: Chart) -> tuple[Hashable, ...]:

@@ -10,10 +10,11 @@ from bench.core.classifier import AnyClassifier
 from bench.core.errors import UserError
 from bench.core.files import sha256
 from bench.core.limits import file_beside
+from bench.core.names import FOLDER_PREFIX, is_local_path
 from bench.core.progress import Progress
 from bench.core.record import RECORD, Record, load_record
 from bench.core.threat import Threat
-from bench.data import DATA_DIR, FOLDER_PREFIX, Dataset, fingerprint
+from bench.data import DATA_DIR, Dataset, fingerprint
 from bench.data.image_files import AS_TEXT
 from bench.models import MODELS
 from bench.models.loaders import make_network, names_code
@@ -135,9 +136,10 @@ def load_record_data(record: Record, data_dir: Path | None) -> Dataset:
             f"restore it from Python, with the same data"
         )
     name = str(settings.get("dataset", record.dataset.name))
+    if is_local_path(name):
+        kind, _, path = name.partition(":")
+        settings["dataset"] = f"{kind}:{(data_dir or DATA_DIR) / Path(path).name}"
     if name.startswith(FOLDER_PREFIX):
-        folder = Path(name.removeprefix(FOLDER_PREFIX)).name
-        settings["dataset"] = f"{FOLDER_PREFIX}{(data_dir or DATA_DIR) / folder}"
         # Earlier versions had one order, and no setting for it.
         settings.setdefault("class_order", [AS_TEXT])
     dataset = load_data(RunConfig.make({"defense": record.defense.name, **settings, "data_dir": data_dir}))

@@ -5,10 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
 
 from bench.core import values
 from bench.core.errors import UserError, unknown_name
+from bench.core.names import data_source, is_local_path
 from bench.core.record import describe
 from bench.core.yaml_files import read_yaml
 
@@ -41,6 +50,7 @@ class Option:
         shown_default: what help gives as the default, where the field's own default does not say it.
         local: True for a setting of this machine, which no record shows and no command repeats.
         placeholder: what a repeated command shows instead of a local value.
+        alias: another word for it on the command line.
     """
 
     group: Literal["training", "data", "result"]
@@ -49,6 +59,7 @@ class Option:
     shown_default: str = ""
     local: bool = False
     placeholder: str = ""
+    alias: str = ""
 
 
 #: Settings of one run that may be written as a list.
@@ -66,7 +77,14 @@ class RunConfig(BaseModel):
     defense: Annotated[Word, Option("training", "A name of `bench list defenses`, or module:Class.", "NAME")]
     model: Annotated[Word, Option("result", "Network; see `bench list models`.", "NAME")] = "cnn6"
     dataset: Annotated[
-        Text, Option("data", "A name of `bench list datasets`, or imagefolder:PATH.", "NAME")
+        Text,
+        AfterValidator(data_source),
+        Option(
+            "data",
+            "A name of `bench list datasets`, imagefolder:PATH, FILE.npz, or module:function.",
+            "NAME",
+            alias="data",
+        ),
     ] = "digits"
     data_dir: Annotated[
         Folder | None,
@@ -214,7 +232,7 @@ class RunConfig(BaseModel):
 
     def _shown_dataset(self) -> str:
         kind, colon, path = self.dataset.partition(":")
-        return f"{kind}:DIR/{Path(path).name}" if colon and kind == "imagefolder" else self.dataset
+        return f"{kind}:DIR/{Path(path).name}" if colon and is_local_path(self.dataset) else self.dataset
 
     def command(self) -> str:
         """The command that repeats this run; DIR stands for the reader's own data folder."""

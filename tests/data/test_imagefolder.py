@@ -133,6 +133,13 @@ def test_broken_folders_are_refused(spoil: Callable[[Path], object], message: st
         load(f"imagefolder:{root}")
 
 
+def test_a_folder_for_validation_is_named_where_that_for_testing_is_missing(tmp_path: Path) -> None:
+    write_folder(tmp_path, gray)
+    (tmp_path / "test").rename(tmp_path / "val")
+    with pytest.raises(UserError, match=r"there is val/ beside train/: .* name it test/, or link test to it"):
+        load(f"imagefolder:{tmp_path}")
+
+
 def test_color_that_hides_among_gray_files_is_refused(tmp_path: Path) -> None:
     # Every second header is read; the odd one out is not among them.
     root = write_folder(

@@ -53,7 +53,7 @@ def test_data_sets_of_others_come_by_module_and_function(
     assert len(load("others:loader", data_dir=tmp_path, download=True).test) == 4
     load("others:loader")
     assert asked == [(tmp_path, True), (Path("data"), False)]
-    with pytest.raises(UserError, match="must return RawData, got int"):
+    with pytest.raises(UserError, match=r"data set .others:wrong.: .*expected .*, got int"):
         load("others:wrong")
 
 

@@ -145,6 +145,8 @@ def test_a_network_is_recognized_by_its_logits(
 class Drawing(Metric):
     """The output of a stochastic network on zeros."""
 
+    unit = "logits"
+
     def __init__(self, name: str, breaks: bool = False) -> None:
         self.name, self.breaks = name, breaks
 
@@ -294,7 +296,12 @@ def test_arguments_of_another_kind_are_refused(digits: Dataset) -> None:
     for model, data, threat, message in (
         (lambda images: linear(images), digits, "linf:0.1", "torch.nn.Module, got function"),
         (nn.Linear, digits, "linf:0.1", "got the class Linear"),
-        (linear, digits.test.images, "linf:0.1", "Dataset or the name of one, got Tensor"),
+        (
+            linear,
+            digits.test.images,
+            "linf:0.1",
+            r"expected \(images, labels\), .* got images of shape \(30, 1, 8, 8\) without labels",
+        ),
         (linear, digits, 0.1, "an ε needs its norm"),
     ):
         with pytest.raises(UserError, match=message):
