@@ -65,6 +65,7 @@ def _dataset(name: str) -> str:
     from bench.core.names import FOLDER_PREFIX
     from bench.data import DATASETS
 
+    loader: Any
     if name.startswith(FOLDER_PREFIX):
         from bench.data.imagefolder import imagefolder as loader
     elif name.endswith(".npz") or name == "MODULE:FUNCTION":
