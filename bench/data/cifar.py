@@ -25,7 +25,12 @@ def _cifar(name: str, kind: Any, data_dir: Path, download: bool) -> RawData:
     batches = [file for file, _ in kind.train_list + kind.test_list]
     files = [f"{kind.base_folder}/{file}" for file in [*batches, kind.meta["filename"]]]
     train, test = open_published(
-        name, data_dir, files, download, lambda train: kind(data_dir, train=train, download=download)
+        name,
+        data_dir,
+        files,
+        download,
+        lambda train, folder, download: kind(folder, train=train, download=download),
+        [kind.filename],
     )
 
     def images(part: Any) -> Tensor:

@@ -22,7 +22,12 @@ def fashion_mnist(data_dir: Path, download: bool) -> RawData:
 def _idx(name: str, kind: Any, data_dir: Path, download: bool) -> RawData:
     files = [f"{kind.__name__}/raw/{archive.removesuffix('.gz')}" for archive, _ in kind.resources]
     train, test = open_published(
-        name, data_dir, files, download, lambda train: kind(data_dir, train=train, download=download)
+        name,
+        data_dir,
+        files,
+        download,
+        lambda train, folder, download: kind(folder, train=train, download=download),
+        [f"{kind.__name__}/raw/{archive}" for archive, _ in kind.resources],
     )
     return RawData(
         tuple(kind.classes), train.data.unsqueeze(1), train.targets, test.data.unsqueeze(1), test.targets

@@ -14,8 +14,8 @@ def svhn(data_dir: Path, download: bool) -> RawData:
     """73,257 training and 26,032 test color images of house numbers, 32x32, from two .mat files."""
     files = [datasets.SVHN.split_list[split][1] for split in ("train", "test")]
 
-    def open_part(train: bool) -> Any:
-        return datasets.SVHN(data_dir, split="train" if train else "test", download=download)
+    def open_part(train: bool, folder: Path, download: bool) -> Any:
+        return datasets.SVHN(folder, split="train" if train else "test", download=download)
 
     train, test = open_published("svhn", data_dir, files, download, open_part)
     return RawData(

@@ -4,10 +4,7 @@ A loader is a string, stored in the record so that the network can be restored: 
 `robustbench:DATASET/THREAT/ID`.
 """
 
-from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
-from importlib import import_module
-from pathlib import Path
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -19,25 +16,12 @@ from bench.core.errors import UserError, first_line, unknown_name
 from bench.core.foreign_code import calling
 from bench.core.guards import torch_defaults
 from bench.core.registry import load_object
-from bench.core.threat import Threat
 from bench.data import Dataset
 from bench.models import build
-
-#: Our names of data sets and norms → RobustBench's.
-ROBUSTBENCH_DATA = {"cifar10": "cifar10", "cifar100": "cifar100", "imagenet": "imagenet"}
-ROBUSTBENCH_THREATS = {"linf": "Linf", "l2": "L2"}
-
-#: Folder for RobustBench's downloads.
-ROBUSTBENCH_FOLDER = Path("models")
+from bench.models.packages import import_package
+from bench.models.robustbench import robustbench_network
 
 INSTALL_TIMM = "pip install timm"
-INSTALL_ROBUSTBENCH = "pip install git+https://github.com/RobustBench/robustbench.git"
-#: Modules that these packages import → how to install each, where pip knows it by another name.
-INSTALL = {
-    "autoattack": "pip install git+https://github.com/fra31/auto-attack.git",
-    "bs4": "pip install beautifulsoup4",
-    "pkg_resources": "pip install 'setuptools<81'",
-}
 
 
 def names_code(word: object) -> bool:
@@ -75,31 +59,6 @@ def make_network(model: str, loader: str | None, data: Dataset, *, pretrained: b
     return WrappedClassifier(module.to(torch.float32), data.shape, data.num_classes)
 
 
-def robustbench_loader(identifier: str, data: Dataset, threat: Threat) -> str:
-    """Write a RobustBench id as a loader, `robustbench:DATASET/THREAT/ID`.
-
-    Args:
-        identifier: DATASET/THREAT/ID, or ID alone, which is completed from the other two arguments.
-        data: the data set of the evaluation.
-        threat: the threat of the evaluation.
-
-    Raises:
-        UserError: for a data set for which RobustBench has no networks.
-    """
-    if identifier.count("/") == 2:
-        return f"robustbench:{identifier}"
-    if "/" in identifier:
-        raise UserError(f"expected a RobustBench id, or DATASET/THREAT/ID, got {identifier!r}")
-    name = data.name.removesuffix("-jpeg")
-    if name not in ROBUSTBENCH_DATA:
-        known = ", ".join(ROBUSTBENCH_DATA)
-        raise UserError(
-            f"RobustBench has networks for {known}, not for {data.name}; if the folder holds images of one of "
-            f"these, write the id in full, such as imagenet/Linf/{identifier}"
-        )
-    return f"robustbench:{ROBUSTBENCH_DATA[name]}/{ROBUSTBENCH_THREATS[threat.norm]}/{identifier}"
-
-
 def timm_network(name: str, data: Dataset, *, pretrained: bool) -> nn.Module:
     """Make a network of `timm` that takes pixels in [0, 1] and applies its own normalization to them.
 
@@ -111,7 +70,7 @@ def timm_network(name: str, data: Dataset, *, pretrained: bool) -> nn.Module:
     Raises:
         UserError: if timm is missing or does not know the name, or if the weights cannot be fetched or do not fit.
     """
-    timm = _package("timm", f"--timm {name}", INSTALL_TIMM)
+    timm = import_package("timm", f"--timm {name}", INSTALL_TIMM)
     if not timm.is_model(name.partition(".")[0]):
         raise unknown_name("timm network", name, timm.list_models())
     channels, height, _ = data.shape
@@ -156,66 +115,6 @@ def normalized(module: nn.Module, mean: Sequence[float], std: Sequence[float]) -
     return module
 
 
-def robustbench_network(identifier: str, *, pretrained: bool) -> nn.Module:
-    """Make a network of RobustBench's model zoo, which takes pixels in [0, 1].
-
-    Args:
-        identifier: DATASET/THREAT/ID, such as cifar10/Linf/Carmon2019Unlabeled.
-        pretrained: load the published weights from models/DATASET/THREAT/ID.pt, fetching the file if it is missing.
-
-    Raises:
-        UserError: if the package is missing or does not know the network, or if the weights cannot be fetched.
-    """
-    if identifier.count("/") != 2:
-        raise UserError(
-            f"expected DATASET/THREAT/ID, such as cifar10/Linf/Carmon2019Unlabeled, got {identifier!r}"
-        )
-    package = _package("robustbench", f"--robustbench {identifier}", INSTALL_ROBUSTBENCH)
-    dataset, threat, name = identifier.split("/")
-    zoo = _robustbench_zoo(dataset, threat)
-    if name not in zoo:
-        raise unknown_name(f"RobustBench network for {dataset} and {threat}", name, zoo)
-    if not pretrained:
-        return _architecture(zoo[name], identifier)
-    path = ROBUSTBENCH_FOLDER / dataset / threat / f"{name}.pt"
-    try:
-        # RobustBench prints while it downloads; standard output is reserved for our own result.
-        with redirect_stdout(None):
-            module: nn.Module = package.utils.load_model(
-                model_name=name, model_dir=str(ROBUSTBENCH_FOLDER), dataset=dataset, threat_model=threat
-            )
-    except Exception as error:
-        missing = "" if path.is_file() else f"{path} is missing and could not be fetched; put it there, or "
-        raise UserError(
-            f"--robustbench {identifier} failed: {first_line(error)}; {missing or 'or '}give its weights with "
-            f"--checkpoint FILE"
-        ) from error
-    return module
-
-
-def _robustbench_zoo(dataset: str, threat: str) -> Mapping[str, Any]:
-    zoo = import_module("robustbench.model_zoo").model_dicts
-    enums = import_module("robustbench.model_zoo.enums")
-    try:
-        found: Mapping[str, Any] = zoo[enums.BenchmarkDataset(dataset)][enums.ThreatModel(threat)]
-    except (KeyError, ValueError):
-        raise UserError(
-            f"RobustBench has no networks for {dataset}/{threat}; expected for example cifar10/Linf or imagenet/L2"
-        ) from None
-    return found
-
-
-def _architecture(entry: Mapping[str, Any], identifier: str) -> nn.Module:
-    make = entry.get("model")
-    if make is None:
-        raise UserError(f"--robustbench {identifier}: the package has no architecture for this network")
-    try:
-        module: nn.Module = make()
-    except Exception as error:
-        raise UserError(f"--robustbench {identifier} failed: {first_line(error)}") from error
-    return module
-
-
 def _called(loader: str) -> nn.Module:
     make: Any = load_object(loader, "loader")
     if not callable(make):
@@ -225,22 +124,6 @@ def _called(loader: str) -> nn.Module:
     if not isinstance(module, nn.Module):
         raise UserError(f"--loader {loader}: expected a torch.nn.Module, got {type(module).__name__}")
     return module
-
-
-def _package(name: str, asked: str, install: str) -> ModuleType:
-    try:
-        return import_module(name)
-    except ModuleNotFoundError as error:
-        missing = (error.name or name).partition(".")[0]
-        if missing != name:
-            how = INSTALL.get(missing, f"pip install {missing}")
-            raise UserError(f"{asked} needs {missing}, which {name} imports: {how}") from error
-        raise UserError(f"{asked} needs the optional package {name}: {install}") from error
-    except Exception as error:
-        # An incompatible release of a dependency can raise any exception.
-        raise UserError(
-            f"{asked}: the package {name} cannot be imported: {type(error).__name__}: {first_line(error)}"
-        ) from error
 
 
 def _timm_config(timm: ModuleType, name: str) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from bench.evaluation.evaluate import evaluate_to_folder
 from bench.evaluation.extra_checks import unanswered
 from bench.evaluation.foreign_identity import network_identity
 from bench.evaluation.inputs import check_network
-from bench.models.loaders import make_network, names_code, robustbench_loader
+from bench.models.loaders import make_network, names_code
+from bench.models.robustbench import robustbench_loader
 from bench.models.weights import load_weights, set_weights, weights_of
 from bench.runs.config import RunConfig
 from bench.runs.job import result_name

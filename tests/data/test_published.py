@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,40 @@ def test_a_failed_download_says_what_to_copy(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(datasets.MNIST, "download", unreachable)
     with pytest.raises(UserError, match=r"download failed \(no route to host\).*copy MNIST/raw/train-images"):
         load("mnist", data_dir=tmp_path, download=True)
+
+
+def test_a_download_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut_short(self: datasets.MNIST) -> None:
+        Path(self.raw_folder).mkdir(parents=True)
+        Path(self.raw_folder, "train-images-idx3-ubyte").write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(datasets.MNIST, "download", cut_short)
+    with pytest.raises(KeyboardInterrupt):
+        load("mnist", data_dir=tmp_path / "data", download=True)
+    assert not list((tmp_path / "data").iterdir())
+
+
+def test_damaged_files_are_fetched_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_mnist(tmp_path, "MNIST")
+    file = tmp_path / "MNIST/raw/train-images-idx3-ubyte"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-100])
+    file.with_suffix(".gz").write_bytes(b"packed")
+
+    def fetch(self: datasets.MNIST) -> None:
+        # What was copied there by hand need not be fetched.
+        if not Path(self.raw_folder, file.name).exists():
+            assert Path(self.raw_folder, f"{file.name}.gz").read_bytes() == b"packed"
+            shutil.copytree(file.parent, self.raw_folder, dirs_exist_ok=True)
+            Path(self.raw_folder, file.name).write_bytes(whole)
+
+    monkeypatch.setattr(datasets.MNIST, "download", fetch)
+    with pytest.warns(UserWarning, match=r"mnist: the files in .* are damaged.*fetched again"):
+        data = load("mnist", data_dir=tmp_path, download=True)
+    assert file.read_bytes() == whole
+    assert [path.name for path in tmp_path.iterdir()] == ["MNIST"]
+    assert len(data.train) == 90
 
 
 @real_data

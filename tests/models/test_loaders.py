@@ -17,7 +17,8 @@ from bench.core.progress import Progress
 from bench.core.record import load_record
 from bench.core.threat import Threat
 from bench.data import Dataset, load
-from bench.models.loaders import make_network, normalized, robustbench_loader
+from bench.models.loaders import make_network, normalized
+from bench.models.robustbench import robustbench_loader
 from bench.models.weights import save_weights
 from bench.results.restore import restore
 from bench.runs.config import RunConfig
@@ -97,6 +98,40 @@ def robustbench(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     for name, module in {**modules, "robustbench.model_zoo.enums": enums}.items():
         monkeypatch.setitem(sys.modules, name, module)
     return calls
+
+
+def test_weights_are_fetched_whole_or_not_at_all(
+    robustbench: list[dict[str, Any]], digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    weights = Path("models/cifar10/Linf/Some2020.pt")
+    weights.parent.mkdir(parents=True)
+    torch.save({"weight": torch.zeros(9)}, tmp_path / "whole.pt")
+    whole = (tmp_path / "whole.pt").read_bytes()
+    weights.write_bytes(whole[:-10])
+    ends: list[BaseException | None] = [KeyboardInterrupt(), None]
+
+    def load_model(model_dir: str, **_: Any) -> nn.Module:
+        file = Path(model_dir, "cifar10/Linf/Some2020.pt")
+        if not file.exists():
+            file.write_bytes(whole[:20])
+            if end := ends.pop(0):
+                raise end
+            file.write_bytes(whole)
+        torch.load(file)
+        return network(seed=1)
+
+    monkeypatch.setattr(sys.modules["robustbench"], "utils", SimpleNamespace(load_model=load_model))
+    with (
+        pytest.warns(UserWarning, match=r"Some2020.pt is cut short, and is fetched again; set aside as"),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        make_network("x", "robustbench:cifar10/Linf/Some2020", digits, pretrained=True)
+    assert [path.name for path in Path("models").rglob("*.*")] == ["Some2020.pt.broken"]
+    for _ in range(2):  # fetched, and then found
+        make_network("x", "robustbench:cifar10/Linf/Some2020", digits, pretrained=True)
+    assert weights.read_bytes() == whole
+    assert {path.name for path in tmp_path.iterdir()} == {"models", "whole.pt"}
 
 
 def run(digits_out: Path, loader: str, checkpoint: Path | None, **changes: Any) -> Path:
