@@ -5,6 +5,8 @@ import os
 import sys
 import traceback
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
@@ -34,6 +36,10 @@ from bench.version import __version__
 TRACEBACK = "BENCH_TRACEBACK"
 
 
+class EndedEarly(Exception):
+    """A file or an answer ended before its content did, and nobody who read it expected that."""
+
+
 def main() -> None:
     """Run the command line; a user's mistake is one line on standard error and exit code 2."""
     replace_unencodable()
@@ -49,7 +55,7 @@ def main() -> None:
 
 def _run() -> None:
     try:
-        with stopping(), warnings.catch_warnings(), named():
+        with stopping(), warnings.catch_warnings():
             warnings.showwarning = _warn  # type: ignore[assignment]
             cli(standalone_mode=False)
     except UserError as error:
@@ -61,6 +67,10 @@ def _run() -> None:
         _fail(f"{error.format_message()} (see `{where} --help`)")
     except click.exceptions.Exit as leave:
         sys.exit(leave.exit_code)
+    except EndedEarly as error:
+        if os.environ.get(TRACEBACK):
+            traceback.print_exception(error)
+        _fail(f"{error}; {TRACEBACK}=1 shows where", 1)
     except (KeyboardInterrupt, click.Abort) as stop:
         click.echo("stopped; the same command goes on from here", err=True)
         sys.exit(exit_code(stop))
@@ -103,6 +113,17 @@ def _fail(message: str, code: int = 2) -> None:
     sys.exit(code)
 
 
+@contextmanager
+def _command() -> Iterator[None]:
+    """What holds around the body of every command; within click, which makes errors of its own of some."""
+    try:
+        with results_alone(), named():
+            yield
+    except EOFError as error:
+        # Click takes it for the end of what a user types, and that for Ctrl-C.
+        raise EndedEarly(f"a file or an answer ended too early: {error or 'EOFError'}") from error
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="bench")
 def cli() -> None:
@@ -134,4 +155,4 @@ for command in (
     cli.add_command(command)
 for command in (*cli.commands.values(), *leaderboard.commands.values()):
     if command.callback is not None:
-        command.callback = results_alone()(command.callback)
+        command.callback = _command()(command.callback)

@@ -67,6 +67,8 @@ def imagefolder(path: Path, image_size: int | None = None, class_order: Sequence
             f"{path}: the classes are numbers, in the order {first}; --class-order {AS_TEXT} sorts them as text",
             stacklevel=2,
         )
+    # We refuse such files ourselves, in one line. Set for good: threads that decode cannot set filters.
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
     files = [file for part in (train, test) for name in classes for file in part.files[name]]
     headers = [_header(file) for file in files[:: -(-len(files) // SAMPLED_HEADERS)]]
     channels = 1 if all(mode in ("1", "L") for mode, _ in headers) else 3

@@ -8,12 +8,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 import torch
 from click.testing import CliRunner
 
 from bench import cli
+from bench.cli import catalog
 from bench.cli.main import TRACEBACK
+from bench.core import foreign_code
 from bench.core.record import Record
 from bench.models import build
 
@@ -161,6 +164,49 @@ def test_what_the_system_refuses_is_one_line_and_its_traceback_is_in_reach(
     assert ("Traceback" in err) is traced
     assert err.splitlines()[-1].startswith(f"Error: {message}")
     assert traced or err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "plugins", "code", "message"),
+    [
+        (
+            EOFError("Ran out of input"),
+            {},
+            1,
+            "Error: a file or an answer ended too early: Ran out of input; ",
+        ),
+        (
+            EOFError("Ran out"),
+            {"mine": "defense 'mine:X'"},
+            2,
+            "Error: EOFError: Ran out; the cause may be",
+        ),
+        (click.Abort(), {}, 130, "stopped; the same command goes on from here"),
+        (KeyboardInterrupt(), {}, 130, "stopped; the same command goes on from here"),
+        (
+            KeyboardInterrupt(),
+            {"mine": "defense 'mine:X'"},
+            130,
+            "stopped; the same command goes on from here",
+        ),
+    ],
+)
+def test_only_ctrl_c_and_the_end_of_what_is_typed_stop_a_command(
+    error: BaseException,
+    plugins: dict[str, str],
+    code: int,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(kind: str) -> str:
+        raise error
+
+    monkeypatch.setattr(foreign_code, "_plugins", plugins)
+    monkeypatch.setattr(catalog, "describe", fail)
+    got, out, err = bench("list", "models", monkeypatch=monkeypatch, capsys=capsys)
+    assert (got, out) == (code, "")
+    assert err.strip().startswith(message)
 
 
 def test_a_record_without_a_threat_is_no_submission_and_says_its_path_once(
