@@ -13,6 +13,7 @@ import random
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -31,7 +32,9 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="CLASS", help=", ".join(sorted(CLASSES)))
     parser.add_argument("--tries", type=int, help="at most so many trials of each class")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, help="write the counts and every fault to this file")
+    parser.add_argument(
+        "--json", type=Path, help="write the counts and every fault to this file, after every trial"
+    )
     parser.add_argument("--before", type=Path, help="counts of an earlier state, for a column of their own")
     options = parser.parse_args()
     if unknown := set(options.names) - set(CLASSES):
@@ -43,7 +46,13 @@ def main() -> None:
     results = {}
     bench = Bench()
     for name in options.names or CLASSES:
-        result = results[name] = provoke(bench, CLASSES[name], options.tries, options.seed)
+
+        def keep(result: dict, name: str = name) -> None:
+            results[name] = result
+            if options.json:
+                options.json.write_text(json.dumps(results, indent=1))
+
+        result = provoke(bench, CLASSES[name], options.tries, options.seed, keep)
         earlier = before.get(name)
         said = f"{earlier['faulty']} of {earlier['tries']}" if earlier else "-"
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(result["kinds"].items()))
@@ -55,25 +64,34 @@ def main() -> None:
             kinds,
         ]
         table.add_row(*row)
-        if options.json:
-            options.json.write_text(json.dumps(results, indent=1))
     Console().print(table)
     sys.exit(any(result["faulty"] for result in results.values()))
 
 
-def provoke(bench: Bench, fault_class: FaultClass, tries: int | None, seed: int) -> dict:
-    """Run the trials of one class in a temporary folder; print each fault as it is found."""
+def provoke(
+    bench: Bench,
+    fault_class: FaultClass,
+    tries: int | None,
+    seed: int,
+    keep: Callable[[dict], None] = lambda result: None,
+) -> dict:
+    """Run the trials of one class in a temporary folder; print each fault as it is found.
+
+    `keep` is given the counts after every trial, so that those of an interrupted measurement are not lost.
+    """
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         wanted = min(tries or fault_class.tries, fault_class.tries)
-        count, faulty, kinds, seen = 0, 0, Counter(), []
+        faulty, kinds, seen = 0, Counter(), []
+        result = {"tries": 0, "faulty": 0, "kinds": {}, "seen": seen}
         for trial in fault_class.provoke(bench, Path(folder), wanted, random.Random(seed)):
-            count += 1
             faulty += bool(trial.faults)
             kinds.update({fault.kind for fault in trial.faults})
             for fault in trial.faults:
                 seen.append(f"{trial.what}: {fault.kind}: {fault.seen}")
                 print(f"{fault_class.name}: {seen[-1]}", file=sys.stderr, flush=True)
-    return {"tries": count, "faulty": faulty, "kinds": dict(kinds), "seen": seen}
+            result |= {"tries": result["tries"] + 1, "faulty": faulty, "kinds": dict(kinds)}
+            keep(result)
+    return result
 
 
 if __name__ == "__main__":
