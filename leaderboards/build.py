@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -57,6 +57,7 @@ def build(
     cards: Mapping[str, Card] | None = None,
     columns: tuple[str, ...] = (),
     strict: bool = True,
+    left_out: Sequence[LeftOut] = (),
 ) -> Site:
     """Draw the leaderboards of a set of records, and put them in the place of an older site.
 
@@ -68,6 +69,7 @@ def build(
         cards: defense → what is known of it, as `defenses.cards()` gives them.
         columns: scores that get a column on the boards beside the usual ones.
         strict: raise for a record that is not admitted; otherwise leave it out, and list it on the front page.
+        left_out: records that could not be read at all, to be listed beside the others.
 
     Raises:
         UserError: for no records, with `strict` for one that is not admitted, for an `out` that holds something
@@ -76,18 +78,20 @@ def build(
     paths = list(records)
     with alone(out):
         _check_place(out, paths)
-        results, left_out = read_ranked(paths, strict=strict)
+        results, refused = read_ranked(paths, strict=strict)
+        refused = [*left_out, *refused]
         if not results:
-            why = f"; left out: {left_out[0]}" if left_out else ""
+            why = f"; left out: {refused[0]}" if refused else ""
             raise UserError(f"expected at least one record to build a leaderboard from, got none{why}")
         boards, pages = make_boards(results, columns), Pages(links or {}, titles or {}, cards)
         geometry = geometry_boards(boards)
         with replacing_folder(out, INDEX) as folder:
-            left_out += _write(folder, boards, geometry, pages)
-            listed = [(relative(each.path, shared_folder(paths)), each.reason) for each in left_out]
+            refused += _write(folder, boards, geometry, pages)
+            shared = shared_folder([*paths, *(each.path for each in left_out)])
+            listed = [(relative(each.path, shared), each.reason) for each in refused]
             write_text(folder / INDEX, pages.index(boards, geometry, listed))
     entries = sum(len(board.entries) for board in boards)
-    return Site(out, len(boards), entries, len(results), tuple(left_out))
+    return Site(out, len(boards), entries, len(results), tuple(refused))
 
 
 def shared_folder(paths: Iterable[Path]) -> Path:

@@ -3,14 +3,16 @@
 import ctypes
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from bench.core.errors import UserError
 from bench.core.temporary import temporary_folder
+from bench.core.waiting import acquire
 
 #: Seconds to wait for another process that builds the same site.
 WAIT = 60
@@ -30,16 +32,10 @@ def alone(out: Path, wait: float | None = None) -> Iterator[None]:
         UserError: when another process is at work on it, or nothing can be written beside it.
     """
     out = out.resolve()
-    lock = FileLock(
-        out.parent / f".{out.name}.lock", timeout=WAIT if wait is None else wait, is_singleton=True
-    )
+    lock = FileLock(out.parent / f".{out.name}.lock", is_singleton=True)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        raise UserError(
-            f"another process is building {out} (lock {lock.lock_file}); try again when it is done"
-        ) from None
+        acquire(lock, WAIT if wait is None else wait, f"another process is building {out}", warnings.warn)
     except OSError as error:
         raise UserError(f"cannot write beside {out}: {error.strerror or error}") from error
     try:

@@ -58,11 +58,14 @@ def evaluate(as_json: bool, quiet: bool, **given: Any) -> None:
 
     from bench.cli.display import make_progress
     from bench.runs.external import evaluate_checkpoint
+    from bench.runs.run import build_pages
 
     progress = make_progress(quiet)
     tracker = tracker_of(config.tracking, progress)
     path = evaluate_checkpoint(config, checkpoint, loader, tracker, progress, suspicious=suspicious)
+    # Printed before the pages, as `bench run` does.
     print_paths([path], as_json)
+    build_pages(config.out, tracker, progress)
 
 
 def _one_loader(loader: str | None, **sources: str | None) -> str | None:

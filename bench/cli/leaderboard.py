@@ -47,29 +47,37 @@ def leaderboard_build(
     A record that is not admitted is left out, and the front page lists it with the reason. With --strict the pages
     are drawn all the same, and the exit code is 1. --columns adds columns to the usual ones.
     """
-    import tempfile
-
     from bench.core.record import find_records
+    from bench.core.temporary import scratch_folder
     from bench.runs.cards import defense_cards
-    from bench.tracking import fetch_records, load_settings
+    from bench.tracking import Fetched, fetch_records, load_settings
     from leaderboards.build import build
+    from leaderboards.result import LeftOut
     from metrics import titles
 
     if records and tracking:
         raise UserError("give --records or --tracking, not both")
-    with tempfile.TemporaryDirectory() as scratch:
-        links: dict[str, str] = {}
+    with scratch_folder() as scratch:
+        fetched = Fetched([], {}, {})
         if tracking:
             settings = load_settings(tracking)
             if settings is None:
                 raise UserError("--tracking none holds no records; give --records FOLDER")
-            paths, links = fetch_records(settings, Path(scratch))
-        else:
-            paths = find_records(records or Path("runs"))
+            fetched = fetch_records(settings, scratch)
+        paths = fetched.paths if tracking else find_records(records or Path("runs"))
+        left_out = [LeftOut(path, reason) for path, reason in fetched.left_out.items()]
         if not paths:
-            raise UserError(f"no records in {tracking or records or 'runs'}; `bench run` makes them")
+            why = f"; left out: {left_out[0].reason}" if left_out else "; `bench run` makes them"
+            raise UserError(f"no records in {tracking or records or 'runs'}{why}")
         site = build(
-            paths, out, links=links, titles=titles(), cards=defense_cards(), columns=columns, strict=False
+            paths,
+            out,
+            links=fetched.links,
+            titles=titles(),
+            cards=defense_cards(),
+            columns=columns,
+            strict=False,
+            left_out=left_out,
         )
     _say_left_out(site.warnings)
     print_result(out / "index.html")

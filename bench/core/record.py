@@ -6,10 +6,10 @@ This module needs no torch, so that leaderboards and tracking stay light.
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
 
 from bench.core.archives import read_npz
 from bench.core.errors import UserError
@@ -18,15 +18,66 @@ from bench.core.limits import (
     MOST_OF_TEXT,
     ROUNDING,
     Count,
-    LongName,
     Name,
-    Seconds,
     file_beside,
     moment,
     radius_of,
     range_problems,
 )
+from bench.core.record_parts import (
+    NORM_SIGNS,
+    Alarm,
+    Battery,
+    Cost,
+    Curve,
+    Dataset,
+    Defense,
+    File,
+    Part,
+    Point,
+    Provenance,
+    Score,
+    Search,
+    Threat,
+    Training,
+    Value,
+)
 from bench.core.values import shown
+
+__all__ = [
+    "ARRAYS",
+    "EXAMPLES",
+    "HISTORY",
+    "NORM_SIGNS",
+    "RECORD",
+    "RUN",
+    "SCHEMA_VERSION",
+    "SEARCH",
+    "TRIAL",
+    "WEIGHTS",
+    "Alarm",
+    "Battery",
+    "Cost",
+    "Curve",
+    "Dataset",
+    "Defense",
+    "File",
+    "Point",
+    "Provenance",
+    "Record",
+    "Score",
+    "Search",
+    "Threat",
+    "Training",
+    "Value",
+    "describe",
+    "find_records",
+    "finite",
+    "impossible",
+    "load_record",
+    "possible_score",
+    "read_arrays",
+]
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"
 
@@ -35,171 +86,8 @@ RECORD, ARRAYS, WEIGHTS, EXAMPLES = "record.json", "arrays.npz", "weights.safete
 #: The files of a run folder: the run, its search, each trial of the search, each training.
 RUN, SEARCH, TRIAL, HISTORY = "run.json", "search.json", "trial.json", "history.jsonl"
 
-Value = bool | int | float | str | None
 
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Score(_Part):
-    """One number of the battery, with its 95 % interval (for a time: the quartiles over epochs).
-
-    `value` is None when the quantity is not defined for this network; `reason` then says why.
-    """
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    n: int | None = Field(default=None, ge=0, description="how many examples it was measured on")
-    unit: str = Field(description='"fraction", "AUC", "seconds", "ratio", "nats", "count"')
-    higher_is_better: bool | None = Field(default=None, description="None: neither direction is better")
-    reason: str = Field(default="", description="why there is no value, or what to know about it")
-
-    @model_validator(mode="after")
-    def _explained(self) -> "Score":
-        if self.value is None and not self.reason:
-            raise ValueError("a score without a value needs a reason")
-        return self
-
-
-class Alarm(_Part):
-    """A sign that a robust accuracy is not to be believed, with the numbers behind it.
-
-    `raised` is None when the battery did not run what the alarm needs.
-    """
-
-    name: Name
-    raised: bool | None
-    message: str
-    numbers: dict[str, float | None] = {}
-
-
-class Point(_Part):
-    """One point of a curve: `x`, the value there and its 95 % interval."""
-
-    x: float
-    value: float
-    low: float | None = None
-    high: float | None = None
-
-
-class Curve(_Part):
-    """A named curve, for example robust accuracy against ε (the security curve)."""
-
-    x_label: str
-    y_label: str
-    n: int | None = Field(default=None, ge=0, description="how many examples are behind each point")
-    points: list[Point]
-
-
-class Search(_Part):
-    """How the hyper-parameters were found: on a validation split of the training set, never on test data."""
-
-    trials: Count
-    complete: Count
-    pruned: Count
-    failed: Count
-    objective: str
-    clean_floor: float = Field(description="validation clean accuracy a setting must reach")
-    space: dict[str, str] = Field(description="hyper-parameter → its range")
-    default_value: float | None = Field(
-        description="objective of the first trial: the defaults, with what was set by hand"
-    )
-    best_value: float | None
-    best_trial: Count
-    seconds: Seconds
-
-
-class Defense(_Part):
-    """The defense and every hyper-parameter it ran with."""
-
-    name: Name
-    hyperparameters: dict[Name, Value]
-    defaults: dict[Name, Value] = Field(default={}, description="the paper's values where it states them")
-    search: Search | None = Field(default=None, description="None: nothing was searched")
-
-
-class Dataset(_Part):
-    """The data, identified by a fingerprint of every pixel and label that was used."""
-
-    name: LongName
-    fingerprint: str = Field(description="SHA-256 over training, validation and test tensors")
-    shape: tuple[Count, Count, Count] = Field(description="channels, height, width")
-    classes: list[str]
-    train_size: Count
-    validation_size: Count
-    test_size: Count
-    evaluated_size: Count = Field(description="test images the attacks ran on")
-    evaluated_fingerprint: str = Field(description="SHA-256 over those images and labels, in order")
-
-
-#: What readers see for a norm.
-NORM_SIGNS = {"linf": "ℓ∞", "l2": "ℓ2"}
-
-
-class Threat(_Part):
-    """Norm and ε, the latter exactly as written ("8/255")."""
-
-    norm: Literal["linf", "l2"]
-    eps: str
-
-
-class Battery(_Part):
-    """The metric battery; two results share a board only when name and version agree."""
-
-    name: Name
-    version: Name
-    settings: dict[str, Any] = Field(default={}, description="attack → its settings")
-
-
-class Training(_Part):
-    """How the network was trained; absent for a checkpoint that was trained elsewhere."""
-
-    recipe: dict[str, Value]
-    precision: str
-    epochs: Count
-    epoch_of_weights: Count = Field(description="the epoch whose weights were evaluated, from 1")
-    best_epoch: int | None = Field(
-        default=None,
-        description="the epoch with the best validation robust accuracy; later ones may have overfitted",
-    )
-
-
-class Cost(_Part):
-    """What the result took. Seconds are wall clock on the hardware that `provenance` names."""
-
-    train_seconds: Seconds | None = None
-    evaluate_seconds: Seconds
-    peak_memory_bytes: Count
-    forwards: Count = Field(description="images through the network during evaluation")
-    backwards: Count = Field(description="images whose gradient was taken during evaluation")
-    seconds_by_metric: dict[Name, Seconds] = {}
-
-
-class Provenance(_Part):
-    """Where the number comes from, and how to get it again."""
-
-    run: Name = Field(
-        description="name of the training run, ending in a hash of its settings and data; or external"
-    )
-    commit: str | None
-    dirty: bool | None = Field(default=None, description="the source differed from the commit")
-    command: str = Field(description="the command that reproduces this record")
-    config: dict[str, Any] = {}
-    versions: dict[str, str]
-    hardware: dict[str, Value]
-    created: str = Field(description="ISO 8601, UTC")
-
-
-class File(_Part):
-    """A file beside the record, with its hash."""
-
-    path: Name
-    sha256: str
-
-
-class Record(_Part):
+class Record(Part):
     """One trained network and everything the battery measured on it."""
 
     schema_version: Literal["1.0"] = SCHEMA_VERSION
@@ -216,8 +104,8 @@ class Record(_Part):
     seed: int
     training: Training | None = None
     metrics: dict[Name, Score]
-    alarms: list[Alarm] = []
-    curves: dict[Name, Curve] = {}
+    alarms: list[Alarm] = Field(default=[])
+    curves: dict[Name, Curve] = Field(default={})
     history: list[dict[str, float | int | str | list[float] | None]] = Field(
         default=[], description="one row an epoch"
     )

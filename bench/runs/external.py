@@ -23,7 +23,7 @@ from bench.runs.config import RunConfig
 from bench.runs.job import result_name
 from bench.runs.kept import finished_record
 from bench.runs.plan import load_data, pick_device
-from bench.runs.run import Tracker, build_pages, summary
+from bench.runs.run import Tracker, summary
 from bench.version import __version__
 
 
@@ -36,7 +36,7 @@ def evaluate_checkpoint(
     *,
     suspicious: bool = False,
 ) -> Path:
-    """Evaluate a checkpoint and return the path of its record.
+    """Evaluate a checkpoint and return the path of its record; no pages are drawn.
 
     Args:
         config: `defense` is what the board calls the training; `seeds` holds the one seed of the evaluation.
@@ -100,7 +100,6 @@ def evaluate_checkpoint(
         )
     progress.say(summary(record))
     tracker.sync(folder.parent.parent, final=True)
-    build_pages(config.out, tracker, progress)
     return folder / RECORD
 
 

@@ -1,8 +1,6 @@
 """What a run folder keeps from an earlier process, looked at before it is believed."""
 
-import re
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from bench.core import provenance
 from bench.core.errors import UserError
 from bench.core.files import read_json, set_aside, sha256, write_json
 from bench.core.record import RECORD, RUN, Record, load_record
+from bench.core.run_file import first_started
 from bench.runs.job import Job
 
 
@@ -48,7 +47,7 @@ def write_run(job: Job, say: Callable[[str], None]) -> None:
     if path.exists():
         if not (reason := _damage(path, job)):
             return
-        created = _created(path) or created
+        created = first_started(path) or created
         set_aside(path, f"{reason}, and is written again", say)
     plan, dataset = job.plan, job.plan.dataset
     commit, _ = provenance.commit()
@@ -84,20 +83,3 @@ def _damage(path: Path, job: Job) -> str:
     # The earliest runs have no identity.
     same = isinstance(about, dict) and about.get("run") == job.name
     return "" if same and about.get("identity", job.identity) == job.identity else "is of another run"
-
-
-def _created(path: Path) -> str:
-    """When a run was first started, from what is left of its `run.json` or from `tracking.json`; else "".
-
-    It marks the run's entries in MLflow, which would be logged twice with another time.
-    """
-    found = None
-    with suppress(OSError):
-        found = re.search(rb'"run": "([^"]*)".*"created": "([0-9T:+-]{25})"', path.read_bytes(), re.DOTALL)
-    if found and found[1].decode(errors="replace") == path.parent.name:
-        return found[2].decode()
-    with suppress(UserError, AttributeError, KeyError, TypeError, ValueError, OverflowError):
-        for parts in read_json(path.with_name("tracking.json")).values():
-            moment = datetime.fromtimestamp(parts["search"]["started"] / 1000, UTC)
-            return moment.isoformat(timespec="seconds")
-    return ""

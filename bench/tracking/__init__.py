@@ -1,13 +1,14 @@
 """MLflow: what a run folder holds, shown and stored there; importing this does not import MLflow."""
 
 from bench.tracking.background import NullTracker, Tracker
-from bench.tracking.records import fetch_records, track_records
+from bench.tracking.records import Fetched, fetch_records, track_records
 from bench.tracking.settings import Settings, load_settings
 from bench.tracking.store import check_store
 from bench.tracking.sync import run_links
 from bench.tracking.ui import serve_ui, ui_command
 
 __all__ = [
+    "Fetched",
     "NullTracker",
     "Settings",
     "Tracker",

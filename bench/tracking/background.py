@@ -10,8 +10,9 @@ from typing import Any
 from bench.core.errors import UserError
 from bench.core.record import RECORD, SEARCH, TRIAL
 from bench.core.secrets import hide
+from bench.tracking.calls import calling
 from bench.tracking.settings import Settings
-from bench.tracking.store import Store, calling
+from bench.tracking.store import Store
 from bench.tracking.sync import run_links, sync_folder
 
 Say = Callable[[str], None]
@@ -49,6 +50,7 @@ class Tracker:
         self._unsent: dict[Path, None] = {}
         self._told: set[Path] = set()
         self._lines: list[str] = []
+        self._noted: set[str] = set()
         self._warned = False
         self._loading = False
         self._rest_until = 0.0
@@ -117,6 +119,13 @@ class Tracker:
         for line in lines:
             self.say(line)
 
+    def _note(self, line: str) -> None:
+        """Keep a line of the thread for `_speak`, once."""
+        with self._news:
+            if line not in self._noted:
+                self._noted.add(line)
+                self._lines.append(f"tracking: {hide(line)}")
+
     def _work(self) -> None:
         while True:
             with self._news:
@@ -138,9 +147,10 @@ class Tracker:
         self._loading = True
         with calling(self.settings):
             self._loading = False
-            self._store = self._store or Store(self.settings, create=True)
+            self._store = self._store or Store(self.settings, create=True, say=self._note)
             if run_folder.is_dir():
-                sync_folder(self._store, run_folder, live=not final, trust=run_folder in self._seen)
+                trust = run_folder in self._seen
+                sync_folder(self._store, run_folder, live=not final, trust=trust, say=self._note)
         self._seen[run_folder] = (time.monotonic(), state)
         with self._news:
             self._warned = False

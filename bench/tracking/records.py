@@ -3,12 +3,14 @@
 import os
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.core.errors import UserError
 from bench.core.files import sha256
 from bench.core.record import RECORD, RUN, load_record
+from bench.tracking.calls import first_line
 from bench.tracking.record_entry import outside_files, read_record
 from bench.tracking.settings import Settings
 from bench.tracking.store import Store, open_store
@@ -36,7 +38,7 @@ def track_records(paths: Iterable[Path], settings: Settings, say: Callable[[str]
         for source in sources:
             if source.is_dir():
                 try:
-                    runs = sync_folder(store, source, live=False)
+                    runs = sync_folder(store, source, live=False, say=say)
                 except UserError as error:  # of a file in it; the rest of it is logged
                     refused[source] = error
                     continue
@@ -51,18 +53,38 @@ def track_records(paths: Iterable[Path], settings: Settings, say: Callable[[str]
 
 
 def _check(source: Path, say: Callable[[str], None]) -> UserError | None:
-    """Why a record or a run folder is not admitted; None where it is, after a word on files that lie outside it."""
+    """Why a lone record is not admitted, else None; says which files lie outside the folder of their record.
+
+    Of a run folder, `sync_folder` leaves out the records that are not admitted, and logs the rest.
+    """
     for path in [source] if not source.is_dir() else sorted(source.glob(f"seed-*/*/{RECORD}")):
         try:
             record = load_record(path)
         except UserError as error:
-            return error
+            if path == source:
+                return error
+            continue
         for name in outside_files(record, path):
             say(f"{path}: {name} leads out of its folder and is not uploaded")
     return None
 
 
-def fetch_records(settings: Settings, out: Path) -> tuple[list[Path], dict[str, str]]:
+@dataclass(frozen=True)
+class Fetched:
+    """What was copied out of MLflow.
+
+    Attributes:
+        paths: of the records, sorted.
+        links: record id → MLflow run id.
+        left_out: where a record would be → why it is not there.
+    """
+
+    paths: list[Path]
+    links: dict[str, str]
+    left_out: dict[Path, str]
+
+
+def fetch_records(settings: Settings, out: Path) -> Fetched:
     """Copy the records and arrays of all finished results out of MLflow.
 
     Of results with one record id, the newest counts. What lies in `out` already is not copied again.
@@ -71,24 +93,27 @@ def fetch_records(settings: Settings, out: Path) -> tuple[list[Path], dict[str, 
         settings: where they are.
         out: the folder to fill: `<record id>/record.json` and its arrays.
 
-    Returns:
-        the paths of the records, sorted, and record id → MLflow run id.
-
     Raises:
-        UserError: when the store cannot be reached, or what it holds is not what was logged.
+        UserError: when the store cannot be reached.
     """
     paths: list[Path] = []
+    left_out: dict[Path, str] = {}
     runs: dict[str, Any] = {}
     with open_store(settings, create=False) as store:
         for run in store.find("tags.role = 'final' and attributes.status = 'FINISHED'"):
-            tags = run.data.tags
-            known = runs.setdefault(tags["bench.record"], run)
+            name = run.data.tags.get("bench.record")
+            if name is None or "bench.record_sha256" not in run.data.tags:
+                continue  # somebody else's run
+            known = runs.setdefault(name, run)
             if run.info.end_time > known.info.end_time:
-                runs[tags["bench.record"]] = run
+                runs[name] = run
         for name, run in runs.items():
             folder = out / re.sub(r"[^\w.\-]", "_", name)
-            paths.append(_fetch(store, run.info.run_id, run.data.tags["bench.record_sha256"], folder))
-    return sorted(paths), {name: run.info.run_id for name, run in runs.items()}
+            try:
+                paths.append(_fetch(store, run.info.run_id, run.data.tags["bench.record_sha256"], folder))
+            except UserError as error:
+                left_out[folder / RECORD] = str(error)
+    return Fetched(sorted(paths), {name: run.info.run_id for name, run in runs.items()}, left_out)
 
 
 def _sources(path: Path) -> set[Path]:
@@ -125,7 +150,7 @@ def _fetch(store: Store, run_id: str, expected: str, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / RECORD
     if not path.is_file() or sha256(path) != expected:
-        store.download(run_id, path.name, folder)
+        _download(store, run_id, path.name, folder)
         if sha256(path) != expected:
             raise UserError(f"{RECORD} of MLflow run {run_id} has changed since it was logged")
     try:
@@ -135,7 +160,20 @@ def _fetch(store: Store, run_id: str, expected: str, folder: Path) -> Path:
     if arrays is not None:
         beside = folder / Path(arrays.path).name
         if not beside.is_file() or sha256(beside) != arrays.sha256:
-            store.download(run_id, beside.name, folder)
+            _download(store, run_id, beside.name, folder)
             if sha256(beside) != arrays.sha256:
                 raise UserError(f"{beside.name} of MLflow run {run_id} has changed since it was logged")
     return path
+
+
+def _download(store: Store, run_id: str, name: str, folder: Path) -> None:
+    """Copy one artifact of a run.
+
+    Raises:
+        UserError: when the store has lost it.
+    """
+    try:
+        store.download(run_id, name, folder)
+    except Exception as error:  # of MLflow, or of the store behind it
+        store.find(f"attributes.run_id = '{run_id}'")  # raises where the whole store is gone
+        raise UserError(f"{name} of MLflow run {run_id} cannot be fetched: {first_line(error)}") from None

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +13,19 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.core.errors import UserError
 from bench.core.files import read_bytes, read_json, sha256
-from bench.core.record import HISTORY, RECORD, RUN, SEARCH, TRIAL, Search, Value, describe
+from bench.core.record import (
+    HISTORY,
+    RECORD,
+    RUN,
+    SEARCH,
+    TRIAL,
+    Record,
+    Search,
+    Value,
+    describe,
+    load_record,
+)
+from bench.core.run_file import first_started
 from bench.tracking.entry import Data, Entry, Status, milliseconds, source_tags, training_data
 from bench.tracking.record_entry import read_record
 
@@ -73,13 +86,45 @@ def folder_identity(folder: Path) -> str:
     Weights that were trained elsewhere have no `run.json`: their folder is known by its name.
 
     Raises:
-        UserError: when its `run.json` is not valid.
+        UserError: when its `run.json` is not valid, and no record tells what it held.
     """
     words = folder.resolve().name
     if (folder / RUN).is_file():
-        run = _load(_Run, folder / RUN)
+        run = _read_run(folder)
         words = f"{run.run} {run.created.isoformat()}"
     return hashlib.sha256(words.encode()).hexdigest()[:32]
+
+
+def _read_run(folder: Path, say: Callable[[str], None] = lambda line: None) -> _Run:
+    """What `run.json` holds; where it is damaged, what a record of the folder tells of it."""
+    try:
+        return _load(_Run, folder / RUN)
+    except UserError as error:
+        for path in sorted(folder.glob(f"seed-*/*/{RECORD}")):
+            with suppress(UserError, ValidationError):
+                run = _run_behind(load_record(path), folder)
+                say(f"{error}; taken from {path} instead, until the same `bench run` writes it again")
+                return run
+        raise UserError(f"{error}; the same `bench run` writes it again") from None
+
+
+def _run_behind(record: Record, folder: Path) -> _Run:
+    data, source = record.dataset, record.provenance
+    return _Run(
+        run=source.run,
+        defense=record.defense.name,
+        model=record.model,
+        dataset=_Dataset(
+            name=data.name,
+            fingerprint=data.fingerprint,
+            train_size=data.train_size,
+            validation_size=data.validation_size,
+        ),
+        threat=f"{record.threat.norm}:{record.threat.eps}",
+        commit=source.commit,
+        command=source.command,
+        created=datetime.fromisoformat(first_started(folder / RUN) or source.created),
+    )
 
 
 def record_part(path: Path, folder: Path) -> str:
@@ -87,7 +132,13 @@ def record_part(path: Path, folder: Path) -> str:
     return f"{path.parent.relative_to(folder).as_posix()}@{sha256(path)[:8]}"
 
 
-def read_run_folder(folder: Path, *, live: bool, left_out: list[str] | None = None) -> list[Entry]:
+def read_run_folder(
+    folder: Path,
+    *,
+    live: bool,
+    left_out: list[str] | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> list[Entry]:
     """Every entry of a run folder, the search first: it is the parent of the others.
 
     The folder of weights that were trained elsewhere has records alone.
@@ -96,9 +147,11 @@ def read_run_folder(folder: Path, *, live: bool, left_out: list[str] | None = No
         folder: `runs/<run>/`.
         live: somebody is working on it. If not, what has not ended there was killed.
         left_out: gets a line for each damaged file, whose entry is left out; None raises for the first one.
+        say: told when a damaged `run.json` was made up for.
 
     Raises:
-        UserError: when the run file is broken; without `left_out`, when any file is.
+        UserError: when `run.json` is damaged and no record tells what it held; without `left_out`, when any other
+            file is.
     """
     identity = {"bench.folder": folder_identity(folder)}
 
@@ -114,7 +167,7 @@ def read_run_folder(folder: Path, *, live: bool, left_out: list[str] | None = No
     finals = list(read(lambda path: _final(path, folder, identity), f"seed-*/*/{RECORD}"))
     if not (folder / RUN).is_file():
         return finals
-    run = _load(_Run, folder / RUN)
+    run = _read_run(folder, say)
     common = {
         **identity,
         "bench.run": run.run,

@@ -1,24 +1,19 @@
 """One MLflow experiment, reached by ids alone: no active run, no global state."""
 
 import json
-import logging
-import os
 import shutil
-import socket
-import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
-
-from filelock import FileLock
 
 from bench.core.errors import UserError, unknown_name
 from bench.core.secrets import hide
+from bench.core.temporary import scratch_folder
+from bench.core.waiting import waiting
+from bench.tracking.calls import calling, time_limits
 from bench.tracking.create import prepare_database
 from bench.tracking.entry import Data, Entry
 from bench.tracking.names import PARAM_LENGTH, TAG_LENGTH, safe_keys, shorten
@@ -28,8 +23,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 PARENT = "mlflow.parentRunId"
-CONNECT_SECONDS = 3
-NOLOAD = "The ``noload`` loader strategy"
+#: Longest wait for another process that makes a store, or logs the same folder.
+LOCKED_SECONDS = 120
 
 
 @dataclass
@@ -61,28 +56,6 @@ def open_store(settings: Settings, *, create: bool = True) -> Iterator["Store"]:
         yield Store(settings, create=create)
 
 
-@contextmanager
-def calling(settings: Settings) -> Iterator[None]:
-    """Set our time limits for MLflow's calls while the block runs.
-
-    Raises:
-        UserError: when the store cannot be reached, or answers with an error, in one line.
-    """
-    _knock(settings)
-    with _calls(settings.timeout), nullcontext() if settings.server else _no_retries():
-        try:
-            yield
-        except UserError:
-            raise
-        # Whatever answers there may be no MLflow at all, and end in any exception of a library. Without the error
-        # itself, whose text may hold a password.
-        except ImportError as error:
-            install = f"; pip install {error.name}" if error.name else ""
-            raise UserError(f"MLflow at {settings.shown}: {_first_line(error)}{install}") from None
-        except Exception as error:
-            raise UserError(f"MLflow at {settings.shown}: {_first_line(error)}") from None
-
-
 def check_store(settings: Settings) -> str:
     """Connect to the store and describe it in a few words.
 
@@ -96,14 +69,22 @@ def check_store(settings: Settings) -> str:
 
 
 class Store:
-    """Read and write the runs of one experiment; use it inside `open_store`."""
+    """Read and write the runs of one experiment; use it inside `open_store`.
 
-    def __init__(self, settings: Settings, *, create: bool) -> None:
+    Args:
+        settings: where it is.
+        create: make the database and the experiment when they are missing.
+        say: told when another process keeps us waiting.
+    """
+
+    def __init__(
+        self, settings: Settings, *, create: bool, say: Callable[[str], None] = warnings.warn
+    ) -> None:
         from mlflow import MlflowClient
 
         self.settings = settings
         self._uploaded: set[tuple[str, str, int, int]] = set()
-        with _alone(settings.database):
+        with _alone(settings.database, say):
             if settings.database and create:
                 prepare_database(settings.database, settings.artifacts)
             self.client: MlflowClient = MlflowClient(settings.uri)
@@ -194,15 +175,15 @@ class Store:
         if upload in self._uploaded:
             return
         folder, _, file = name.rpartition("/")
-        with _calls(self.settings.upload_timeout), tempfile.TemporaryDirectory() as scratch:
+        with time_limits(self.settings.upload_timeout), ExitStack() as stack:
             if path.name != file:
-                path = Path(shutil.copyfile(path, Path(scratch, file)))
+                path = shutil.copyfile(path, stack.enter_context(scratch_folder()) / file)
             self.client.log_artifact(run_id, str(path), folder or None)
         self._uploaded.add(upload)
 
     def download(self, run_id: str, name: str, folder: Path) -> Path:
         """Copy one artifact of a run into a folder that exists."""
-        with _calls(self.settings.upload_timeout):
+        with time_limits(self.settings.upload_timeout):
             return Path(self.client.download_artifacts(run_id, name, str(folder)))
 
 
@@ -220,79 +201,10 @@ def _dataset_input(data: Data) -> Any:
     return DatasetInput(dataset, [InputTag("mlflow.data.context", data.context)])
 
 
-def _knock(settings: Settings) -> None:
-    """Fail within seconds where no server listens; MLflow itself would retry for minutes."""
-    if settings.address is None:
-        return
-    host, port = settings.address
-    if urlsplit(settings.uri).scheme in getproxies() and not proxy_bypass(host):
-        return  # only the proxy can tell
-    try:
-        socket.create_connection((host, port), timeout=CONNECT_SECONDS).close()
-    except OSError as error:
-        raise UserError(f"MLflow at {settings.shown} is not reachable: {_first_line(error)}") from None
-
-
-@contextmanager
-def _calls(timeout: int) -> Iterator[None]:
-    """Set time limits and silence MLflow's output for a block of calls.
-
-    No retries: the next sync is the retry, and a call sent twice could make a run twice.
-    """
-    ours = {
-        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout),
-        "PGCONNECT_TIMEOUT": os.environ.get("PGCONNECT_TIMEOUT", str(timeout)),
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0"),
-        "MLFLOW_DISABLE_TELEMETRY": os.environ.get("MLFLOW_DISABLE_TELEMETRY", "true"),
-        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    }
-    before = {name: os.environ.get(name) for name in ours}
-    os.environ.update(ours)
-    try:
-        import mlflow  # noqa: F401  sets up its loggers, which we quieten next
-
-        logger = logging.getLogger("mlflow")
-        level = logger.level
-        logger.setLevel(logging.CRITICAL)
-        # MLflow's database layer asks SQLAlchemy for a loader that is on its way out. Set for good: to put
-        # the filters back at the end is not safe beside other threads.
-        warnings.filterwarnings("ignore", NOLOAD, DeprecationWarning)
-        try:
-            yield
-        finally:
-            logger.setLevel(level)
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-@contextmanager
-def _no_retries() -> Iterator[None]:
-    """Open a database once: MLflow tries ten times, in more than three minutes."""
-    from mlflow.store.db import utils
-
-    before = utils.MAX_RETRY_COUNT
-    utils.MAX_RETRY_COUNT = 1
-    try:
-        yield
-    finally:
-        utils.MAX_RETRY_COUNT = before
-
-
-def _alone(database: Path | None) -> Any:
+def _alone(database: Path | None, say: Callable[[str], None]) -> Any:
     """A lock around the first use of a SQLite file: processes that create its tables together crash."""
     if database is None:
         return nullcontext()
     database.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(f"{database}.lock", timeout=120)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = hide(str(error)).strip().splitlines()
-    known = isinstance(error, OSError) or type(error).__module__.startswith(("mlflow", "sqlalchemy"))
-    kind = "" if known and lines else type(error).__name__
-    return ": ".join(filter(None, [kind, *lines[:1]]))
+    lock = database.with_name(f"{database.name}.lock")
+    return waiting(lock, LOCKED_SECONDS, f"another process is opening {database}", say)

@@ -1,21 +1,21 @@
 """Log run folders to MLflow: what is new is logged, and the folder remembers what was."""
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from bench.core.errors import UserError
 from bench.core.files import read_json, write_json
 from bench.core.locks import anyone_works
 from bench.core.record import load_record
+from bench.core.waiting import waiting
 from bench.tracking.entry import Entry
 from bench.tracking.run_entries import folder_identity, read_run_folder, record_part
 from bench.tracking.settings import Settings
-from bench.tracking.store import Logged, Store
+from bench.tracking.store import LOCKED_SECONDS, Logged, Store
 
 
 def run_links(records: Iterable[Path], settings: Settings) -> dict[str, str]:
@@ -35,7 +35,14 @@ def run_links(records: Iterable[Path], settings: Settings) -> dict[str, str]:
     return links
 
 
-def sync_folder(store: Store, folder: Path, *, live: bool, trust: bool = False) -> dict[str, str]:
+def sync_folder(
+    store: Store,
+    folder: Path,
+    *,
+    live: bool,
+    trust: bool = False,
+    say: Callable[[str], None] = warnings.warn,
+) -> dict[str, str]:
     """Log what is new in a run folder.
 
     Args:
@@ -43,6 +50,7 @@ def sync_folder(store: Store, folder: Path, *, live: bool, trust: bool = False) 
         folder: `runs/<run>/`.
         live: this process is working on it.
         trust: believe `tracking.json`; otherwise MLflow is asked which of those runs still exist.
+        say: told what was rebuilt, and when another process keeps us waiting.
 
     Returns:
         part of the folder → MLflow run id.
@@ -51,14 +59,15 @@ def sync_folder(store: Store, folder: Path, *, live: bool, trust: bool = False) 
         UserError: when a file of the folder is broken, after everything else was logged.
     """
     left_out: list[str] = []
-    with FileLock(folder / ".tracking.lock", timeout=120):
+    busy = f"another process is logging {folder}"
+    with waiting(folder / ".tracking.lock", LOCKED_SECONDS, busy, say):
         ledger = Ledger(folder, store.settings)
         if not trust or ledger.fresh:
             ledger.agree_with(_present(store, folder))
         parent: str | None = None
         # Another process may work on another seed when this one has ended.
         live = live or anyone_works(folder)
-        for entry in read_run_folder(folder, live=live, left_out=left_out):
+        for entry in read_run_folder(folder, live=live, left_out=left_out, say=say):
             logged = ledger.get(entry.part)
             if logged is None and entry.tags["role"] == "final":
                 logged = find_record(store, entry)

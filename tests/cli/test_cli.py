@@ -5,6 +5,7 @@ import importlib
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from bench.cli.main import TRACEBACK
 from bench.core import foreign_code
 from bench.core.record import Record
 from bench.models import build
+from bench.tracking import Fetched
 
 
 def bench(
@@ -423,3 +425,32 @@ def test_bad_arguments_leave_no_fresh_database(
     code, out, err = bench(command, *bad, *store, monkeypatch=monkeypatch, capsys=capsys)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert [path.name for path in tmp_path.iterdir()] == ["junk.json"]
+
+
+def test_the_path_of_a_record_is_printed_before_the_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: object) -> Path:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("bench.runs.external.evaluate_checkpoint", lambda *_, **options: Path("record.json"))
+    monkeypatch.setattr("bench.runs.run.build_pages", stopped)
+    words = ("evaluate", "--checkpoint", "x.pt", "--model", "cnn6", "--tracking", "none", "--json")
+    code, out, _ = bench(*words, monkeypatch=monkeypatch, capsys=capsys)
+    assert (code, out) == (130, '["record.json"]\n')
+
+
+def test_building_from_mlflow_sweeps_what_kills_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left = tmp_path / ".regionbench.0123abcd.part"
+    (left / "record").mkdir(parents=True)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(
+        "bench.tracking.fetch_records", lambda settings, out: Fetched([], {}, {out / "r": "gone"})
+    )
+    words = ("leaderboard", "build", "--tracking", "sqlite:///nowhere.db")
+    code, _, err = bench(*words, monkeypatch=monkeypatch, capsys=capsys)
+    assert (code, err) == (2, "Error: no records in sqlite:///nowhere.db; left out: gone\n")
+    assert not list(tmp_path.iterdir())

@@ -13,7 +13,7 @@ import pytest
 from bench.core.errors import UserError
 from bench.tracking import Settings, background
 from bench.tracking.background import Tracker
-from bench.tracking.store import calling
+from bench.tracking.calls import calling
 
 
 class Log:
@@ -25,7 +25,7 @@ class Log:
         self.answer.set()
         self.error: Exception | None = None
 
-    def sync_folder(self, store: object, folder: Path, *, live: bool, trust: bool) -> None:
+    def sync_folder(self, store: object, folder: Path, *, live: bool, **_: object) -> None:
         self.answer.wait(30)
         if self.error is not None:
             raise self.error
@@ -41,7 +41,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
         yield
 
     monkeypatch.setattr(background, "calling", calling)
-    monkeypatch.setattr(background, "Store", lambda settings, create: object())
+    monkeypatch.setattr(background, "Store", lambda settings, **_: object())
     monkeypatch.setattr(background, "sync_folder", log.sync_folder)
     yield log
     log.answer.set()

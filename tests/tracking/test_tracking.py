@@ -53,9 +53,12 @@ from bench.tracking import (
     ui_command,
 )
 from bench.tracking.background import Tracker as Background
+from bench.tracking.calls import calling
 from bench.tracking.names import KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH, safe_key, safe_keys, shorten
 from bench.tracking.run_entries import read_run_folder
-from bench.tracking.store import calling, open_store
+from bench.tracking.store import open_store
+from leaderboards.build import build
+from leaderboards.result import LeftOut
 
 ROOT = Path(__file__).resolve().parents[2]
 MakeStore = Callable[..., Settings]
@@ -754,7 +757,8 @@ def test_processes_may_make_a_fresh_store_together(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from bench.tracking import Settings, Tracker\n"
         "settings = Settings.model_validate_json(sys.argv[2])\n"
-        "tracker = Tracker(settings, lambda line: sys.exit(line), patience=120)\n"
+        "say = lambda line: 'another process is opening' in line or sys.exit(line)\n"
+        "tracker = Tracker(settings, say, patience=120)\n"
         "tracker.sync(Path(sys.argv[1])); tracker.close()\n"
     )
     processes = []
@@ -866,7 +870,7 @@ def test_a_record_measured_again_is_another_run_and_the_newest_counts(
     Tracker(settings, quiet).sync(run, final=True)
     with open_store(settings) as store:
         assert len(store.find("tags.role = 'final'")) == 2
-    (path,), _ = fetch_records(settings, tmp_path / "out")
+    (path,) = fetch_records(settings, tmp_path / "out").paths
     assert load_record(path).metrics["robust_accuracy/pgd20"].value == 0.3
 
 
@@ -888,7 +892,8 @@ def test_records_make_the_round_trip_through_a_server(tmp_path: Path, server: Se
     run = make_run(tmp_path)
     originals = [add_result(run, seed) for seed in (0, 1)]
     Tracker(server.settings, quiet).sync(run, final=True)
-    paths, runs = fetch_records(server.settings, tmp_path / "out")
+    fetched_records = fetch_records(server.settings, tmp_path / "out")
+    paths, runs = fetched_records.paths, fetched_records.links
     fetched = {load_record(path).id: path for path in paths if load_record(path).provenance.run == run.name}
     assert len(fetched) == 2
     for original in originals:
@@ -1044,3 +1049,58 @@ def test_one_damaged_trial_is_left_out_alone(tmp_path: Path, sqlite: MakeStore) 
     with pytest.raises(UserError, match=r"1 of 1 were not logged: .*0000/trial\.json is not valid JSON"):
         track_records([run], other, lambda line: None)
     assert set(all_runs(other)) == whole - {"trial 0000"}
+
+
+def test_a_damaged_run_file_is_made_up_for_by_a_record(tmp_path: Path, sqlite: MakeStore) -> None:
+    run, settings = make_run(tmp_path), sqlite(tmp_path)
+    add_result(run)
+    other = make_run(tmp_path / "others")
+    whole = sqlite(tmp_path, experiment="whole")
+    track_records([run], whole, lambda line: None)
+    before = {name: each.info.run_id for name, each in all_runs(whole).items()}
+    (run / "run.json").write_bytes((run / "run.json").read_bytes()[:-40])
+    lines: list[str] = []
+    track_records([run, other], settings, lines.append)
+    assert any("run.json" in line and "until the same `bench run` writes it again" in line for line in lines)
+    assert all_runs(settings)[run.name].data.tags["defense"] == all_runs(whole)[run.name].data.tags["defense"]
+    # Nothing is logged twice where it was logged before.
+    track_records([run], whole, lambda line: None)
+    assert {name: each.info.run_id for name, each in all_runs(whole).items()} == before
+
+
+def test_what_cannot_be_made_up_for_keeps_back_no_other_folder(tmp_path: Path, sqlite: MakeStore) -> None:
+    run, settings = make_run(tmp_path), sqlite(tmp_path)
+    other = make_run(tmp_path / "others", name="other")
+    (run / "run.json").write_text("{")
+    with pytest.raises(UserError, match=r"1 of 2 were not logged: .*run\.json .*the same `bench run` writes"):
+        track_records([run, other], settings, lambda line: None)
+    assert "other" in all_runs(settings)
+
+
+def test_a_record_that_mlflow_has_damaged_is_left_out_alone(tmp_path: Path, sqlite: MakeStore) -> None:
+    run, settings = make_run(tmp_path), sqlite(tmp_path)
+    for seed in range(4):
+        add_result(run, seed)
+    track_records([run], settings, lambda line: None)
+    damaged, lost, wrong, _ = sorted(
+        (each for each in all_runs(settings).values() if each.data.tags["role"] == "final"),
+        key=lambda each: each.data.tags["bench.record"],
+    )
+    folders = [Path(each.info.artifact_uri.removeprefix("file://")) for each in (damaged, lost, wrong)]
+    (folders[0] / "record.json").write_text("{}")
+    (folders[1] / "record.json").unlink()
+    (folders[2] / "arrays.npz").write_bytes(b"damaged")
+    fetched = fetch_records(settings, tmp_path / "out")
+    assert len(fetched.paths) == 1
+    for run, file, why in (
+        (damaged, "record.json", "has changed since it was logged"),
+        (lost, "record.json", "cannot be fetched: "),
+        (wrong, "arrays.npz", "has changed since it was logged"),
+    ):
+        expected = f"{file} of MLflow run {run.info.run_id} {why}"
+        assert any(reason.startswith(expected) for reason in fetched.left_out.values())
+    site = build(
+        fetched.paths, tmp_path / "site", left_out=[LeftOut(*each) for each in fetched.left_out.items()]
+    )
+    assert len(site.left_out) == 3
+    assert (tmp_path / "site/index.html").read_text().count("MLflow run") == 3
