@@ -11,8 +11,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from bench.core.errors import UserError
+from bench.core.locks import acquire
 from bench.core.temporary import temporary_folder
-from bench.core.waiting import acquire
 
 #: Seconds to wait for another process that builds the same site.
 WAIT = 60

@@ -14,6 +14,7 @@ from bench.evaluation.battery import Battery
 from bench.evaluation.extra_checks import extra_checks, verdict
 from bench.evaluation.inputs import as_classifier
 from bench.evaluation.resume import FinishedMetric, FinishedMetrics
+from bench.evaluation.shared_inputs import unchanged
 from bench.evaluation.standard_network import find_standard
 from metrics.base import Metric
 from metrics.evaluation import Arrays, Evaluation, NotMeasurable
@@ -120,7 +121,10 @@ def _measure(metric: Metric, evaluation: Evaluation, finished: FinishedMetrics |
     reason, arrays = "", {}
     try:
         # A seed of the metric's own, so that its draws do not depend on the metrics that ran before it.
-        with random_state_kept(evaluation.generator(metric.name).initial_seed()):
+        with (
+            random_state_kept(evaluation.generator(metric.name).initial_seed()),
+            unchanged(metric, evaluation),
+        ):
             arrays = metric.measure(evaluation)
     except NotMeasurable as missing:
         reason = str(missing)

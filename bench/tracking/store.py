@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import UserError, unknown_name
+from bench.core.locks import waiting
 from bench.core.secrets import hide
 from bench.core.temporary import scratch_folder
-from bench.core.waiting import waiting
 from bench.tracking.calls import calling, time_limits
 from bench.tracking.create import prepare_database
 from bench.tracking.entry import Data, Entry

@@ -9,9 +9,8 @@ from typing import Any
 
 from bench.core.errors import UserError
 from bench.core.files import read_json, write_json
-from bench.core.locks import anyone_works
+from bench.core.locks import anyone_works, waiting
 from bench.core.record import load_record
-from bench.core.waiting import waiting
 from bench.tracking.entry import Entry
 from bench.tracking.run_entries import folder_identity, read_run_folder, record_part
 from bench.tracking.settings import Settings

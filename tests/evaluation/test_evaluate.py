@@ -1,5 +1,6 @@
 """An evaluation: resuming, networks from elsewhere, and the record."""
 
+import copy
 import json
 import subprocess
 import sys
@@ -63,6 +64,50 @@ class Counting(Metric):
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
         return {self.name: self.proportion(arrays["right"])}
+
+
+class Writing(Counting):
+    """A metric that writes into what it is given."""
+
+    def __init__(self, name: str, write: Callable[[Evaluation], object]) -> None:
+        super().__init__(name)
+        self.write = write
+
+    def measure(self, evaluation: Evaluation) -> Arrays:
+        self.write(evaluation)
+        return super().measure(evaluation)
+
+
+@pytest.mark.parametrize(
+    ("write", "what"),
+    [
+        (lambda evaluation: evaluation.images.mul_(0.5), "the images"),
+        (
+            lambda evaluation: np.multiply(evaluation.images.numpy(), 0.5, out=evaluation.images.numpy()),
+            "the images",
+        ),
+        (lambda evaluation: evaluation.labels.zero_(), "the labels and the data set"),
+        (lambda evaluation: evaluation.dataset.test.images.zero_(), "the data set"),
+        (lambda evaluation: next(evaluation.classifier.parameters()).data.zero_(), "the weights"),
+    ],
+)
+def test_a_metric_of_others_that_changes_what_all_share_is_refused(
+    digits: Dataset, tmp_path: Path, write: Callable[[Evaluation], object], what: str
+) -> None:
+    own = copy.deepcopy(digits)
+    with pytest.raises(UserError, match=rf"^metric 'writer' changed {what} of the evaluation, .*clone\(\)"):
+        bench.evaluate(network(own), own, "linf:0.1", battery(Writing("writer", write)), out=tmp_path)
+    assert not (tmp_path / "record.json").exists()
+    assert not list(tmp_path.rglob("writer*"))
+
+
+def test_the_modes_that_a_metric_of_others_leaves_are_restored(digits: Dataset) -> None:
+    classifier = network(digits)
+    trains = Writing("trains", lambda evaluation: evaluation.classifier.train())
+    seen = Writing("seen", lambda evaluation: modes.append(evaluation.classifier.training))
+    modes: list[bool] = []
+    bench.evaluate(classifier, digits, "linf:0.1", battery(trains, seen))
+    assert modes == [False]
 
 
 class Undefined(Counting):

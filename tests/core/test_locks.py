@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from bench.core import waiting as module
+from bench.core import locks
 from bench.core.errors import UserError
-from bench.core.waiting import waiting
+from bench.core.locks import waiting
 
 BUSY = "another process is logging runs/a"
 
@@ -26,7 +26,7 @@ def test_a_free_lock_is_taken_without_a_word(tmp_path: Path) -> None:
 
 
 def test_a_long_wait_is_said_once_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SILENT", 0.05)
+    monkeypatch.setattr(locks, "SILENT", 0.05)
     lines: list[str] = []
     said = threading.Event()
 
