@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from bench.core.classifier import Classifier
+from bench.core.classifier import NO_HEAD, Classifier
 from bench.core.errors import UserError
 from bench.core.guards import evaluating
 from bench.geometry.regions import major_region_vectors
@@ -128,6 +128,8 @@ class RegionObjective(Objective):
         tau: float = 1.0,
     ) -> None:
         super().__init__(training)
+        if training.classifier.site == "none":
+            raise UserError(f"{defense.name} trains the features of the network: {NO_HEAD}")
         self.defense = defense
         self.ham, self.surrogate, self.tau = ham, surrogate, tau
         self.warmup = warmup_epochs(defense.name, defense.warmup, training.epochs, "regularizer")

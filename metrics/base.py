@@ -52,6 +52,8 @@ class Metric(ABC):
             and are asked for by `--metrics NAME`.
         charts_function: "module:function" that takes the metric, its arrays and the record, and returns the charts.
             A metric of your own can override `charts` instead.
+        needs_head: whether it reads features, or the weights of the last layer, so that logits must come straight
+            from nn.Linear.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Metric(ABC):
     needs: tuple[str, ...] = ()
     batteries: Batteries = {}
     charts_function: ClassVar[str] = ""
+    needs_head: ClassVar[bool] = False
 
     @abstractmethod
     def measure(self, evaluation: Evaluation) -> Arrays:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bench.attacks import Attack, AttackResult
-from bench.core.classifier import AnyClassifier
+from bench.core.classifier import NO_HEAD, AnyClassifier
 from bench.core.passes import PassCount
 from bench.core.progress import Progress
 from bench.core.randomness import make_generator
@@ -20,12 +20,6 @@ from bench.data import Dataset, Split
 from bench.geometry.regions import Patterns, pack
 
 Arrays = dict[str, np.ndarray]
-
-#: Why a network has neither features nor final weights, and what it needs to have them.
-NO_HEAD = (
-    "the network's last operation is no linear layer, so it has no feature layer; "
-    "needed are logits that come straight from nn.Linear"
-)
 
 
 class NotMeasurable(Exception):

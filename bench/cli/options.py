@@ -64,7 +64,7 @@ def settings_options(wanted: Sequence[str]) -> list[click.Option]:
 
 def _click_option(name: str, field: "FieldInfo", option: "Option") -> click.Option:
     flag = f"--{name.replace('_', '-')}"
-    flags = [flag, f"--{option.alias}", name] if option.alias else [flag]
+    flags = [f"--{option.alias}", flag, name] if option.alias else [flag]
     kinds = _kinds(field.annotation)
     if bool in kinds:
         return click.Option([flag], is_flag=True, default=None, help=option.help)

@@ -7,9 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from bench.core.errors import UserError
-from bench.core.foreign import GuardedNetwork, try_network
+from bench.core.foreign import GuardedNetwork, materialize, try_network
 
 Site = Literal["pre-activation", "pooled", "none"]
+
+#: Why a network has neither features nor final weights, and what it needs to have them.
+NO_HEAD = (
+    "the network's last operation is no linear layer, so it has no feature layer; "
+    "needed are logits that come straight from nn.Linear"
+)
 
 
 class Classifier(nn.Module):
@@ -82,7 +88,8 @@ class WrappedClassifier(nn.Module):
     straight from a linear layer has `site == "none"` and `head is None`; region metrics leave it out.
 
     Args:
-        module: maps images [B, C, H, W] in [0, 1] to logits [B, K]; it normalizes for itself.
+        module: maps images [B, C, H, W] in [0, 1] to logits [B, K]; it normalizes for itself. Lazy layers get their
+            shapes.
         input_shape: (C, H, W).
         num_classes: K.
 
@@ -92,6 +99,7 @@ class WrappedClassifier(nn.Module):
 
     def __init__(self, module: nn.Module, input_shape: tuple[int, int, int], num_classes: int) -> None:
         super().__init__()
+        materialize(module, input_shape)
         self.module = module
         self.input_shape = tuple(input_shape)
         self.num_classes = num_classes
@@ -131,7 +139,7 @@ class WrappedClassifier(nn.Module):
             UserError: when the network has no final linear layer.
         """
         if self.head is None:
-            raise UserError("region metrics need a network whose last operation is a linear layer")
+            raise UserError(NO_HEAD)
         seen: list[Tensor] = []
         hook = self.head.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0]))
         try:

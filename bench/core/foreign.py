@@ -4,6 +4,7 @@ from itertools import chain
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from bench.core.errors import UserError, first_line
 from bench.core.guards import evaluating
@@ -48,6 +49,57 @@ class GuardedNetwork(nn.Module):
 def _version(images: Tensor) -> int:
     """How often a tensor was written to; inference tensors do not count."""
     return -1 if images.is_inference() else images._version
+
+
+def materialize(network: nn.Module, input_shape: tuple[int, ...]) -> None:
+    """Give lazy layers, such as nn.LazyLinear, their shapes and weights by one pass in eval mode.
+
+    Args:
+        network: changed in place; one without lazy layers is not run.
+        input_shape: (C, H, W).
+
+    Raises:
+        UserError: when the pass fails.
+    """
+    if not any(is_lazy(tensor) for tensor in chain(network.parameters(), network.buffers())):
+        return
+    device = next(chain(network.parameters(), network.buffers())).device
+    try:
+        with evaluating(network), torch.no_grad():
+            network(torch.zeros(2, *input_shape, device=device))
+    except Exception as error:
+        raise UserError(
+            f"the network does not take images of shape {tuple(input_shape)}: {reason_of(error)}"
+        ) from error
+
+
+def try_training(network: nn.Module, input_shape: tuple[int, ...], num_classes: int) -> None:
+    """Try a pass and a gradient in training mode; buffers and modes are restored.
+
+    Raises:
+        UserError: when the network gives other logits there, or no gradient reaches a weight.
+    """
+    weights = [weight for weight in network.parameters() if weight.requires_grad]
+    if not weights:
+        raise UserError("the network has no weights that require gradients, so there is nothing to train")
+    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    images = torch.rand(4, *input_shape, generator=torch.Generator().manual_seed(0)).to(weights[0].device)
+    try:
+        with evaluating(network), seeded("probe"), torch.enable_grad():
+            network.train()
+            logits = _Trial(network, num_classes).run(images, "in training mode the network fails")
+            gradients = (
+                torch.autograd.grad(logits.sum(), weights, allow_unused=True) if logits.requires_grad else ()
+            )
+    finally:
+        with torch.no_grad():
+            for name, buffer in network.named_buffers():
+                if name in before:
+                    buffer.copy_(before[name])
+    if all(gradient is None for gradient in gradients):
+        raise UserError(
+            "no gradient reaches a weight of the network; is there a detach() or torch.no_grad()?"
+        )
 
 
 def try_network(

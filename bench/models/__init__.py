@@ -1,13 +1,15 @@
 """Networks by name, one file each; each takes images of any size from 8x8 pixels on."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from bench.core.errors import UserError
 from bench.core.lazy import imported_from
 from bench.core.registry import Registry, imported_on_use
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from bench.core.classifier import Classifier
     from bench.models.network import Network, Shape, convolutions, hidden
 else:
@@ -50,7 +52,8 @@ def build(
     """Build a classifier with fresh weights, which depend on the seed alone.
 
     Args:
-        name: a network of `MODELS`, or `module:function` with the same signature.
+        name: a network of `MODELS`, or `module:function`. The function may take `input_shape` and `num_classes`. It
+            returns a `Network`, or any module from images in [0, 1] to logits, which normalizes for itself.
         input_shape: (C, H, W) of the images; H and W at least 8.
         num_classes: K, at least 2.
         mean, std: normalization of pixels in [0, 1], one value per channel, applied inside the classifier; None
@@ -58,10 +61,13 @@ def build(
         seed: of the initial weights; the global random state is left unchanged.
 
     Raises:
-        UserError: for an unknown name, images that are too small, fewer than 2 classes, or a plug-in that does
-            not return a `Network`.
+        UserError: for an unknown name, images that are too small, fewer than 2 classes, or a plug-in that returns
+            something else, or a module that does not fit the data.
     """
+    from torch import nn
+
     from bench.core.classifier import Classifier
+    from bench.core.foreign_code import call_offering
     from bench.core.randomness import seeded
     from bench.models.network import Network
 
@@ -74,12 +80,19 @@ def build(
     if num_classes < 2:
         raise UserError(f"a classifier needs at least 2 classes, got {num_classes}")
     builder = MODELS.get(name)
+    if isinstance(builder, nn.Module):
+        raise UserError(
+            f"network {name!r}: expected a function that makes the network, so that each seed has its own weights, "
+            "got a network that is made already"
+        )
     with seeded(seed, "weights"), MODELS.calling(name):
-        network = builder(input_shape, num_classes)
+        network = call_offering(builder, input_shape=input_shape, num_classes=num_classes)
+        if isinstance(network, nn.Module):
+            return _whole(network, name, input_shape, num_classes)
     if not isinstance(network, Network):
         raise UserError(
-            f"network {name!r}: expected a function (input_shape, num_classes) that returns "
-            f"bench.models.Network, it returned {type(network).__name__}"
+            f"network {name!r}: expected a function that returns a torch.nn.Module or a bench.models.Network, "
+            f"it returned {type(network).__name__}"
         )
     return Classifier(
         network.backbone,
@@ -90,3 +103,16 @@ def build(
         mean=mean,
         std=std,
     )
+
+
+def _whole(module: "nn.Module", name: str, input_shape: "Shape", num_classes: int) -> "Classifier":
+    """A network that is not divided into parts, behind the interface of one that is."""
+    import torch
+
+    from bench.core.classifier import Classifier, WrappedClassifier
+
+    try:
+        # Whoever needs its features asks for its `site` first.
+        return cast(Classifier, WrappedClassifier(module.to(torch.float32), input_shape, num_classes))
+    except UserError as error:
+        raise UserError(f"network {name!r}: {error}") from error

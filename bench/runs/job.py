@@ -1,10 +1,13 @@
 """A run, resolved: names turned into objects that fit together, and the folder to work in."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.core.classifier import NO_HEAD, WrappedClassifier
 from bench.core.errors import UserError
+from bench.core.foreign import try_training
 from bench.core.values import shown
 from bench.data import Dataset
 from bench.evaluation.battery import Battery, make_battery
@@ -57,13 +60,28 @@ def resolve(config: RunConfig, dataset: Dataset | None = None) -> Job:
         raise UserError(
             f"defense {plan.name!r}: objective() must return an Objective, got {shown(objective)}"
         )
+    if isinstance(classifier, WrappedClassifier):
+        try_training(classifier.module, plan.dataset.shape, plan.dataset.num_classes)
     battery = make_battery(config.battery, config.metrics)
     battery.check(classifier, plan.dataset)
+    if classifier.site == "none":
+        _check_head(config, battery)
     identity = training_identity(config, plan)
     folder = config.out / run_name(plan, identity)
     if not folder.exists():
         folder = find_earlier_run(config, plan) or folder
     return Job(config, plan, battery, count_trials(config, plan), identity, folder.name, folder)
+
+
+def _check_head(config: RunConfig, battery: Battery) -> None:
+    """For a network without a linear head, refuse what was asked for and cannot be measured; warn of the rest."""
+    if config.probe_every is not None:
+        raise UserError(f"--probe-every reads decision regions: {NO_HEAD}")
+    unmeasurable = [metric.name for metric in battery.metrics if metric.needs_head]
+    if unmeasurable and config.metrics:
+        raise UserError(f"--metrics {','.join(unmeasurable)}: {NO_HEAD}")
+    if unmeasurable:
+        warnings.warn(f"{', '.join(unmeasurable)} will be left out: {NO_HEAD}", stacklevel=2)
 
 
 def result_name(battery: Battery, test_size: int) -> str:

@@ -1,7 +1,7 @@
 """Weight averaging: a second copy of the network, whose weights are an average along the training."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -29,8 +29,7 @@ class Average:
     @property
     def network(self) -> Classifier:
         """The averaged network."""
-        assert isinstance(self._model.module, Classifier)
-        return self._model.module
+        return cast(Classifier, self._model.module)
 
     @property
     def started(self) -> bool:

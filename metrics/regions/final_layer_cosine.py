@@ -5,10 +5,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from bench.core.classifier import NO_HEAD
 from bench.core.record import Score
 from bench.geometry.cosines import cosine_matrix, mean_off_diagonal
 from metrics.base import Metric
-from metrics.evaluation import NO_HEAD, Arrays, Evaluation, NotMeasurable
+from metrics.evaluation import Arrays, Evaluation, NotMeasurable
 
 
 class FinalLayerCosine(Metric):
@@ -18,6 +19,7 @@ class FinalLayerCosine(Metric):
     of a sample, so it has no interval; n is the number of pairs.
     """
 
+    needs_head = True
     name = "final_layer_cosine"
     unit: ClassVar[str] = "cosine"
     higher_is_better: ClassVar[bool | None] = None

@@ -25,6 +25,7 @@ class InclusionGroups(GroupRobustness):
         attacks, factors, images: as for `GroupRobustness`.
     """
 
+    needs_head = True
     name = "inclusion_groups"
     groups: ClassVar[tuple[str, str]] = ("included", "excluded")
     batteries = {"full": {"images": 1000, "attacks": FULL_ATTACKS}, "geometry": {}}

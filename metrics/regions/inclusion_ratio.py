@@ -18,6 +18,7 @@ class InclusionRatio(Metric):
     (P1).
     """
 
+    needs_head = True
     name = "inclusion_ratio"
     titles = {
         "inclusion_ratio": "Inclusion ratio",

@@ -25,6 +25,7 @@ class MajorGroups(GroupRobustness):
         attacks, factors, images: as for `GroupRobustness`.
     """
 
+    needs_head = True
     name = "major_groups"
     groups: ClassVar[tuple[str, str]] = ("major", "extra")
     batteries = {"full": {"images": 10_000, "attacks": FULL_ATTACKS}, "geometry": {}}

@@ -20,6 +20,7 @@ class MajorRegion(Metric):
     highest share of a class. All are over the whole training set, so they have no intervals.
     """
 
+    needs_head = True
     name = "major_region/share"
     higher_is_better: ClassVar[bool | None] = None
     batteries = {"full": {}, "geometry": {}}

@@ -19,6 +19,7 @@ class PRSRatio(Metric):
     ratio near 1/N can also come from dead units: read it together with `region_health`.
     """
 
+    needs_head = True
     name = "prs_ratio"
     titles = {"prs_ratio": "PRS ratio"}
     higher_is_better: ClassVar[bool | None] = None

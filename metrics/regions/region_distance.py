@@ -47,6 +47,7 @@ class RegionDistance(Metric):
         UserError: for an unknown attack or split, fewer than 1 image, or a negative count.
     """
 
+    needs_head = True
     name = "region_distance"
     unit: ClassVar[str] = "AUC"
     higher_is_better: ClassVar[bool | None] = None

@@ -21,6 +21,7 @@ class RegionHealth(Metric):
     image has its own. All are over the whole training set, so they have no intervals.
     """
 
+    needs_head = True
     name = "region_health/live_units"
     titles = {
         "region_health/live_units": "Live units",

@@ -7,12 +7,13 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from bench.core.classifier import NO_HEAD
 from bench.core.errors import UserError
 from bench.core.record import Score, Value
 from bench.core.statistics import mean_score
 from bench.geometry.plane import Plane, plane_through, read_plane
 from metrics.base import Metric
-from metrics.evaluation import NO_HEAD, Arrays, Evaluation, NotMeasurable
+from metrics.evaluation import Arrays, Evaluation, NotMeasurable
 
 #: Triples of images to try until one spans a plane.
 _TRIES = 20
@@ -39,6 +40,7 @@ class RegionPlane(Metric):
     Source: P1, figure 1, definition 2.
     """
 
+    needs_head = True
     name = "region_plane"
     unit: ClassVar[str] = "regions"
     higher_is_better: ClassVar[bool | None] = None

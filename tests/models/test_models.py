@@ -222,11 +222,49 @@ def not_a_network(input_shape: tuple[int, int, int], num_classes: int) -> nn.Mod
 
 def test_plug_in_networks_are_given_as_module_and_function(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("others")
-    module.__dict__.update(wide_linear=wide_linear, not_a_network=not_a_network)
+    module.__dict__.update(
+        wide_linear=wide_linear,
+        nothing=lambda input_shape, num_classes: 3,
+        not_a_network=not_a_network,
+        made=nn.Linear(1, 1),
+    )
     monkeypatch.setitem(sys.modules, "others", module)
     assert make("others:wide_linear").num_features == 7
-    with pytest.raises(UserError, match=r"returns bench\.models\.Network, it returned Linear"):
-        make("others:not_a_network")
+    for name, message in (
+        ("nothing", r"returns a torch\.nn\.Module or a bench\.models\.Network, it returned int"),
+        ("not_a_network", r"does not take images of shape \(1, 8, 8\)"),
+        ("made", "expected a function that makes the network"),
+    ):
+        with pytest.raises(UserError, match=message):
+            make(f"others:{name}")
+
+
+class Lazy(nn.Sequential):
+    def __init__(self, num_classes: int, width: int = 32) -> None:
+        super().__init__(nn.Flatten(), nn.LazyLinear(width), nn.ReLU(), nn.LazyLinear(num_classes))
+
+
+class Cosine(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.directions = nn.Parameter(torch.randn(10, 64))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return F.linear(F.normalize(images.flatten(1)), F.normalize(self.directions))
+
+
+@pytest.mark.parametrize(("network", "site"), [(Lazy, "pooled"), (Cosine, "none")])
+def test_any_module_is_a_network_whose_weights_depend_on_the_seed(
+    network: type[nn.Module], site: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "others", ModuleType("others"))
+    sys.modules["others"].network = network  # type: ignore[attr-defined]
+    made = make("others:network", seed=1)
+    images = images_of((1, 8, 8))
+    assert made.site == site
+    assert torch.equal(made(images), made.module(images))  # type: ignore[operator]
+    assert same_weights(made, make("others:network", seed=1))
+    assert not same_weights(made, make("others:network", seed=2))
 
 
 def learn(name: str, data: Dataset, epochs: int) -> float:
