@@ -126,7 +126,7 @@ def _write(folder: Path, boards: list[Board], geometry: list[GeometryBoard], pag
             figures = write_figures(entry, folder)
             left_out += figures.left_out
             shown[entry.page] = [figure for some in figures.sections.values() for figure in some]
-            page = pages.entry(board, entry, rank, figures.sections)
+            page = pages.entry(board, entry, rank, figures.sections, measured.get(entry.page, ""))
             write_text(folder / "entries" / f"{entry.page}.html", page)
             script = pages.entry_script(board, entry, figures.sections)
             write_text(folder / "entries" / f"{entry.page}.data.js", script)

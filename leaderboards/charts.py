@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from bench.charts import Axis, Chart, Line, Panel, Points, Rule
-from bench.core.names import short_hash, slug
+from bench.core.names import WORST_CASE, short_hash, slug
 from bench.core.record import Curve
 from leaderboards.entry import Entry
 
@@ -74,6 +74,36 @@ def battery_charts(entry: Entry) -> list[Chart]:
             )
         )
     return charts
+
+
+def past_chart(entry: Entry) -> Chart | None:
+    """The worst case of every result of an entry in the order of making; None where none was superseded."""
+    if not entry.superseded:
+        return None
+    marks: list[Points | Line | Rule] = []
+    days: dict[str, float] = {}
+    results = sorted(entry.results + entry.superseded, key=lambda result: (result.created, result.digest))
+    for at, result in enumerate(results):
+        days.setdefault(f"{result.created:%Y-%m-%d %H:%M}", float(at))
+    for seed in sorted({result.record.seed for result in results}):
+        found = [
+            (days[f"{result.created:%Y-%m-%d %H:%M}"], _scaled(score.value, score.low, score.high, 100))
+            for result in results
+            if result.record.seed == seed
+            and (score := result.record.metrics.get(WORST_CASE)) is not None
+            and is_drawable(score.value)
+        ]
+        ends = {"low": [place.low for _, place in found], "high": [place.high for _, place in found]}
+        marks.append(_line(f"seed {seed}", [(x, place.value) for x, place in found], **ends))
+    if not any(mark.x for mark in marks if isinstance(mark, Line)):
+        return None
+    caption = "Each result in the order of making; the bands are 95 % intervals."
+    chart = make_chart(
+        "history", "past", "Worst case over time", caption, "Made", "Worst-case accuracy, %", marks
+    )
+    shown = list(days.items())[:: max(1, len(days) // 3)]
+    axis = Axis(label="Made", ticks=[at for _, at in shown], tick_labels=[day[:10] for day, _ in shown])
+    return chart.model_copy(update={"panels": [chart.panels[0].model_copy(update={"x": axis})]})
 
 
 def _history(entry: Entry, name: str, scale: float) -> list[Line]:

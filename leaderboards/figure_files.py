@@ -23,7 +23,11 @@ WIDE = 900
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of one seed; paths are in the site, and empty where only the picture is there."""
+    """A figure of one seed; paths are in the site, and empty where only the picture is there.
+
+    Attributes:
+        drawing: the figure as SVG in the colors of light and dark pages; only of lines, points and rules.
+    """
 
     seed: int
     path: str
@@ -32,6 +36,7 @@ class Picture:
     page: str = ""
     table: str = ""
     data: str = ""
+    drawing: str = ""
 
 
 @dataclass(frozen=True)

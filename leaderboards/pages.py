@@ -8,12 +8,12 @@ from markupsafe import Markup
 
 from bench.charts.jinja import make_environment
 from bench.charts.svg.figure import figure
-from bench.core.names import ROBUST_ACCURACY, SUSPICIOUS, WORST_CASE, dataset_label, slug
+from bench.core.names import CLEAN_ACCURACY, ROBUST_ACCURACY, SUSPICIOUS, WORST_CASE, dataset_label, slug
 from bench.core.values import printable
 from leaderboards import text
 from leaderboards.board import Board
 from leaderboards.card import Card
-from leaderboards.charts import battery_charts, history_charts
+from leaderboards.charts import battery_charts, history_charts, past_chart
 from leaderboards.entry import Entry
 from leaderboards.entry_data import entry_script
 from leaderboards.figure_files import ShownFigure
@@ -140,8 +140,9 @@ class Pages:
         entry: Entry,
         rank: Rank,
         figures: Mapping[str, Sequence[ShownFigure]] | None = None,
+        geometry: str = "",
     ) -> str:
-        """The page of an entry, with its figures by heading."""
+        """The page of an entry, with its figures by heading; `geometry` is the page with that of its network."""
         columns = [column.metric for column in board.main_columns + board.more_columns]
         known = [name for name in entry.scores if name in self._titles or name.startswith(MAIN)]
         first = [name for name in columns if name in entry.scores]
@@ -157,6 +158,16 @@ class Pages:
             families=_families(name for name in entry.scores if name not in first),
             charts=[figure(chart) for chart in battery_charts(entry) + history_charts(entry)],
             searches=_searches(entry),
+            geometry=geometry,
+            about=f"{text.cut(entry.defense.name)} on {text.cut(entry.model)}, {board.title}: scores and alarms.",
+            clean=entry.scores.get(CLEAN_ACCURACY),
+            card=self._cards.get(entry.defense.name),
+            elsewhere=[
+                other
+                for other in board.entries
+                if other.defense.name == entry.defense.name and other != entry
+            ][:20],
+            history=figure(chart) if (chart := past_chart(entry)) else "",
             commands=list(
                 dict.fromkeys(command for r in entry.results if (command := r.record.provenance.command))
             ),

@@ -79,6 +79,9 @@ def test_every_link_and_picture_of_every_page_is_there_and_none_leaves_the_site(
         links = parse(page)
         assert len(links.ids) == len(set(links.ids)), page
         for target in links.targets:
+            if target.startswith("https://arxiv.org/abs/"):
+                assert page.parent.name == "entries"
+                continue
             assert not re.match(r"[a-z]+:|//", target), (page, target)
             file, _, anchor = target.partition("#")
             assert not file or (page.parent / file).is_file(), (page, target)
@@ -229,6 +232,61 @@ def test_an_older_result_moves_to_the_history_of_its_entry(tmp_path: Path) -> No
     text = page.read_text()
     assert "Superseded results" in text
     assert "0ldc0mm1t" in text
+
+
+def test_an_entry_has_its_verdict_on_top_its_paper_and_its_history(tmp_path: Path, site: Path) -> None:
+    (page,) = site.glob("entries/at-resnet18-*.html")
+    text = " ".join(page.read_text().split())
+    assert "44.0 % (38.5–49.7) of 300 test images survive every attack of the battery" in text
+    assert text.index("Rank <span") < text.index('<h2 id="alarms"')
+    assert '<a href="https://arxiv.org/abs/1706.06083" rel="noopener noreferrer">Madry et al. 2018' in text
+    old = make_record(id="old", provenance={"created": "2024-01-01T00:00:00Z"})
+    paths = [write_record(tmp_path / "old", old), write_record(tmp_path / "new", make_record(id="new"))]
+    build(paths, tmp_path / "site")
+    (page,) = (tmp_path / "site" / "entries").glob("*.html")
+    assert "Worst case over time" in page.read_text()
+
+
+def test_the_front_page_says_who_leads_whether_really_and_whether_to_believe_it(site: Path) -> None:
+    text = " ".join((site / "index.html").read_text().split())
+    assert "<strong>Its lead is not real</strong>: 2.0 points (−3.0 to 7.0) ahead of" in text
+    assert "p = 0.51" in text
+    assert "No alarm was raised; 1 could not be checked." in text
+
+
+def test_no_two_boards_are_called_alike_and_a_larger_evaluation_comes_first(tmp_path: Path) -> None:
+    def write(name: str, n: int, battery: str, digits: str) -> Path:
+        arrays = make_arrays(n=n)
+        data = {"evaluated_fingerprint": digits * 32}
+        record = make_record(arrays, id=name, dataset=data, battery={"name": battery})
+        return write_record(tmp_path / name, record, arrays)
+
+    rows = [("a", 100, "quick", "a1"), ("b", 200, "standard", "b1"), ("c", 200, "standard", "c1")]
+    paths = [write(*row) for row in rows]
+    selected = make_record(id="s", battery={"name": "selected-0123abcd"}, metrics={})
+    build([*paths, write_record(tmp_path / "s", selected)], tmp_path / "site")
+    titles = [board["title"] for board in json.loads((tmp_path / "site" / "site.json").read_text())["boards"]]
+    assert len(set(titles)) == 4
+    assert [int(re.search(r"([0-9]+) images", title)[1]) for title in titles if "selected" not in title] == [
+        200,
+        200,
+        100,
+    ]
+    text = (tmp_path / "site" / "index.html").read_text()
+    assert text.index("standard 1.0, 200 images") < text.index("quick 1.0, 100 images")
+    assert text.index("Measurements without a ranking") < text.index("selected-0123abcd")
+
+
+def test_every_page_may_load_from_its_own_site_alone_and_says_what_it_is(site: Path) -> None:
+    for page in site.rglob("*.html"):
+        if page.parent.parent.name == "figures":
+            continue
+        metas = [attributes for tag, attributes in parse(page).tags if tag == "meta"]
+        (policy,) = [meta["content"] for meta in metas if meta.get("http-equiv") == "Content-Security-Policy"]
+        assert policy is not None
+        assert policy.startswith("default-src 'none'")
+        assert "unsafe" not in policy
+        assert [meta for meta in metas if meta.get("name") == "description" and meta.get("content")]
 
 
 def test_the_mlflow_run_is_named_where_it_is_known(site: Path) -> None:
