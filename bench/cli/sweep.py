@@ -1,5 +1,6 @@
 """`bench sweep`."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ LOCAL = ("data_dir", "download", "device", "out", "tracking")
 @click.option("--jobs", type=WHOLE, default=1, show_default=True, help="Processes, or tasks of an array.")
 @click.option(
     "--executor",
-    type=click.Choice(["local", "slurm"]),
+    type=click.Choice(["local", "slurm", "ray"]),
     default="local",
     show_default=True,
     help="Where they run.",
@@ -38,6 +39,12 @@ LOCAL = ("data_dir", "download", "device", "out", "tracking")
     help="CUDA devices of a process; 0.5 lets two share one.",
 )
 @click.option("--sbatch", "sbatch", type=TEXT, multiple=True, metavar="OPTION", help="For Slurm; repeatable.")
+@click.option(
+    "--ray-address",
+    type=TEXT,
+    metavar="HOST:PORT",
+    help="A Ray cluster, or auto.  [default: RAY_ADDRESS, else one is started here]",
+)
 @click.option("--retry", type=WHOLE, default=0, show_default=True, help="Further tries of a cell that fails.")
 @click.option("--index", type=WHOLE, help="Do this part alone, from 0.  [default: of a job array's task]")
 @click.option("--count", type=WHOLE, help="Parts in all.  [default: of a job array]")
@@ -83,8 +90,9 @@ def sweep(file: Path, **given: Any) -> None:
         _submit(file, cells, given, progress)
         return
     earlier = _earlier(given["worker"], cells, looks, leases)
-    alone = given["jobs"] == 1
-    if alone:
+    if given["executor"] == "ray":
+        _tasks(cells, looks, earlier, given, progress)
+    elif given["jobs"] == 1:
         _work(cells, Board(cells, out, leases, progress), leases, earlier, given, progress)
     else:
         _manage(file, cells, looks, earlier, given, progress)
@@ -194,6 +202,27 @@ def _manage(
             raise UserError(f"workers ended early: {workers.said()}")
 
 
+def _tasks(
+    cells: "list[Cell]", board: "Board", earlier: dict[str, str], given: dict[str, Any], progress: "Progress"
+) -> None:
+    """Do the cells as tasks of Ray, and say what changes."""
+    from bench.sweep.on_ray import run_on_ray
+    from bench.sweep.watch import Watch
+
+    watch = Watch(cells, board, progress.say)
+    with watch.shown(table=sys.stderr.isatty() and not given["quiet"]):
+        run_on_ray(
+            cells,
+            address=given["ray_address"],
+            jobs=given["jobs"],
+            gpus_per_cell=given["gpus_per_cell"],
+            earlier=earlier,
+            retry=given["retry"],
+            patience=given["takeover_after"],
+            look=watch.look,
+        )
+
+
 def _submit(file: Path, cells: "list[Cell]", given: dict[str, Any], progress: "Progress") -> None:
     from bench.core.names import slug
     from bench.sweep.local import worker_command
@@ -213,9 +242,15 @@ def _submit(file: Path, cells: "list[Cell]", given: dict[str, Any], progress: "P
 
 
 def _local_words(given: dict[str, Any]) -> list[str]:
+    """The words of settings of this machine; a tracking address with a secret goes by the environment."""
+    from bench.core.secrets import redact
+    from bench.tracking.settings import ENVIRONMENT
+
     words = []
     for name in LOCAL:
-        if given[name] not in (None, False):
+        if name == "tracking" and given[name] and redact(given[name]) != given[name]:
+            os.environ[ENVIRONMENT["uri"]] = given[name]
+        elif given[name] not in (None, False):
             words += [f"--{name.replace('_', '-')}"] + ([] if given[name] is True else [str(given[name])])
     return words
 
@@ -235,7 +270,9 @@ def _conclude(cells: "list[Cell]", board: "Board", given: dict[str, Any], progre
         )
         progress.say(f"pages: {site / 'index.html'}")
     progress.say(one_line(states))
-    if lost := failures(cells, states):
-        for line in lost:
-            click.echo(f"failed: {line}", err=True)
+    lost = failures(cells, states)
+    for line in lost:
+        click.echo(f"failed: {line}", err=True)
+    everything = given["index"] is None and given["count"] is None
+    if lost or (everything and any(status.state != "done" for status in states.values())):
         sys.exit(1)

@@ -133,7 +133,7 @@ def test_what_fails_is_listed_and_the_exit_code_says_so(tmp_path: Path) -> None:
             **SMALL,
             "defense": ["standard", "at"],
             "seeds": [0],
-            "override": [{"when": {"defense": "at"}, "recipe": "paper,lr=1e30"}],
+            "override": [{"when": {"defense": "standard"}, "recipe": "paper,optimizer=sgd,lr=10"}],
             "trials": 0,
         },
     )
@@ -146,5 +146,64 @@ def test_what_fails_is_listed_and_the_exit_code_says_so(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert done.stdout.count("record.json") == 1
-    assert "failed: digits cnn6 at linf:0.2 seed 0: training with seed 0 failed" in done.stderr
+    assert "failed: digits cnn6 standard linf:0.2 seed 0: training with seed 0 failed" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_node_of_ray_that_dies_loses_nothing(tmp_path: Path) -> None:
+    ray_cluster = pytest.importorskip("ray.cluster_utils")
+    file = written(tmp_path, {**SMALL, "defense": "jacobian", "trials": 0, "seeds": [0, 1, 2, 3]})
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+    start = [sys.executable, "-m", "bench", "sweep", file, "--quiet", "--json"]
+    subprocess.run(
+        [*start, "--out", str(tmp_path / "alone")], env=environment, capture_output=True, check=True
+    )
+    cluster = ray_cluster.Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
+    )
+    try:
+        node = cluster.add_node(num_cpus=1)
+        out = tmp_path / "many"
+        sweep = subprocess.Popen(
+            [*start, "--out", str(out), "--executor", "ray", "--ray-address", cluster.address],
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        while len(list((out / ".sweep").glob("*.lease"))) < 2:
+            assert sweep.poll() is None
+            time.sleep(0.05)
+        cluster.remove_node(node, allow_graceful=False)
+        output, _ = sweep.communicate(timeout=300)
+    finally:
+        cluster.shutdown()
+    assert sweep.returncode == 0
+    assert len(json.loads(output)) == 4
+    assert weights(tmp_path / "alone") == weights(out)
+
+
+@pytest.mark.slow
+def test_a_cluster_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "bench",
+            "sweep",
+            written(tmp_path, {**SMALL, "trials": 0}),
+            "--out",
+            str(tmp_path / "runs"),
+            "--executor",
+            "ray",
+            "--ray-address",
+            "127.0.0.1:1",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "the Ray cluster at 127.0.0.1:1 cannot be reached" in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,0 +1,184 @@
+"""Do the cells of a sweep as tasks of a Ray cluster, whose nodes share the folder of the runs."""
+
+import importlib
+import json
+import os
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.core.errors import UserError
+from bench.core.progress import Progress
+from bench.runs.config import RunConfig
+from bench.sweep.cells import FOLDER, Board, Cell, make_cells
+from bench.sweep.leases import Leases
+from bench.sweep.work import Worker, run_cell
+from bench.version import __version__
+
+#: How often Ray starts a task again whose process or machine has died.
+RETRIES = 5
+#: Seconds between two looks at the tasks.
+PAUSE = 0.5
+#: Seconds that a cluster may take to answer.
+CONNECT = 5.0
+
+
+def run_on_ray(
+    cells: Sequence[Cell],
+    *,
+    address: str | None,
+    jobs: int,
+    gpus_per_cell: float,
+    earlier: Mapping[str, str],
+    retry: int,
+    patience: float,
+    look: Callable[[], None],
+) -> None:
+    """Do what is left of a sweep, one task for each cell; a task that is started again repeats nothing.
+
+    Args:
+        cells: all of the sweep.
+        address: of a cluster; None takes that of `RAY_ADDRESS`, else starts one here, on loopback.
+        jobs: processors of a cluster that is started here.
+        gpus_per_cell: devices of a cell on a cluster that has any.
+        earlier, retry: as for `bench.sweep.work.Worker`.
+        patience: as for `bench.sweep.leases.Leases`.
+        look: called twice a second.
+
+    Raises:
+        UserError: when Ray is not installed or its cluster cannot be reached.
+    """
+    ray = _load()
+    _connect(ray, address, jobs)
+    try:
+        gpus = gpus_per_cell if ray.cluster_resources().get("GPU") else 0
+        task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_do)
+        place = {"folder": str(Path.cwd()), "version": __version__, "paths": _paths()}
+        pending: dict[str, Any] = {}
+        for cell in cells:  # searches come first, so that their seeds can name them
+            after = [pending[cell.needs]] if cell.needs else []
+            pending[cell.key] = task.options(name=cell.title).remote(
+                cell.job.config.model_dump_json(), cell.key, place, dict(earlier), retry, patience, *after
+            )
+        waiting = list(pending.values())
+        while waiting:
+            ready, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=PAUSE)
+            for reference in ready:
+                _read(ray, reference)
+            look()
+    finally:
+        ray.shutdown()
+
+
+def _read(ray: Any, reference: Any) -> None:
+    """Take the answer of a task that has ended."""
+    try:
+        refused = ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        raise UserError(
+            f"a task of Ray failed: {' '.join(str(error.cause or error).split())[:300]}"
+        ) from error
+    except (
+        ray.exceptions.RayError
+    ):  # too many of its processes died; its cell is not done, which is said at the end
+        return
+    if refused:
+        raise UserError(refused)
+
+
+def _load() -> Any:
+    # Ray sends usage figures home unless it is told not to, and warns about a change of its own defaults.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        return importlib.import_module("ray")
+    except ImportError:
+        raise UserError(
+            "--executor ray needs Ray, which is not installed; `pip install 'regionbench[ray]'`"
+        ) from None
+
+
+def _connect(ray: Any, address: str | None, jobs: int) -> None:
+    address = address or os.environ.get("RAY_ADDRESS")
+    if address and address != "auto" and "://" not in address:
+        _check_reachable(address)
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    try:
+        if address:
+            ray.init(address=address, **quiet)
+        else:
+            ray.init(num_cpus=jobs, include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+    except Exception as error:  # Ray has no common class for these
+        reason = " ".join(str(error).split())[:300]
+        where = f"the Ray cluster at {address}" if address else "Ray"
+        raise UserError(
+            f"{where} cannot be used ({reason}); is it running, with the same version and token as here?"
+        ) from error
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself tries for minutes."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit():
+        raise UserError(f"--ray-address: expected HOST:PORT or auto, got {address!r}")
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"the Ray cluster at {address} cannot be reached ({reason}); is it running?"
+        ) from error
+
+
+def _paths() -> list[str]:
+    """Folders of this process's modules, where tasks find the same plug-ins."""
+    return [path for path in sys.path if path and Path(path).is_dir()]
+
+
+def _do(
+    config: str,
+    key: str,
+    place: Mapping[str, Any],
+    earlier: Mapping[str, str],
+    retry: int,
+    patience: float,
+    *after: Any,
+) -> str:
+    """Do one cell in a process of Ray's; "" or why no cell can be done there."""
+    if __version__ != place["version"]:
+        return f"{socket.gethostname()} has regionbench {__version__}, and the sweep {place['version']}"
+    if not Path(place["folder"]).is_dir():
+        return f"{socket.gethostname()} has no folder {place['folder']}; Ray's nodes need a shared one"
+    os.chdir(place["folder"])
+    sys.path += [path for path in place["paths"] if path not in sys.path]
+    from bench.tracking import NullTracker, Tracker, load_settings
+
+    cells = make_cells([RunConfig.make(json.loads(config))])
+    out = cells[0].job.config.out
+    leases, progress = Leases(out / FOLDER, patience), _Printed()
+    settings = load_settings(cells[0].job.config.tracking)
+    tracker = Tracker(settings, progress.say) if settings else NullTracker()
+    worker = Worker(
+        cells,
+        {key},
+        Board(cells, out, leases, progress),
+        leases,
+        lambda cell: run_cell(cell, tracker, progress),
+        progress,
+        earlier,
+        retry,
+    )
+    try:
+        worker.work()
+    finally:
+        tracker.close()
+    return ""
+
+
+class _Printed(Progress):
+    """Lines that Ray's dashboard shows in the log of a task."""
+
+    def say(self, line: str) -> None:
+        print(line, flush=True)
