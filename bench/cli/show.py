@@ -14,7 +14,7 @@ def show(record: Path) -> None:
     """Print a record: scores with intervals, alarms, settings, cost."""
     from rich.console import Console
 
-    from bench.cli.record_text import show_record
     from bench.core.record import load_record
+    from bench.core.record_text import show_record
 
     show_record(load_record(record), Console(file=results(), highlight=False, emoji=False))

@@ -4,9 +4,10 @@ This module needs no torch, so that leaderboards and tracking stay light.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field, ValidationError
@@ -43,6 +44,9 @@ from bench.core.record_parts import (
     Value,
 )
 from bench.core.values import shown
+
+if TYPE_CHECKING:
+    import pandas
 
 __all__ = [
     "ARRAYS",
@@ -116,6 +120,24 @@ class Record(Part):
     def save(self, path: Path) -> None:
         """Write the record, whole or not at all."""
         write_json(path, self.model_dump(mode="json"))
+
+    def to_frame(self) -> "pandas.DataFrame":
+        """The record as one row, in the columns that `mlflow.search_runs` gives; see `Records.to_frame`."""
+        return _view("record_columns:frame")([self])
+
+    def show(self) -> None:
+        """Print scores with intervals, alarms, settings and cost, as `bench show` does."""
+        _view("record_text:show_record")(self)
+
+    def _repr_html_(self) -> str:
+        return _view("record_html:html")(self)
+
+
+def _view(place: str) -> Callable[..., Any]:
+    """A function of `bench.core` that shows records; imported when it is used, for it needs this module."""
+    module, _, name = place.partition(":")
+    found: Callable[..., Any] = getattr(import_module(f"bench.core.{module}"), name)
+    return found
 
 
 def load_record(path: Path, *, check_files: bool = False, check_values: bool = True) -> Record:

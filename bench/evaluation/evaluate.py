@@ -10,7 +10,8 @@ from torch import nn
 from bench.attacks.resume import sample_logits
 from bench.core import provenance
 from bench.core import record as schema
-from bench.core.classifier import AnyClassifier
+from bench.core.classifier import AnyClassifier, WrappedClassifier
+from bench.core.errors import UserError
 from bench.core.files import sha256
 from bench.core.guards import evaluating, full_precision, random_state_kept, torch_defaults
 from bench.core.names import data_source, dataset_label
@@ -40,10 +41,12 @@ from bench.evaluation.inputs import (
     check_module,
     check_names,
     check_network,
+    check_undivided,
     device_of,
 )
 from bench.evaluation.resume import FinishedMetrics
 from bench.evaluation.run_battery import Measurements, answer_alarms, run_battery
+from bench.evaluation.trained import TrainedNetwork
 from bench.models.weights import save_weights
 from bench.version import __version__
 from metrics import Metric
@@ -55,7 +58,7 @@ FINISHED = "parts"
 
 @torch_defaults()
 def evaluate(
-    model: nn.Module,
+    model: nn.Module | TrainedNetwork,
     data: Any,
     threat: Threat | str,
     battery: Battery | str = "quick",
@@ -64,7 +67,7 @@ def evaluate(
     test_size: int | None = None,
     data_dir: Path | str | None = None,
     name: str | None = None,
-    defense: str = "external",
+    defense: str | None = None,
     seed: int = 0,
     out: Path | str | None = None,
     command: str = "",
@@ -76,7 +79,7 @@ def evaluate(
 
     Args:
         model: maps float32 images [B, C, H, W] in [0, 1] to logits [B, K]. It stays on its device, and its modes
-            and gradients are restored.
+            and gradients are restored. What `bench.train` returned brings its defense and history into the record.
         data: test images with labels as `(images, labels)`, a torch `Dataset`, a `DataLoader` in fixed order,
             or another form of `bench.data.make_dataset`; a `bench.data.Dataset`; or the name of one. Region metrics
             are measured only with training images.
@@ -86,7 +89,7 @@ def evaluate(
         test_size: the first so many test images, in a fixed stratified order; None takes all.
         data_dir: folder of a named data set's files, "data" by default.
         name: the network's name in the record; its class name by default.
-        defense: the name of its training in the record.
+        defense: the name of its training in the record; "external" by default.
         seed: base of every random draw.
         out: folder for record, arrays and weights; None writes nothing.
         command: the command that reproduces the result, for the record.
@@ -99,11 +102,18 @@ def evaluate(
         UserError: when an argument has the wrong type, a name cannot stand in a record, the network does not fit
             the data, or the logits are not finite.
     """
+    trained = Trained.elsewhere(defense or "external")
+    if isinstance(model, TrainedNetwork):
+        check_undivided(model, data)
+        name, trained, model = name or model.name, model.trained, model.network
+        if defense is not None:
+            raise UserError(f"expected no defense, for the network was trained with {trained.defense.name}")
     check_module(model)
+    name = name or type(model.module if isinstance(model, WrappedClassifier) else model).__name__
     device = device_of(model)
     threat, battery = as_threat(threat), as_battery(battery, metrics)
     dataset = as_dataset(data, model, test_size=test_size, data_dir=data_dir).to(device)
-    check_names(name or type(model).__name__, defense, battery.name, dataset_label(dataset.name))
+    check_names(name, trained.defense.name, battery.name, dataset_label(dataset.name))
     out = Path(out) if isinstance(out, str) else out
     transfer_from = Path(transfer_from) if isinstance(transfer_from, str) else transfer_from
     classifier = as_classifier(model, dataset)
@@ -115,8 +125,8 @@ def evaluate(
             dataset,
             threat,
             battery,
-            model=name or type(model).__name__,
-            trained=Trained.elsewhere(defense),
+            model=name,
+            trained=trained,
             run="external",
             seed=seed,
             folder=out,

@@ -19,6 +19,7 @@ from bench.core.limits import MOST_OF_NAME
 from bench.core.threat import NORMS, Threat
 from bench.data import Dataset, Split, is_one_set, load, make_dataset, only_test_images
 from bench.evaluation.battery import Battery, make_battery, select
+from bench.evaluation.trained import TrainedNetwork
 from metrics import Metric
 
 #: Test images that a network is checked on before an evaluation begins.
@@ -29,6 +30,7 @@ def as_dataset(
     data: Any,
     model: nn.Module | None = None,
     *,
+    train_size: int | None = None,
     test_size: int | None = None,
     data_dir: Path | str | None = None,
 ) -> Dataset:
@@ -38,6 +40,7 @@ def as_dataset(
         data: a `bench.data.Dataset`; a name for `bench.data.load`; or images with labels, for
             `bench.data.make_dataset`.
         model: with it, one undivided set of images is for testing alone; its logits say how many classes there are.
+        train_size: of training images; None takes all. A `Dataset` has what it has.
         test_size: the first so many test images; None takes all.
         data_dir: folder of a named data set's files.
 
@@ -50,13 +53,30 @@ def as_dataset(
             raise UserError(f"test_size must lie in 1 … {len(data.test)}, got {test_size}")
         return replace(data, test=data.test.take(test_size)) if test_size else data
     if isinstance(data, str):
-        dataset = load(data, data_dir=data_dir, test_size=test_size)
+        dataset = load(data, data_dir=data_dir, train_size=train_size, test_size=test_size)
     elif model is not None and is_one_set(data):
-        dataset = only_test_images(data, partial(_count_classes, model), test_size=test_size)
+        dataset = only_test_images(data, partial(count_classes, model), test_size=test_size)
     else:
-        dataset = make_dataset(data, test_size=test_size)
+        dataset = make_dataset(data, train_size=train_size, test_size=test_size)
     check_data(dataset)
     return dataset
+
+
+def check_undivided(trained: TrainedNetwork, data: Any) -> None:
+    """Refuse to test on images that were divided for the training, and so hold training images.
+
+    Raises:
+        UserError: for one set of as many images as all splits of the training's data have together.
+    """
+    if isinstance(data, str | Dataset) or not is_one_set(data):
+        return
+    own = trained.dataset
+    size = len(only_test_images(data, lambda images: own.num_classes).test)
+    if size == len(own.train) + len(own.validation) + len(own.test):
+        raise UserError(
+            f"expected test images, got {size}, as many as were divided into training and test images; give the "
+            "trained network's own .dataset"
+        )
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -76,11 +96,17 @@ def device_of(model: nn.Module) -> torch.device:
     return torch.device(next(iter(devices), "cpu"))
 
 
-def _count_classes(model: nn.Module, images: Tensor) -> int:
-    """How many logits a network gives for images uint8 [N, C, H, W]."""
+def count_classes(model: nn.Module, images: Tensor) -> int:
+    """How many logits a network gives for images [N, C, H, W], uint8 or in [0, 1].
+
+    Raises:
+        UserError: when it does not take them, or does not give [N, K].
+    """
+    images = images[:2].to(device_of(model))
+    images = images if images.is_floating_point() else images.float() / 255
     with evaluating(model), random_state_kept(), torch.no_grad():
         try:
-            logits = model(images[:2].to(device_of(model)).float() / 255)
+            logits = model(images)
         except Exception as error:  # a stranger's code may raise anything
             shape = tuple(images.shape[1:])
             raise UserError(
@@ -133,13 +159,18 @@ def as_classifier(model: nn.Module, dataset: Dataset) -> AnyClassifier:
     Raises:
         UserError: when its weights are not float32.
     """
+    return wrapped(model, dataset.shape, dataset.num_classes)
+
+
+def wrapped(model: nn.Module, shape: tuple[int, int, int], num_classes: int) -> AnyClassifier:
+    """As `as_classifier`, for images of a shape (C, H, W) and a number of classes."""
     if isinstance(model, Classifier | WrappedClassifier):
         return model
     types = {weight.dtype for weight in model.parameters() if weight.is_floating_point()}
     if types and torch.float32 not in types:
         found = ", ".join(sorted(map(str, types)))
         raise UserError(f"expected a network in float32, its weights are {found}; give model.float()")
-    return WrappedClassifier(model, dataset.shape, dataset.num_classes)
+    return WrappedClassifier(model, shape, num_classes)
 
 
 def check_module(model: object) -> None:

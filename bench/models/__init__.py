@@ -1,7 +1,7 @@
 """Networks by name, one file each; each takes images of any size from 8x8 pixels on."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from bench.core.errors import UserError
 from bench.core.lazy import imported_from
@@ -17,7 +17,16 @@ else:
         __name__, {"bench.models.network": ("Network", "Shape", "convolutions", "hidden")}
     )
 
-__all__ = ["MODELS", "SMALLEST_SIDE", "Network", "Shape", "build", "convolutions", "hidden"]
+__all__ = [
+    "MODELS",
+    "SMALLEST_SIDE",
+    "Network",
+    "Shape",
+    "build",
+    "convolutions",
+    "hidden",
+    "make_classifier",
+]
 
 #: Smallest side of an image that every network accepts, in pixels.
 SMALLEST_SIDE = 8
@@ -64,6 +73,23 @@ def build(
         UserError: for an unknown name, images that are too small, fewer than 2 classes, or a plug-in that returns
             something else, or a module that does not fit the data.
     """
+    builder = MODELS.get(name)
+    about: Any = {"input_shape": input_shape, "num_classes": num_classes, "mean": mean, "std": std}
+    with MODELS.calling(name):
+        return make_classifier(builder, name, **about, seed=seed)
+
+
+def make_classifier(
+    builder: Callable[..., Any],
+    name: str,
+    *,
+    input_shape: "Shape",
+    num_classes: int,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    seed: int,
+) -> "Classifier":
+    """As `build`, for the function that makes the network; `name` is what messages call it."""
     from torch import nn
 
     from bench.core.classifier import Classifier
@@ -79,13 +105,12 @@ def build(
         )
     if num_classes < 2:
         raise UserError(f"a classifier needs at least 2 classes, got {num_classes}")
-    builder = MODELS.get(name)
     if isinstance(builder, nn.Module):
         raise UserError(
             f"network {name!r}: expected a function that makes the network, so that each seed has its own weights, "
             "got a network that is made already"
         )
-    with seeded(seed, "weights"), MODELS.calling(name):
+    with seeded(seed, "weights"):
         network = call_offering(builder, input_shape=input_shape, num_classes=num_classes)
         if isinstance(network, nn.Module):
             return _whole(network, name, input_shape, num_classes)

@@ -5,7 +5,8 @@ from pathlib import Path
 from bench.core.errors import UserError
 from bench.core.files import sha256
 from bench.core.limits import file_beside
-from bench.core.record import RECORD, Record, Value, load_record
+from bench.core.record import RECORD, Record, load_record
+from bench.core.record_columns import params, scores, tags
 from bench.tracking.entry import Data, Entry, milliseconds, source_tags, training_data
 
 
@@ -25,8 +26,8 @@ def read_record(path: Path) -> Entry:
         - round(1000 * ((record.cost.train_seconds or 0) + record.cost.evaluate_seconds)),
         ended=milliseconds(record.provenance.created),
         tags=_tags(record, path),
-        params=_params(record),
-        scores=_scores(record),
+        params=params(record),
+        scores=scores(record),
         history=record.history,
         data=_data(record),
         artifacts=_files(record, path),
@@ -34,65 +35,13 @@ def read_record(path: Path) -> Entry:
 
 
 def _tags(record: Record, path: Path) -> dict[str, str]:
-    raised = [alarm.name for alarm in record.alarms if alarm.raised]
-    unknown = [alarm.name for alarm in record.alarms if alarm.raised is None]
-    undefined = [name for name, score in record.metrics.items() if score.value is None]
-    lists = {"alarms_not_checked": unknown, "undefined_scores": undefined}
     warnings = [f"- **{alarm.name}**: {alarm.message}" for alarm in record.alarms if alarm.raised]
     return {
-        "role": "final",
-        "bench.run": record.provenance.run,
-        "bench.record": record.id,
+        **tags(record),
         "bench.record_sha256": sha256(path),
-        "schema_version": record.schema_version,
-        "defense": record.defense.name,
-        "model": record.model,
-        "feature_site": record.feature_site,
-        "dataset": record.dataset.name,
-        "dataset_fingerprint": record.dataset.fingerprint,
-        "evaluated_fingerprint": record.dataset.evaluated_fingerprint,
-        "threat": f"{record.threat.norm}:{record.threat.eps}",
-        "battery": record.battery.name,
-        "battery_version": record.battery.version,
-        "seed": str(record.seed),
-        "hardware": ", ".join(f"{name}: {value}" for name, value in record.provenance.hardware.items()),
-        "alarms": ", ".join(raised) or "none",
-        **{name: ", ".join(names) for name, names in lists.items() if names},
-        **({"dirty": str(record.provenance.dirty)} if record.provenance.dirty is not None else {}),
         **source_tags(record.provenance.commit, record.provenance.command),
         "mlflow.note.content": "\n".join(["```", record.provenance.command, "```", *warnings]),
     }
-
-
-def _params(record: Record) -> dict[str, Value]:
-    ours: dict[str, Value] = {
-        "defense": record.defense.name,
-        "model": record.model,
-        "dataset": record.dataset.name,
-        "threat": f"{record.threat.norm}:{record.threat.eps}",
-        "battery": f"{record.battery.name} {record.battery.version}",
-        "seed": record.seed,
-        "evaluated_size": record.dataset.evaluated_size,
-        "parameters": record.parameters,
-    }
-    if record.training:
-        ours |= {
-            "epochs": record.training.epochs,
-            "epoch_of_weights": record.training.epoch_of_weights,
-            "precision": record.training.precision,
-            **{f"recipe/{name}": value for name, value in record.training.recipe.items()},
-        }
-    theirs = record.defense.hyperparameters.items()
-    return {**ours, **{f"defense/{name}" if name in ours else name: value for name, value in theirs}}
-
-
-def _scores(record: Record) -> dict[str, float]:
-    values: dict[str, float | None] = {}
-    for name, score in record.metrics.items():
-        values |= {name: score.value, f"{name}.low": score.low, f"{name}.high": score.high}
-    cost = record.cost.model_dump(exclude={"seconds_by_metric"})
-    values |= {f"cost/{name}": value for name, value in cost.items()}
-    return {name: float(value) for name, value in values.items() if value is not None}
 
 
 def _data(record: Record) -> list[Data]:

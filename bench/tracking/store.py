@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import UserError, unknown_name
+from bench.core.keys import safe_keys
 from bench.core.locks import waiting
 from bench.core.secrets import hide
 from bench.core.temporary import scratch_folder
 from bench.tracking.calls import calling, time_limits
 from bench.tracking.create import prepare_database
 from bench.tracking.entry import Data, Entry
-from bench.tracking.names import PARAM_LENGTH, TAG_LENGTH, safe_keys, shorten
+from bench.tracking.names import PARAM_LENGTH, TAG_LENGTH, shorten
 from bench.tracking.settings import Settings
 
 if TYPE_CHECKING:

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 from bench.core.errors import UserError
 from bench.core.files import sha256, write_json
+from bench.core.keys import KEY_LENGTH, safe_key, safe_keys
 from bench.core.record import (
     Alarm,
     Battery,
@@ -54,7 +55,7 @@ from bench.tracking import (
 )
 from bench.tracking.background import Tracker as Background
 from bench.tracking.calls import calling
-from bench.tracking.names import KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH, safe_key, safe_keys, shorten
+from bench.tracking.names import PARAM_LENGTH, TAG_LENGTH, shorten
 from bench.tracking.run_entries import read_run_folder
 from bench.tracking.store import open_store
 from leaderboards.build import build

@@ -1,4 +1,4 @@
-"""Print a record on a terminal."""
+"""Print a record as text."""
 
 from rich.console import Console
 from rich.markup import escape as escape_markup
@@ -23,9 +23,13 @@ def show_record(record: Record, console: Console | None = None) -> None:
         scores.add_column(heading, no_wrap=True)
     scores.add_column("note", overflow="fold")
     for name, score in record.metrics.items():
-        interval = f"{_text(score, score.low)} – {_text(score, score.high)}" if score.low is not None else ""
+        interval = (
+            f"{score_text(score, score.low)} – {score_text(score, score.high)}"
+            if score.low is not None
+            else ""
+        )
         scores.add_row(
-            escape(name), _text(score, score.value), interval, str(score.n or ""), escape(score.reason)
+            escape(name), score_text(score, score.value), interval, str(score.n or ""), escape(score.reason)
         )
     console.print(scores)
 
@@ -66,7 +70,8 @@ def escape(text: str) -> str:
     return escape_markup(printable(text))
 
 
-def _text(score: Score, value: float | None) -> str:
+def score_text(score: Score, value: float | None) -> str:
+    """A value of a score, or an end of its interval, with the unit."""
     if value is None:
         return "—"
     if score.unit == "fraction":

@@ -1,0 +1,51 @@
+"""Several records at once."""
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.core.errors import UserError
+from bench.core.record import Record, find_records, load_record
+from bench.core.record_columns import frame
+
+if TYPE_CHECKING:
+    import pandas
+
+
+class Records(list[Record]):
+    """Records, as a list that can also be shown as a table."""
+
+    def to_frame(self) -> "pandas.DataFrame":
+        """One row for each record, in the columns that `mlflow.search_runs` gives.
+
+        `metrics.NAME` is a score, `metrics.NAME.low` and `metrics.NAME.high` its interval; `params.…` are choices
+        and hyper-parameters; `tags.…` say what it is about, `tags.alarms` which alarms were raised. The index is
+        the record's id.
+        """
+        return frame(self)
+
+    def _repr_html_(self) -> str:
+        return "".join(record._repr_html_() for record in self)
+
+
+def load_records(folder: Path | str) -> Records:
+    """Load every record below a folder, such as `runs`; a warning names those that are not admitted.
+
+    Args:
+        folder: it, or the file of a single record.
+
+    Raises:
+        UserError: when there is no such folder, or no record in it that is admitted.
+    """
+    records, refused = Records(), []
+    for path in find_records(Path(folder).expanduser()):
+        try:
+            records.append(load_record(path))
+        except UserError as error:
+            refused.append(str(error))
+    if not records:
+        raise UserError(refused[0] if refused else f"expected records below {folder}, found none")
+    if refused:
+        more = f"; and {len(refused) - 1} more" if len(refused) > 1 else ""
+        warnings.warn(f"left out: {refused[0]}{more}", stacklevel=2)
+    return records
