@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from bench.core.intervals import proportion_interval
 from bench.core.names import CLEAN_ACCURACY
-from bench.core.statistics import paired_p_value, wilson
+from bench.core.statistics import paired_p_value
 from leaderboards.entry import Entry, Summary
 
 LEVEL = 0.05
@@ -75,9 +76,9 @@ def _compare(leader: Entry, entry: Entry) -> tuple[Literal["paired", "intervals"
 
 
 def _interval(score: Summary | None) -> tuple[float, float]:
-    """The score's interval; without one, Wilson's; where that cannot be computed either, [0, 1]."""
+    """The score's interval; without one, that of a proportion; where that cannot be computed either, [0, 1]."""
     if score is not None and score.low is not None and score.high is not None:
         return score.low, score.high
     if score is not None and score.mean is not None and score.n and 0 <= score.mean <= 1:
-        return wilson(round(score.mean * score.n), score.n)
+        return proportion_interval(round(score.mean * score.n), score.n)
     return 0.0, 1.0

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from bench.charts import Chart
 from bench.core.classifier import AnyClassifier
+from bench.core.intervals import proportion_interval
 from bench.core.record import Curve, Record, Score, Value
-from bench.core.statistics import wilson
 from metrics.evaluation import Arrays, Evaluation, NotMeasurable
 
 #: What the file of a metric imports.
@@ -115,12 +115,12 @@ class Metric(ABC):
         return draw(self, arrays, record)
 
     def proportion(self, right: np.ndarray, reason: str = "") -> Score:
-        """The share of true values in a bool array [n] as a score, with its Wilson interval."""
+        """The share of true values in a bool array [n] as a score, with its interval."""
         n = len(right)
         if n == 0:
             return self.score(None, n=0, reason=reason or "no example to measure on")
         successes = int(np.count_nonzero(right))
-        return self.score(successes / n, *wilson(successes, n), n=n, reason=reason)
+        return self.score(successes / n, *proportion_interval(successes, n), n=n, reason=reason)
 
     def score(
         self,

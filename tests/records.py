@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from bench.core.files import sha256
+from bench.core.intervals import proportion_interval
 from bench.core.record import File, Record
-from bench.core.statistics import wilson
 
 RATES = {
     "clean_accuracy": 0.80,
@@ -43,7 +43,7 @@ def make_scores(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
     scores = {}
     for name, array in arrays.items():
         if array.dtype == bool:
-            low, high = wilson(int(array.sum()), len(array))
+            low, high = proportion_interval(int(array.sum()), len(array))
             value = float(array.mean())
             scores[name] = {
                 "value": value,

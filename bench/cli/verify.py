@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from bench.cli.options import quiet_option
-from bench.cli.streams import print_result
+from bench.cli.streams import print_json, print_result
 from bench.cli.types import DEVICE, FOLDER, NAMES, PATH, PLACE
 
 
@@ -47,8 +47,6 @@ def verify(
     One line for each check, then the verdict, what it does not prove, and the raised alarms. Exit code 0: match.
     1: something contradicts the record. 3: nothing does, but not all could be checked.
     """
-    import json
-
     from bench.cli.display import make_progress
     from bench.results.verify import verify as verify_record
 
@@ -64,7 +62,7 @@ def verify(
         progress=make_progress(quiet),
     )
     if as_json:
-        print_result(json.dumps(found.as_json(), ensure_ascii=False, indent=1))
+        print_json(found.as_json())
     else:
         for check in found.checks:
             print_result(f"{check.outcome:<11}  {check.name}: {check.message}")

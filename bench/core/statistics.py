@@ -1,7 +1,7 @@
-"""Intervals, differences and paired tests.
+"""Differences, paired tests and scores.
 
-Wilson's interval is scipy's, McNemar's test statsmodels'. Ours are what neither library has: Newcombe's interval
-for paired accuracies, and the exact sign-flip test over several seeds.
+McNemar's test is statsmodels'. Ours are what no library has: Newcombe's interval for paired accuracies, and the
+exact sign-flip test over several seeds.
 """
 
 import math
@@ -10,33 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from bench.core.intervals import mean_interval, proportion_interval, wilson
 from bench.core.record import Score
 
-
-def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson score interval of a proportion.
-
-    Raises:
-        ValueError: when n is zero or successes lie outside 0 … n.
-    """
-    interval = stats.binomtest(int(successes), int(n)).proportion_ci(confidence, method="wilson")
-    return float(interval.low), float(interval.high)
-
-
-def mean_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
-    """Mean ± t·s/√n of independent values [n], s with n − 1; both ends are the value itself when n is 1.
-
-    Raises:
-        ValueError: when there is no value.
-    """
-    values = np.asarray(values, float)
-    if values.ndim != 1 or len(values) == 0:
-        raise ValueError(f"expected values [n], n at least 1, got shape {values.shape}")
-    mean, n = float(values.mean()), len(values)
-    if n == 1:
-        return mean, mean
-    reach = float(stats.t.ppf((1 + confidence) / 2, n - 1) * values.std(ddof=1) / math.sqrt(n))
-    return mean - reach, mean + reach
+#: Values whose spread, relative to the largest, stays below this differ by rounding alone.
+_ALIKE = 1e-12
+#: The interval of a mean of fewer values covers noticeably less than 95 % where they are strongly skewed.
+_FEW = 40
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
@@ -118,8 +98,9 @@ def unpaired_difference(
 def mean_difference(first: np.ndarray, second: np.ndarray, confidence: float = 0.95) -> Difference:
     """Difference of two mean accuracies over training seeds, on the same examples.
 
-    d̄ ± t·s/√n over the examples' d_i = (share of the first's seeds right on i) − (the second's): the trained seeds
-    are taken as given, the examples as a sample.
+    That of the mean of the examples' d_i = (share of the first's seeds right on i) − (the second's): the trained
+    seeds are taken as given, the examples as a sample. Where all d_i are equal, it is as wide as if it were unknown
+    whether a further example differs: by the interval of 0 in n.
 
     Args:
         first, second: bool [seeds, n], the numbers of seeds may differ.
@@ -133,8 +114,12 @@ def mean_difference(first: np.ndarray, second: np.ndarray, confidence: float = 0
         raise ValueError(f"paired data need the same examples, got {n} and {second.shape[1]}")
     differences = first.mean(axis=0) - second.mean(axis=0)
     value = float(differences.mean())
-    reach = float(stats.t.ppf((1 + confidence) / 2, n - 1) * differences.std(ddof=1) / math.sqrt(n))
-    return Difference(value, max(-1.0, value - reach), min(1.0, value + reach))
+    if np.ptp(differences) <= _ALIKE:
+        reach = proportion_interval(0, n, confidence)[1]
+        low, high = value - reach, value + reach
+    else:
+        low, high = mean_interval(differences, confidence)
+    return Difference(value, max(-1.0, low), min(1.0, high))
 
 
 def _square_and_add(
@@ -189,18 +174,16 @@ def paired_p_value(first: np.ndarray, second: np.ndarray) -> float:
 
 
 _NOTHING = "no example to measure on"
-#: Values whose spread, relative to the largest, stays below this differ by rounding alone.
-_ALIKE = 1e-12
 
 
 def mean_score(
     values: np.ndarray, *, unit: str, reason: str = "", bounds: tuple[float, float] = (-math.inf, math.inf)
 ) -> Score:
-    """The mean of independent values [n] with its t interval, clipped to the bounds; a single value has none.
+    """The mean of independent values [n] with its interval, clipped to the bounds; a single value has none.
 
-    The interval follows from the spread of the values. Equal values have none, so they get no interval, and the
-    reason says so. For how often something happens, use a proportion with Wilson's interval, not a mean of zeros
-    and ones.
+    The interval is that of `mean_interval`; of fewer than 40 values, the reason calls it approximate. It follows
+    from the spread of the values. Equal values have none, so they get no interval, and the reason says so. For how
+    often something happens, use `proportion_interval`, not a mean of zeros and ones.
 
     Args:
         values: float [n]; those that are not finite are left out.
@@ -212,12 +195,16 @@ def mean_score(
         return Score(value=None, n=0, unit=unit, reason=reason or _NOTHING)
     alike = len(finite) > 1 and np.ptp(finite) <= _ALIKE * np.abs(finite).max()
     low, high = mean_interval(finite) if len(finite) > 1 and not alike else (None, None)
+    notes = [reason] if reason else []
     if alike:
-        equal = f"all {len(finite)} values are equal: no interval"
-        reason = f"{reason}; {equal}" if reason else equal
+        notes.append(f"all {len(finite)} values are equal: no interval")
+    elif 1 < len(finite) < _FEW:
+        notes.append(f"n = {len(finite)}: the interval is approximate")
     if low is not None and high is not None:
         low, high = max(low, bounds[0]), min(high, bounds[1])
-    return Score(value=float(finite.mean()), low=low, high=high, n=len(finite), unit=unit, reason=reason)
+    return Score(
+        value=float(finite.mean()), low=low, high=high, n=len(finite), unit=unit, reason="; ".join(notes)
+    )
 
 
 def median_score(values: np.ndarray, *, unit: str, reason: str = "", infinite: str) -> Score:

@@ -9,7 +9,8 @@ import numpy as np
 from scipy import stats
 
 from bench.core.errors import UserError, unknown_name
-from bench.core.statistics import paired_p_value, wilson
+from bench.core.intervals import proportion_interval
+from bench.core.statistics import paired_p_value
 from bench.study.regression import SIGNIFICANCE, Verdict
 
 Kind = Literal["rows", "columns", "bound"]
@@ -185,9 +186,9 @@ def _verdict(difference: float, p_value: float) -> Verdict:
 
 
 def _interval(scores: SeedScores) -> tuple[float, float] | None:
-    """Mean of the seeds' intervals, which is rather too wide; Wilson intervals where the scores have none."""
+    """Mean of the seeds' intervals, which is rather too wide; those of the outcomes where the scores have none."""
     if scores.outcomes and None in (*scores.low, *scores.high):
-        ends = [wilson(int(outcome.sum()), len(outcome)) for outcome in scores.outcomes]
+        ends = [proportion_interval(int(outcome.sum()), len(outcome)) for outcome in scores.outcomes]
         return float(np.mean([low for low, _ in ends])), float(np.mean([high for _, high in ends]))
     lows = [low for low in scores.low if low is not None]
     highs = [high for high in scores.high if high is not None]

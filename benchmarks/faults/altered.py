@@ -104,7 +104,7 @@ def _eps_everywhere(folder: Path) -> str:
 
 def _robust_everywhere(folder: Path) -> str:
     """Every attack fails on ten more images, in outcomes, scores, intervals and the worst case."""
-    from bench.core.statistics import wilson
+    from bench.core.intervals import proportion_interval
 
     record = _read(folder)
     with np.load(folder / "arrays.npz") as stored:
@@ -114,7 +114,7 @@ def _robust_everywhere(folder: Path) -> str:
     for name in attacks:
         arrays[name][broken] = True
         share, n = float(arrays[name].mean()), len(arrays[name])
-        low, high = wilson(int(arrays[name].sum()), n)
+        low, high = proportion_interval(int(arrays[name].sum()), n)
         record["metrics"][name] |= {"value": share, "low": low, "high": high}
     np.savez(folder / "arrays.npz", **arrays)
     (folder / "examples.npz").unlink(missing_ok=True)

@@ -6,8 +6,8 @@ from fractions import Fraction
 import numpy as np
 
 from bench.attacks import ATTACKS
+from bench.core.intervals import proportion_interval
 from bench.core.record import Curve, Point, Score, Value
-from bench.core.statistics import wilson
 from bench.core.threat import Threat
 from metrics.base import Metric
 from metrics.evaluation import Arrays, Evaluation
@@ -73,6 +73,6 @@ class SecurityCurve(Metric):
         """Robust accuracy by ε, with Wilson intervals."""
         points = []
         for eps, right in zip(arrays["eps"], arrays["right"], strict=True):
-            low, high = wilson(int(right.sum()), len(right))
+            low, high = proportion_interval(int(right.sum()), len(right))
             points.append(Point(x=float(eps), value=float(right.mean()), low=low, high=high))
         return {"security": Curve(x_label="ε", y_label="accuracy under PGD-20", points=points)}

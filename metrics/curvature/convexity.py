@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.core.errors import UserError
+from bench.core.intervals import proportion_interval
 from bench.core.predictor import Predictor
 from bench.core.record import Curve, Point, Score, Value
-from bench.core.statistics import wilson
 from bench.geometry.convexity import mixtures_stay
 from metrics.base import Metric
 from metrics.evaluation import Arrays, Evaluation
@@ -81,7 +81,7 @@ class Convexity(Metric):
         points = []
         for k, stays in _by_size(arrays).items():
             if len(stays):
-                low, high = wilson(int(stays.sum()), len(stays))
+                low, high = proportion_interval(int(stays.sum()), len(stays))
                 points.append(Point(x=k, value=float(stays.mean()), low=low, high=high))
         if not points:
             return {}

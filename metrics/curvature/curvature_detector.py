@@ -1,6 +1,5 @@
 """Base class of the metrics of the curvature detector (Fawzi et al., §V)."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,12 +9,19 @@ from torch import Tensor
 
 from bench.attacks.deepfool import DeepFoolResult, deepfool
 from bench.core.errors import UserError
+from bench.core.intervals import proportion_interval
 from bench.core.predictor import Predictor
 from bench.core.progress import Task
 from bench.core.record import Score, Value
-from bench.core.statistics import wilson
 from bench.geometry.curvature import Curvature, Estimator, Orientation, check_settings, mean_curvature
-from bench.geometry.detection import auc, paired_interval, tpr_at_5fpr
+from bench.geometry.detection import (
+    FEWEST_FOR_THRESHOLD,
+    auc,
+    auc_interval,
+    bounds_threshold,
+    tpr_at_5fpr,
+    tpr_interval,
+)
 from metrics.base import Metric
 from metrics.evaluation import Evaluation, NotMeasurable
 
@@ -119,13 +125,24 @@ class CurvatureDetector(Metric):
 
 
 def auc_score(clean: np.ndarray, perturbed: np.ndarray, reason: str) -> Score:
-    """The AUC of pairs [n], with its bootstrap interval."""
-    return _bootstrapped(auc, clean, perturbed, "AUC", reason)
+    """The AUC of pairs [n], with its interval."""
+    ends = auc_interval(clean, perturbed, paired=True)
+    return _score(auc(clean, perturbed), ends, len(clean), "AUC", reason)
 
 
 def found_score(clean: np.ndarray, perturbed: np.ndarray, reason: str) -> Score:
-    """The share of perturbed images that are flagged where 5 % of the clean ones are, over pairs [n]."""
-    return _bootstrapped(tpr_at_5fpr, clean, perturbed, "fraction", reason)
+    """The share of perturbed images that are flagged where 5 % of the clean ones are, over pairs [n].
+
+    It has no value where the pairs are too few for such a threshold.
+    """
+    n = len(clean)
+    if n < FEWEST_FOR_THRESHOLD:
+        few = f"a threshold with 5 % false alarms needs {FEWEST_FOR_THRESHOLD} pairs, got {n}"
+        return no_score("detection/tpr_at_5fpr", n, f"{few}; {reason}")
+    if not bounds_threshold(n):
+        reason = f"{reason}; {n} clean images do not bound the threshold from above"
+    ends = tpr_interval(clean, perturbed)
+    return _score(tpr_at_5fpr(clean, perturbed), ends, n, "fraction", reason)
 
 
 def recovery_score(perturbed: np.ndarray, named: np.ndarray, *notes: str) -> Score:
@@ -137,17 +154,8 @@ def recovery_score(perturbed: np.ndarray, named: np.ndarray, *notes: str) -> Sco
         notes: further parts of the reason.
     """
     n, recovered = len(perturbed), int(np.count_nonzero(named & (perturbed >= 0)))
-    low, high = wilson(recovered, n)
     first = f"flagged at t = 0 and labeled correctly; without a threshold {named.mean():.1%}"
-    return Score(
-        value=recovered / n,
-        low=low,
-        high=high,
-        n=n,
-        unit="fraction",
-        higher_is_better=True,
-        reason="; ".join([first, *notes]),
-    )
+    return _score(recovered / n, proportion_interval(recovered, n), n, "fraction", "; ".join([first, *notes]))
 
 
 def no_score(name: str, n: int, reason: str) -> Score:
@@ -156,16 +164,6 @@ def no_score(name: str, n: int, reason: str) -> Score:
     return Score(value=None, n=n, unit=unit, higher_is_better=True, reason=reason)
 
 
-def _bootstrapped(
-    statistic: Callable[..., np.ndarray], clean: np.ndarray, perturbed: np.ndarray, unit: str, reason: str
-) -> Score:
-    low, high = paired_interval(statistic, clean, perturbed)
-    return Score(
-        value=float(statistic(clean, perturbed)),
-        low=low,
-        high=high,
-        n=len(clean),
-        unit=unit,
-        higher_is_better=True,
-        reason=reason,
-    )
+def _score(value: float, ends: tuple[float, float], n: int, unit: str, reason: str) -> Score:
+    low, high = ends
+    return Score(value=value, low=low, high=high, n=n, unit=unit, higher_is_better=True, reason=reason)

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from bench.core.errors import UserError
+from bench.core.intervals import proportion_interval
 from bench.core.predictor import Predictor
 from bench.core.record import Score, Value
-from bench.core.statistics import mean_score, wilson
+from bench.core.statistics import mean_score
 from bench.geometry.principal_curvatures import (
     Profile,
     boundary_at,
@@ -185,7 +186,7 @@ class CurvatureProfile(Metric):
         if len(means) == 0:
             return Score(value=None, n=0, unit="fraction", reason=f"no boundary has a normal; {reason}")
         positive = int(np.count_nonzero(means > 0))
-        low, high = wilson(positive, len(means))
+        low, high = proportion_interval(positive, len(means))
         return Score(
             value=positive / len(means), low=low, high=high, n=len(means), unit="fraction", reason=reason
         )

@@ -26,9 +26,8 @@ class Detection(CurvatureDetector):
     and an attacker who knows the detector, see `DetectionAttackers`. `detection_auc` takes the paper's direction,
     larger ρ means perturbed. `detection_auc_calibrated` takes the direction that is right on half of the images,
     and is measured on the other half. `detection/tpr_at_5fpr` is the share of perturbed images that are flagged
-    where 5 % of the clean ones are; `detection/recovery` is the share that algorithm 2 flags at t = 0 and labels
-    correctly. Intervals are bootstrapped over images; they are Wilson's for the recovery and where all resamples
-    are equal (`bench.geometry.detection.paired_interval`).
+    where 5 % of further clean ones would be at most, and needs 19 pairs; `detection/recovery` is the share that
+    algorithm 2 flags at t = 0 and labels correctly. For the intervals see `bench.geometry.detection`.
 
     Args:
         images: how many correctly classified images to perturb, at most.

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from bench.core.errors import UserError
+from bench.core.intervals import proportion_interval
 from bench.core.predictor import Predictor
 from bench.core.record import Score, Value
-from bench.core.statistics import mean_score, wilson
+from bench.core.statistics import mean_score
 from bench.geometry.principal_curvatures import (
     Boundary,
     BoundaryPoints,
@@ -228,7 +229,7 @@ class SharedDirections(Metric):
         level = NOISE.index(0.2)
         for side in ("inside", "outside"):
             changed = arrays[f"changed_{side}"][level]
-            low, high = wilson(int(changed.sum()), len(changed))
+            low, high = proportion_interval(int(changed.sum()), len(changed))
             scores[f"{self.name}/noise_{side}"] = Score(
                 value=float(changed.mean()),
                 low=low,

@@ -12,8 +12,9 @@ import torch
 from bench.attacks.grid import attack_grid, find_grid_attacks, scaled_threats
 from bench.charts.words import attack_title
 from bench.core.errors import UserError
+from bench.core.intervals import proportion_interval
 from bench.core.record import Curve, Point, Score, Value
-from bench.core.statistics import mean_score, unpaired_difference, wilson
+from bench.core.statistics import mean_score, unpaired_difference
 from bench.core.threat import Threat
 from bench.data import Split
 from metrics.base import Metric
@@ -176,6 +177,6 @@ def points_of(eps: np.ndarray, right: np.ndarray) -> list[Point]:
     """The accuracies of one group under one attack, by ε [E], from which images withstood it [E, n]."""
     points = []
     for radius, row in zip(eps, right, strict=True):
-        low, high = wilson(int(np.count_nonzero(row)), len(row))
+        low, high = proportion_interval(int(np.count_nonzero(row)), len(row))
         points.append(Point(x=float(radius), value=float(row.mean()), low=low, high=high))
     return points

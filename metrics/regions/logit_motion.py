@@ -13,8 +13,9 @@ from bench.attacks.losses import losses_of
 from bench.attacks.zero_gradient import zero_gradients
 from bench.charts.histograms import thumbnails
 from bench.core.errors import UserError
+from bench.core.intervals import proportion_interval
 from bench.core.record import Score, Value
-from bench.core.statistics import mean_score, wilson
+from bench.core.statistics import mean_score
 from metrics.base import Metric
 from metrics.evaluation import Arrays, Evaluation, NotMeasurable
 
@@ -123,7 +124,7 @@ class LogitMotion(Metric):
             "logit_motion/change_failed": _mean(length[failed], "logits", never["failed"]),
         }
         for outcome, mask in by_outcome(arrays).items():
-            low, high = wilson(int(np.count_nonzero(mask)), len(mask))
+            low, high = proportion_interval(int(np.count_nonzero(mask)), len(mask))
             scores[f"logit_motion/{outcome}"] = Score(
                 value=float(mask.mean()), low=low, high=high, n=len(mask), unit="fraction"
             )

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from bench.attacks.grid import find_attacks
 from bench.core.errors import UserError, unknown_name
+from bench.core.intervals import rank_correlation_interval
 from bench.core.record import Score, Value
 from bench.core.statistics import mean_score
-from bench.geometry.detection import auc, unpaired_interval
+from bench.geometry.detection import auc, auc_interval
 from bench.geometry.groups import draw
 from bench.geometry.regions import major_region_vectors
 from metrics.base import Metric
@@ -146,9 +147,9 @@ class RegionDistance(Metric):
             notes.append(f"{fallbacks} classes with a small major region take the mean of the whole class")
         main = self.score(None, n=len(broken) + len(survived), reason=f"both are needed: {notes[0]}")
         if len(broken) and len(survived):
-            value = float(auc(survived, broken))
+            value = auc(survived, broken)
             enough = min(len(survived), len(broken)) >= 2
-            low, high = unpaired_interval(auc, survived, broken) if enough else (None, None)
+            low, high = auc_interval(survived, broken, paired=False) if enough else (None, None)
             main = self.score(value, low, high, n=len(broken) + len(survived), reason="; ".join(notes))
         return {
             self.name: main,
@@ -181,10 +182,7 @@ def mean_distance(values: np.ndarray, missing: str) -> Score:
 
 
 def _correlation(arrays: Mapping[str, np.ndarray]) -> Score:
-    """Spearman's r, with the interval tanh(atanh r ± 1.96·√(1.06/(n − 3))) of Fieller, Hartley & Pearson (1957).
-
-    At r = ±1 this interval has no width whatever n is, so none is given and the reason says why.
-    """
+    """Spearman's r with its interval; at r = ±1 it has none, and the reason says why."""
     chosen = (arrays["outcome"] != WRONG) & np.isfinite(arrays["distance"])
     distance, logit = arrays["distance"][chosen], arrays["target_logit"][chosen]
     n = len(distance)
@@ -200,11 +198,5 @@ def _correlation(arrays: Mapping[str, np.ndarray]) -> Score:
             f"distances and logits of {n} images are in the same order or in the opposite one: no interval"
         )
         return Score(value=r, n=n, unit="correlation", reason=reason)
-    center, reach = math.atanh(r), 1.96 * math.sqrt(1.06 / (n - 3))
-    return Score(
-        value=r,
-        low=math.tanh(center - reach),
-        high=math.tanh(center + reach),
-        n=n,
-        unit="correlation",
-    )
+    low, high = rank_correlation_interval(r, n)
+    return Score(value=r, low=low, high=high, n=n, unit="correlation")

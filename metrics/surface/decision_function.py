@@ -10,9 +10,10 @@ from torch import Tensor
 
 from bench.attacks.grid import find_attacks
 from bench.core.errors import UserError
+from bench.core.intervals import proportion_interval
 from bench.core.margins import decision_function
 from bench.core.record import Score, Value
-from bench.core.statistics import mean_score, wilson
+from bench.core.statistics import mean_score
 from metrics.base import Metric
 from metrics.evaluation import Arrays, Evaluation, NotMeasurable
 
@@ -88,7 +89,7 @@ class DecisionFunction(Metric):
             )
             scores[mean] = mean_score(values, unit=self.unit, reason=reason)
             above = int(np.count_nonzero(values > 0))
-            low, high = wilson(above, len(values))
+            low, high = proportion_interval(above, len(values))
             scores[share] = Score(
                 value=above / len(values),
                 low=low,

@@ -8,8 +8,9 @@ import numpy as np
 from torch import Tensor
 
 from bench.core.errors import UserError, unknown_name
+from bench.core.intervals import proportion_interval
 from bench.core.record import Score, Value
-from bench.core.statistics import mean_score, wilson
+from bench.core.statistics import mean_score
 from bench.geometry.hessian import EXPANDED, LARGEST, NEAR_ZERO, Expansion, HessianKind, expand
 from metrics.base import Metric
 from metrics.evaluation import Arrays, Evaluation, NotMeasurable
@@ -164,7 +165,7 @@ class InputHessian(Metric):
         bound, n = arrays["first_order"] + arrays["second_order"], len(arrays["change"])
         slack = _ROUNDING * (np.abs(arrays["value"]) + bound)
         held = int(np.count_nonzero(arrays["change"] <= bound + slack))
-        low, high = wilson(held, n)
+        low, high = proportion_interval(held, n)
         unit = "nats" if self.hessian == "ce_exact" else "logits"
         per_pixel = f"{unit}/pixel²"
         return {

@@ -7,8 +7,9 @@ from typing import ClassVar
 import numpy as np
 
 from bench.core.errors import UserError
+from bench.core.intervals import proportion_interval
 from bench.core.record import Score, Value
-from bench.core.statistics import mean_score, median_score, wilson
+from bench.core.statistics import mean_score, median_score
 from bench.geometry.jacobian import NEAR_ZERO, decision_jacobian
 from metrics.base import Metric
 from metrics.evaluation import Arrays, Evaluation, NotMeasurable
@@ -116,7 +117,7 @@ class InputJacobian(Metric):
         """Means, the median margin, and the share of images with a margin above 1."""
         ratio = arrays["first_order_margin"]
         robust = int(np.count_nonzero(ratio > 1))
-        low, high = wilson(robust, len(ratio))
+        low, high = proportion_interval(robust, len(ratio))
         flat = "at least half of the images have a zero Jacobian"
         return {
             self.name: mean_score(

@@ -6,15 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from bench.core.intervals import mean_interval
 from bench.core.statistics import mean_score, median_score
 
 
-def test_a_mean_has_the_t_interval():
+def test_a_mean_of_few_values_has_an_interval_that_is_called_approximate():
     values = np.array([1.0, 2.0, 4.0, 9.0])
-    score = mean_score(values, unit="logits")
-    low, high = stats.t.interval(0.95, 3, loc=4, scale=stats.sem(values))
+    score = mean_score(values, unit="logits", reason="why")
     assert (score.value, score.n, score.unit) == (4, 4, "logits")
-    assert (score.low, score.high) == pytest.approx((low, high))
+    assert (score.low, score.high) == mean_interval(values)
+    assert score.reason == "why; n = 4: the interval is approximate"
+    assert mean_score(np.arange(40.0), unit="logits").reason == ""
 
 
 def test_an_interval_stays_within_the_bounds():

@@ -15,7 +15,7 @@ from bench.runs.config import RunConfig
 from metrics import BUILT_IN, METRICS, get
 from metrics.accuracy.clean_accuracy import CleanAccuracy
 
-#: What version 2 of every battery measures: changing it is changing the protocol, and needs a new version.
+#: What version 3 of every battery measures: changing it is changing the protocol, and needs a new version.
 PROTOCOL = json.loads(Path(__file__).with_name("batteries.json").read_text(encoding="utf-8"))
 
 

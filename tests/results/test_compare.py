@@ -10,7 +10,8 @@ from click.testing import CliRunner
 
 from bench.cli.compare import compare as command
 from bench.core.errors import UserError
-from bench.core.statistics import mcnemar, paired_difference, wilson
+from bench.core.intervals import proportion_interval
+from bench.core.statistics import mcnemar, paired_difference
 from bench.results.compare import ComparedAccuracy, Comparison, compare_paths
 from leaderboards.board import make_boards
 from leaderboards.downloads import board_json
@@ -46,7 +47,7 @@ def test_the_verdict_is_the_paired_test_on_the_same_images(tmp_path: Path) -> No
     first, second = make_arrays()[AUTOATTACK], make_arrays(WEAK, seed=3)[AUTOATTACK]
     assert found.p_value == mcnemar(first, second)
     assert found.difference == paired_difference(first, second)
-    assert (found.a.low, found.a.high) == pytest.approx(wilson(int(first.sum()), 200))
+    assert (found.a.low, found.a.high) == pytest.approx(proportion_interval(int(first.sum()), 200))
     assert (found.better, found.method) == ("A", "paired")
     assert found.verdict.startswith(
         "A is more robust under AutoAttack: A 45.0% (38.3 to 51.9) against B 10.0%"
@@ -232,7 +233,7 @@ def test_the_spread_over_seeds_stays_apart_from_the_interval(tmp_path: Path) -> 
     assert (found.a.seeds, found.b.seeds) == (3, 1)
     assert found.a.value == pytest.approx(0.46)
     assert found.a.std == pytest.approx(0.06)
-    ends = np.mean([wilson(round(rate * 200), 200) for rate in (0.40, 0.46, 0.52)], axis=0)
+    ends = np.mean([proportion_interval(round(rate * 200), 200) for rate in (0.40, 0.46, 0.52)], axis=0)
     assert (found.a.low, found.a.high) == pytest.approx(tuple(ends))
     assert found.b.std is None
     assert "± 6.0 over 3 seeds" in found.verdict

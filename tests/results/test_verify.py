@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from scipy import stats
 from torch import nn
 
+from bench.cli.main import main
 from bench.cli.verify import verify as command
 from bench.core.errors import UserError
 from bench.core.files import sha256
@@ -44,32 +45,43 @@ def trained(dataset: Dataset) -> nn.Module:
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs")
-    network = trained(load("digits", train_size=100, test_size=60))
-    save_weights(folder / "weights.safetensors", network)
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "weights.safetensors"
+    save_weights(path, trained(load("digits", train_size=100, test_size=60)))
+    return path
+
+
+def measure(weights: Path, metrics: tuple[str, ...]) -> Path:
     config = RunConfig.make(
         {
             "defense": "external",
             "model": "cnn6",
-            "metrics": METRICS,
+            "metrics": metrics,
             "train_size": 100,
             "test_size": 60,
             "threat": "linf:0.05",
             "device": "cpu",
-            "out": folder / "out",
+            "out": weights.parent / "out",
         }
     )
-    weights = folder / "weights.safetensors"
     return evaluate_checkpoint(config, weights, None, NullTracker(), Progress()).parent
+
+
+@pytest.fixture(scope="module")
+def measured(weights: Path) -> Path:
+    return measure(weights, METRICS)
+
+
+def copy(folder: Path, to: Path) -> Path:
+    for path in folder.iterdir():
+        if path.is_file():
+            (to / path.name).write_bytes(path.read_bytes())
+    return to
 
 
 @pytest.fixture
 def copied(measured: Path, tmp_path: Path) -> Path:
-    for path in measured.iterdir():
-        if path.is_file():
-            (tmp_path / path.name).write_bytes(path.read_bytes())
-    return tmp_path
+    return copy(measured, tmp_path)
 
 
 def outcomes(folder: Path, **options: object) -> dict[str, str]:
@@ -169,6 +181,22 @@ def test_an_interval_or_a_size_that_does_not_follow_is_seen(
     (check,) = (one for one in verify(copied, device="cpu").checks if one.name == "scores")
     assert check.outcome == "mismatch"
     assert f"{name} ({next(iter(change))})" in check.message
+
+
+def test_a_raised_detection_auc_is_a_mismatch_or_named_where_its_arrays_are_not_stored(
+    weights: Path, tmp_path: Path
+) -> None:
+    measured = measure(weights, ("clean_accuracy", "detection_auc(images=12,directions=4)"))
+    assert verify(measured, device="cpu").verdict == "match"
+    folder = copy(measured, tmp_path)
+    rewrite(folder, lambda record: score_changed(record, "detection_auc", value=0.99, high=1.0))
+    found = verify(folder, device="cpu")
+    assert found.verdict == "MISMATCH"
+    assert any("detection_auc is 0.99 in the record" in check.message for check in found.checks)
+    rewrite(folder, without(folder, "arrays"))
+    found = verify(folder, device="cpu")
+    assert found.verdict.startswith("partly: ")
+    assert "scores not computed again (detection/recovery, detection_auc, " in found.verdict
 
 
 def test_a_hidden_alarm_is_seen(copied: Path) -> None:
@@ -380,6 +408,25 @@ def test_the_command_says_match_and_mismatch_by_its_exit_code(copied: Path) -> N
     assert {"name": "file arrays", "outcome": "mismatch", "message": "arrays.npz is missing"} in found[
         "checks"
     ]
+
+
+def test_the_exit_codes_of_the_command_line(copied: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    def code(folder: Path, *options: str) -> int:
+        words = ["bench", "verify", str(folder), "--device", "cpu", "--quiet", *options]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sys.argv", words)
+            try:
+                main()
+            except SystemExit as leave:
+                return int(leave.code or 0)
+        return 0
+
+    assert code(copied) == 0
+    assert code(copied, "--quick") == 3
+    assert code(copied, "--attacks", "pgd2") == 2
+    assert code(tmp_path_factory.mktemp("empty")) == 2
+    rewrite(copied, lambda record: score_changed(record, "robust_accuracy/pgd20", value=0.9))
+    assert code(copied, "--quick") == 1
 
 
 @pytest.mark.parametrize("rate", [DISAGREEMENT, OTHER_DRAWS])

@@ -21,6 +21,8 @@ ROUNDING = 1e-4
 DISAGREEMENT = 1 / 500
 #: The same for an attack whose random draws differ: AutoAttack draws by batch, and a sample is another batch.
 OTHER_DRAWS = 1 / 200
+#: The same for an image that lies on the decision boundary within rounding: its class is as good as drawn.
+ON_BOUNDARY = 1 / 2
 #: A p-value below this is a mismatch.
 LEVEL = 0.01
 
@@ -64,6 +66,8 @@ def outcome_of(agrees: bool) -> Outcome:
 
 def disagreement(differing: int, n: int, rate: float = DISAGREEMENT) -> float:
     """The probability that rounding changes the outcome of so many images of n, or more: an exact binomial test."""
+    if differing == 0 or differing > n:
+        return float(differing == 0)
     return float(stats.binomtest(differing, n, rate, alternative="greater").pvalue)
 
 

@@ -9,7 +9,7 @@ from bench.attacks import ATTACKS
 from bench.core.errors import UserError
 from bench.core.names import ROBUST_ACCURACY, SUSPICIOUS, is_accuracy
 from bench.core.record import Curve, Point, Record, Score
-from bench.evaluation.battery import BATTERIES, make_battery
+from bench.evaluation.battery import BATTERIES, BATTERY_VERSION, make_battery
 from bench.evaluation.extra_checks import check_called
 from bench.models.loaders import names_code
 from bench.results.verification.check import Check, Findings, Unproven, first_few
@@ -20,6 +20,9 @@ from metrics.arguments import rebuild
 from metrics.base import Metric
 from metrics.evaluation import Arrays
 
+#: Part of the names of scores whose value has been defined otherwise since some battery version.
+REDEFINED = "tpr_at_5fpr"
+ENDS = ("low", "high")
 #: Two computations of one number may differ by this much through rounding, relative to the larger or to 1.
 ROUNDING = 1e-6
 
@@ -37,13 +40,23 @@ class _Computed:
 def check_scores_and_curves(record: Record, arrays: Mapping[str, Arrays], *, trust: bool = False) -> Findings:
     """Compare scores (with intervals, sizes and units) and curves with those that the stored arrays give.
 
+    Ends of intervals, and values of `REDEFINED` scores, follow from the rules of the battery's version. In a record
+    of another version they are no mismatch where they differ, but not checked.
+
     Args:
         record: states them.
         arrays: by metric; empty where none are stored.
         trust: allow importing the metrics that the record names as `module:Class`.
     """
     found = _compute(record, arrays, trust)
-    differing = [text for name, score in found.scores.items() for text in _differences(record, name, score)]
+    differing: list[str] = []
+    by_other_rules: list[str] = []
+    for name, score in found.scores.items():
+        for key, text in _differences(record, name, score):
+            if _has_other_rules(record, name, key):
+                by_other_rules.append(f"{name} ({'interval' if key in ENDS else key})")
+            else:
+                differing.append(text)
     yield from _summary("scores", [*found.problems, *differing], len(found.scores))
     missing = [
         name for name, score in record.metrics.items() if name not in found.scores and score.value is not None
@@ -51,10 +64,18 @@ def check_scores_and_curves(record: Record, arrays: Mapping[str, Arrays], *, tru
     if left_out := sorted({*missing, *found.skipped}):
         yield Check("scores not computed again", "not checked", ", ".join(left_out))
     both = sorted(set(found.curves) & set(record.curves))
-    differing = [
-        f"{name} differs" for name in both if not _same_curve(record.curves[name], found.curves[name])
-    ]
+    differing = []
+    for name in both:
+        keys = {*_differing_keys(record.curves[name], found.curves[name])}
+        if keys and all(_has_other_rules(record, name, key) for key in keys):
+            by_other_rules.append(f"curve {name} (interval)")
+        elif keys:
+            differing.append(f"{name} differs")
     yield from _summary("curves", differing, len(both))
+    if by_other_rules:
+        named = first_few([*dict.fromkeys(by_other_rules)])
+        what = f"battery version {record.battery.version} does not compute these as this one does: {named}"
+        yield Check("scores by other rules", "not checked", what)
     if left_out := sorted(set(record.curves) - set(found.curves)):
         yield Check("curves not computed again", "not checked", ", ".join(left_out))
     yield from _wording(record, found)
@@ -119,30 +140,36 @@ def _summary(name: str, problems: Sequence[str], checked: int) -> Iterator[Check
         yield Check(name, "match", "none could be computed again")
 
 
-def _differences(record: Record, name: str, computed: Score) -> Iterator[str]:
+def _has_other_rules(record: Record, name: str, key: str) -> bool:
+    """Whether a part of a score or curve may be computed otherwise in the battery's version."""
+    return record.battery.version != BATTERY_VERSION and (key in ENDS or REDEFINED in name)
+
+
+def _differences(record: Record, name: str, computed: Score) -> Iterator[tuple[str, str]]:
+    """The keys in which a recorded score differs, each with a description."""
     recorded = record.metrics.get(name)
     if recorded is None and computed.value is None:
         return
     if recorded is None:
-        yield f"{name} is {_written(computed.value)} by its arrays, the record has none"
+        yield "value", f"{name} is {_written(computed.value)} by its arrays, the record has none"
         return
     for key in ("value", "low", "high", "n"):
         ours, theirs = getattr(computed, key), getattr(recorded, key)
         if not close(ours, theirs):
             label = name if key == "value" else f"{name} ({key})"
-            yield f"{label} is {_written(theirs)} in the record, {_written(ours)} by its arrays"
+            yield key, f"{label} is {_written(theirs)} in the record, {_written(ours)} by its arrays"
     for key in ("unit", "higher_is_better"):
         ours, theirs = getattr(computed, key), getattr(recorded, key)
         if ours != theirs:
-            yield f"{name} ({key}) is {theirs!r} in the record, {ours!r} by its metric"
+            yield key, f"{name} ({key}) is {theirs!r} in the record, {ours!r} by its metric"
 
 
-def _same_curve(recorded: Curve, computed: Curve) -> bool:
-    return (recorded.n, len(recorded.points)) == (computed.n, len(computed.points)) and all(
-        close(getattr(one, key), getattr(other, key))
-        for one, other in zip(recorded.points, computed.points, strict=True)
-        for key in Point.model_fields
-    )
+def _differing_keys(recorded: Curve, computed: Curve) -> Iterator[str]:
+    if (recorded.n, len(recorded.points)) != (computed.n, len(computed.points)):
+        yield "n"
+        return
+    for one, other in zip(recorded.points, computed.points, strict=True):
+        yield from (key for key in Point.model_fields if not close(getattr(one, key), getattr(other, key)))
 
 
 def _wording(record: Record, found: _Computed) -> Findings:

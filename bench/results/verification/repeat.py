@@ -23,6 +23,7 @@ from bench.results.verification.check import (
     BATCH_SIZE,
     DISAGREEMENT,
     LEVEL,
+    ON_BOUNDARY,
     OTHER_DRAWS,
     ROUNDING,
     Check,
@@ -59,7 +60,8 @@ def repeat_clean_accuracy(
 ) -> Findings:
     """Measure the accuracy on the whole test set again; compare image by image where outcomes are stored.
 
-    Only images on the decision boundary may differ: no other image's class depends on rounding.
+    Only images on the decision boundary may differ, each with a probability of 1/2 at most: no other image's class
+    depends on rounding. Of a stochastic network any image may, as much in the record's favor as against it.
 
     Args:
         arrays: as stored with the record.
@@ -67,36 +69,51 @@ def repeat_clean_accuracy(
         moved: how far logits move between two passes now.
     """
     yield from _check_randomness(restored.record, moved)
-    score, test = restored.record.metrics.get(CLEAN_ACCURACY), restored.dataset.test
+    score = restored.record.metrics.get(CLEAN_ACCURACY)
     if score is None or score.value is None:
         yield Check(CLEAN_ACCURACY, "not checked", "the record has none")
         return
-    parts = []
+    right, on_boundary = _outcomes(restored)
+    n, stored = len(right), arrays.get(CLEAN_ACCURACY)
+    differing, comparison = _compare(right, score.value, stored)
+    if not is_mean_of(score.value, stored, n):
+        p_value, why = 0.0, "the score is not the mean of its outcomes"
+    elif moved > SAME_LOGITS and stored is not None:
+        p_value, why = mcnemar(right, stored), "the network is stochastic; paired test"
+    elif moved > SAME_LOGITS:
+        between = int((_outcomes(restored)[0] != right).sum())
+        p_value = _either_way(differing, between)
+        why = f"the network is stochastic; {between} differ between two passes now"
+    else:
+        beyond = stored is not None and bool(((stored != right) & ~on_boundary).any())
+        p_value = 0.0 if beyond else disagreement(differing, int(on_boundary.sum()), ON_BOUNDARY)
+        why = f"{on_boundary.sum()} lie on the boundary within rounding ({ROUNDING:g})"
+    if differing == 0 and moved <= SAME_LOGITS:
+        measured[CLEAN_ACCURACY] = {"right": right, "between_passes": np.array([moved], dtype=np.float32)}
+    found = f"{right.mean():.2%} now, {score.value:.2%} in the record, on {n} images"
+    message = f"{found}; {comparison}, {why}" + (f": p = {p_value:.2g}" if differing else "")
+    yield Check(CLEAN_ACCURACY, outcome_of(p_value >= LEVEL), message)
+
+
+def _outcomes(restored: Restored) -> tuple[np.ndarray, np.ndarray]:
+    """Which test images are right, and which lie on the decision boundary within rounding: both bool [n]."""
+    test, parts = restored.dataset.test, []
     for at in range(0, len(test), BATCH_SIZE):
         images, labels = test.batch(slice(at, at + BATCH_SIZE))
         parts.append(misclassified(restored.classifier(images), labels))
-    right, on_boundary = (torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True))
-    right = ~right
-    n, value = len(right), float(right.mean())
-    found = f"{value:.2%} now, {score.value:.2%} in the record, on {n} images"
-    if moved > SAME_LOGITS:
-        low, high = score.low or 0.0, 1.0 if score.high is None else score.high
-        where = "within" if low <= value <= high else "outside"
-        message = f"{found}; the network is stochastic, and this is {where} the record's interval"
-        yield Check(CLEAN_ACCURACY, outcome_of(where == "within"), message)
-        return
-    stored = arrays.get(CLEAN_ACCURACY)
-    differing, comparison = _compare(right, score.value, stored)
-    allowed = int(on_boundary.sum())
-    if stored is not None and len(stored) == n:
-        agrees = not bool(((stored != right) & ~on_boundary).any())
-    else:
-        agrees = differing <= allowed
-    if differing == 0:
-        measured[CLEAN_ACCURACY] = {"right": right, "between_passes": np.array([moved], dtype=np.float32)}
-    agrees = agrees and is_mean_of(score.value, stored, n)
-    message = f"{found}; {comparison}, {allowed} lie on the boundary within rounding ({ROUNDING:g})"
-    yield Check(CLEAN_ACCURACY, outcome_of(agrees), message)
+    wrong, on_boundary = (torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True))
+    return ~wrong, on_boundary
+
+
+def _either_way(difference: int, between: int) -> float:
+    """The probability that two passes differ by so many correct images, or more, where `between` images change.
+
+    Each of them is as likely to change from right to wrong as the other way: a two-sided exact sign test.
+    """
+    if difference == 0:
+        return 1.0
+    one_way = (between + difference + 1) // 2
+    return min(1.0, 2 * float(stats.binom.sf(one_way - 1, between, 0.5)))
 
 
 def _check_randomness(record: Record, moved: float) -> Findings:

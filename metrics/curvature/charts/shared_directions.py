@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from bench.charts import Axis, Bars, Chart, Line, Panel, Rule, Tiles
+from bench.core.intervals import proportion_interval
 from bench.core.record import Record
-from bench.core.statistics import wilson
 from metrics.curvature.shared_directions import NOISE, PROJECTED, SharedDirections
 
 _TILES = 16
@@ -64,7 +64,7 @@ def _noise(metric: SharedDirections, arrays: Mapping[str, np.ndarray]) -> Chart:
     lines = []
     for side, name in (("inside", "noise in S"), ("outside", "noise in its complement")):
         changed = arrays[f"changed_{side}"]
-        limits = [wilson(int(row.sum()), len(row)) for row in changed]
+        limits = [proportion_interval(int(row.sum()), len(row)) for row in changed]
         lines.append(
             Line(
                 name=name,

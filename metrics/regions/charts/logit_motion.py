@@ -7,8 +7,8 @@ import numpy as np
 from bench.charts import Axis, Bars, Chart, Panel, Tiles
 from bench.charts.histograms import histograms
 from bench.charts.words import attack_title, class_titles
+from bench.core.intervals import proportion_interval
 from bench.core.record import Record
-from bench.core.statistics import wilson
 from metrics.regions.logit_motion import EXAMPLES, LogitMotion, by_outcome, cosines, examples
 
 #: Classes in the bars of one example.
@@ -30,7 +30,7 @@ def _bars(metric: LogitMotion, arrays: Mapping[str, np.ndarray]) -> Chart:
         "failed, zero in float64 too": outcomes["failed_zero_gradient_float64"],
     }
     n = len(arrays["right"])
-    intervals = [wilson(int(np.count_nonzero(mask)), n) for mask in shown.values()]
+    intervals = [proportion_interval(int(np.count_nonzero(mask)), n) for mask in shown.values()]
     bars = Bars(
         name="share of images",
         categories=list(shown),

@@ -6,8 +6,8 @@ import numpy as np
 
 from bench.charts import Axis, Chart, Heatmap, Line, Panel, Points, Rule
 from bench.charts.words import class_titles
+from bench.core.intervals import mean_interval
 from bench.core.record import Record, finite
-from bench.core.statistics import mean_interval
 from bench.geometry.surface import BETAS
 from metrics.surface.decision_surface import BETA_TITLES, DecisionSurface
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bench.core.statistics import wilson
+from bench.core.intervals import proportion_interval
 from metrics.curvature.curvature_profile import CurvatureProfile
 from metrics.evaluation import NotMeasurable
 from tests.metrics.curvature.networks import Ball, Saddle, evaluate
@@ -20,7 +20,9 @@ def test_curvature_of_a_ball_seen_from_inside_is_negative_of_that_from_outside(m
     outside = int((~inside).sum())
     assert scores["curvature_sign/clean"].value == outside / 40
     assert scores["curvature_sign/perturbed"].value == 1 - outside / 40
-    assert (scores["curvature_sign/clean"].low, scores["curvature_sign/clean"].high) == wilson(outside, 40)
+    assert (scores["curvature_sign/clean"].low, scores["curvature_sign/clean"].high) == proportion_interval(
+        outside, 40
+    )
     assert "f_predicted − f_other" in scores["curvature_profile"].reason
     profile, sign = metric.charts(measured, make_record())
     assert profile.panels[0].marks[0].x == list(range(1, 12))

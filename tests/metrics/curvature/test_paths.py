@@ -1,6 +1,6 @@
 import torch
 
-from bench.core.statistics import wilson
+from bench.core.intervals import proportion_interval
 from bench.geometry.paths import Path
 from metrics.curvature.convexity import Convexity
 from metrics.curvature.paths import SCENARIOS, Connectivity
@@ -14,7 +14,9 @@ def test_every_pair_of_a_half_space_is_joined_by_its_straight_line():
         assert scores[f"paths{scenario}"].value == 1
         assert scores[f"paths/straight{scenario}"].value == 1
         assert scores[f"paths/length{scenario}"].value == 1
-        assert (scores[f"paths{scenario}"].low, scores[f"paths{scenario}"].high) == wilson(10, 10)
+        assert (scores[f"paths{scenario}"].low, scores[f"paths{scenario}"].high) == proportion_interval(
+            10, 10
+        )
 
 
 def test_pairs_outside_a_ball_are_joined_around_it():

@@ -8,7 +8,8 @@ from torch import nn
 
 from bench.core.classifier import WrappedClassifier
 from bench.core.errors import UserError
-from bench.core.statistics import unpaired_difference, wilson
+from bench.core.intervals import proportion_interval
+from bench.core.statistics import unpaired_difference
 from metrics import get
 from metrics.evaluation import NotMeasurable
 from metrics.regions.attack_curves import AttackCurves
@@ -52,7 +53,7 @@ def test_included_images_far_from_the_boundary_are_the_robust_ones():
     main = result["inclusion_groups"]
     assert (main.value, main.low, main.high, main.n) == (1, found.low, found.high, 6)
     share = result["inclusion_groups/included/pgd20"]
-    assert (share.value, share.n, share.low) == (1, 4, wilson(4, 4)[0])
+    assert (share.value, share.n, share.low) == (1, 4, proportion_interval(4, 4)[0])
 
 
 def test_confidence_is_the_logit_and_the_softmax_of_the_label():
@@ -148,7 +149,7 @@ def test_the_record_gets_a_curve_over_every_eps_for_each_group_and_attack(kind):
         assert curve.n == n
         assert [point.x for point in curve.points] == pytest.approx([0, 0.025, 0.1, 0.5])
         for point in curve.points:
-            assert (point.low, point.high) == wilson(round(point.value * n), n)
+            assert (point.low, point.high) == proportion_interval(round(point.value * n), n)
         score, point = result[name], curve.points[at]
         assert (score.value, score.low, score.high, score.n) == (point.value, point.low, point.high, n)
 

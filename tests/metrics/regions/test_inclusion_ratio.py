@@ -1,4 +1,4 @@
-from bench.core.statistics import wilson
+from bench.core.intervals import proportion_interval
 from metrics.regions.inclusion_ratio import InclusionRatio
 from tests.metrics.regions.quadrants import QUADRANTS, evaluate, scores, split
 
@@ -12,14 +12,14 @@ def test_a_pattern_seen_only_in_another_class_counts_as_included_but_not_in_its_
     assert result["inclusion_ratio/pred_label"].value == 1
 
 
-def test_inclusion_ratio_is_over_the_whole_test_set_with_its_wilson_interval():
+def test_inclusion_ratio_is_over_the_whole_test_set_with_its_interval():
     test = split([[1, 1], [1, -1], [-1, -1], [1, -1], [-1, 1]], [0, 0, 1, 1, 1])
     evaluation = evaluate(QUADRANTS, test)
     arrays = InclusionRatio().measure(evaluation)
     assert arrays["included"].tolist() == [True, False, True, False, True]
     score = InclusionRatio().reduce(arrays)["inclusion_ratio"]
     assert (score.value, score.n) == (3 / 5, 5)
-    assert (score.low, score.high) == wilson(3, 5)
+    assert (score.low, score.high) == proportion_interval(3, 5)
     assert evaluation.forwards == len(QUADRANTS) + len(test)
 
 

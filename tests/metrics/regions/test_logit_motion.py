@@ -8,7 +8,7 @@ from torch import nn
 
 from bench.core.classifier import WrappedClassifier
 from bench.core.errors import UserError
-from bench.core.statistics import wilson
+from bench.core.intervals import proportion_interval
 from metrics.evaluation import NotMeasurable
 from metrics.regions.logit_motion import LogitMotion, cosines
 from tests.metrics.toys import empty, evaluate, identity, split
@@ -49,7 +49,7 @@ def test_outcomes_of_a_linear_network_by_hand():
     result = scores(evaluate(TEST, TEST))
     assert shares(result) == [0.5, 0.5, 0, 0]
     score = result["logit_motion/succeeded"]
-    assert (score.n, score.low, score.high) == (4, *wilson(2, 4))
+    assert (score.n, score.low, score.high) == (4, *proportion_interval(2, 4))
     # (0, z) keeps its direction where the attack fails, and turns round where it succeeds.
     assert result["logit_motion/cosine_failed"].value == pytest.approx(1)
     assert result["logit_motion/cosine_succeeded"].value == pytest.approx(-1)

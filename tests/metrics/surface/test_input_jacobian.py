@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from bench.charts import Tiles
-from bench.core.statistics import wilson
+from bench.core.intervals import proportion_interval
 from metrics.surface.input_jacobian import InputJacobian
 from tests.metrics.surface.networks import MARGINS, TEST, data, network, run, wrapped
 from tests.metrics.toys import evaluate
@@ -19,7 +19,7 @@ def test_the_jacobian_of_a_linear_network_by_hand():
         np.median(MARGINS) / 0.1, abs=1e-5
     )
     robust = scores["input_jacobian/first_order_robust"]
-    assert (robust.value, robust.low, robust.high) == (0.5, *wilson(2, 4))
+    assert (robust.value, robust.low, robust.high) == (0.5, *proportion_interval(2, 4))
     assert arrays["jacobian"].reshape(2, 2).tolist() == [[1, 0], [-1, 0]]
     assert arrays["entries"].sum() == 4
     assert arrays["zero_entries"].item() == 4

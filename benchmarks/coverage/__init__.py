@@ -1,0 +1,1 @@
+"""How often intervals cover the truth; run `python -m benchmarks.coverage`."""
