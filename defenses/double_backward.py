@@ -1,8 +1,15 @@
-"""Convolutions whose input gradient is cheap to differentiate.
+"""Layers whose input gradient is cheap to differentiate.
 
-Double backpropagation differentiates each layer's backward pass. For the weight, PyTorch does so by a convolution
-with a kernel as large as the image, which on a CPU takes about three times as long as the weight gradient of
-training. Here both directions use the kernels of training and give the same values.
+Double backpropagation differentiates each layer's backward pass. PyTorch's own costs more than it must, in three ways:
+
+- For the weight of a convolution it convolves with a kernel as large as the image. Here both directions use the
+  kernels of training.
+- ReLU and max pooling send zeros back to their inputs, on which the whole first backward pass is then taken again.
+  Their backward passes depend on their inputs by a choice alone, so nothing is sent here.
+- Batch norm in eval mode is differentiated as if it were in training, by a dozen passes over the maps in float32.
+  Here it is the affine map that it is.
+
+The values are the same up to rounding, in float32 and under autocast.
 """
 
 from collections.abc import Callable
@@ -16,12 +23,14 @@ from torch.overrides import TorchFunctionMode
 #: Stride, padding, dilation and groups.
 Geometry = tuple[list[int], list[int], list[int], int]
 
+aten = torch.ops.aten
+
 
 class CheapDoubleBackward(TorchFunctionMode):
-    """A context in which `conv2d` supports fast double backpropagation.
+    """A context in which `conv2d`, ReLU, max pooling and batch norm in eval mode support fast double backpropagation.
 
     The graph supports what penalties need: the gradient in the images, but not in the weights, with
-    `create_graph=True`, and then any first derivative. Under autocast, PyTorch's own convolutions are used.
+    `create_graph=True`, and then any first derivative.
     """
 
     def __torch_function__(
@@ -31,13 +40,32 @@ class CheapDoubleBackward(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        if getattr(func, "__name__", "") == "conv2d" and not kwargs and len(args) == 7:
-            images, weight, bias, stride, padding, dilation, groups = args
-            plain = images.dtype == weight.dtype and not torch.is_autocast_enabled(images.device.type)
-            if plain and not isinstance(padding, str):
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if name == "conv2d" and not kwargs and len(args) == 7 and not isinstance(args[4], str):
+            images, weight, bias, stride, padding, dilation, groups = _autocast(*args[:3]) + args[3:]
+            if images.dtype == weight.dtype:
                 geometry = (_pair(stride), _pair(padding), _pair(dilation), groups)
                 return _Convolution.apply(images, weight, bias, geometry)
-        return func(*args, **(kwargs or {}))
+        elif name == "relu" and not (kwargs.get("inplace") or args[1:2] == (True,)):
+            return _ReLU.apply(args[0])
+        elif func is F.max_pool2d and len(args) == 2 and not kwargs.get("return_indices") and args[0].dim() == 4:
+            return _max_pool2d(*args, **kwargs)
+        elif func is F.batch_norm and not kwargs.get("training", True) and len(args) == 3:
+            if args[0].dim() == 4 and args[1] is not None and kwargs["weight"] is not None:
+                return _BatchNorm.apply(
+                    args[0], kwargs["weight"], kwargs["bias"], args[1], args[2], kwargs["eps"]
+                )
+        return func(*args, **kwargs)
+
+
+def _autocast(*tensors: Tensor | None) -> tuple[Any, ...]:
+    """Tensors as a convolution gets them: in the type of autocast, where it is on."""
+    kind = tensors[0].device.type if tensors[0] is not None else "cpu"
+    if not torch.is_autocast_enabled(kind):
+        return tensors
+    dtype = torch.get_autocast_dtype(kind)
+    return tuple(tensor.to(dtype) if tensor is not None else None for tensor in tensors)
 
 
 def _pair(value: int | tuple[int, int]) -> list[int]:
@@ -102,3 +130,143 @@ def _gradients(
         groups,
         list(wanted),
     )
+
+
+class _ReLU(torch.autograd.Function):
+    """y = max(x, 0)."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor) -> Tensor:
+        result = images.clamp_min(0)
+        ctx.save_for_backward(result)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (result,) = ctx.saved_tensors
+        masked: Tensor = _Masked.apply(gradient, result.detach())
+        return masked
+
+
+class _Masked(torch.autograd.Function):
+    """g where y > 0, else 0: linear in g."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, result: Tensor) -> Tensor:
+        ctx.save_for_backward(result)
+        masked: Tensor = aten.threshold_backward(gradient, result, 0)
+        return masked
+
+    @staticmethod
+    def backward(ctx: Any, direction: Tensor) -> tuple[Tensor, None]:
+        (result,) = ctx.saved_tensors
+        return _Masked.apply(direction, result), None
+
+
+def _max_pool2d(
+    images: Tensor,
+    kernel_size: int | tuple[int, int],
+    stride: int | tuple[int, int] | None = None,
+    padding: int | tuple[int, int] = 0,
+    dilation: int | tuple[int, int] = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Tensor:
+    kernel = _pair(kernel_size)
+    window = (kernel, kernel if stride is None else _pair(stride), _pair(padding), _pair(dilation), ceil_mode)
+    pooled: Tensor = _MaxPool.apply(images, window)
+    return pooled
+
+
+class _MaxPool(torch.autograd.Function):
+    """The largest value of each window."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, window: tuple[Any, ...]) -> Tensor:
+        result, places = aten.max_pool2d_with_indices(images, *window)
+        ctx.save_for_backward(images, places)
+        ctx.window = window
+        return result  # type: ignore[no-any-return]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        images, places = ctx.saved_tensors
+        return _Unpooled.apply(gradient, images.detach(), places, ctx.window), None
+
+
+class _Unpooled(torch.autograd.Function):
+    """g at the place of each window's largest value: linear in g."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, images: Tensor, places: Tensor, window: tuple[Any, ...]) -> Tensor:
+        ctx.save_for_backward(places)
+        spread: Tensor = aten.max_pool2d_with_indices_backward(gradient, images, *window, places)
+        return spread
+
+    @staticmethod
+    def backward(ctx: Any, direction: Tensor) -> tuple[Tensor, None, None, None]:
+        (places,) = ctx.saved_tensors
+        chosen = direction.flatten(2).gather(2, places.flatten(2)).view(places.shape)
+        return chosen.contiguous(memory_format=_layout(direction)), None, None, None
+
+
+def _layout(images: Tensor) -> torch.memory_format:
+    innermost = images.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if innermost else torch.contiguous_format
+
+
+class _BatchNorm(torch.autograd.Function):
+    """y = γ·(x − μ)/√(σ² + ε) + β with given μ and σ²."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        images: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        mean: Tensor,
+        variance: Tensor,
+        eps: float,
+    ) -> Tensor:
+        # Copies of the statistics, which a later pass in training mode moves.
+        ctx.save_for_backward(images, weight, mean.clone(), variance.clone())
+        ctx.eps = eps
+        return F.batch_norm(images, mean, variance, weight, bias, False, 0.0, eps)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        images, weight, mean, variance = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            scale = weight * (variance + ctx.eps).rsqrt()
+            return _Scaled.apply(gradient, scale), None, None, None, None, None
+        by_images, by_weight, by_bias = aten.native_batch_norm_backward(
+            gradient, images, weight, mean, variance, None, None, False, ctx.eps, ctx.needs_input_grad[:3]
+        )
+        return by_images, by_weight, by_bias, None, None, None
+
+
+class _Scaled(torch.autograd.Function):
+    """s·g for one s per channel, linear in both."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, scale: Tensor) -> Tensor:
+        ctx.save_for_backward(gradient, scale)
+        # In one pass, and in float32 inside, which a product of two types is not.
+        return F.batch_norm(gradient, torch.zeros_like(scale), torch.ones_like(scale), scale, None, False, 0.0, 0.0)
+
+    @staticmethod
+    def backward(ctx: Any, direction: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        gradient, scale = ctx.saved_tensors
+        by_gradient, by_scale, _ = aten.native_batch_norm_backward(
+            direction,
+            gradient,
+            scale,
+            torch.zeros_like(scale),
+            torch.ones_like(scale),
+            None,
+            None,
+            False,
+            0.0,
+            [*ctx.needs_input_grad[:2], False],
+        )
+        return by_gradient, by_scale

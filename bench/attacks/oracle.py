@@ -61,6 +61,7 @@ class GradientOracle:
             pass.
         stochastic: whether two passes differed; no image is then queried twice at the same point.
         weights: parameters and buffers to run with instead of the classifier's own.
+        bf16: passes with a gradient run under bfloat16 autocast.
     """
 
     classifier: AnyClassifier
@@ -74,6 +75,7 @@ class GradientOracle:
     probabilities: bool | None = None
     stochastic: bool = False
     weights: dict[str, Tensor] | None = None
+    bf16: bool = False
 
     def is_adversarial(self, predicted: Tensor, classes: Tensor) -> Tensor:
         """Predictions that are a success of the attack: bool [B]."""
@@ -95,7 +97,7 @@ class GradientOracle:
         Raises:
             UserError: when the logits are not [B, K], or not finite.
         """
-        if not gradient or expected is None or self.stochastic or not bool(expected.any()):
+        if not gradient or expected is None or self.stochastic or self.bf16 or not bool(expected.any()):
             return self._query(points, classes, gradient, each=1 / len(points))
         first, rest = expected.nonzero().squeeze(1), (~expected).nonzero().squeeze(1)
         without_graph = self._query(points[first], classes[first], False, each=1 / len(points))
@@ -152,7 +154,11 @@ class GradientOracle:
     def _pass(self, points: Tensor, classes: Tensor, gradient: bool) -> tuple[Tensor, ...]:
         with torch.set_grad_enabled(gradient):
             points = points.detach().requires_grad_(gradient)
-            logits = check_logits(self._logits(points), len(points), self.num_classes, points.dtype)
+            with torch.autocast(points.device.type, torch.bfloat16, enabled=self.bf16 and gradient):
+                logits = self._logits(points)
+            if self.bf16 and gradient:
+                logits = logits.float()
+            logits = check_logits(logits, len(points), self.num_classes, points.dtype)
             if self.probabilities is None:
                 self.probabilities = are_probabilities(logits)
             if self.probabilities:
@@ -161,7 +167,7 @@ class GradientOracle:
         predicted = logits.argmax(dim=1)
         if not gradient:
             slope = points.new_empty(len(points), 0)
-        elif bool(self.is_adversarial(predicted, classes).all()):
+        elif not self.bf16 and bool(self.is_adversarial(predicted, classes).all()):
             slope = torch.zeros_like(points)  # no image of this batch takes another step
         else:
             slope = input_gradient(losses, points)

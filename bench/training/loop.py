@@ -193,7 +193,7 @@ def train(
                 row: HistoryRow = {
                     "epoch": epoch,
                     "train_loss": train_loss,
-                    **validate(network, dataset, threat, seed),
+                    **validate(network, dataset, threat, seed, precision),
                     "learning_rate": learning_rate,
                     "seconds": seconds,
                     "standard_seconds": standard_seconds,

@@ -23,7 +23,9 @@ VALIDATION_ATTACKS = ("pgd20", "cw")
 CLEAN_LOSS = 0.10
 
 
-def validate(network: Classifier, dataset: Dataset, threat: Threat, seed: int) -> HistoryRow:
+def validate(
+    network: Classifier, dataset: Dataset, threat: Threat, seed: int, precision: str = "fp32"
+) -> HistoryRow:
     """Measure clean accuracy on training and validation images, and robust accuracy on validation images.
 
     Args:
@@ -31,6 +33,7 @@ def validate(network: Classifier, dataset: Dataset, threat: Threat, seed: int) -
         dataset: without a validation split, both validation accuracies are None.
         threat: of the attacks.
         seed: of the attacks' random starts, which are the same after every epoch.
+        precision: of the training; with "bf16" the attacks search in bfloat16, and float32 confirms what they find.
     """
     validation = dataset.validation
     shown = dataset.train.take(max(len(validation), 1))
@@ -42,7 +45,7 @@ def validate(network: Classifier, dataset: Dataset, threat: Threat, seed: int) -
         }
         if len(validation):
             row["validation_accuracy"] = accuracy(network, validation)
-            row["validation_robust_accuracy"] = _survivors(network, validation, threat, seed)
+            row["validation_robust_accuracy"] = _survivors(network, validation, threat, seed, precision == "bf16")
     return row
 
 
@@ -56,7 +59,7 @@ def accuracy(classifier: nn.Module, split: Split, batch_size: int = 1000) -> flo
     return right / len(split)
 
 
-def _survivors(network: Classifier, split: Split, threat: Threat, seed: int) -> float:
+def _survivors(network: Classifier, split: Split, threat: Threat, seed: int, bf16: bool) -> float:
     """Share of the first `VALIDATION_IMAGES` images that every one of `VALIDATION_ATTACKS` leaves correct."""
     images, labels = split.batch(slice(0, VALIDATION_IMAGES))
     attacked = len(images)
@@ -64,7 +67,9 @@ def _survivors(network: Classifier, split: Split, threat: Threat, seed: int) -> 
         if len(images) == 0:
             break
         generator = make_generator(seed, "validation", name)
-        result = ATTACKS[name](network, images, labels, threat, generator)
+        result = ATTACKS[name](
+            network, images, labels, threat, generator, batch_size=VALIDATION_IMAGES, bf16=bf16
+        )
         images, labels = images[~result.broken], labels[~result.broken]
     return len(images) / attacked
 

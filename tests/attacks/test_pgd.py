@@ -347,6 +347,26 @@ def test_batch_size_changes_nothing_but_rounding():
 # Zero gradients
 
 
+def test_a_success_in_bfloat16_counts_only_where_float32_misclassifies_too():
+    classifier = small_cnn()
+    images = images_of(80)
+    labels = predicted(classifier, images)
+    exact = Attack("a", steps=10)(classifier, images, labels, LINF, generator())
+    rounded = Attack("a", steps=10)(classifier, images, labels, LINF, generator(), bf16=True)
+    assert rounded.broken.any() and not rounded.broken.all()
+    assert torch.equal(predicted(classifier, rounded.adversarial) != labels, rounded.broken)
+    assert LINF.allows(rounded.adversarial, images).all()
+    assert int((exact.broken != rounded.broken).sum()) <= 2
+
+
+def test_what_float32_classifies_correctly_goes_on_after_bfloat16():
+    # A class that bfloat16 alone sees: the margin is below its rounding everywhere in the ball.
+    classifier = linear(torch.full((2, 16), 0.5), torch.tensor([1.0, 1.0 - 2**-12]))
+    images = images_of(6)
+    result = Attack("a", steps=3)(classifier, images, torch.zeros(6).long(), LINF, generator(), bf16=True)
+    assert not result.broken.any()
+
+
 def test_zero_gradient_in_float32_and_confirmed_in_float64():
     images, labels = torch.full((3, *SHAPE), 0.5), torch.zeros(3, dtype=torch.int64)
     weight = torch.zeros(2, 16)

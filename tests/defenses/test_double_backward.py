@@ -1,5 +1,6 @@
-"""Cheap convolutions: the values and derivatives of PyTorch's own, in whatever geometry."""
+"""Layers for double backpropagation: the values and derivatives of PyTorch's own, in whatever geometry."""
 
+import copy
 from contextlib import nullcontext
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench.core.classifier import Classifier
 from bench.core.margins import decision_function
 from bench.models import build
 from defenses.double_backward import CheapDoubleBackward, _Convolution
@@ -24,7 +26,15 @@ GEOMETRIES: list[dict[str, Any]] = [
 ]
 
 
-def derivatives(layer: nn.Conv2d, images: Tensor, cheap: bool) -> list[Tensor]:
+LAYERS: list[nn.Module] = [
+    nn.BatchNorm2d(4).eval(),
+    nn.ReLU(),
+    nn.Sequential(nn.Conv2d(4, 4, 3), nn.MaxPool2d(2), nn.ReLU(), nn.MaxPool2d(3, stride=2, padding=1)),
+    nn.Sequential(nn.BatchNorm2d(4), nn.AvgPool2d(2)),
+]
+
+
+def derivatives(layer: nn.Module, images: Tensor, cheap: bool) -> list[Tensor]:
     """The first derivatives of a loss that holds an input gradient: by images, weight and bias."""
     points = images.clone().requires_grad_()
     with CheapDoubleBackward() if cheap else nullcontext():
@@ -42,19 +52,49 @@ def test_a_penalty_has_the_same_derivatives(geometry: dict[str, Any]) -> None:
         torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: type(layer).__name__)
+def test_other_layers_have_the_same_derivatives(layer: nn.Module) -> None:
+    torch.manual_seed(0)
+    layer = copy.deepcopy(layer).double()
+    for module in layer.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean, module.running_var = torch.randn(4).double(), torch.rand(4).double() + 0.5
+            nn.init.uniform_(module.weight)
+    images = torch.randn(3, 4, 7, 6, dtype=torch.float64)
+    for ours, theirs in zip(derivatives(layer, images, True), derivatives(layer, images, False), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
 @pytest.mark.parametrize("model", ["cnn6", "resnet18"])
 def test_a_networks_penalty_has_the_same_gradient(model: str) -> None:
-    classifier = build(model, input_shape=(3, 8, 8), num_classes=3, seed=0).double().eval()
+    classifier = build(model, input_shape=(3, 8, 8), num_classes=3, seed=0).double()
     images = torch.rand(4, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    labels, gradients = torch.arange(4) % 3, []
-    for context in (CheapDoubleBackward(), nullcontext()):
-        points = images.clone().requires_grad_()
-        with context:
-            values = decision_function(classifier(points), labels)
-        penalty = gradient_of(values, points).flatten(1).norm(dim=1).mean() + values.mean()
-        gradients.append(torch.autograd.grad(penalty, list(classifier.parameters())))
-    for ours, theirs in zip(*gradients, strict=True):
-        torch.testing.assert_close(ours, theirs)
+    with torch.no_grad():
+        for _ in range(30):
+            classifier(images)  # running statistics, without which every feature of resnet18 is 0
+    classifier.eval()
+    ours, theirs = (penalty_gradients(classifier, images, cheap) for cheap in (True, False))
+    assert float(theirs[0].abs().max()) > 0
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def penalty_gradients(classifier: Classifier, images: Tensor, cheap: bool) -> tuple[Tensor, ...]:
+    """The gradients in the weights of a mean margin and of the mean norm of its input gradient."""
+    points = images.clone().requires_grad_()
+    with CheapDoubleBackward() if cheap else nullcontext():
+        values = decision_function(classifier(points), torch.arange(len(images)) % 3)
+    penalty = gradient_of(values, points).flatten(1).norm(dim=1).mean() + values.mean()
+    return torch.autograd.grad(penalty, list(classifier.parameters()))
+
+
+def test_under_autocast_the_gradient_is_pytorchs_up_to_rounding() -> None:
+    classifier = build("cnn6", input_shape=(3, 8, 8), num_classes=3, seed=0).eval()
+    images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        ours, theirs = (penalty_gradients(classifier, images, cheap) for cheap in (True, False))
+    for one, other in zip(ours, theirs, strict=True):
+        assert float((one - other).norm()) < 0.02 * float(other.norm())
 
 
 def test_only_convolutions_that_it_knows_are_replaced() -> None:
@@ -67,5 +107,6 @@ def test_only_convolutions_that_it_knows_are_replaced() -> None:
         assert isinstance(layer(images).grad_fn, replaced)
         assert not isinstance(same(images).grad_fn, replaced)
         with torch.autocast("cpu", torch.bfloat16):
-            assert not isinstance(layer(images).grad_fn, replaced)
+            assert isinstance(layer(images).grad_fn, replaced)
+            assert layer(images).dtype == torch.bfloat16
     assert not isinstance(layer(images).grad_fn, replaced)
