@@ -49,7 +49,12 @@ class CheapDoubleBackward(TorchFunctionMode):
                 return _Convolution.apply(images, weight, bias, geometry)
         elif name == "relu" and not (kwargs.get("inplace") or args[1:2] == (True,)):
             return _ReLU.apply(args[0])
-        elif func is F.max_pool2d and len(args) == 2 and not kwargs.get("return_indices") and args[0].dim() == 4:
+        elif (
+            func is F.max_pool2d
+            and len(args) == 2
+            and not kwargs.get("return_indices")
+            and args[0].dim() == 4
+        ):
             return _max_pool2d(*args, **kwargs)
         elif func is F.batch_norm and not kwargs.get("training", True) and len(args) == 3:
             if args[0].dim() == 4 and args[1] is not None and kwargs["weight"] is not None:
@@ -198,7 +203,9 @@ class _Unpooled(torch.autograd.Function):
     """g at the place of each window's largest value: linear in g."""
 
     @staticmethod
-    def forward(ctx: Any, gradient: Tensor, images: Tensor, places: Tensor, window: tuple[Any, ...]) -> Tensor:
+    def forward(
+        ctx: Any, gradient: Tensor, images: Tensor, places: Tensor, window: tuple[Any, ...]
+    ) -> Tensor:
         ctx.save_for_backward(places)
         spread: Tensor = aten.max_pool2d_with_indices_backward(gradient, images, *window, places)
         return spread
@@ -252,7 +259,9 @@ class _Scaled(torch.autograd.Function):
     def forward(ctx: Any, gradient: Tensor, scale: Tensor) -> Tensor:
         ctx.save_for_backward(gradient, scale)
         # In one pass, and in float32 inside, which a product of two types is not.
-        return F.batch_norm(gradient, torch.zeros_like(scale), torch.ones_like(scale), scale, None, False, 0.0, 0.0)
+        return F.batch_norm(
+            gradient, torch.zeros_like(scale), torch.ones_like(scale), scale, None, False, 0.0, 0.0
+        )
 
     @staticmethod
     def backward(ctx: Any, direction: Tensor) -> tuple[Tensor | None, Tensor | None]:

@@ -45,7 +45,9 @@ def validate(
         }
         if len(validation):
             row["validation_accuracy"] = accuracy(network, validation)
-            row["validation_robust_accuracy"] = _survivors(network, validation, threat, seed, precision == "bf16")
+            row["validation_robust_accuracy"] = _survivors(
+                network, validation, threat, seed, precision == "bf16"
+            )
     return row
 
 
