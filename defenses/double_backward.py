@@ -1,6 +1,7 @@
 """Layers whose input gradient is cheap to differentiate.
 
-Double backpropagation differentiates each layer's backward pass. PyTorch's own costs more than it must, in three ways:
+Double backpropagation differentiates each layer's backward pass. PyTorch's own costs more than it must, in three
+ways:
 
 - For the weight of a convolution it convolves with a kernel as large as the image. Here both directions use the
   kernels of training.
@@ -27,10 +28,10 @@ aten = torch.ops.aten
 
 
 class CheapDoubleBackward(TorchFunctionMode):
-    """A context in which `conv2d`, ReLU, max pooling and batch norm in eval mode support fast double backpropagation.
+    """A context in which layers support fast double backpropagation.
 
-    The graph supports what penalties need: the gradient in the images, but not in the weights, with
-    `create_graph=True`, and then any first derivative.
+    These are `conv2d`, ReLU, max pooling, and batch norm in eval mode. The graph supports what penalties need: the
+    gradient in the images, but not in the weights, with `create_graph=True`, and then any first derivative.
     """
 
     def __torch_function__(
@@ -56,12 +57,17 @@ class CheapDoubleBackward(TorchFunctionMode):
             and args[0].dim() == 4
         ):
             return _max_pool2d(*args, **kwargs)
-        elif func is F.batch_norm and not kwargs.get("training", True) and len(args) == 3:
-            if args[0].dim() == 4 and args[1] is not None and kwargs["weight"] is not None:
-                return _BatchNorm.apply(
-                    args[0], kwargs["weight"], kwargs["bias"], args[1], args[2], kwargs["eps"]
-                )
+        elif func is F.batch_norm and len(args) == 3 and _is_affine(*args, kwargs):
+            return _BatchNorm.apply(args[0], kwargs["weight"], kwargs["bias"], *args[1:], kwargs["eps"])
         return func(*args, **kwargs)
+
+
+def _is_affine(
+    images: Tensor, mean: Tensor | None, variance: Tensor | None, settings: dict[str, Any]
+) -> bool:
+    """Whether a call of batch norm is in eval mode, on maps, and with all its parameters."""
+    parts = (mean, variance, settings.get("weight"), settings.get("bias"))
+    return images.dim() == 4 and settings.get("training") is False and all(part is not None for part in parts)
 
 
 def _autocast(*tensors: Tensor | None) -> tuple[Any, ...]:

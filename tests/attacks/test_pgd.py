@@ -353,7 +353,7 @@ def test_a_success_in_bfloat16_counts_only_where_float32_misclassifies_too():
     labels = predicted(classifier, images)
     exact = Attack("a", steps=10)(classifier, images, labels, LINF, generator())
     rounded = Attack("a", steps=10)(classifier, images, labels, LINF, generator(), bf16=True)
-    assert rounded.broken.any() and not rounded.broken.all()
+    assert 0 < int(rounded.broken.sum()) < len(images)
     assert torch.equal(predicted(classifier, rounded.adversarial) != labels, rounded.broken)
     assert LINF.allows(rounded.adversarial, images).all()
     assert int((exact.broken != rounded.broken).sum()) <= 2
