@@ -197,7 +197,7 @@ class _MaxPool(torch.autograd.Function):
         result, places = aten.max_pool2d_with_indices(images, *window)
         ctx.save_for_backward(images, places)
         ctx.window = window
-        return result  # type: ignore[no-any-return]
+        return result
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:

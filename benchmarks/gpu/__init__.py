@@ -1,0 +1,1 @@
+"""What needs a CUDA device, in one command: `python -m benchmarks.gpu`."""
