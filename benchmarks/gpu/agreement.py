@@ -136,12 +136,15 @@ def repeat_and_resume(report: Report, name: str, size: Size, device: torch.devic
         stdout=subprocess.PIPE,
         text=True,
     )
-    first = weights_of_trainings(name, size, device)
-    again = weights_of_trainings(name, size, device)
-    resumed = weights_of_trainings(name, size, device, interrupted=True)
-    with patch("bench.training.loop.Stepper", partial(Stepper, capture=False)):
-        eager = weights_of_trainings(name, size, device)
-    elsewhere = json.loads(other_process.communicate()[0].strip().splitlines()[-1])
+    try:
+        first = weights_of_trainings(name, size, device)
+        again = weights_of_trainings(name, size, device)
+        resumed = weights_of_trainings(name, size, device, interrupted=True)
+        with patch("bench.training.loop.Stepper", partial(Stepper, capture=False)):
+            eager = weights_of_trainings(name, size, device)
+        elsewhere = json.loads(other_process.communicate()[0].strip().splitlines()[-1])
+    finally:
+        other_process.kill()
     kinds = {"repeated": again, "resumed": resumed, "eager": eager, "of a second process": elsewhere}
     for training, bits in first.items():
         for kind, others in kinds.items():
@@ -158,7 +161,7 @@ def weights_of_trainings(
     Args:
         interrupted: stop after the first epoch, and go on from its checkpoint.
     """
-    few, words = smaller(random_data(size), 4 * size.batch, 32), f"strong,batch_size={size.batch}"
+    few, words = smaller(random_data(size), 4 * size.batch, 0), f"strong,batch_size={size.batch}"
     digests = {}
     for defense in ("standard", "at", "fast", "jacobian", "prs", "mr"):
         for precision in ("fp32", "bf16"):
