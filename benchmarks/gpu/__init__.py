@@ -1,1 +1,0 @@
-"""What needs a CUDA device, in one command: `python -m benchmarks.gpu`."""
