@@ -210,7 +210,18 @@ class Board:
         together: dict[tuple[str, str], list[Entry]] = {}
         for entry in self.entries:
             together.setdefault((entry.defense.name, entry.model), []).append(entry)
-        return {entry.page: _difference(entry, found) for found in together.values() for entry in found}
+        found: dict[str, str] = {}
+        for similar in together.values():
+            found |= _differences(similar)
+        return found
+
+    @cached_property
+    def by_defense(self) -> dict[str, list[Entry]]:
+        """The entries of each defense."""
+        found: dict[str, list[Entry]] = {}
+        for entry in self.entries:
+            found.setdefault(entry.defense.name, []).append(entry)
+        return found
 
     @property
     def compares_intervals(self) -> bool:
@@ -267,15 +278,20 @@ def _distinguished(boards: list[Board]) -> list[Board]:
     return named
 
 
-def _difference(entry: Entry, similar: list[Entry]) -> str:
-    if len(similar) == 1:
-        return ""
-    settings = [settings_of(one) for one in similar]
-    names = sorted({name for one in settings for name in one})
-    differing = [name for name in names if len({one.get(name, "–") for one in settings}) > 1]
-    own = settings_of(entry)
-    shown = [f"{name} = {own[name]}" for name in differing if name in own]
-    return ", ".join(shown[:3]) + (", …" if len(shown) > 3 else "")
+def _differences(similar: list[Entry]) -> dict[str, str]:
+    """Entry page → the settings in which it differs from others of its defense and network."""
+    settings = {entry.page: settings_of(entry) for entry in similar}
+    values: dict[str, set[str]] = {}
+    for own in settings.values():
+        for name, value in own.items():
+            values.setdefault(name, set()).add(value)
+    common = set.intersection(*(set(own) for own in settings.values()))
+    differing = sorted(name for name, found in values.items() if len(found) > 1 or name not in common)
+    told = {}
+    for page, own in settings.items():
+        shown = [f"{name} = {own[name]}" for name in differing if name in own]
+        told[page] = ", ".join(shown[:3]) + (", …" if len(shown) > 3 else "")
+    return told
 
 
 def settings_of(entry: Entry) -> dict[str, str]:

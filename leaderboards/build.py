@@ -58,6 +58,7 @@ def build(
     columns: tuple[str, ...] = (),
     strict: bool = True,
     left_out: Sequence[LeftOut] = (),
+    empty: bool = False,
 ) -> Site:
     """Draw the leaderboards of a set of records, and put them in the place of an older site.
 
@@ -66,10 +67,11 @@ def build(
         out: the folder of the site; written whole or left as it was.
         links: record id → MLflow run id, shown on the entry's page.
         titles: score → title, as `metrics.titles()` gives them; any other score keeps its name.
-        cards: defense → what is known of it, as `defenses.cards()` gives them.
+        cards: defense → what is known of it, as `bench.runs.cards.defense_cards()` gives them.
         columns: scores that get a column on the boards beside the usual ones.
         strict: raise for a record that is not admitted; otherwise leave it out, and list it on the front page.
         left_out: records that could not be read at all, to be listed beside the others.
+        empty: draw a front page that says how to make a record where there is none.
 
     Raises:
         UserError: for no records, with `strict` for one that is not admitted, for an `out` that holds something
@@ -80,7 +82,7 @@ def build(
         _check_place(out, paths)
         results, refused = read_ranked(paths, strict=strict)
         refused = [*left_out, *refused]
-        if not results:
+        if not results and not empty:
             why = f"; left out: {refused[0]}" if refused else ""
             raise UserError(f"expected at least one record to build a leaderboard from, got none{why}")
         boards, pages = make_boards(results, columns), Pages(links or {}, titles or {}, cards)
@@ -96,7 +98,8 @@ def build(
 
 def shared_folder(paths: Iterable[Path]) -> Path:
     """The innermost folder that holds all records."""
-    return Path(os.path.commonpath([os.path.abspath(path.parent) for path in paths]))
+    folders = [os.path.abspath(path.parent) for path in paths]
+    return Path(os.path.commonpath(folders) if folders else os.curdir)
 
 
 def relative(path: Path, folder: Path) -> str:

@@ -162,11 +162,7 @@ class Pages:
             about=f"{text.cut(entry.defense.name)} on {text.cut(entry.model)}, {board.title}: scores and alarms.",
             clean=entry.scores.get(CLEAN_ACCURACY),
             card=self._cards.get(entry.defense.name),
-            elsewhere=[
-                other
-                for other in board.entries
-                if other.defense.name == entry.defense.name and other != entry
-            ][:20],
+            elsewhere=[each for each in board.by_defense[entry.defense.name][:21] if each.page != entry.page],
             history=figure(chart) if (chart := past_chart(entry)) else "",
             commands=list(
                 dict.fromkeys(command for r in entry.results if (command := r.record.provenance.command))

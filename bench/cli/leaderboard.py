@@ -5,7 +5,9 @@ from pathlib import Path
 
 import click
 
+import leaderboards
 from bench.cli.options import quiet_option
+from bench.cli.serve import serve
 from bench.cli.streams import print_result
 from bench.cli.types import FOLDER, FOLDER_TO_WRITE, NAMES, PATH, TEXT
 from bench.core.errors import UserError
@@ -19,6 +21,9 @@ columns_option = click.option(
     help="Scores to show, such as robust_accuracy/pgd100 or your own metric's.  [default: the main ones]",
 )
 
+#: Records of real runs, which come with the package.
+SHIPPED = Path(leaderboards.__file__).parent / "results"
+
 
 @click.group()
 def leaderboard() -> None:
@@ -31,6 +36,13 @@ def leaderboard() -> None:
 @click.option(
     "--out", type=FOLDER_TO_WRITE, default=Path("site"), show_default=True, help="Folder for the pages."
 )
+@click.option(
+    "--shipped", is_flag=True, help="Take the records of real runs that come with the package instead."
+)
+@click.option("--serve", "served", is_flag=True, help="Then serve the pages on 127.0.0.1 until Ctrl-C.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="For --serve; 0: any."
+)
 @columns_option
 @click.option("--strict", is_flag=True, help="Exit with code 1 when a record or a figure was left out.")
 @quiet_option
@@ -38,6 +50,9 @@ def leaderboard_build(
     records: Path | None,
     tracking: str | None,
     out: Path,
+    shipped: bool,
+    served: bool,
+    port: int,
     columns: tuple[str, ...],
     strict: bool,
     quiet: bool,
@@ -45,7 +60,8 @@ def leaderboard_build(
     """Draw index, boards and entry pages from a folder of records or from MLflow.
 
     A record that is not admitted is left out, and the front page lists it with the reason. With --strict the pages
-    are drawn all the same, and the exit code is 1. --columns adds columns to the usual ones.
+    are drawn all the same, and the exit code is 1. --columns adds columns to the usual ones. --shipped --serve
+    shows what pages look like; --serve without a record shows how to make one.
     """
     from bench.core.record import find_records
     from bench.core.temporary import scratch_folder
@@ -55,8 +71,9 @@ def leaderboard_build(
     from leaderboards.result import LeftOut
     from metrics import titles
 
-    if records and tracking:
-        raise UserError("give --records or --tracking, not both")
+    if (records is not None) + (tracking is not None) + shipped > 1:
+        raise UserError("give one of --records, --tracking and --shipped")
+    records = SHIPPED if shipped else records or Path("runs")
     with scratch_folder() as scratch:
         fetched = Fetched([], {}, {})
         if tracking:
@@ -64,11 +81,11 @@ def leaderboard_build(
             if settings is None:
                 raise UserError("--tracking none holds no records; give --records FOLDER")
             fetched = fetch_records(settings, scratch)
-        paths = fetched.paths if tracking else find_records(records or Path("runs"))
+        paths = fetched.paths if tracking else find_records(records) if records.exists() or not served else []
         left_out = [LeftOut(path, reason) for path, reason in fetched.left_out.items()]
-        if not paths:
+        if not paths and not served:
             why = f"; left out: {left_out[0].reason}" if left_out else "; `bench run` makes them"
-            raise UserError(f"no records in {tracking or records or 'runs'}{why}")
+            raise UserError(f"no records in {tracking or records}{why}")
         site = build(
             paths,
             out,
@@ -78,9 +95,12 @@ def leaderboard_build(
             columns=columns,
             strict=False,
             left_out=left_out,
+            empty=served,
         )
     _say_left_out(site.warnings)
     print_result(out / "index.html")
+    if served:
+        serve(out, port)
     if strict and site.left_out:
         raise SystemExit(1)
 

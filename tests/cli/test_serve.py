@@ -1,0 +1,58 @@
+"""Pages of shipped records, of none, and their server."""
+
+import threading
+import urllib.request
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from bench.cli import leaderboard as commands
+from bench.cli.main import cli
+from bench.cli.serve import make_server
+from bench.core.errors import UserError
+from leaderboards.build import build
+from leaderboards.check import check
+
+
+def test_a_folder_is_served_to_this_machine_alone(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("hello")
+    with make_server(tmp_path, 0) as server:
+        host, port = server.server_address[:2]
+        assert host == "127.0.0.1"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20) as answer:
+            assert answer.read() == b"hello"
+        with pytest.raises(UserError, match="is taken; give another one with --port"):
+            make_server(tmp_path, int(port))
+        server.shutdown()
+
+
+def test_without_a_record_the_page_says_how_to_make_one(tmp_path: Path) -> None:
+    site = build([], tmp_path / "site", empty=True)
+    assert site.records == 0
+    text = (tmp_path / "site" / "index.html").read_text()
+    assert "No results yet" in text
+    assert "bench run --defense prs" in text
+
+
+def test_the_shipped_records_are_admitted_and_name_no_machine() -> None:
+    paths = sorted(commands.SHIPPED.rglob("record.json"))
+    assert len(paths) >= 12
+    for path in paths:
+        text = path.read_text()
+        assert "/home/" not in text
+        assert "/tmp/" not in text
+        assert [
+            problem
+            for problem in check(path)
+            if "missing" not in problem and "cannot be ranked" not in problem
+        ] == []
+
+
+def test_records_come_from_one_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = CliRunner().invoke(cli, ["leaderboard", "build", "--shipped", "--records", "x"])
+    assert isinstance(answer.exception, UserError)
+    assert "give one of" in str(answer.exception)
+    assert not (tmp_path / "site").exists()
