@@ -34,7 +34,7 @@ def estimate(evaluation_images: int, classifier: AnyClassifier, dataset: Dataset
         battery: of which AutoAttack, the other attacks and the security curve are counted.
     """
     images, _ = dataset.test.batch(slice(0, min(250, evaluation_images)))
-    forward, backward, stochastic = _time_passes(classifier, images)
+    forward, backward, stochastic = time_passes(classifier, images)
     words = []
     for robust in (0.1, 0.5):
         forwards, backwards = _counted(battery, evaluation_images, robust, classifier.num_classes, stochastic)
@@ -90,7 +90,7 @@ def _counted(
     return forwards, backwards
 
 
-def _time_passes(classifier: AnyClassifier, images: torch.Tensor) -> tuple[float, float, bool]:
+def time_passes(classifier: AnyClassifier, images: torch.Tensor) -> tuple[float, float, bool]:
     """Seconds of a forward and of a backward pass for each image, and whether the network is stochastic."""
     times, outputs = [], []
     with evaluating(classifier), random_state_kept():

@@ -197,7 +197,7 @@ def evaluate_to_folder(
             )
         measured = run_battery(evaluation, battery, finished)
         if suspicious:
-            answer_alarms(evaluation, measured, finished, transfer_from)
+            answer_alarms(evaluation, measured, finished, transfer_from, train=True)
     record = Record(
         id=identifier,
         defense=trained.defense,

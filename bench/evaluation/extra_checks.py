@@ -9,26 +9,35 @@ from collections.abc import Mapping, Sequence
 from bench.attacks import ATTACKS
 from bench.core.classifier import AnyClassifier
 from bench.core.names import SUSPICIOUS
+from bench.core.progress import readable
 from bench.core.record import Alarm, Record
-from bench.evaluation.alarms.curve import UNBOUNDED_LIMIT
-from bench.evaluation.alarms.gradients import ZERO_GRADIENTS
+from bench.evaluation.alarms.attacks import BLACK_BOX, FAR_ABOVE, MORE_STEPS_HELP, ONE_STEP
+from bench.evaluation.alarms.curve import CURVE, UNBOUNDED_LIMIT
+from bench.evaluation.alarms.gradients import LOSS_MOVING, ZERO_GRADIENTS
 from bench.evaluation.alarms.make import exceeds
-from bench.evaluation.alarms.network import RANDOMIZED_OUTPUT
+from bench.evaluation.alarms.network import BATCH_DEPENDENCE, RANDOMIZED_OUTPUT
+from bench.evaluation.black_box_checks import Decision, MoreSquare, Noise
+from bench.evaluation.check import MOST_IMAGES, Check, surviving_images
+from bench.evaluation.estimate import time_passes
 from bench.evaluation.stronger_attacks import (
     MORE_RESTARTS,
     MORE_STEPS,
-    MOST_IMAGES,
     UNBOUNDED,
     WORST,
     LargerBall,
     MeanAttack,
-    Noise,
+    StandInAttack,
     StrongerAttack,
     Transfer,
     WorstCaseAfterChecks,
 )
 from metrics.base import Metric
-from metrics.evaluation import Arrays
+from metrics.evaluation import Arrays, Evaluation
+
+#: Alarms that say that gradients mislead: attacks with other gradients, or none, may break what survived.
+MASKED = frozenset((ZERO_GRADIENTS, ONE_STEP, BLACK_BOX, CURVE))
+#: Alarms that say that attacks had not converged, or not with their loss: losses in float64 may.
+UNSETTLED = frozenset((MORE_STEPS_HELP, FAR_ABOVE, LOSS_MOVING))
 
 #: The alarm that the verdict is.
 ALARM = "extra checks"
@@ -50,16 +59,51 @@ def extra_checks(
     raised = {alarm.name for alarm in alarms if alarm.raised}
     if not raised:
         return ()
+    random, alone = RANDOMIZED_OUTPUT in raised, BATCH_DEPENDENCE in raised
+    how = {"random": random, "alone": alone}
+    masked, unsettled = raised & MASKED, raised & UNSETTLED
+    checks: list[Metric] = [Transfer(standard, images, **how)] if standard is not None else []
+    if random:
+        checks.append(MeanAttack(images, alone=alone))
+    if random or masked:
+        checks.append(StandInAttack(False, images, **how))
+    if not random:
+        if masked or unsettled:
+            checks.append(StandInAttack(True, images, alone=alone))
+        checks += [
+            StrongerAttack(MORE_STEPS, images, alone=alone),
+            StrongerAttack(MORE_RESTARTS, images, alone=alone),
+        ]
+        if ZERO_GRADIENTS in raised:
+            checks.append(StrongerAttack(ATTACKS["adaptive"], images, alone=alone))
+        checks.append(Noise(images, alone=alone))
+        if masked:
+            checks += [Decision(images, alone=alone), MoreSquare(images, alone=alone)]
+    larger = [LargerBall(name, images, **how) for name in ("eps_x4", "unbounded")]
+    return (*checks, *larger, WorstCaseAfterChecks(images))
+
+
+def cost_of(checks: Sequence[Metric], evaluation: Evaluation) -> tuple[int, int]:
+    """Forward and backward passes of the checks, in images, if they break no image of those that survived so far.
+
+    Args:
+        checks: of `extra_checks`.
+        evaluation: after the battery.
+    """
+    most = max((check.images for check in checks if isinstance(check, Check)), default=0)
+    survivors = int(surviving_images(evaluation, most).sum())
+    costs = [check.cost() for check in checks if isinstance(check, Check)]
+    return survivors * sum(cost[0] for cost in costs), survivors * sum(cost[1] for cost in costs)
+
+
+def announce(checks: Sequence[Metric], evaluation: Evaluation) -> str:
+    """The names of the checks and their cost, as a sentence; arguments as for `cost_of`."""
+    forwards, backwards = cost_of(checks, evaluation)
+    forward, backward, _ = time_passes(evaluation.classifier, evaluation.images[:100])
+    names = ", ".join(check.name.removeprefix(SUSPICIOUS) for check in checks if isinstance(check, Check))
     return (
-        StrongerAttack(MORE_STEPS, images),
-        StrongerAttack(MORE_RESTARTS, images),
-        *([StrongerAttack(ATTACKS["adaptive"], images)] if ZERO_GRADIENTS in raised else []),
-        Noise(images),
-        *([Transfer(standard, images)] if standard is not None else []),
-        *([MeanAttack(images)] if RANDOMIZED_OUTPUT in raised else []),
-        LargerBall("eps_x4", images),
-        LargerBall("unbounded", images),
-        WorstCaseAfterChecks(images),
+        f"extra checks ({names}): at most {forwards:,} forward and {backwards:,} backward passes, "
+        f"about {readable(forwards * forward + backwards * backward)}"
     )
 
 
@@ -83,7 +127,10 @@ def verdict(measured: Mapping[str, Arrays], alarms: Sequence[Alarm]) -> Alarm:
     n, surviving = len(measured[WORST]["before"]), int(measured[WORST]["before"].sum())
     unbounded = float(measured[UNBOUNDED]["right"].mean())
     broken = {
-        name.removeprefix(SUSPICIOUS): int((measured[WORST]["before"] & ~arrays["right"]).sum())
+        # Earlier versions attacked every image that survived the battery, and did not store which.
+        name.removeprefix(SUSPICIOUS): int(
+            (arrays.get("tried", measured[WORST]["before"]) & ~arrays["right"]).sum()
+        )
         for name, arrays in measured.items()
         if name.startswith(SUSPICIOUS) and "within_threat" in arrays
     }

@@ -11,11 +11,11 @@ from bench.core.guards import random_state_kept
 from bench.core.record import Alarm, Curve, Score, possible_score
 from bench.evaluation.alarms import read_alarms
 from bench.evaluation.battery import Battery
-from bench.evaluation.extra_checks import extra_checks, verdict
+from bench.evaluation.extra_checks import announce, extra_checks, verdict
 from bench.evaluation.inputs import as_classifier
 from bench.evaluation.resume import FinishedMetric, FinishedMetrics
 from bench.evaluation.shared_inputs import unchanged
-from bench.evaluation.standard_network import find_standard
+from bench.evaluation.standard_network import find_standard, train_standard
 from metrics.base import Metric
 from metrics.evaluation import Arrays, Evaluation, NotMeasurable
 
@@ -63,6 +63,7 @@ def answer_alarms(
     measured: Measurements,
     finished: FinishedMetrics | None = None,
     transfer_from: nn.Module | Path | None = None,
+    train: bool = False,
 ) -> None:
     """Where an alarm was raised, run the extra checks, and add their scores and a verdict to the measurements.
 
@@ -71,6 +72,7 @@ def answer_alarms(
         measured: by the battery; gets scores `suspicious/...` and the alarm "extra checks", and keeps all else.
         finished: as for `run_battery`.
         transfer_from: a standardly trained network, or a folder of results that may have one.
+        train: train a small one where there is none.
     """
     if not any(alarm.raised for alarm in measured.alarms):
         return
@@ -78,7 +80,11 @@ def answer_alarms(
         standard = find_standard(transfer_from, evaluation.dataset)
     else:
         standard = as_classifier(transfer_from, evaluation.dataset) if transfer_from is not None else None
-    _run(extra_checks(measured.alarms, standard), evaluation, measured, finished)
+    if standard is None and train:
+        standard = train_standard(evaluation.dataset, evaluation.progress)
+    checks = extra_checks(measured.alarms, standard)
+    evaluation.progress.say(announce(checks, evaluation))
+    _run(checks, evaluation, measured, finished)
     measured.alarms = [*measured.alarms, verdict(evaluation.measured, measured.alarms)]
 
 

@@ -1,15 +1,31 @@
-"""Find a standardly trained network, from which adversarial images are transferred to others."""
+"""Find or train a standard network, from which adversarial images are transferred to others."""
 
+import time
 from pathlib import Path
+
+import torch
+from torch.nn import functional as F
 
 from bench.core.classifier import AnyClassifier
 from bench.core.errors import UserError
 from bench.core.files import sha256
+from bench.core.guards import random_state_kept
 from bench.core.limits import file_beside
+from bench.core.progress import Progress, readable
+from bench.core.randomness import make_generator
 from bench.core.record import RECORD, Record, find_records, load_record
 from bench.data import Dataset
+from bench.models import MODELS, build
 from bench.models.loaders import make_network, names_code
 from bench.models.weights import load_weights, set_weights
+
+#: The network that is trained where none is found: the smallest one.
+TRAINED = "lenet"
+#: Epochs of its training, at most, and the steps that are enough.
+EPOCHS, STEPS = 30, 3000
+#: No training is started that would take longer, in seconds.
+MOST_SECONDS = 600.0
+BATCH = 128
 
 
 def find_standard(folder: Path, dataset: Dataset) -> AnyClassifier | None:
@@ -36,8 +52,98 @@ def find_standard(folder: Path, dataset: Dataset) -> AnyClassifier | None:
     for _, path, record in sorted(found, key=lambda item: item[:2], reverse=True):
         network = _network_of(record, path.parent, dataset)
         if network is not None:
-            return network.to(dataset.test.images.device).requires_grad_(False).eval()
+            return _ready(network, dataset)
     return None
+
+
+def standard_from(source: Path, dataset: Dataset) -> AnyClassifier:
+    """The network of a record, or of a checkpoint of one of our networks, to transfer adversarial images from.
+
+    Args:
+        source: a record or its folder, or a file of weights.
+        dataset: the data it must fit.
+
+    Raises:
+        UserError: when neither can be loaded from it without running code.
+    """
+    if source.is_dir() or source.name == RECORD:
+        folder = source if source.is_dir() else source.parent
+        network = _network_of(load_record(folder), folder, dataset)
+        if network is not None:
+            return _ready(network, dataset)
+        raise UserError(
+            f"{source}: expected a record with the weights of a network of ours on {dataset.name}; give another"
+        )
+    weights = load_weights(source)
+    for name in MODELS:
+        try:
+            network = make_network(name, None, dataset)
+            set_weights(network, weights, source)
+        except UserError:
+            continue
+        return _ready(network, dataset)
+    raise UserError(
+        f"{source}: expected weights of {', '.join(MODELS)} for {dataset.name}, they fit none; "
+        "give the record of a network, or from Python the network itself"
+    )
+
+
+def train_standard(dataset: Dataset, progress: Progress) -> AnyClassifier | None:
+    """Train a small network without defense, for transfer alone.
+
+    Args:
+        dataset: its training images are used.
+        progress: gets a bar, or the reason why nothing was trained.
+
+    Returns:
+        The network in eval mode; None where there are too few training images, they are too small, or ten minutes
+        would not suffice.
+    """
+    count, device = len(dataset.train), dataset.test.images.device
+    if count < BATCH:
+        return None
+    try:
+        network = build(
+            TRAINED,
+            input_shape=dataset.shape,
+            num_classes=dataset.num_classes,
+            mean=dataset.mean,
+            std=dataset.std,
+            seed=0,
+        ).to(device)
+    except UserError:
+        return None
+    optimizer, generator = torch.optim.Adam(network.parameters(), 1e-3), make_generator(0, "transfer")
+    each = count // BATCH
+    steps = min(EPOCHS * each, max(STEPS, each))
+    with (
+        random_state_kept(0),
+        torch.enable_grad(),
+        progress.task("standard network for transfer", steps) as task,
+    ):
+        started = 0.0
+        for step in range(steps):
+            if step % each == 0:
+                order = torch.randperm(count, generator=generator).to(device)
+            images, labels = dataset.train.batch(order[step % each * BATCH :][:BATCH])
+            optimizer.zero_grad()
+            F.cross_entropy(network(images), labels).backward()
+            optimizer.step()
+            task.advance()
+            if step == 0:  # the first step also loads kernels
+                started = time.perf_counter()
+            elif step == 5 and (needed := (time.perf_counter() - started) / 5 * steps) > MOST_SECONDS:
+                progress.say(
+                    f"no network was trained for transfer: {readable(needed)} would be needed; "
+                    "give a standard one with --transfer-from"
+                )
+                return None
+    return _ready(network, dataset)
+
+
+def _ready(network: AnyClassifier, dataset: Dataset) -> AnyClassifier:
+    """The network on the data's device, in eval mode."""
+    return network.to(dataset.test.images.device).requires_grad_(False).eval()
 
 
 def _network_of(record: Record, folder: Path, dataset: Dataset) -> AnyClassifier | None:

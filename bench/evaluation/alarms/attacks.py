@@ -17,6 +17,10 @@ from bench.core.statistics import mcnemar
 from bench.evaluation.alarms.make import not_run, over
 from bench.evaluation.files import ArraysByMetric
 
+ONE_STEP = "one step beats iterative"
+MORE_STEPS_HELP = "more steps still help"
+FAR_ABOVE = "PGD far above the strongest attack"
+BLACK_BOX = "black box beats white box"
 #: Every paired test: the p-value below which two attacks differ by more than sampling error.
 SIGNIFICANT = 0.05
 #: "more steps still help": by how much PGD-100 may lower the accuracy under PGD-20.
@@ -29,7 +33,7 @@ ONLY_SQUARE_LIMIT = 0.002
 
 def one_step_beats_iterative(measured: ArraysByMetric) -> Alarm:
     """FGSM breaks more images than PGD-20, by more than sampling error (paired test)."""
-    name = "one step beats iterative"
+    name = ONE_STEP
     if not {FGSM, PGD20} <= measured.keys():
         return not_run(name, "FGSM and PGD-20")
     fgsm, pgd = measured[FGSM]["right"], measured[PGD20]["right"]
@@ -54,7 +58,7 @@ def more_steps_help(measured: ArraysByMetric) -> Alarm:
 
     The attack has not converged then. Without the test, two images of a hundred would raise the alarm.
     """
-    name = "more steps still help"
+    name = MORE_STEPS_HELP
     if not {PGD20, PGD100} <= measured.keys():
         return not_run(name, "PGD-20 and PGD-100")
     few, many = measured[PGD20]["right"], measured[PGD100]["right"]
@@ -74,7 +78,7 @@ def more_steps_help(measured: ArraysByMetric) -> Alarm:
 
 def pgd_far_above_strongest(measured: ArraysByMetric) -> Alarm:
     """The accuracy under PGD-20 exceeds the worst case by more than the limit: PGD alone overstates robustness."""
-    name = "PGD far above the strongest attack"
+    name = FAR_ABOVE
     if not {PGD20, WORST_CASE} <= measured.keys():
         return not_run(name, "PGD-20 and a second attack")
     pgd, worst = measured[PGD20]["right"].mean(), measured[WORST_CASE]["right"].mean()
@@ -88,7 +92,7 @@ def black_box_beats_white_box(measured: ArraysByMetric) -> Alarm:
 
     AutoAttack's version "plus" cannot show this, since it runs Square before two stages that use gradients.
     """
-    name = "black box beats white box"
+    name = BLACK_BOX
     if AUTOATTACK not in measured or not _ran_square(measured[AUTOATTACK]):
         return not_run(name, "AutoAttack's Square")
     if str(measured[AUTOATTACK].get("version")) == "plus":

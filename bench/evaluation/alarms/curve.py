@@ -10,6 +10,7 @@ from bench.evaluation.alarms.attacks import SIGNIFICANT
 from bench.evaluation.alarms.make import not_run
 from bench.evaluation.files import ArraysByMetric
 
+CURVE = "curve not falling"
 #: "curve not falling": the ε at which an ℓ∞ ball makes every image gray, so that accuracy must be at chance ...
 HALF = 0.5
 #: ... within so many standard errors.
@@ -23,7 +24,7 @@ def curve_not_falling(measured: ArraysByMetric, num_classes: int) -> Alarm:
 
     In ℓ∞, ε = 1/2 can make every image gray; in ℓ2 it is a small step.
     """
-    name = "curve not falling"
+    name = CURVE
     if "security_curve" not in measured:
         return not_run(name, "the security curve")
     eps, right = measured["security_curve"]["eps"], measured["security_curve"]["right"]

@@ -8,6 +8,7 @@ from bench.evaluation.alarms.make import not_run, over
 from bench.evaluation.files import ArraysByMetric
 
 ZERO_GRADIENTS = "zero gradients"
+LOSS_MOVING = "loss still moving"
 #: "zero gradients": share of attacked images whose gradient may be exactly zero.
 ZERO_GRADIENT_LIMIT = 0.0
 #: "loss still moving": by how much the loss may change, relative to itself, over the last steps of PGD-100 ...
@@ -75,7 +76,7 @@ def _in_which_precision(float32: float, float64: float) -> str:
 
 def loss_still_moving(measured: ArraysByMetric) -> Alarm:
     """The loss of the surviving images under PGD-100 changed by more than the limit over the last steps."""
-    name = "loss still moving"
+    name = LOSS_MOVING
     if PGD100 not in measured:
         return not_run(name, "PGD-100")
     loss = measured[PGD100]["loss"]

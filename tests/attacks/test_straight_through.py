@@ -1,0 +1,78 @@
+"""Stand-ins: the network's answers, with the gradient that it hides."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bench.attacks.straight_through import StandIn
+from tests.attacks.linear import Linear, classifier, some_images
+
+
+class Around(nn.Module):
+    def __init__(self, see: Callable[[Tensor], Tensor], say: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.network, self.see, self.say = Linear(), see, say
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.say(self.network(self.see(images)))
+
+
+def same(values: Tensor) -> Tensor:
+    return values
+
+
+def without_graph(network: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    def run(values: Tensor) -> Tensor:
+        with torch.no_grad():
+            return network(values)
+
+    return run
+
+
+#: Each hides the gradient of the linear network, which is the same everywhere.
+HIDDEN = {
+    "rounded": (lambda x: (8 * x).round() / 8, same),
+    "uint8": (lambda x: (255 * x).to(torch.uint8).float() / 255, same),
+    "numpy": (lambda x: torch.from_numpy(x.detach().cpu().numpy().round(1)), same),
+    "no_grad": (without_graph(lambda x: 1 * x), same),
+    "one-hot": (same, lambda z: 10 * F.one_hot(z.argmax(dim=1), 2).float()),
+    "saturated": (same, lambda z: torch.tanh(1e6 * z)),
+    "detached": (same, lambda z: z.detach()),
+}
+
+
+def gradient(network: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    points = images.clone().requires_grad_()
+    logits = network(points)
+    (found,) = torch.autograd.grad((logits[:, 1] - logits[:, 0]).sum(), points)
+    return found
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+@pytest.mark.parametrize("double", [False, True])
+def test_the_hidden_gradient_comes_back(name: str, double: bool) -> None:
+    images, _ = some_images()
+    network = classifier(Around(*HIDDEN[name]))
+    stand_in = StandIn(network, images, double=double)
+    with torch.no_grad():
+        assert torch.equal(stand_in(images).argmax(dim=1), network(images).argmax(dim=1))
+    found, true = gradient(stand_in, images), gradient(Linear(), images)
+    torch.testing.assert_close(F.normalize(found.flatten(1)), F.normalize(true.flatten(1)))
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in network.modules())
+
+
+def test_a_misleading_gradient_is_replaced_where_it_is_asked_for() -> None:
+    images, _ = some_images()
+    network = classifier(Around(lambda x: x.flip(3).detach() + 2 * x - x.detach() - x, same))
+    replaced = gradient(StandIn(network, images, always=True), images)
+    torch.testing.assert_close(replaced, gradient(Linear(), images))
+
+
+def test_gradients_stay_off_where_the_caller_switched_them_off() -> None:
+    images, _ = some_images()
+    with torch.no_grad():
+        StandIn(classifier(Linear()), images)(images)
+        assert not torch.is_grad_enabled()
