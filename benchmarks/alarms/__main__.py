@@ -1,0 +1,51 @@
+"""Measure the zoo, and print what the alarms are worth."""
+
+import argparse
+import json
+import sys
+import time
+
+import torch
+
+from bench.core.progress import Progress
+from benchmarks.alarms.cases import cases
+from benchmarks.alarms.honest import Case, honest
+from benchmarks.alarms.measure import measure
+from benchmarks.alarms.report import markdown, summary
+
+
+def main() -> None:
+    """Run the command; see `python -m benchmarks.alarms --help`."""
+    parser = argparse.ArgumentParser(description="Sensitivity and false-alarm rate of the alarms.")
+    parser.add_argument("--only", default="", help="measure networks whose name holds this")
+    parser.add_argument("--kind", choices=("hidden", "honest"), help="one half of the zoo")
+    parser.add_argument("--json", action="store_true", help="every number as JSON")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    chosen = [case for case in every() if given.only in case.name]
+    chosen = [case for case in chosen if not given.kind or case.honest == (given.kind == "honest")]
+    rows = []
+    for number, case in enumerate(chosen, start=1):
+        started = time.perf_counter()
+        row = measure(case, Progress())
+        rows.append(row)
+        print(
+            f"{number}/{len(chosen)} {case.name}: worst case {row.before:.3f}, after checks {row.after:.3f}, "
+            f"truth {row.truth:.3f}; {', '.join(row.raised) or row.refused or 'no alarm'}; "
+            f"{time.perf_counter() - started:.0f} s",
+            file=sys.stderr,
+            flush=True,
+        )
+    if given.json:
+        print(json.dumps({"summary": summary(rows), "rows": [row.as_dict() for row in rows]}, indent=1))
+    else:
+        print(markdown(rows))
+
+
+def every() -> list[Case]:
+    """The whole zoo."""
+    return [*cases(), *honest()]
+
+
+if __name__ == "__main__":
+    main()

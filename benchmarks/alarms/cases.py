@@ -1,0 +1,173 @@
+"""The zoo's networks that hide something: constructed ones, and small versions of defenses that were broken.
+
+Each is built on a small trained network, undefended or adversarially trained, so that the truth is known from the
+network behind the disguise.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from benchmarks.alarms import disguises as hide
+from benchmarks.alarms.disguises import Around
+from benchmarks.alarms.honest import Case
+from benchmarks.alarms.networks import adversarial, cnn, mlp, noisy, standard, trained
+
+PLAIN, ROBUST, NOISY = standard, adversarial(0.15), noisy(0.2)
+
+
+def _mlp(loss: object = PLAIN, seed: int = 0) -> nn.Module:
+    name = {PLAIN: "standard", ROBUST: "adversarial", NOISY: "noise-in-training"}[loss]  # type: ignore[index]
+    return trained(f"mlp-{name}-digits-{seed}", partial(mlp, 8), loss, seed=seed)  # type: ignore[arg-type]
+
+
+def _cnn(loss: object = PLAIN, seed: int = 0) -> nn.Module:
+    name = {PLAIN: "standard", ROBUST: "adversarial", NOISY: "noise-in-training"}[loss]  # type: ignore[index]
+    return trained(f"cnn-{name}-digits-{seed}", partial(cnn, 8), loss, seed=seed)  # type: ignore[arg-type]
+
+
+#: Name → how an undefended network sees the images.
+SEEN: dict[str, Callable[[Tensor], Tensor]] = {
+    "5 gray levels": hide.levels(5),
+    "8 gray levels, rounded down": hide.floor,
+    "bytes": hide.uint8,
+    "JPEG-like": hide.jpeg,
+    "JPEG-like in NumPy": hide.through_numpy(lambda images: hide.jpeg(torch.from_numpy(images)).numpy()),
+    "median filter": hide.through_numpy(hide.median),
+    "blur in NumPy": hide.through_numpy(hide.blur),
+    "random resize": hide.resized,
+    "random shift": hide.shifted,
+    "random erasing": hide.erased,
+    "noise 0.05": hide.noise(0.05),
+    "noise 0.15": hide.noise(0.15),
+    "5 gray levels and noise": lambda images: hide.levels(5)(images + 0.1 * torch.randn_like(images)),
+    "random gradient": hide.wrong_gradient,
+    "turned gradient": hide.turned_gradient,
+    "tiny gradient": hide.tiny_gradient,
+    "gradient not a number": hide.nan_gradient,
+    "ripple": hide.ripple,
+    "centered on the batch": hide.centered,
+    "by position in the batch": hide.by_position,
+}
+#: Name → how it says its logits.
+SAID: dict[str, Callable[[Tensor], Tensor]] = {
+    "logits x1e4": hide.scaled(1e4),
+    "temperature 1/300": hide.scaled(300.0),
+    "squashed logits": lambda logits: hide.squashed(20 * logits),
+    "one-hot": hide.one_hot,
+    "rounded logits": hide.rounded,
+    "rounded probabilities": hide.rounded_probabilities,
+    "largest logit alone": hide.first_only,
+    "noise on logits": hide.noise(2.0),
+}
+
+
+def cases() -> Iterator[Case]:
+    """Every case, in the order of the table."""
+    for name, see in SEEN.items():
+        yield _hidden(name, lambda see=see: Around(_mlp(), see))
+    for name, say in SAID.items():
+        yield _hidden(name, lambda say=say: Around(_mlp(), None, say))
+    # Robust behind the disguise: the number is between, and the alarm must come all the same.
+    yield _hidden("logits x1e4, robust", lambda: Around(_cnn(ROBUST), None, hide.scaled(1e4)))
+    yield _hidden("one-hot, robust", lambda: Around(_cnn(ROBUST), None, hide.one_hot))
+    yield _hidden("5 gray levels, robust", lambda: Around(_cnn(ROBUST), hide.levels(5)))
+    yield _hidden("noise 0.15, trained with noise", lambda: Around(_cnn(NOISY), hide.noise(0.15)))
+    yield _hidden("noise 0.3, trained with noise", lambda: Around(_mlp(NOISY), hide.noise(0.3)))
+    yield _hidden("one-hot, convolutions", lambda: Around(_cnn(), None, hide.one_hot))
+    yield _hidden("dropout at inference", lambda: hide.Dropping(_mlp(), False))
+    yield _hidden("stochastic activation pruning", lambda: hide.Dropping(_mlp(), True))
+    yield _hidden("no graph", lambda: hide.NoGraph(_cnn()))
+    yield _hidden("frozen first layer", lambda: hide.FrozenFirst(_cnn(), 2))  # type: ignore[arg-type]
+    yield _hidden("detached members", _detached)
+    yield _hidden("votes of an ensemble", _votes)
+    yield _hidden("batch statistics", _batch_statistics)
+    yield _hidden("thermometer", _thermometer)
+    yield _hidden("k winners take all", _winners)
+    yield _hidden("sign activations", _signs)
+    yield _hidden("steep tanh activations", _steep)
+    yield _hidden("distilled at T = 100", _distilled)
+    yield _hidden("label smoothing and logit squeezing", _squeezed)
+    yield _hidden("catastrophic FGSM training", _catastrophic)
+
+
+def _hidden(name: str, make: Callable[[], nn.Module]) -> Case:
+    return Case(name, make, honest=False)
+
+
+def _detached() -> nn.Module:
+    return hide.Ensemble([_mlp(seed=seed) for seed in range(3)], attached=1)
+
+
+def _votes() -> nn.Module:
+    return hide.Ensemble([_mlp(seed=seed) for seed in range(3)], attached=3, votes=True)
+
+
+def _batch_statistics() -> nn.Module:
+    return hide.BatchStatistics(trained("cnn-statistics", partial(cnn, 8, True)))
+
+
+def _thermometer() -> nn.Module:
+    def make() -> nn.Module:
+        layers = (nn.Flatten(), nn.Linear(5 * 64, 64), nn.ReLU(), nn.Linear(64, 10))
+        return hide.Thermometer(nn.Sequential(*layers))
+
+    return trained("thermometer", make)
+
+
+def _winners() -> nn.Module:
+    network = trained("winners", partial(mlp, 8, 128, hide.Winners))
+    return hide.OtherActivation(network, hide.Winners, lambda values: values, F.relu)  # type: ignore[arg-type]
+
+
+def _signs() -> nn.Module:
+    network = trained("signs", partial(mlp, 8, 128, hide.Sign))
+    soft = (lambda values: torch.tanh(values), lambda values: torch.tanh(4 * values))
+    return hide.OtherActivation(network, hide.Sign, *soft)  # type: ignore[arg-type]
+
+
+def _steep() -> nn.Module:
+    network = trained("steep", partial(mlp, 8, 64, hide.Steep))
+    soft = (lambda values: torch.tanh(values), lambda values: torch.tanh(5 * values))
+    return hide.OtherActivation(network, hide.Steep, *soft)  # type: ignore[arg-type]
+
+
+def _distilled() -> nn.Module:
+    """Papernot et al. 2016: teacher and student at temperature 100, the student used at 1."""
+    temperature = 100.0
+
+    def hot(network: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+        return F.cross_entropy(network(images) / temperature, labels)
+
+    teacher = trained("teacher-100", partial(mlp, 8), hot, rate=0.1, steps=500)
+
+    def distill(network: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+        soft = F.softmax(teacher(images) / temperature, dim=1)
+        return F.cross_entropy(network(images) / temperature, soft)
+
+    student = trained("student-100", partial(mlp, 8), distill, rate=0.1, steps=500, seed=1)
+    return Around(student)
+
+
+def _squeezed() -> nn.Module:
+    """Shafahi et al. 2019: smooth labels, small logits, and noise in training."""
+
+    def squeeze(network: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+        logits = network(images + 0.5 * torch.randn(images.shape, generator=generator))
+        return F.cross_entropy(logits, labels, label_smoothing=0.5) + 0.05 * logits.square().mean()
+
+    return Around(trained("squeezed", partial(mlp, 8), squeeze))
+
+
+def _catastrophic() -> nn.Module:
+    """Adversarial training with one step from the image and none at random, too long (Wong et al. 2020)."""
+
+    def single(network: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+        points = images.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(F.cross_entropy(network(points), labels), points)
+        return F.cross_entropy(network((images + 0.3 * gradient.sign()).clamp(0, 1)), labels)
+
+    return Around(trained("catastrophic", partial(mlp, 8, 256), single, steps=500))
