@@ -97,15 +97,15 @@ def jpeg(images: Tensor) -> Tensor:
 def resized(images: Tensor) -> Tensor:
     """Random size and padding (Xie et al. 2018)."""
     side = images.shape[-1]
-    small = int(torch.randint(side - 2, side + 1, ()))
+    small = int(torch.randint(side - 1, side + 1, ()))
     left, top = (int(torch.randint(0, side - small + 1, ())) for _ in range(2))
     shrunk = F.interpolate(images, size=small, mode="bilinear", align_corners=False)
     return F.pad(shrunk, (left, side - small - left, top, side - small - top))
 
 
 def shifted(images: Tensor) -> Tensor:
-    """Moved by up to one pixel at random."""
-    across, down = (int(torch.randint(-1, 2, ())) for _ in range(2))
+    """Moved by a pixel or none at random."""
+    across, down = (int(torch.randint(0, 2, ())) for _ in range(2))
     return torch.roll(images, (across, down), dims=(2, 3))
 
 
