@@ -36,9 +36,11 @@ class MoreSquare(Check):
     Source: Andriushchenko et al. 2020, Square Attack.
     """
 
-    def __init__(self, images: int = MOST_IMAGES, queries: int = 10_000, *, alone: bool = False) -> None:
-        super().__init__(f"square{queries}", images, alone=alone)
-        self.queries = queries
+    #: AutoAttack's take 5,000.
+    queries = 10_000
+
+    def __init__(self, images: int = MOST_IMAGES, *, alone: bool = False) -> None:
+        super().__init__("square", images, alone=alone)
 
     @torch.no_grad()
     def find(self, batch: Batch) -> Tensor:

@@ -99,7 +99,9 @@ def cost_of(checks: Sequence[Metric], evaluation: Evaluation) -> tuple[int, int]
 def announce(checks: Sequence[Metric], evaluation: Evaluation) -> str:
     """The names of the checks and their cost, as a sentence; arguments as for `cost_of`."""
     forwards, backwards = cost_of(checks, evaluation)
+    passes, kept = evaluation.passes, (evaluation.forwards, evaluation.backwards)
     forward, backward, _ = time_passes(evaluation.classifier, evaluation.images[:100])
+    passes.forwards, passes.backwards = kept  # those that were timed are no cost of the checks
     names = ", ".join(check.name.removeprefix(SUSPICIOUS) for check in checks if isinstance(check, Check))
     return (
         f"extra checks ({names}): at most {forwards:,} forward and {backwards:,} backward passes, "

@@ -1,6 +1,6 @@
 """Extra checks after an alarm: when they run, what they find, and what they do not change."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from bench.core.record import Alarm, Record, load_record
 from bench.core.threat import Threat
 from bench.data import Dataset, load
 from bench.evaluation.battery import Battery
-from bench.evaluation.black_box_checks import Noise
+from bench.evaluation.black_box_checks import MoreSquare, Noise
 from bench.evaluation.check import surviving_images
 from bench.evaluation.extra_checks import ALARM, extra_checks, unanswered, verdict
 from bench.evaluation.run_battery import answer_alarms, run_battery
@@ -29,6 +29,13 @@ from tests.disguises import THREAT, Quantised, Randomised, train_honest
 
 BEFORE = "robust_accuracy/worst_case"
 RAISED = [Alarm(name="zero gradients", raised=True, message="")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_queries() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MoreSquare, "queries", 200)
+        yield
 
 
 @pytest.fixture(scope="module")
