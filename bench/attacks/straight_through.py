@@ -149,7 +149,7 @@ class _Through(torch.autograd.Function):
 
 def with_gradient_of(source: Tensor, values: Tensor) -> Tensor:
     """The given values, with the gradient of `source`; both of one shape and type."""
-    result: Tensor = _Through.apply(source, values)  # type: ignore[no-untyped-call]
+    result: Tensor = _Through.apply(source, values)
     return result
 
 
