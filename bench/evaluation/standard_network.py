@@ -75,7 +75,7 @@ def standard_from(source: Path, dataset: Dataset) -> AnyClassifier:
             f"{source}: expected a record with the weights of a network of ours on {dataset.name}; give another"
         )
     weights = load_weights(source)
-    for name in MODELS:
+    for name in MODELS.names():
         try:
             network = make_network(name, None, dataset)
             set_weights(network, weights, source)
@@ -83,7 +83,7 @@ def standard_from(source: Path, dataset: Dataset) -> AnyClassifier:
             continue
         return _ready(network, dataset)
     raise UserError(
-        f"{source}: expected weights of {', '.join(MODELS)} for {dataset.name}, they fit none; "
+        f"{source}: expected weights of {', '.join(MODELS.names())} for {dataset.name}, they fit none; "
         "give the record of a network, or from Python the network itself"
     )
 
