@@ -152,9 +152,11 @@ def leaderboard_check(file: Path) -> None:
 
     A record without problems is shown on a board, and no board shows a record that contradicts itself.
     """
+    from bench.core.record import RECORD
     from leaderboards.check import check
 
-    problems = [problem.removeprefix(f"{file}: ") for problem in check(file)]
+    path = file / RECORD if file.is_dir() else file
+    problems = [problem.removeprefix(f"{path}: ") for problem in check(path)]
     if problems:
         raise UserError(f"{file}: {'; '.join(problems)}")
     print_result(f"{file}: a valid record")

@@ -110,7 +110,13 @@ class Settings(BaseSettings):
     @property
     def artifact_location(self) -> str | None:
         """The artifact location of a new experiment; without a URI, a server chooses its own."""
-        return None if self.server and "://" not in self.artifacts else self.artifacts
+        return None if self.server and "://" not in self.artifacts else self.artifact_root
+
+    @property
+    def artifact_root(self) -> str:
+        """The place for artifacts as MLflow reads it, which takes %20 in a path for a space."""
+        plain = "://" in self.artifacts or "%" not in self.artifacts
+        return self.artifacts if plain else Path(self.artifacts).as_uri()
 
 
 class _Environment(PydanticBaseSettingsSource):

@@ -87,7 +87,7 @@ class Store:
         self._uploaded: set[tuple[str, str, int, int]] = set()
         with _alone(settings.database, say):
             if settings.database and create:
-                prepare_database(settings.database, settings.artifacts)
+                prepare_database(settings.database, settings.artifact_root)
             self.client: MlflowClient = MlflowClient(settings.uri)
             self.experiment_id = self._experiment(create)
 

@@ -38,7 +38,7 @@ def ui_command(settings: Settings, host: str, port: int) -> tuple[list[str], dic
     argv = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
     ours = {
         "MLFLOW_BACKEND_STORE_URI": settings.uri,
-        "MLFLOW_ARTIFACTS_DESTINATION": settings.artifacts,
+        "MLFLOW_ARTIFACTS_DESTINATION": settings.artifact_root,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": os.environ.get("MLFLOW_DISABLE_TELEMETRY", "true"),
     }

@@ -803,6 +803,23 @@ def test_the_null_tracker_touches_nothing(tmp_path: Path) -> None:
 # Records there and back.
 
 
+def test_no_sign_in_a_path_leads_artifacts_elsewhere(
+    tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "a%20b?c#d e"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    shutil.copyfile(empty_store, "mlflow.db")
+    settings = Settings(uri="sqlite:///mlflow.db")
+    run = make_run(place)
+    path = add_result(run)
+    track_records([run], settings, lambda line: None)
+    assert [each.name for each in tmp_path.iterdir()] == [place.name]
+    logged = [each for each in Path("mlartifacts").rglob("record.json") if each.is_file()]
+    assert [each.read_bytes() for each in logged] == [path.read_bytes()]
+    assert fetch_records(settings, place / "out").left_out == {}
+
+
 def test_weights_trained_elsewhere_are_logged_without_a_search(tmp_path: Path, sqlite: MakeStore) -> None:
     settings = sqlite(tmp_path)
     make_record(tmp_path / "elsewhere" / "seed-0" / "standard-50", run="elsewhere")
