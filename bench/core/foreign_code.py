@@ -8,18 +8,25 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from bench.core.errors import UserError
+from bench.core.files import read_bytes
 
-#: Packages of ours, which are never blamed.
+#: Packages of ours, which are never blamed, and libraries that records name by version.
 OURS = ("bench", "defenses", "metrics", "leaderboards")
+LIBRARIES = ("torch", "torchvision", "timm", "robustbench")
+#: Larger files are no source code.
+MOST_BYTES = 2**20
 #: Longest message of an error that is repeated.
 LENGTH = 300
 
 #: Module → what messages call the plug-in.
 _plugins: dict[str, str] = {}
+#: Module → what its file held when it was loaded: an edit during a long run must not change what a record says.
+_contents: dict[str, bytes] = {}
 
 
 class PluginFailed(UserError):
@@ -36,9 +43,32 @@ def register(part: object, module: str, title: str) -> None:
     """
     bases = part.__mro__ if isinstance(part, type) else (part,)
     for name in (module, *(getattr(base, "__module__", None) for base in bases)):
-        top = str(name).partition(".")[0]
-        if name and top not in OURS and top not in sys.stdlib_module_names and top != "torch":
+        if is_foreign(str(name or "")):
             _plugins.setdefault(str(name), title)
+            content_of(str(name))
+
+
+def is_foreign(module: str) -> bool:
+    """Whether a module is neither of ours nor of Python or a library that records name by version."""
+    top = module.partition(".")[0]
+    return bool(top) and top not in (*OURS, *LIBRARIES) and top not in sys.stdlib_module_names
+
+
+def file_of(module: str) -> Path | None:
+    """The source file of an imported module; None where it has none."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return Path(file) if isinstance(file, str) and file.endswith(".py") else None
+
+
+def content_of(module: str) -> bytes | None:
+    """What the source file of an imported module held when it was first asked for; None where it has none."""
+    path = file_of(module)
+    if module not in _contents and path is not None:
+        try:
+            _contents[module] = read_bytes(path, MOST_BYTES)
+        except UserError:
+            return None
+    return _contents.get(module)
 
 
 @contextmanager

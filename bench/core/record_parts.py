@@ -150,6 +150,15 @@ class Cost(Part):
     seconds_by_metric: dict[Name, Seconds] = {}
 
 
+class Source(Part):
+    """The source file of a plug-in. A copy of it lies beside the record, where one could be kept."""
+
+    part: Name = Field(description='what it did, such as "defense", "network" or "metric mean_margin"')
+    name: Name = Field(description="module and class or function")
+    file: Name = Field(description="name of the file, without folders")
+    sha256: str
+
+
 class Provenance(Part):
     """Where the number comes from, and how to get it again."""
 
@@ -163,6 +172,7 @@ class Provenance(Part):
     versions: dict[str, str]
     hardware: dict[str, Value]
     created: str = Field(description="ISO 8601, UTC")
+    sources: list[Source] = Field(default=[], description="code that is not of this package")
 
 
 class File(Part):

@@ -1,6 +1,6 @@
 """Convert runtime objects to the record's schema."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -10,13 +10,15 @@ import torch
 from bench.core import provenance
 from bench.core import record as schema
 from bench.core.classifier import AnyClassifier
-from bench.core.names import identity
+from bench.core.names import data_source, identity, is_local_path
+from bench.core.plugin_sources import PluginSource, describe_sources
 from bench.core.threat import Threat
-from bench.data import Dataset, fingerprint
+from bench.data import DATASETS, Dataset, fingerprint
 from bench.evaluation.battery import Battery
 from bench.models.weights import weights_of
 from bench.training.history import HistoryRow
 from bench.training.recipe import Recipe
+from defenses.base import Defense
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Trained:
         epoch_of_weights: the epoch whose weights the network has.
         best_epoch: the best epoch by validation accuracy, or None.
         history: one row for each epoch; empty for a network trained elsewhere.
+        parts: role and class or function of the code behind it.
     """
 
     defense: schema.Defense
@@ -40,11 +43,25 @@ class Trained:
     epoch_of_weights: int
     best_epoch: int | None
     history: list[HistoryRow]
+    parts: tuple[tuple[str, object], ...] = ()
 
     @classmethod
     def elsewhere(cls, label: str) -> "Trained":
         """For a network that was trained outside this project."""
         return cls(schema.Defense(name=label, hyperparameters={}), Recipe(), "fp32", 0, 0, None, [])
+
+
+def code_of_defense(defense: type[Defense]) -> list[tuple[str, object]]:
+    """The class of a defense and of each component, with their role."""
+    components = getattr(defense, "component_types", ())
+    return [("defense", defense), *(part for each in components for part in code_of_defense(each))]
+
+
+def code_of_data(name: object) -> list[tuple[str, object]]:
+    """What gives a named data set, with its role; nothing for one that comes from files, or has no name."""
+    if not isinstance(name, str) or is_local_path(data_source(name)):
+        return []
+    return [("data", DATASETS.get(name))]
 
 
 def describe_dataset(dataset: Dataset, images: torch.Tensor, labels: torch.Tensor) -> schema.Dataset:
@@ -82,9 +99,13 @@ def describe_training(trained: Trained) -> schema.Training | None:
 
 
 def describe_provenance(
-    run: str, command: str, config: Mapping[str, Any], device: torch.device
+    run: str,
+    command: str,
+    config: Mapping[str, Any],
+    device: torch.device,
+    sources: Sequence[PluginSource] = (),
 ) -> schema.Provenance:
-    """The present commit, versions, hardware and time."""
+    """The present commit, versions, hardware and time, and the sources of plug-ins."""
     commit, dirty = provenance.commit()
     return schema.Provenance(
         run=run,
@@ -95,6 +116,7 @@ def describe_provenance(
         versions=provenance.versions(),
         hardware=provenance.hardware(device),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        sources=describe_sources(sources),
     )
 
 

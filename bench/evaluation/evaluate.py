@@ -15,6 +15,7 @@ from bench.core.errors import UserError
 from bench.core.files import sha256
 from bench.core.guards import evaluating, full_precision, random_state_kept, torch_defaults
 from bench.core.names import data_source, dataset_label
+from bench.core.plugin_sources import own_classes, sources_of
 from bench.core.progress import Progress
 from bench.core.randomness import derive_seed
 from bench.core.record import WEIGHTS, Record
@@ -23,6 +24,7 @@ from bench.data import Dataset, fingerprint
 from bench.evaluation.battery import Battery
 from bench.evaluation.describe import (
     Trained,
+    code_of_data,
     describe_battery,
     describe_dataset,
     describe_provenance,
@@ -102,7 +104,9 @@ def evaluate(
         UserError: when an argument has the wrong type, a name cannot stand in a record, the network does not fit
             the data, or the logits are not finite.
     """
-    trained = Trained.elsewhere(defense or "external")
+    label = "external" if defense is None else defense
+    check_names(label)
+    trained = Trained.elsewhere(label)
     if isinstance(model, TrainedNetwork):
         check_undivided(model, data)
         name, trained, model = name or model.name, model.trained, model.network
@@ -138,6 +142,7 @@ def evaluate(
             progress=progress or Progress(),
             suspicious=suspicious,
             transfer_from=transfer_from or out,
+            parts=[*trained.parts, *code_of_data(data)],
         )
 
 
@@ -157,6 +162,7 @@ def evaluate_to_folder(
     progress: Progress,
     suspicious: bool = False,
     transfer_from: nn.Module | Path | None = None,
+    parts: Sequence[tuple[str, object]] = (),
 ) -> Record:
     """Run a battery and write record, arrays and weights; a resumed evaluation does not repeat finished metrics.
 
@@ -172,10 +178,18 @@ def evaluate_to_folder(
         folder: where the files go; `parts/` in it has the finished metrics until the record is written. None writes
             nothing.
         config: of the run, for the record.
+        parts: role and class or function of what may be a plug-in, besides the metrics and the network's classes.
 
     Raises:
         UserError: when images, labels or logits are unusable; nothing is written then.
     """
+    sources = sources_of(
+        [
+            *parts,
+            *(("network", kind) for kind in own_classes(classifier.modules())),
+            *((f"metric {metric.name}", metric) for metric in battery.metrics),
+        ]
+    )
     with random_state_kept(derive_seed(seed, "evaluation")), full_precision():
         evaluation = _prepare(classifier, dataset, threat, battery, trained, seed, progress)
         identifier = result_id(
@@ -214,12 +228,12 @@ def evaluate_to_folder(
         curves=measured.curves,
         history=trained.history,
         cost=_cost(measured, trained, evaluation.device),
-        provenance=describe_provenance(run, command, config, evaluation.device),
+        provenance=describe_provenance(run, command, config, evaluation.device, sources),
         files={},
     )
     if folder is not None:
         draw_all(record, measured.arrays, battery.metrics, folder / "figures", progress)
-        record = write_result(folder, record, measured.arrays, evaluation)
+        record = write_result(folder, record, measured.arrays, evaluation, sources)
         assert finished is not None
         finished.remove()
     return record

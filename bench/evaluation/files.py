@@ -1,6 +1,6 @@
 """The files of a result: record, arrays by metric, adversarial examples."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from bench.attacks.examples import KEPT
 from bench.core import record as schema
 from bench.core.files import sha256
+from bench.core.plugin_sources import PluginSource, write_sources
 from bench.core.record import ARRAYS, EXAMPLES, RECORD, WEIGHTS, Record
 from bench.evaluation.resume import save_arrays
 from metrics.evaluation import Arrays, Evaluation
@@ -64,9 +65,13 @@ def gather_examples(arrays: Mapping[str, Arrays], evaluation: Evaluation) -> Arr
 
 
 def write_result(
-    folder: Path, record: Record, measured: Mapping[str, Arrays], evaluation: Evaluation
+    folder: Path,
+    record: Record,
+    measured: Mapping[str, Arrays],
+    evaluation: Evaluation,
+    sources: Sequence[PluginSource] = (),
 ) -> Record:
-    """Write arrays and examples, and last the record, which names all files; the weights are already written.
+    """Write arrays, examples and copies of plug-ins, and last the record, which names them and the weights.
 
     Returns:
         The record with its files.
@@ -78,6 +83,7 @@ def write_result(
         save_arrays(folder / EXAMPLES, examples)
         written["examples"] = EXAMPLES
     files = {kind: schema.File(path=name, sha256=sha256(folder / name)) for kind, name in written.items()}
+    files |= write_sources(folder, sources)
     record = record.model_copy(update={"files": files})
     record.save(folder / RECORD)
     return record

@@ -18,10 +18,10 @@ from bench.core.randomness import seeded
 from bench.core.threat import Threat
 from bench.core.values import shown
 from bench.data import Dataset, defaults_of
-from bench.evaluation.describe import Trained
+from bench.evaluation.describe import Trained, code_of_defense
 from bench.evaluation.inputs import as_dataset, as_threat, check_module, device_of, wrapped
 from bench.evaluation.trained import TrainedNetwork
-from bench.models import build, make_classifier
+from bench.models import MODELS, build, make_classifier
 from bench.training.loop import Diverged
 from bench.training.loop import train as train_in_place
 from bench.training.recipe import Recipe, make_recipe
@@ -103,7 +103,14 @@ def train(
         defaults=type(chosen).make({}).hyperparameters(),
     )
     trained = Trained(
-        about, recipe, "fp32", epochs, result.epoch_of_weights, result.best_epoch, result.history
+        about,
+        recipe,
+        "fp32",
+        epochs,
+        result.epoch_of_weights,
+        result.best_epoch,
+        result.history,
+        _code(model, type(chosen)),
     )
     return TrainedNetwork(classifier, _name(model), dataset, trained)
 
@@ -136,6 +143,12 @@ def _classifier(model: nn.Module | Callable[..., Any] | str, dataset: Dataset, s
     with seeded(seed, "weights"):
         # Lazy layers draw their weights here.
         return cast(Classifier, wrapped(copy.deepcopy(model), dataset.shape, dataset.num_classes))
+
+
+def _code(model: object, defense: type[Defense]) -> tuple[tuple[str, object], ...]:
+    """The parts of a training that may be plug-ins; the classes of the network itself are found in it."""
+    maker = MODELS.get(model) if isinstance(model, str) else model
+    return (*code_of_defense(defense), *([] if isinstance(maker, nn.Module) else [("network", maker)]))
 
 
 def _name(model: object) -> str:

@@ -7,10 +7,11 @@ from bench.core.guards import evaluating
 from bench.core.names import identity, safe_name
 from bench.core.progress import Progress
 from bench.core.record import RECORD
+from bench.core.registry import load_object
 from bench.core.threat import Threat
 from bench.data import Dataset, defaults_of, fingerprint
 from bench.evaluation.battery import make_battery
-from bench.evaluation.describe import Trained
+from bench.evaluation.describe import Trained, code_of_data
 from bench.evaluation.estimate import estimate
 from bench.evaluation.evaluate import evaluate_to_folder
 from bench.evaluation.extra_checks import unanswered
@@ -97,6 +98,10 @@ def evaluate_checkpoint(
             progress=progress,
             suspicious=suspicious,
             transfer_from=config.out,
+            parts=[
+                *([("loader", load_object(loader, "loader"))] if loader and names_code(loader) else []),
+                *code_of_data(config.dataset),
+            ],
         )
     progress.say(summary(record))
     tracker.sync(folder.parent.parent, final=True)

@@ -15,10 +15,11 @@ from bench.core.progress import Progress, readable
 from bench.core.record import RECORD, RUN, Record, find_records
 from bench.core.temporary import sweep_all
 from bench.data import fingerprint
-from bench.evaluation.describe import Trained
+from bench.evaluation.describe import Trained, code_of_data, code_of_defense
 from bench.evaluation.estimate import estimate
 from bench.evaluation.evaluate import evaluate_to_folder
 from bench.evaluation.extra_checks import unanswered
+from bench.models import MODELS
 from bench.runs.cards import defense_cards
 from bench.runs.config import RunConfig
 from bench.runs.job import Job, resolve, result_name
@@ -179,6 +180,11 @@ def _train_and_evaluate(
         progress=progress,
         suspicious=job.config.suspicious,
         transfer_from=job.config.out,
+        parts=[
+            *code_of_defense(plan.defense),
+            ("network", MODELS.get(plan.model)),
+            *code_of_data(job.config.dataset),
+        ],
     )
     progress.say(summary(record))
     return folder / RECORD
