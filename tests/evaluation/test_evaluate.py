@@ -131,6 +131,7 @@ def test_finished_metrics_are_not_repeated(digits: Dataset, tmp_path: Path) -> N
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "arrays.npz",
         "record.json",
+        "sources",
         "weights.safetensors",
     ]
 
