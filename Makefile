@@ -10,7 +10,7 @@ SHARED  := -n $(WORKERS) --maxprocesses 8 --dist worksteal
 DEFENSES ?= standard at prs jacobian
 DEMO     ?= --model cnn6 --dataset digits --battery quick --trials 5
 
-.PHONY: demo test test-slow lint format bench bench-peers clean
+.PHONY: demo test test-slow lint format docs bench bench-peers clean
 
 demo: $(VENV)/.installed
 	@for defense in $(DEFENSES); do \
@@ -35,6 +35,10 @@ lint: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
+	@echo "pages: build/docs/index.html"
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.geometry

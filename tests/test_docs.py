@@ -10,6 +10,7 @@ import pkgutil
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -123,7 +124,7 @@ def check_command(words: list[str], page: Path) -> None:
     else:
         assert words[:2] in (["pip", "install"], ["python", "-m"]), f"{words}: an unknown command"
         for word in words[2:]:
-            assert "/" not in word or (ROOT / word).exists(), word
+            assert "/" not in word or "://" in word or (ROOT / word).exists(), word
 
 
 def parse(words: list[str]) -> click.Context:
@@ -428,3 +429,24 @@ def test_the_plug_ins_of_the_page_keep_the_contract(tmp_path: Path, monkeypatch:
     contract = __import__("test_contract")
     for check, part in contract.CHECKS:
         check(part)
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("sphinx")
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", "docs", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for page in ("index", "tutorial", "reviewers", "api"):
+        assert (tmp_path / f"{page}.html").exists()
+    # The pages link each other, and no file that the site lacks.
+    for page in tmp_path.glob("*.html"):
+        for target in re.findall(r'href="([^"#:]+\.html)', page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_reference_has_every_public_name() -> None:
+    listed = re.findall(r"^\.\. auto\w+:: (\S+)", text_of(ROOT / "docs" / "api.rst"), re.MULTILINE)
+    for name in listed:
+        pkgutil.resolve_name(name)
+    assert {f"bench.{name}" for name in bench.__all__ if name != "__version__"} <= set(listed)

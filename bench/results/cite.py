@@ -114,7 +114,7 @@ def _software(record: Record) -> str:
         "note": _one_line(_battery_words(record)),
     }
     lines = [f"  {name:<7} = {{{value}}}" for name, value in fields.items()]
-    return "@software{regionbench,\n" + ",\n".join(lines) + "\n}"
+    return "@misc{regionbench,\n" + ",\n".join(lines) + "\n}"
 
 
 def _one_line(text: str) -> str:
