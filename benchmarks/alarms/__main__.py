@@ -4,14 +4,20 @@ import argparse
 import json
 import sys
 import time
+from pathlib import Path
 
 import torch
 
+from bench.core.files import write_text
 from bench.core.progress import Progress
 from benchmarks.alarms.cases import cases
 from benchmarks.alarms.honest import Case, honest
-from benchmarks.alarms.measure import measure
+from benchmarks.alarms.measure import Row, is_kept, measure
 from benchmarks.alarms.report import markdown, summary
+
+#: Where the tables go, and the marks around them.
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "alarms.md"
+BEGIN, END = "<!-- alarms: begin -->", "<!-- alarms: end -->"
 
 
 def main() -> None:
@@ -20,10 +26,14 @@ def main() -> None:
     parser.add_argument("--only", default="", help="measure networks whose name holds this")
     parser.add_argument("--kind", choices=("hidden", "honest"), help="one half of the zoo")
     parser.add_argument("--json", action="store_true", help="every number as JSON")
+    parser.add_argument("--kept", action="store_true", help="only what has been measured before")
+    parser.add_argument("--docs", action="store_true", help="write the tables into docs/alarms.md")
     given = parser.parse_args()
     torch.set_num_threads(1)
     chosen = [case for case in every() if given.only in case.name]
     chosen = [case for case in chosen if not given.kind or case.honest == (given.kind == "honest")]
+    if given.kept:
+        chosen = [case for case in chosen if is_kept(case)]
     rows = []
     for number, case in enumerate(chosen, start=1):
         started = time.perf_counter()
@@ -36,10 +46,19 @@ def main() -> None:
             file=sys.stderr,
             flush=True,
         )
+    if given.docs:
+        write_tables(rows)
     if given.json:
         print(json.dumps({"summary": summary(rows), "rows": [row.as_dict() for row in rows]}, indent=1))
     else:
         print(markdown(rows))
+
+
+def write_tables(rows: list[Row]) -> None:
+    """Put the tables between the marks in the documentation."""
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    after = rest.partition(END)[2]
+    write_text(PAGE, f"{before}{BEGIN}\n{markdown(rows)}\n{END}{after}")
 
 
 def every() -> list[Case]:

@@ -70,7 +70,7 @@ class Row:
 def measure(case: Case, progress: Progress) -> Row:
     """Measure a network, or take what is kept of it."""
     row = Row(case.name, case.honest)
-    folder = CACHE / "measured" / re.sub(r"\W+", "-", case.name)
+    folder = _folder(case)
     threat = Threat.parse(case.threat)
     try:
         evaluation = _evaluation(case, threat, progress)
@@ -98,6 +98,19 @@ def measure(case: Case, progress: Progress) -> Row:
     }
     row.truth = _truth(case, evaluation, threat, folder / "truth.npz")
     return row
+
+
+def is_kept(case: Case) -> bool:
+    """Whether the last of a network's measurements, the truth, is on disk."""
+    path = _folder(case) / "truth.npz"
+    if not path.exists():
+        return False
+    with np.load(path, allow_pickle=False) as kept:
+        return str(kept["identity"]) == _identity(case, (truth,))
+
+
+def _folder(case: Case) -> Path:
+    return CACHE / "measured" / re.sub(r"\W+", "-", case.name)
 
 
 def _battery() -> Battery:
