@@ -29,7 +29,7 @@ from bench.cli import cli
 from bench.core.record import RECORD, WEIGHTS, Record
 from bench.core.threat import Threat
 from bench.data import DATASETS
-from bench.evaluation import alarms as limits
+from bench.evaluation.alarms import attacks, curve, gradients, network, read_alarms
 from bench.evaluation.battery import BATTERIES, BATTERY_VERSION, make_battery
 from bench.models import MODELS
 from bench.runs.config import RunConfig
@@ -239,23 +239,23 @@ def test_the_limits_on_the_page_of_alarms_are_the_codes() -> None:
         re.findall(r"^\| ([\w -]+) \| (.*) \| .* \|$", text_of(ROOT / "docs" / "batteries.md"), re.MULTILINE)
     )
     shown = {
-        "more steps still help": f"over {100 * limits.MORE_STEPS_LIMIT:g} point, p < {limits.SIGNIFICANT:g}",
-        "PGD far above the strongest attack": f"over {100 * limits.FAR_ABOVE_LIMIT:g} points",
-        "black box beats white box": f"over {100 * limits.ONLY_SQUARE_LIMIT:g} %",
-        "loss still moving": f"over {100 * limits.LOSS_CHANGE_LIMIT:g} %",
-        "randomised output": f"over {limits.OUTPUT_LIMIT:.0e} of the largest".replace("e-0", "e-"),
+        "more steps still help": f"over {100 * attacks.MORE_STEPS_LIMIT:g} point, p < {attacks.SIGNIFICANT:g}",
+        "PGD far above the strongest attack": f"over {100 * attacks.FAR_ABOVE_LIMIT:g} points",
+        "black box beats white box": f"over {100 * attacks.ONLY_SQUARE_LIMIT:g} %",
+        "loss still moving": f"over {100 * gradients.LOSS_CHANGE_LIMIT:g} %",
+        "randomised output": f"over {network.OUTPUT_LIMIT:.0e} of the largest".replace("e-0", "e-"),
     }
     for alarm, limit in shown.items():
         assert limit in rows[alarm]
-    assert (limits.HALF, limits.ABOVE_CHANCE_ERRORS, limits.LAST_STEPS) == (1 / 2, 2, 10)
+    assert (curve.HALF, curve.ABOVE_CHANCE_ERRORS, gradients.LAST_STEPS) == (1 / 2, 2, 10)
 
 
 def alarms() -> list[Any]:
     """Every alarm of a battery that ran but the cheapest metrics."""
     import numpy as np
 
-    curve = {"norm": np.array("linf"), "eps": np.array([0.0, 1.0]), "right": np.zeros((2, 3), bool)}
-    return limits.read_alarms({"security_curve": curve}, 10)
+    points = {"norm": np.array("linf"), "eps": np.array([0.0, 1.0]), "right": np.zeros((2, 3), bool)}
+    return read_alarms({"security_curve": points}, 10)
 
 
 def test_every_command_is_on_the_first_page() -> None:
