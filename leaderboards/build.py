@@ -21,6 +21,7 @@ from leaderboards.pages import Pages, record_file
 from leaderboards.replace import alone, replacing_folder
 from leaderboards.result import LeftOut, read_ranked
 from leaderboards.rows import board_script
+from leaderboards.studies import read_studies
 
 GENERATOR = "regionbench"
 INDEX = "index.html"
@@ -58,6 +59,7 @@ def build(
     columns: tuple[str, ...] = (),
     strict: bool = True,
     left_out: Sequence[LeftOut] = (),
+    studies: Iterable[Path] = (),
     empty: bool = False,
 ) -> Site:
     """Draw the leaderboards of a set of records, and put them in the place of an older site.
@@ -71,6 +73,7 @@ def build(
         columns: scores that get a column on the boards beside the usual ones.
         strict: raise for a record that is not admitted; otherwise leave it out, and list it on the front page.
         left_out: records that could not be read at all, to be listed beside the others.
+        studies: results of studies, as `find_studies` finds them.
         empty: draw a front page that says how to make a record where there is none.
 
     Raises:
@@ -87,9 +90,11 @@ def build(
             raise UserError(f"expected at least one record to build a leaderboard from, got none{why}")
         boards, pages = make_boards(results, columns), Pages(links or {}, titles or {}, cards)
         geometry = geometry_boards(boards)
+        pages.studies, unread = read_studies(studies)
+        refused += unread
         with replacing_folder(out, INDEX) as folder:
             refused += _write(folder, boards, geometry, pages)
-            shared = shared_folder([*paths, *(each.path for each in left_out)])
+            shared = shared_folder([*paths, *(each.path for each in (*left_out, *unread))])
             listed = [(relative(each.path, shared), each.reason) for each in refused]
             write_text(folder / INDEX, pages.index(boards, geometry, listed))
     entries = sum(len(board.entries) for board in boards)
@@ -135,6 +140,11 @@ def _write(folder: Path, boards: list[Board], geometry: list[GeometryBoard], pag
             write_text(folder / "entries" / f"{entry.page}.data.js", script)
             for result in entry.results + entry.superseded:
                 _copy(result.path, folder / "records" / record_file(result))
+    by_record = {
+        r.record.id: entry.page for board in boards for entry in board.entries for r in entry.results
+    }
+    for study in pages.studies:
+        write_text(folder / "studies" / f"{study.page}.html", pages.study(study, by_record))
     for each in geometry:
         write_text(folder / "geometry" / f"{each.page}.html", pages.geometry(each, shown))
         write_text(folder / "geometry" / f"{each.page}.csv", geometry_csv(each))

@@ -23,6 +23,7 @@ from leaderboards.rank import Rank
 from leaderboards.result import Result
 from leaderboards.rows import facets
 from leaderboards.scatter import geometry_charts, slope_words, trade_off_charts, trend
+from leaderboards.studies import Study, judged, our_value, studies_of
 
 #: Scores that an entry page shows at once; the others are folded, by metric.
 MAIN = (ROBUST_ACCURACY, SUSPICIOUS)
@@ -41,6 +42,7 @@ class Pages:
         self, links: Mapping[str, str], titles: Mapping[str, str], cards: Mapping[str, Card] | None = None
     ) -> None:
         self._links, self._titles, self._cards = dict(links), dict(titles), dict(cards or {})
+        self.studies: list[Study] = []
         self.families = {name: card.family for name, card in self._cards.items()}
         self._templates = make_environment("leaderboards")
         self._templates.finalize = text.short_words
@@ -84,7 +86,7 @@ class Pages:
             groups=_grouped(ranked),
             others=[board for board in boards if not board.ranked],
             geometry=geometry,
-            studies=[],
+            studies=self.studies,
             left_out=left_out,
         )
 
@@ -120,6 +122,22 @@ class Pages:
             slope_words=slope_words,
             gallery=gallery(board, figures),
             charts=[figure(chart) for chart in geometry_charts(board, self.families)],
+        )
+
+    def study(self, study: Study, pages: Mapping[str, str]) -> str:
+        """The page of a study.
+
+        Args:
+            pages: record id → page of its entry.
+        """
+        return self._render(
+            "study_results",
+            root="../",
+            study=study,
+            about=f"{text.cut(study.title)}: the paper’s numbers and ours.",
+            our_value=our_value,
+            judged=judged,
+            pages_of=lambda records: [pages[record] for record in records if record in pages],
         )
 
     def compare(self, boards: Sequence[Board]) -> str:
@@ -159,6 +177,7 @@ class Pages:
             charts=[figure(chart) for chart in battery_charts(entry) + history_charts(entry)],
             searches=_searches(entry),
             geometry=geometry,
+            studies=studies_of(self.studies, [result.record.id for result in entry.results]),
             about=f"{text.cut(entry.defense.name)} on {text.cut(entry.model)}, {board.title}: scores and alarms.",
             clean=entry.scores.get(CLEAN_ACCURACY),
             card=self._cards.get(entry.defense.name),

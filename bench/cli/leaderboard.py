@@ -69,6 +69,7 @@ def leaderboard_build(
     from bench.tracking import Fetched, fetch_records, load_settings
     from leaderboards.build import build
     from leaderboards.result import LeftOut
+    from leaderboards.studies import find_studies
     from metrics import titles
 
     if (records is not None) + (tracking is not None) + shipped > 1:
@@ -95,6 +96,7 @@ def leaderboard_build(
             columns=columns,
             strict=False,
             left_out=left_out,
+            studies=[] if tracking else find_studies(records),
             empty=served,
         )
     _say_left_out(site.warnings)

@@ -31,6 +31,7 @@ from bench.training.search import TRIAL_SEED, SearchOutcome, search
 from bench.training.timing import StandardClock
 from leaderboards.build import build as build_site
 from leaderboards.replace import alone
+from leaderboards.studies import find_studies
 from metrics import titles
 
 
@@ -269,6 +270,7 @@ def build_pages(out: Path, tracker: Tracker, progress: Progress) -> Path:
                 links=tracker.links(records),
                 titles=titles(),
                 cards=defense_cards(),
+                studies=find_studies(out),
                 strict=False,
             )
     except Exception as error:  # the results are kept, and other runs' files may be damaged in any way

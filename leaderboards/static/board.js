@@ -14,10 +14,12 @@
   const facets = [...form.querySelectorAll("[data-facet]")].map((facet) => facet.dataset.facet);
   const boxes = [...form.querySelectorAll('[name="column"]')];
   const wide = matchMedia("(min-width: 75rem)").matches;
+  const first = 200; // rows that a browser lays out at once without a pause
   const most = 5; // rows that are compared at once
   let sorted = { ...initial };
   let picked = [];
   let typing = false;
+  let waiting = 0;
 
   const tokens = (text) => text.toLowerCase().split(/[^\p{L}\p{N}]+/u).filter(Boolean);
   const items = data.rows.map((entry, place) => {
@@ -46,13 +48,27 @@
     });
     const whole = document.createDocumentFragment();
     for (const item of order) whole.append(item.row);
+    for (const item of order.slice(first)) item.row.classList.add("later");
     body.append(whole);
+    reveal(visible(), 0);
     table.classList.toggle("resorted", key !== initial.key || direction !== initial.direction);
     for (const header of headers) {
       if (header.dataset.key === key) header.setAttribute("aria-sort", direction);
       else header.removeAttribute("aria-sort");
     }
   }
+
+  // Laying out thousands of rows takes a second, so most of them wait until the first ones are on the screen.
+  function reveal(rows, from) {
+    clearTimeout(waiting);
+    const until = from ? from * 4 : first;
+    rows.forEach((row, at) => {
+      if (at >= from) row.classList.toggle("later", at >= until);
+    });
+    if (until < rows.length) waiting = setTimeout(() => reveal(rows, until), 60);
+  }
+
+  const visible = () => [...body.rows].filter((row) => !row.hidden);
 
   const chosen = (name) => [...form.querySelectorAll(`[name="${name}"]:checked`)].map((box) => box.value);
 
@@ -68,6 +84,7 @@
     }
     const shown = new Set(found);
     for (const item of items) item.row.hidden = !shown.has(item);
+    reveal(visible(), 0);
     form.querySelector("output").textContent = `${found.length} of ${items.length} shown`;
     for (const facet of form.querySelectorAll("[data-facet]")) {
       const number = chosen(facet.dataset.facet).length;
@@ -85,8 +102,12 @@
   // A table that is too wide scrolls by itself; the page never does.
   function fit() {
     const scroll = table.parentElement;
-    scroll.classList.add("wide");
-    scroll.classList.toggle("wide", scroll.scrollWidth > scroll.clientWidth + 1);
+    const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+    const needed = (wide ? 56 : 44) + 6.6 * boxes.filter((box) => box.checked).length;
+    const twoLines = !matchMedia("(min-width: 48rem)").matches;
+    const scrolls = !twoLines && needed * rem > scroll.clientWidth;
+    table.style.minWidth = scrolls ? `${needed}rem` : "";
+    scroll.classList.toggle("wide", scrolls);
   }
 
   function say() {

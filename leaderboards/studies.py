@@ -1,0 +1,174 @@
+"""The papers' tables and regressions with our numbers beside theirs, from the results of `bench study`."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bench.charts.numbers import number
+from bench.core.errors import UserError
+from bench.core.files import read_json
+from bench.core.names import short_hash, slug
+from bench.core.record import describe
+from leaderboards.result import LeftOut
+from leaderboards.text import p_value
+
+RESULTS = "results.json"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+
+class Cell(_Part):
+    """Our value in the unit of the record, and the paper's."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    unit: str = ""
+    paper: float | None = None
+    reason: str = ""
+
+
+class Column(_Part):
+    """A column of a paper's table; a paper's percentages stand beside our fractions."""
+
+    name: str
+    title: str = ""
+    paper_unit: str | None = None
+
+
+class TableRow(_Part):
+    """A row of a paper's table."""
+
+    name: str
+    cells: dict[str, Cell]
+    records: list[str] = []
+    alarms: list[str] = []
+
+
+class Claim(_Part):
+    """A claim and what our numbers say of it."""
+
+    claim: str
+    verdict: str
+    difference: float | None = None
+    p_value: float | None = None
+    test: str = ""
+
+
+class _Fit(_Part):
+    n: int = 0
+    runs: int = 0
+    slope: float | None = None
+    run_p_value: float | None = None
+    reason: str = ""
+
+
+class _Published(_Part):
+    slope: float | None = None
+
+
+class Regression(_Part):
+    """A regression of a paper, ours beside it."""
+
+    quantity: str
+    network: str
+    dataset: str
+    fit: _Fit
+    published: _Published | None = None
+    run_verdict: str = ""
+
+
+class _Title(_Part):
+    title: str
+    source: str = ""
+
+
+class _Results(_Part):
+    title: str = ""
+    source: str = ""
+    study: _Title | None = None
+    command: str = ""
+    columns: list[Column] = []
+    rows: list[TableRow] = []
+    claims: list[Claim] = []
+    regressions: list[Regression] = []
+    records: list[str] = Field(default=[])
+
+
+@dataclass(frozen=True)
+class Study:
+    """One study: its name and source, its table or regressions, and what it says of the paper's claims."""
+
+    page: str
+    title: str
+    source: str
+    results: _Results
+
+    @property
+    def verdict(self) -> str:
+        """How many claims have which verdict."""
+        found = [claim.verdict for claim in self.results.claims]
+        found += [each.run_verdict for each in self.results.regressions if each.published or each.run_verdict]
+        counts = Counter(filter(None, found))
+        return (
+            ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())) or "no claim judged"
+        )
+
+    @property
+    def records(self) -> set[str]:
+        """The ids of its records."""
+        return {*self.results.records, *(name for row in self.results.rows for name in row.records)}
+
+
+def find_studies(folder: Path) -> list[Path]:
+    """The results of the studies in a folder of runs."""
+    return sorted((folder / "studies").glob(f"*/{RESULTS}"))
+
+
+def read_studies(paths: Iterable[Path]) -> tuple[list[Study], list[LeftOut]]:
+    """Read the results of studies; those that cannot be read are left out with the reason."""
+    found, left_out = {}, []
+    for path in sorted(set(paths)):
+        try:
+            results = _Results.model_validate(read_json(path))
+        except ValidationError as error:
+            left_out.append(LeftOut(path, f"no results of a study: {describe(error)}"))
+            continue
+        except UserError as error:
+            left_out.append(LeftOut.because(path, error))
+            continue
+        about = results.study or _Title(title=results.title or path.parent.name, source=results.source)
+        page = f"{slug(about.title)}-{short_hash(results.model_dump(mode='json'))}"
+        found[page] = Study(page, about.title, about.source, results)
+    return sorted(found.values(), key=lambda study: (study.title, study.page)), left_out
+
+
+def our_value(cell: Cell, column: Column) -> tuple[str, str]:
+    """Our value in the paper's unit, and its interval."""
+    scale = 100 if column.paper_unit == "%" and cell.unit == "fraction" else 1
+    if cell.value is None:
+        return "—", cell.reason
+    between = ""
+    if cell.low is not None and cell.high is not None:
+        between = f"{number(scale * cell.low)} to {number(scale * cell.high)}"
+    return number(scale * cell.value), between
+
+
+def judged(claim: Claim) -> str:
+    """The numbers behind a verdict."""
+    parts = [f"difference {number(claim.difference)}" if claim.difference is not None else ""]
+    parts += [p_value(claim.p_value) if claim.p_value is not None else "", claim.test]
+    return ", ".join(filter(None, parts))
+
+
+def studies_of(studies: Sequence[Study], records: Iterable[str]) -> list[Any]:
+    """The studies that some of the records are part of."""
+    ids = set(records)
+    return [study for study in studies if study.records & ids]

@@ -1,0 +1,70 @@
+"""Studies in the site: their tables and regressions beside the paper's, and what cannot be read of them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from leaderboards.build import build
+from leaderboards.studies import find_studies
+from tests.records import make_record, write_record
+
+TABLE: dict[str, Any] = {
+    "title": "Table 1 <b>",
+    "source": "a paper",
+    "command": "bench study table.yaml",
+    "columns": [{"name": "clean_accuracy", "title": "", "paper_unit": "%"}],
+    "rows": [
+        {
+            "name": "natural",
+            "cells": {
+                "clean_accuracy": {
+                    "value": 0.912,
+                    "low": 0.9,
+                    "high": 0.92,
+                    "unit": "fraction",
+                    "paper": 99.1,
+                }
+            },
+            "records": ["cifar10-cnn6-prs-0000-seed-0"],
+        }
+    ],
+    "claims": [
+        {"claim": "a > b", "verdict": "undecided", "difference": 0.0, "p_value": 1.0, "test": "paired"}
+    ],
+}
+CORRELATION: dict[str, Any] = {
+    "study": {"title": "Correlation", "source": "another paper"},
+    "regressions": [
+        {
+            "quantity": "robust_accuracy",
+            "network": "cnn6",
+            "dataset": "digits",
+            "fit": {"n": 9, "runs": 3, "slope": -1.5, "run_p_value": 0.02},
+            "published": {"slope": -2.0},
+            "run_verdict": "confirmed",
+        }
+    ],
+}
+
+
+def test_studies_are_linked_from_the_front_page_and_from_entries(tmp_path: Path) -> None:
+    for name, results in (("table", TABLE), ("correlation", CORRELATION), ("broken", {"rows": 3})):
+        (tmp_path / "runs" / "studies" / name).mkdir(parents=True)
+        (tmp_path / "runs" / "studies" / name / "results.json").write_text(json.dumps(results))
+    path = write_record(tmp_path / "runs" / "r", make_record())
+    site = build([path], tmp_path / "site", studies=find_studies(tmp_path / "runs"))
+    front = (tmp_path / "site" / "index.html").read_text()
+    assert "1 undecided" in front
+    assert "1 confirmed" in front
+    assert "Table 1 &lt;b&gt;" in front
+    assert ["broken" in str(left) for left in site.left_out] == [True]
+    table, correlation = (
+        next((tmp_path / "site" / "studies").glob(f"{name}*")) for name in ("table", "corr")
+    )
+    text = table.read_text()
+    assert "91.2<small>90 to 92</small>" in text
+    assert "paper 99.1" in text
+    (entry,) = (tmp_path / "site" / "entries").glob("*.html")
+    assert f"../entries/{entry.name}" in text
+    assert f"../studies/{table.name}" in entry.read_text()
+    assert "−1.5" in correlation.read_text()
