@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from bench.core.errors import UserError
+from bench.data.pixels import is_nhwc
 
 
 class Images(Protocol):
@@ -49,6 +50,11 @@ def _check(part: str, images: Tensor | Images, labels: Tensor, num_classes: int)
     if isinstance(images, Tensor) and (images.dtype != torch.uint8 or images.dim() != 4):
         raise UserError(
             f"{part} images must be uint8 of shape [N, C, H, W], got {images.dtype} of {list(images.shape)}"
+        )
+    if isinstance(images, Tensor) and is_nhwc(images.shape):
+        raise UserError(
+            f"{part} images must be of shape [N, C, H, W], got {list(images.shape)}, which is the layout NHWC; "
+            "give images.permute(0, 3, 1, 2)"
         )
     if not isinstance(labels, Tensor):
         raise UserError(

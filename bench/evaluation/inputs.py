@@ -18,6 +18,7 @@ from bench.core.guards import evaluating, random_state_kept
 from bench.core.limits import MOST_OF_NAME
 from bench.core.threat import NORMS, Threat
 from bench.data import Dataset, Split, is_one_set, load, make_dataset, only_test_images
+from bench.data.pixels import is_nhwc
 from bench.evaluation.battery import Battery, make_battery, select
 from bench.evaluation.trained import TrainedNetwork
 from metrics import Metric
@@ -225,6 +226,9 @@ def _problem(split: Split, dataset: Dataset) -> str:
         )
     if images.dim() != 4:
         return f"expected images of shape (N, C, H, W), got {tuple(images.shape)}"
+    if is_nhwc(images.shape):
+        came = f"{tuple(images.shape)}, which is the layout NHWC"
+        return f"expected images of shape (N, C, H, W), got {came}; give images.permute(0, 3, 1, 2)"
     if isinstance(dataset.train.images, Tensor) and dataset.train.images.dim() == 4:
         shape = dataset.shape
         if tuple(images.shape[1:]) != shape:

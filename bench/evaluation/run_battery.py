@@ -8,11 +8,12 @@ from pathlib import Path
 from torch import nn
 
 from bench.core.guards import random_state_kept
-from bench.core.record import Alarm, Curve, Score, possible_score
+from bench.core.record import Alarm, Curve, Score
 from bench.evaluation.alarms import read_alarms
 from bench.evaluation.battery import Battery
 from bench.evaluation.extra_checks import announce, extra_checks, verdict
 from bench.evaluation.inputs import as_classifier
+from bench.evaluation.metric_answers import checked_arrays, checked_scores
 from bench.evaluation.resume import FinishedMetric, FinishedMetrics
 from bench.evaluation.shared_inputs import unchanged
 from bench.evaluation.standard_network import find_standard, train_standard
@@ -107,9 +108,7 @@ def _run(
             measured.scores |= _missing(metric, result.reason)
             continue
         evaluation.measured[metric.name] = result.arrays
-        measured.scores |= {
-            name: possible_score(name, score) for name, score in metric.reduce(result.arrays).items()
-        }
+        measured.scores |= checked_scores(metric, result.arrays)
         measured.curves |= metric.curves(result.arrays)
     measured.arrays = evaluation.measured
 
@@ -131,7 +130,7 @@ def _measure(metric: Metric, evaluation: Evaluation, finished: FinishedMetrics |
             random_state_kept(evaluation.generator(metric.name).initial_seed()),
             unchanged(metric, evaluation),
         ):
-            arrays = metric.measure(evaluation)
+            arrays = checked_arrays(metric, metric.measure(evaluation))
     except NotMeasurable as missing:
         reason = str(missing)
         evaluation.progress.say(f"{metric.name} left out: {reason}")

@@ -63,6 +63,7 @@ def test_data_sets_of_others_come_by_module_and_function(
         ({"classes": ("a",)}, "at least 2 classes"),
         ({"train_images": torch.zeros(20, 1, 8, 8)}, "training images must be uint8"),
         ({"test_images": torch.zeros(4, 8, 8, dtype=torch.uint8)}, r"test images .* \[4, 8, 8\]"),
+        ({"test_images": torch.zeros(4, 8, 8, 3, dtype=torch.uint8)}, "the layout NHWC; give images.permute"),
         ({"train_labels": torch.zeros(20)}, "training labels must be int64"),
         ({"test_labels": torch.zeros(5, dtype=torch.int64)}, "got 4 and 5"),
         ({"test_labels": torch.tensor([0, 1, 2, 1])}, "got 0 … 2"),

@@ -374,6 +374,10 @@ def test_arguments_of_another_kind_are_refused(digits: Dataset) -> None:
         (lambda images, labels: (images.numpy(), labels), "images as a torch.Tensor, got ndarray"),
         (lambda images, labels: (images, labels.tolist()), "labels as a torch.Tensor, got list"),
         (lambda images, labels: (images.repeat(1, 3, 1, 1), labels), "of shape .N, 1, 8, 8., got .* 3, 8, 8"),
+        (
+            lambda images, labels: (images.permute(0, 2, 3, 1), labels),
+            "layout NHWC; give images.permute.0, 3, 1, 2",
+        ),
         (lambda images, labels: (images[:, 0], labels), "of shape .N, C, H, W., got .30, 8, 8."),
         (lambda images, labels: (images, labels + 1), "labels from 0 to 9, got 1 to 10"),
         (lambda images, labels: (images, labels - 1), "labels from 0 to 9, got -1 to 8"),
