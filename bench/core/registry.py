@@ -66,7 +66,7 @@ class Registry:
         try:
             part = point.load()
         except BaseException as error:
-            raise _failed(f"{title} failed to load", error) from error
+            raise _failed(title, "load", error) from error
         register(part, point.module, title)
         return part
 
@@ -123,7 +123,7 @@ def load_object(path: str, kind: str) -> Any:
             f"{title}: no module named {error.name!r}; is it installed, or in the working folder?"
         ) from error
     except BaseException as error:
-        raise _failed(f"{title} failed to import", error) from error
+        raise _failed(title, "import", error) from error
     with calling(title):
         part = getattr(module, attribute, _NOTHING)
     if part is _NOTHING:
@@ -133,10 +133,15 @@ def load_object(path: str, kind: str) -> Any:
     return part
 
 
-def _failed(what: str, error: BaseException) -> BaseException:
-    """An error of foreign code while it is imported, as one line; Ctrl-C stays what it is."""
-    stays = isinstance(error, KeyboardInterrupt | UserError)
-    return error if stays else UserError(f"{what}: {told(error)}")
+def _failed(title: str, what: str, error: BaseException) -> BaseException:
+    """An error while foreign code is imported, as one line that names it; Ctrl-C stays what it is.
+
+    A `UserError` that does not name it is one of ours for what its code asked, such as a range that ends before it
+    begins.
+    """
+    if isinstance(error, KeyboardInterrupt) or (isinstance(error, UserError) and title in str(error)):
+        return error
+    return UserError(f"{title} failed to {what}: {error if isinstance(error, UserError) else told(error)}")
 
 
 class _WorkingFolder(MetaPathFinder):

@@ -77,6 +77,12 @@ def test_whatever_a_plugin_raises_is_one_line_that_names_it(function: str, messa
         assert len(str(error.value)) < 400
 
 
+def test_our_own_refusal_of_what_a_plugin_asks_at_import_names_it() -> None:
+    source = "from defenses.space import Uniform\nspace = Uniform(2, 0)\n"
+    with pytest.raises(UserError, match=r"^defense 'zoo_range:x' failed to import: a search range needs two"):
+        zoo("x", source, name="zoo_range")
+
+
 def test_an_error_of_ours_is_not_laid_to_a_plugin_that_was_not_running() -> None:
     with pytest.raises(ZeroDivisionError), named():
         _ = 1 / 0
