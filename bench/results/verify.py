@@ -205,7 +205,8 @@ def _check_arrays(
         if name not in stored and value is not None and is_mean_of(value, own["right"], len(own["right"])):
             stored[name] = own
     attacks = [name for name, score in record.metrics.items() if is_attack(name) and score.value is not None]
-    if WORST_CASE not in stored and attacks and stored.keys() >= set(attacks):
+    missing = WORST_CASE in record.metrics and WORST_CASE not in stored
+    if missing and attacks and stored.keys() >= set(attacks):
         stored[WORST_CASE] = {"right": np.logical_and.reduce([stored[name]["right"] for name in attacks])}
     yield from check_scores_and_curves(record, stored, trust=trust)
     yield from check_alarms(record, stored)

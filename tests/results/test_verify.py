@@ -120,6 +120,11 @@ def test_an_honest_record_matches_everywhere(measured: Path) -> None:
     assert found.verdict == "match"
 
 
+def test_a_record_without_a_worst_case_matches_too(weights: Path) -> None:
+    folder = measure(weights, ("clean_accuracy", "robust_accuracy/fgsm"))
+    assert "mismatch" not in outcomes(folder, quick=True).values()
+
+
 def test_the_stored_images_are_those_of_broken_test_images(measured: Path) -> None:
     with np.load(measured / "examples.npz") as stored:
         examples = dict(stored)
