@@ -24,12 +24,18 @@ def board_markdown(board: Board, metrics: Sequence[str] = ()) -> str:
 
 def _row(row: Row) -> list[str]:
     alarms = "<br>".join(map(_safe, row.alarms)) or "none"
-    return [row.place, f"`{_safe(row.defense)}`", _safe(row.network), *map(_score, row.cells), alarms]
+    return [row.place, _code(row.defense), _safe(row.network), *map(_score, row.cells), alarms]
 
 
 def _score(cell: Cell) -> str:
     value = f"**{cell.value}**" if cell.best else f"{cell.value}{'†' if cell.tied else ''}"
     return f"{value} ({cell.between})" if cell.between else value
+
+
+def _code(text: str) -> str:
+    """Text as code, in which only what ends it or its cell means something."""
+    one_line = printable(" ".join(text.split()))
+    return f"`{one_line.replace('`', chr(39)).replace('|', chr(92) + '|')}`"
 
 
 def _safe(text: str) -> str:

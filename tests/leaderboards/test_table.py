@@ -51,6 +51,7 @@ def test_the_best_and_what_is_not_separated_from_it_are_marked(results: list[Res
     text = board_markdown(board, [WORST_CASE])
     assert "**45.0** (" in text
     assert "44.0† (" in text
+    assert "| `b_x&y` |" in text
     assert text.splitlines()[-1].startswith("Bold: the best of a column.")
 
 
