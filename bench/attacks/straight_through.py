@@ -3,7 +3,7 @@
 Three things are replaced in a forward pass, and nothing in the network itself:
 
 (1) Operations without a useful gradient pass it on unchanged: rounding, sign, casts to integers and comparisons,
-    and what cuts the graph (`detach`, `data`, `no_grad`).
+    what cuts the graph (`detach`, `data`, `no_grad`), and where that is asked for, activations that saturate.
 (2) A part of the network that is given a tensor of the images' shape, whatever made it (a codec, a filter in
     NumPy), sees the same values with the gradient of the identity.
 (3) Where an inner part already gives logits that agree with the network's answers, these are what is
@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from bench.core.classifier import AnyClassifier
@@ -77,6 +78,19 @@ _CASTS = {
 }
 
 
+_SATURATING = {
+    torch.tanh,
+    Tensor.tanh,
+    torch.sigmoid,
+    Tensor.sigmoid,
+    F.hardtanh,
+    F.hardsigmoid,
+    F.softsign,
+    torch.erf,
+    Tensor.erf,
+}
+
+
 class StraightThrough(TorchFunctionMode):
     """Within the block, operations without a useful gradient have that of the identity; see (1) above.
 
@@ -85,11 +99,12 @@ class StraightThrough(TorchFunctionMode):
 
     Args:
         double: cast to float64 where the network casts to float32.
+        saturating: the identity for activations that saturate, too.
     """
 
-    def __init__(self, double: bool = False) -> None:
+    def __init__(self, double: bool = False, saturating: bool = False) -> None:
         super().__init__()
-        self._double = double
+        self._double, self._repaired = double, _STEPS | _SATURATING if saturating else _STEPS
         self._made_of: dict[int, tuple[Tensor, Tensor]] = {}
 
     def __torch_function__(
@@ -111,7 +126,7 @@ class StraightThrough(TorchFunctionMode):
         if function in _COMPARISONS and first.is_floating_point() and len(args) == 2:
             return self._remember(function(*args, **kwargs), _COMPARISONS[function] * (first - args[1]))
         result = function(*args, **kwargs)
-        if function in _STEPS and first.requires_grad and isinstance(result, Tensor):
+        if function in self._repaired and first.requires_grad and isinstance(result, Tensor):
             return with_gradient_of(first, result)
         return result
 
@@ -160,8 +175,8 @@ class StandIn(nn.Module):
         classifier: any network.
         images: float32 [n, C, H, W]; some of them decide which inner output counts as logits.
         double: compute in float64, where the network can.
-        always: put the identity in place of what is done to the images even where that has a gradient, which may
-            mislead.
+        always: put the identity in place of what is done to the images, and of activations that saturate, even
+            where these have a gradient, which may mislead or be nearly zero.
         inner: differentiate inner logits, see (3).
 
     Attributes:
@@ -215,7 +230,10 @@ class StandIn(nn.Module):
 
     def _run(self, classifier: AnyClassifier, images: Tensor) -> Tensor:
         # The outer block gives back a mode that the network switched off: only the switching on was let through.
-        with torch.set_grad_enabled(torch.is_grad_enabled()), StraightThrough(self._weights is not None):
+        with (
+            torch.set_grad_enabled(torch.is_grad_enabled()),
+            StraightThrough(self._weights is not None, self._always),
+        ):
             if self._weights is None:
                 return classifier(images)
             logits: Tensor = functional_call(classifier, self._weights, (images,))

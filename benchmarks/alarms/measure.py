@@ -12,8 +12,21 @@ from types import ModuleType
 import numpy as np
 import torch
 
-import bench.attacks
 import metrics.accuracy
+from bench.attacks import (
+    answers,
+    autoattack,
+    autoattack_suite,
+    cycles,
+    guided,
+    hop_skip_jump,
+    losses,
+    oracle,
+    pgd,
+    probabilities,
+    steps,
+    straight_through,
+)
 from bench.core.classifier import WrappedClassifier
 from bench.core.errors import UserError
 from bench.core.guards import full_precision, random_state_kept
@@ -34,6 +47,18 @@ from benchmarks.alarms.networks import CACHE, cnn, data, mlp, trained
 from metrics.evaluation import Evaluation
 
 IMAGES = 100
+#: The code behind the battery, and behind the checks.
+ATTACKS = (metrics.accuracy, autoattack, autoattack_suite, cycles, losses, oracle, pgd, probabilities, steps)
+CHECKS = (
+    answers,
+    guided,
+    hop_skip_jump,
+    straight_through,
+    check,
+    stronger_attacks,
+    black_box_checks,
+    extra_checks,
+)
 assert IMAGES <= MOST_IMAGES  # so that the checks reach every image
 
 
@@ -74,13 +99,14 @@ def measure(case: Case, progress: Progress) -> Row:
     threat = Threat.parse(case.threat)
     try:
         evaluation = _evaluation(case, threat, progress)
-        finished = FinishedMetrics(folder / "battery", _identity(case, (bench.attacks, metrics.accuracy)))
+        finished = FinishedMetrics(folder / "battery", _identity(case, ATTACKS))
         seed = derive_seed(0, "zoo", case.name)
         with random_state_kept(seed), full_precision():
             measured = run_battery(evaluation, _battery(), finished)
             row.raised = [alarm.name for alarm in measured.alarms if alarm.raised]
-            code = (bench.attacks, check, stronger_attacks, black_box_checks, extra_checks)
-            answers = FinishedMetrics(folder / "checks", _identity(case, code, str(row.raised)))
+            answers = FinishedMetrics(
+                folder / "checks", _identity(case, (*ATTACKS, *CHECKS), str(row.raised))
+            )
             answer_alarms(evaluation, measured, answers, _standard(case.dataset))
     except UserError as error:
         row.refused = str(error)

@@ -71,6 +71,27 @@ def test_a_misleading_gradient_is_replaced_where_it_is_asked_for() -> None:
     torch.testing.assert_close(replaced, gradient(Linear(), images))
 
 
+class Saturated(nn.Module):
+    """The linear network behind an activation that is flat nearly everywhere."""
+
+    def __init__(self, activation: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.network, self.activation = Linear(), activation
+
+    def forward(self, images: Tensor) -> Tensor:
+        return 3 * self.activation(1e4 * self.network(images))
+
+
+@pytest.mark.parametrize("activation", [torch.tanh, torch.sigmoid, F.hardtanh])
+def test_a_saturated_activation_passes_the_gradient_on(activation: Callable[[Tensor], Tensor]) -> None:
+    images, _ = some_images()
+    network = classifier(Saturated(activation))
+    assert not gradient(network, images).flatten(1).any(dim=1).all()
+    found = gradient(StandIn(network, images, always=True, inner=False), images)
+    expected = F.normalize(gradient(Linear(), images).flatten(1))
+    torch.testing.assert_close(F.normalize(found.flatten(1)), expected)
+
+
 def test_gradients_stay_off_where_the_caller_switched_them_off() -> None:
     images, _ = some_images()
     with torch.no_grad():
