@@ -15,7 +15,7 @@ from bench.core.errors import UserError
     "--loader",
     type=PLACE,
     metavar="MODULE:FUNCTION",
-    help="Makes your own network; called without arguments.",
+    help="Makes your own network; given input_shape and num_classes where it takes them.",
 )
 @click.option(
     "--timm", type=WORD, metavar="NAME", help="A network of timm; its published weights without --checkpoint."

@@ -13,7 +13,7 @@ from torch import nn
 
 from bench.core.classifier import AnyClassifier, WrappedClassifier
 from bench.core.errors import UserError, first_line, unknown_name
-from bench.core.foreign_code import calling
+from bench.core.foreign_code import call_offering, calling
 from bench.core.guards import torch_defaults
 from bench.core.registry import load_object
 from bench.data import Dataset
@@ -35,7 +35,8 @@ def make_network(model: str, loader: str | None, data: Dataset, *, pretrained: b
 
     Args:
         model: a name of `MODELS`; only a label if a loader is given.
-        loader: `module:function`, called without arguments; `timm:NAME`; `robustbench:DATASET/THREAT/ID`.
+        loader: `module:function`, given `input_shape` and `num_classes` where it takes them; `timm:NAME`;
+            `robustbench:DATASET/THREAT/ID`.
         data: gives the shape of the images and the number of classes.
         pretrained: load the published weights of a timm or RobustBench network from disk or the network. Without
             it the architecture is made, for a checkpoint to fill.
@@ -55,7 +56,7 @@ def make_network(model: str, loader: str | None, data: Dataset, *, pretrained: b
         elif source == "robustbench":
             module = robustbench_network(name, pretrained=pretrained)
         else:
-            module = _called(loader)
+            module = _called(loader, data)
     return WrappedClassifier(module.to(torch.float32), data.shape, data.num_classes)
 
 
@@ -115,12 +116,12 @@ def normalized(module: nn.Module, mean: Sequence[float], std: Sequence[float]) -
     return module
 
 
-def _called(loader: str) -> nn.Module:
+def _called(loader: str, data: Dataset) -> nn.Module:
     make: Any = load_object(loader, "loader")
     if not callable(make):
         raise UserError(f"--loader {loader}: expected a function that returns a torch.nn.Module")
     with calling(f"--loader {loader}"):
-        module = make()
+        module = call_offering(make, input_shape=data.shape, num_classes=data.num_classes)
     if not isinstance(module, nn.Module):
         raise UserError(f"--loader {loader}: expected a torch.nn.Module, got {type(module).__name__}")
     return module

@@ -42,8 +42,8 @@ def evaluate_checkpoint(
     Args:
         config: `defense` is what the board calls the training; `seeds` holds the one seed of the evaluation.
         checkpoint: weights for the network `config.model`, or for the one the loader makes.
-        loader: `module:function`, called without arguments; `timm:NAME`; `robustbench:ID`. Without a checkpoint
-            the last two bring their published weights.
+        loader: `module:function`, given `input_shape` and `num_classes` where it takes them; `timm:NAME`;
+            `robustbench:ID`. Without a checkpoint the last two bring their published weights.
         suspicious: answer a raised alarm with further checks; transfer comes from a standard network below
             `config.out`, where there is one.
 
