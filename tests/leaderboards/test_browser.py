@@ -10,9 +10,11 @@ import pytest
 from bench.charts.palette import COLORS
 from bench.core.statistics import paired_p_value
 from leaderboards.board import make_boards
+from leaderboards.build import build
 from leaderboards.headline import difference
 from leaderboards.result import read_ranked
 from tests.browser import NEEDS_CHROMIUM, PHONE, Visit, contrast
+from tests.records import make_arrays, make_record, make_scores, write_record
 
 playwright = pytest.importorskip("playwright.sync_api")
 pytestmark = [*NEEDS_CHROMIUM, pytest.mark.slow]
@@ -348,6 +350,81 @@ def test_on_a_phone_an_open_facet_stays_on_the_screen(visit: Any) -> None:
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= PHONE["width"]
         board.page.keyboard.press("Escape")
+
+
+SMALL = """() => {
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  const found = new Set();
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    const parent = node.parentElement;
+    if (!node.textContent.trim() || !parent.checkVisibility() || parent.closest("svg, .hidden")) continue;
+    const size = parseFloat(getComputedStyle(parent).fontSize);
+    if (size < 12) found.add(`${size} ${parent.outerHTML.slice(0, 80)}`);
+  }
+  for (const target of document.querySelectorAll("button, input, summary, .controls label")) {
+    if (!target.checkVisibility() || target.closest("label label") || target.matches("label input")) continue;
+    const box = target.getBoundingClientRect();
+    if (box.height < 23.5) found.add(`target ${box.height} ${target.outerHTML.slice(0, 80)}`);
+  }
+  return [...found];
+}"""
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_no_text_is_too_small_to_read_and_no_target_to_hit(visit: Any, site: Path, width: int) -> None:
+    opened = visit(viewport={"width": width, "height": 900})
+    for page in pages(site):
+        opened.page.goto(page.as_uri())
+        assert opened.page.evaluate(SMALL) == [], page
+
+
+def test_names_of_ten_thousand_letters_hide_nothing(visit: Any, tmp_path: Path) -> None:
+    paths = []
+    for at, name in enumerate(("a" * 250, "b " * 120, "ordinary")):
+        arrays = make_arrays({"robust_accuracy/autoattack": 0.1 * at}, seed=at)
+        alarms = [{"name": name, "raised": True, "message": "m" * 7_000, "numbers": {}}]
+        scores: dict[str, Any] = {
+            **make_scores(arrays),
+            "prs_ratio": {"value": 1e99, "unit": "nats"},
+            "time_per_epoch": {"value": 1e-300, "unit": "seconds"},
+        }
+        record = make_record(
+            arrays, id=f"r{at}", defense={"name": name}, model=name, alarms=alarms, metrics=scores
+        )
+        paths.append(write_record(tmp_path / str(at), record, arrays))
+    build(paths, tmp_path / "site", strict=False)
+    for width in (360, 1280):
+        board = visit(
+            next((tmp_path / "site" / "boards").glob("*.html")), viewport={"width": width, "height": 900}
+        )
+        assert len(board.column("defense")) == 3
+        assert board.page.evaluate("document.documentElement.scrollWidth") <= width
+        assert max(row.bounding_box()["height"] for row in board.page.locator("#board tbody tr").all()) < 400
+        assert board.complaints == []
+        for page in (tmp_path / "site").rglob("*.html"):
+            board.page.goto(page.as_uri())
+            assert board.page.evaluate("document.documentElement.scrollWidth") <= width, page
+            assert "NaN" not in board.page.content()
+
+
+@pytest.mark.slow
+def test_every_row_of_a_long_board_is_there_soon(visit: Any, tmp_path: Path) -> None:
+    paths = []
+    for number in range(260):
+        arrays = make_arrays({"robust_accuracy/autoattack": number / 600}, n=600)
+        lean: dict[str, Any] = {"history": [], "curves": {}, "alarms": []}
+        record = make_record(arrays, id=f"r{number}", defense={"name": f"d{number:03}"}, **lean)
+        paths.append(write_record(tmp_path / f"{number}", record, arrays))
+    build(paths, tmp_path / "site")
+    board = visit(next((tmp_path / "site" / "boards").glob("*.html")))
+    rows = board.page.locator("#board tbody tr:visible")
+    playwright.expect(rows).to_have_count(260)
+    board.sort("defense")
+    playwright.expect(rows).to_have_count(260)
+    names = board.column("defense")
+    assert (names[0], names[-1]) == ("d000", "d259")
+    board.search("d25")
+    playwright.expect(rows).to_have_count(10)
 
 
 COLOURS = """selector => {
