@@ -264,24 +264,15 @@ class _Scaled(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, gradient: Tensor, scale: Tensor) -> Tensor:
         ctx.save_for_backward(gradient, scale)
-        # In one pass, and in float32 inside, which a product of two types is not.
-        return F.batch_norm(
-            gradient, torch.zeros_like(scale), torch.ones_like(scale), scale, None, False, 0.0, 0.0
-        )
+        # In one pass, and in float32 inside, which a product of two types is not. The division is by √(0 + 1).
+        nothing = torch.zeros_like(scale)
+        return F.batch_norm(gradient, nothing, nothing, scale, None, False, 0.0, 1.0)
 
     @staticmethod
     def backward(ctx: Any, direction: Tensor) -> tuple[Tensor | None, Tensor | None]:
         gradient, scale = ctx.saved_tensors
+        nothing, wanted = torch.zeros_like(scale), [*ctx.needs_input_grad[:2], False]
         by_gradient, by_scale, _ = aten.native_batch_norm_backward(
-            direction,
-            gradient,
-            scale,
-            torch.zeros_like(scale),
-            torch.ones_like(scale),
-            None,
-            None,
-            False,
-            0.0,
-            [*ctx.needs_input_grad[:2], False],
+            direction, gradient, scale, nothing, nothing, None, None, False, 1.0, wanted
         )
         return by_gradient, by_scale

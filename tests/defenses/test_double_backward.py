@@ -110,3 +110,17 @@ def test_only_convolutions_that_it_knows_are_replaced() -> None:
             assert isinstance(layer(images).grad_fn, replaced)
             assert layer(images).dtype == torch.bfloat16
     assert not isinstance(layer(images).grad_fn, replaced)
+
+
+def test_no_batch_norm_has_an_epsilon_of_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which torch 2.11 refuses."""
+    called, seen = torch.batch_norm, []
+
+    def noting(*args: Any) -> Tensor:
+        seen.append(args[7])
+        return called(*args)
+
+    monkeypatch.setattr(torch, "batch_norm", noting)
+    derivatives(nn.BatchNorm2d(4).eval(), torch.randn(3, 4, 7, 6), True)
+    assert len(seen) >= 2
+    assert min(seen) > 0
