@@ -29,6 +29,17 @@ SMALL = {
     "--metrics": "clean_accuracy",
     "--tracking": "none",
 }
+#: Command → what its words name in the working folder.
+FILES = {
+    "study": {"study.yaml": bad_values.STUDY},
+    "sweep": {
+        "sweep.yaml": "".join(
+            f"{name[2:]}: {value}\n" for name, value in SMALL.items() if name != "--tracking"
+        )
+        + "defense: [standard]\n"
+    },
+    "check": {"thing.py": "from defenses.standard import Standard as Thing\n"},
+}
 EVALUATED = {name: SMALL[name] for name in ("--train-size", "--test-size", "--metrics", "--tracking")}
 
 
@@ -54,7 +65,7 @@ class Inputs:
     @property
     def record(self) -> str:
         """A record with its weights."""
-        return str(next((self.folder / "runs").glob("*/seed-0/*/record.json")))
+        return str(next((self.folder / "runs").glob("*/seed-0/*/record.json"), self.folder / "record.json"))
 
     @property
     def weights(self) -> str:
@@ -83,17 +94,20 @@ def attempts(inputs: Inputs) -> list[Attempt]:
     return [*found, *(Attempt(words) for words in bad_values.LINES)]
 
 
-def _good(inputs: Inputs) -> dict[str, tuple[list[str], dict[str, str]]]:
+def good(inputs: Inputs) -> dict[str, tuple[list[str], dict[str, str]]]:
     """Command → its arguments, and options that make it quick; each works."""
     return {
         "run": ([], {"--defense": "standard", **SMALL}),
         "evaluate": ([], {"--checkpoint": inputs.weights, "--model": "cnn6", **EVALUATED}),
+        "sweep": (["sweep.yaml"], {"--tracking": "none"}),
         "leaderboard build": ([], {"--records": str(inputs.folder / "runs")}),
         "leaderboard table": ([], {}),
         "leaderboard check": ([inputs.record], {}),
         "list": (["attacks"], {}),
         "show": ([inputs.record], {}),
         "compare": ([inputs.record, inputs.record], {}),
+        "check": (["thing:Thing"], {}),
+        "cite": ([inputs.record], {}),
         "verify": ([inputs.record], {}),
         "figures": ([inputs.record], {}),
         "study": (["study.yaml"], {}),
@@ -117,10 +131,10 @@ def commands() -> dict[str, list[click.Parameter]]:
 
 def _of_options(inputs: Inputs) -> Iterator[Attempt]:
     """Every option with every bad value of its kind."""
-    good = _good(inputs)
+    known = good(inputs)
     for command, parameters in commands().items():
-        arguments, options = good[command]
-        files = {"study.yaml": bad_values.STUDY} if command == "study" else {}
+        arguments, options = known[command]
+        files = FILES.get(command, {})
         for parameter in parameters:
             if not isinstance(parameter, click.Option) or parameter.name in ("help", "version"):
                 continue
@@ -134,9 +148,9 @@ def _of_options(inputs: Inputs) -> Iterator[Attempt]:
 
 def _of_arguments(inputs: Inputs) -> Iterator[Attempt]:
     """Every argument with paths that hold nothing of the kind."""
-    good = _good(inputs)
+    known = good(inputs)
     for command, parameters in commands().items():
-        arguments, options = good[command]
+        arguments, options = known[command]
         rest = [word for pair in options.items() for word in pair]
         places = [each for each in parameters if isinstance(each, click.Argument)]
         for at, place in enumerate(places):
@@ -214,4 +228,4 @@ def refused_in_one_line(outcome: Outcome) -> Iterator[Fault]:
         yield Fault("wordy", f"a line of {len(lines[0])} characters: {lines[0][:80]!r}")
 
 
-BAD_INPUT = FaultClass(name="input", title="bad values and options", tries=800, sample=24, provoke=_provoke)
+BAD_INPUT = FaultClass(name="input", title="bad values and options", tries=3_000, sample=24, provoke=_provoke)

@@ -1,10 +1,17 @@
 """A sample of each class of fault from outside; `python -m benchmarks.faults` provokes all of them."""
 
+from pathlib import Path
+
 import pytest
 
 from benchmarks.faults import CLASSES
 from benchmarks.faults.__main__ import provoke
+from benchmarks.faults.bad_input import Inputs, commands, good
 from benchmarks.faults.command import Bench
+
+
+def test_every_command_is_given_bad_input(tmp_path: Path) -> None:
+    assert good(Inputs(tmp_path)).keys() == commands().keys()
 
 
 @pytest.mark.slow
