@@ -76,8 +76,11 @@ def path(value: Any) -> Path:
 def folder(value: Any) -> Path:
     """A path of a folder, which need not exist."""
     place = path(value)
-    if place.exists() and not place.is_dir():
-        raise ValueError(f"expected a folder, got the file {place}")
+    for above in (place, *place.absolute().parents):
+        if above.exists():
+            if not above.is_dir():
+                raise ValueError(f"expected a folder, got the file {above}")
+            break
     return place
 
 

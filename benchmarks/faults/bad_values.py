@@ -80,10 +80,11 @@ def of_option(command: str, option: click.Option, folder: Path) -> Iterator[str]
     name, kind = str(option.name), option.type.name
     yield from TEXT
     if kind == "integer":
-        # The only number that may be zero is a count of trials, or a seed.
-        yield from WHOLE if name in ("trials", "seed") else [*WHOLE, "0"]
+        # These may be zero.
+        yield from WHOLE if name in ("trials", "seed", "retry", "index") else [*WHOLE, "0"]
     elif kind == "float":
-        yield from FRACTIONS
+        # A number of devices or of seconds may be above 1.
+        yield from (each for each in FRACTIONS if each != "1.01" or command != "sweep")
     elif kind == "path":
         yield from _paths(name, folder)
     if (command, name) != ("evaluate", "defense"):
