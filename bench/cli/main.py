@@ -64,7 +64,7 @@ def _run() -> None:
         _fail(str(error))
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "bench"
-        _fail(f"{error.format_message()} (see `{where} --help`)")
+        _fail(f"{_shortened(error.format_message())} (see `{where} --help`)")
     except click.exceptions.Exit as leave:
         sys.exit(leave.exit_code)
     except EndedEarly as error:
@@ -80,6 +80,11 @@ def _run() -> None:
         if os.environ.get(TRACEBACK):
             traceback.print_exception(error)
         _fail(*_refused(error))
+
+
+def _shortened(message: str) -> str:
+    """A message without the middle of what somebody gave in thousands of characters."""
+    return message if len(message) <= 1_000 else f"{message[:600]}…{message[-300:]}"
 
 
 def _leave(code: object) -> None:

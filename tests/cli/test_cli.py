@@ -427,6 +427,16 @@ def test_bad_arguments_leave_no_fresh_database(
     assert [path.name for path in tmp_path.iterdir()] == ["junk.json"]
 
 
+@pytest.mark.parametrize("words", [("list", "x" * 5_000), ("list", f"--{'x' * 5_000}"), ("x" * 5_000,)])
+def test_long_words_are_repeated_in_part(
+    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = bench(*words, monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 2
+    assert len(err) < 1_100
+    assert err.endswith("--help`)\n")
+
+
 def test_the_path_of_a_record_is_printed_before_the_pages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
