@@ -44,6 +44,8 @@ def board_csv(board: Board) -> str:
             row[f"{name}:std"], row[f"{name}:n"] = (score.std, score.n) if score else (None, None)
         row["alarms"] = spreadsheet_text("; ".join(alarm.label for alarm in entry.raised))
         row["alarms_unchecked"] = spreadsheet_text("; ".join(alarm.label for alarm in entry.unchecked))
+        row["in_doubt"] = int(entry.in_doubt)
+        row["alarms_answered"] = spreadsheet_text("; ".join(entry.answers))
         row["entry"] = entry.page
         rows.append(row)
     return csv_text(list(rows[0]), rows)
@@ -78,6 +80,8 @@ def boards_csv(boards: Iterable[Board], metrics: Sequence[str] = ()) -> str:
                 ends = (score.mean, score.low, score.high) if score else (None, None, None)
                 row |= dict(zip((name, f"{name}:low", f"{name}:high"), ends, strict=True))
             row["alarms"] = spreadsheet_text("; ".join(alarm.label for alarm in entry.raised))
+            row["in_doubt"] = int(entry.in_doubt)
+            row["alarms_answered"] = spreadsheet_text("; ".join(entry.answers))
             rows.append(row)
     return csv_text(list(rows[0]), rows)
 
@@ -138,4 +142,6 @@ def _entry(entry: Entry, rank: Rank) -> dict[str, Any]:
             alarm.name: {"raised": alarm.raised, "checked": alarm.checked, "seeds": alarm.seeds}
             for alarm in entry.alarms
         },
+        "in_doubt": entry.in_doubt,
+        "answers": list(entry.answers),
     }

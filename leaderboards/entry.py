@@ -11,6 +11,8 @@ import numpy as np
 
 from bench.core.names import WORST_CASE, dataset_label, short_hash, slug
 from bench.core.record import Alarm, Defense, Record, Score
+from bench.core.standing import Standing, findings, standing
+from leaderboards.lowest import lowest_known
 from leaderboards.result import Result
 
 
@@ -165,6 +167,21 @@ class Entry:
         """The alarms that at least one seed raised."""
         return tuple(alarm for alarm in self.alarms if alarm.raised)
 
+    @cached_property
+    def standings(self) -> tuple[Standing, ...]:
+        """How the worst case of each seed stands."""
+        return tuple(standing(result.record) for result in self.results)
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether a raised alarm of a seed has no answer, so that the entry has no place."""
+        return any(each.in_doubt for each in self.standings)
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """What answered the raised alarms, in words, or that nothing did; empty where none was raised."""
+        return findings(self.seeds, self.standings)
+
     @property
     def unchecked(self) -> tuple[EntryAlarm, ...]:
         """The alarms that were not raised and that some seed could not check."""
@@ -227,7 +244,7 @@ def group(results: Iterable[Result]) -> list[Entry]:
         newest, older = [], []
         for seed in sorted(together[key]):
             ordered = sorted(together[key][seed], key=_age, reverse=True)
-            newest.append(ordered[0])
+            newest.append(lowest_known(ordered[0], ordered[1:]))
             older += ordered[1:]
         entries.append(Entry(tuple(newest), tuple(sorted(older, key=_age, reverse=True))))
     return entries

@@ -17,25 +17,30 @@ class Rank:
     """The place of an entry.
 
     Attributes:
-        place: 1 for the leading group; None without a worst-case accuracy.
+        place: 1 for the leading group; None without a worst-case accuracy, and for an entry in doubt.
         shared: whether another entry has the same place.
         method: how the entry was compared with the leader of its group; "" for a leader.
         p_value: of the paired test against that leader.
+        in_doubt: whether it has no place because a raised alarm has no answer.
     """
 
     place: int | None
     shared: bool = False
     method: Literal["paired", "intervals", ""] = ""
     p_value: float | None = None
+    in_doubt: bool = False
 
 
 def order(entries: Sequence[Entry]) -> list[Entry]:
-    """Entries by worst-case accuracy, best first; those without one come last, then clean accuracy and name."""
+    """Entries by worst-case accuracy, best first, then clean accuracy and name.
 
-    def key(entry: Entry) -> tuple[bool, float, float, str]:
+    Those in doubt come after all others that have a worst case; those without one come last.
+    """
+
+    def key(entry: Entry) -> tuple[bool, bool, float, float, str]:
         worst = entry.worst_case.mean if entry.worst_case else None
         clean = entry.scores[CLEAN_ACCURACY].mean if CLEAN_ACCURACY in entry.scores else None
-        return worst is None, -(worst or 0.0), -(clean or 0.0), entry.page
+        return worst is None, entry.in_doubt, -(worst or 0.0), -(clean or 0.0), entry.page
 
     return sorted(entries, key=key)
 
@@ -46,7 +51,7 @@ def rank(entries: Sequence[Entry]) -> list[Rank]:
     Separable means p < 0.05 in the paired test on the common test images (`paired_p_value`; the exact
     McNemar test when both have one seed). Where per-image outcomes are missing, it means that the 95 %
     intervals do not overlap, which is the stricter demand, so such entries share more places. The places
-    after a shared one are left out: 1, 1, 3.
+    after a shared one are left out: 1, 1, 3. An entry in doubt has no place.
 
     Args:
         entries: of one board, as `order` sorts them.
@@ -56,6 +61,9 @@ def rank(entries: Sequence[Entry]) -> list[Rank]:
     for at, entry in enumerate(entries):
         if entry.worst_case is None:
             ranks.append(Rank(None))
+            continue
+        if entry.in_doubt:
+            ranks.append(Rank(None, in_doubt=True))
             continue
         method, p_value, separable = _compare(entries[leader], entry)
         if at == 0 or separable:

@@ -1,7 +1,7 @@
 """One record with the files beside it: per-image outcomes and figures."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from fractions import Fraction
 from functools import partial
@@ -15,6 +15,7 @@ from bench.core.files import sha256
 from bench.core.limits import exact_number, file_beside, moment
 from bench.core.names import WORST_CASE
 from bench.core.record import RECORD, Record, load_record, read_arrays
+from bench.core.standing import CHECKED, count_checks
 from bench.core.values import shown
 from leaderboards.contradictions import contradictions
 
@@ -43,7 +44,7 @@ class Result:
     """One trained network on the board.
 
     Attributes:
-        record: the record itself.
+        record: the record itself; its worst case is the lowest number known.
         path: where it was read from; never shown.
         digest: SHA-256 of the file.
         eps: ε as an exact fraction.
@@ -62,7 +63,7 @@ class Result:
 
 
 def read_result(path: Path, *, unattacked: bool = False) -> Result:
-    """Read a record, its worst-case outcomes and its figures.
+    """Read a record, its worst-case outcomes and its figures; what extra checks broke counts as broken.
 
     Args:
         unattacked: take a record with ε = 0 too, which no board ranks.
@@ -70,6 +71,16 @@ def read_result(path: Path, *, unattacked: bool = False) -> Result:
     Raises:
         UserError: when the record is unreadable or invalid, or its arrays contradict it.
     """
+    return _counted(_as_written(path, unattacked=unattacked))
+
+
+def _counted(result: Result) -> Result:
+    checked = read_arrays(result.path, result.record, [CHECKED]).get(CHECKED)
+    record, outcomes = count_checks(result.record, result.outcomes, checked)
+    return replace(result, record=record, outcomes=outcomes)
+
+
+def _as_written(path: Path, *, unattacked: bool = False) -> Result:
     if path.is_dir():
         path = path / RECORD
     record = load_record(path)
@@ -136,7 +147,7 @@ def read_ranked(paths: Iterable[Path], *, strict: bool = True) -> tuple[list[Res
 
 
 def _read_ranked(path: Path) -> Result:
-    result = read_result(path)
+    result = _as_written(path)
     for file in result.record.files.values():
         file_beside(result.path, file.path)
     # All arrays are read, so that what `check` says of them holds here too.
@@ -144,7 +155,7 @@ def _read_ranked(path: Path) -> Result:
     if problems:
         more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise UserError(f"{result.path}: {'; '.join(problems[:3])}{more}")
-    return result
+    return _counted(result)
 
 
 def _read(

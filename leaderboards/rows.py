@@ -90,6 +90,7 @@ def _row(
         "values": [_value(entry, column.metric) for column in columns],
         "ends": [worst.low, worst.high] if worst else None,
         "alarms": [alarm.label[:100] for alarm in entry.raised],
+        "doubt": int(entry.in_doubt),
     }
     if entry.outcomes is not None:
         row["outcomes"] = [_packed(outcomes) for outcomes in entry.outcomes]

@@ -1,10 +1,19 @@
 """A board as a table for a paper: which cells it has, before they become LaTeX, Markdown or CSV."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from bench.core.names import AUTOATTACK, CLEAN_ACCURACY, DETECTION_AUC, PGD20, PRS_RATIO, TIME_PER_EPOCH_RATIO
+from bench.core.names import (
+    AUTOATTACK,
+    CLEAN_ACCURACY,
+    DETECTION_AUC,
+    PGD20,
+    PRS_RATIO,
+    ROBUST_ACCURACY,
+    TIME_PER_EPOCH_RATIO,
+)
 from bench.core.names import WORST_CASE as WORST
+from bench.core.standing import VERDICT
 from bench.core.values import printable
 from leaderboards.board import Board
 from leaderboards.entry import Entry, Summary
@@ -24,7 +33,8 @@ COLUMNS = {
 
 MARKS = (
     "Bold: the best of a column. †: not separated from it: worst case by the paired test of the ranks (p ≥ 0.05), "
-    "other scores by overlapping 95 % intervals, which is the stricter demand."
+    "other scores by overlapping 95 % intervals, which is the stricter demand. In parentheses: in doubt, as "
+    "a raised alarm has no answer; it has no place."
 )
 
 
@@ -34,7 +44,7 @@ class Cell:
 
     Attributes:
         value, between: the number, and its interval or ""; "—" for no value.
-        best: whether it is the best of its column.
+        best: whether it is the best of its column; no score of an entry whose alarms speak against it.
         tied: whether it is not the best, nor separated from it.
     """
 
@@ -46,7 +56,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """An entry: place, defense, network, a cell for each score, raised alarms."""
+    """An entry: place, defense, network, a cell for each score, raised alarms with what answered them."""
 
     place: str
     defense: str
@@ -93,18 +103,39 @@ def _heading(board: Board, metric: str) -> str:
 
 def _row(entry: Entry, rank: Rank, cells: tuple[Cell, ...]) -> Row:
     place = f"{rank.place}{'=' if rank.shared else ''}" if rank.place else "—"
-    alarms = tuple(alarm.label for alarm in entry.raised)
+    alarms = tuple(alarm.label for alarm in entry.raised if alarm.name != VERDICT)
+    alarms += (
+        (f"{'in doubt' if entry.in_doubt else 'answered'}: {'; '.join(entry.answers)}",)
+        if entry.answers
+        else ()
+    )
     return Row(place, entry.defense.name, entry.model, cells, alarms)
 
 
 def _column(board: Board, metric: str) -> list[Cell]:
     """The cells of a score, one for each entry."""
     scores = [entry.scores.get(metric) for entry in board.entries]
-    best = _best(scores)
+    counts = [_counts(entry, metric) for entry in board.entries]
+    best = _best([score if counted else None for score, counted in zip(scores, counts, strict=True)])
     return [
-        _cell(score, metric, score is not None and score == best, _tied(score, best, metric, rank))
-        for score, rank in zip(scores, board.ranks, strict=True)
+        _parenthesized(cell) if metric == WORST and entry.in_doubt else cell
+        for entry, score, counted, rank in zip(board.entries, scores, counts, board.ranks, strict=True)
+        for cell in [
+            _cell(score, metric, counted and score == best, counted and _tied(score, best, metric, rank))
+        ]
     ]
+
+
+def _counts(entry: Entry, metric: str) -> bool:
+    """Whether a score may be the best of its column: not where alarms say that it overstates robustness."""
+    if metric not in entry.scores or not metric.startswith(ROBUST_ACCURACY):
+        return metric in entry.scores
+    overstated = metric != WORST and any(alarm.name == VERDICT for alarm in entry.raised)
+    return not (entry.in_doubt or overstated)
+
+
+def _parenthesized(cell: Cell) -> Cell:
+    return replace(cell, value=f"({cell.value})")
 
 
 def _best(scores: Sequence[Summary | None]) -> Summary | None:

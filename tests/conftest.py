@@ -22,6 +22,14 @@ def _no_secrets_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(secrets, "_known", {})
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _extra_checks_when_asked() -> Iterator[None]:
+    """Extra checks take longer than most tests: only `escalate=True` runs them, or `--suspicious`."""
+    with pytest.MonkeyPatch.context() as patch:
+        shortened.extra_checks_when_asked(patch)
+        yield
+
+
 @pytest.fixture
 def make_record() -> Callable[..., Record]:
     """`records.make_record`: a valid record with some fields changed."""

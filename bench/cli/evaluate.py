@@ -42,7 +42,7 @@ def evaluate(as_json: bool, quiet: bool, **given: Any) -> None:
     """
     from bench.runs.config import RunConfig
 
-    checkpoint, suspicious = given.pop("checkpoint"), bool(given.pop("suspicious"))
+    checkpoint = given.pop("checkpoint")
     seed = given.pop("seed")
     loader = _one_loader(given.pop("loader"), timm=given.pop("timm"), robustbench=given.pop("robustbench"))
     if loader is not None:
@@ -62,7 +62,7 @@ def evaluate(as_json: bool, quiet: bool, **given: Any) -> None:
 
     progress = make_progress(quiet)
     tracker = tracker_of(config.tracking, progress)
-    path = evaluate_checkpoint(config, checkpoint, loader, tracker, progress, suspicious=suspicious)
+    path = evaluate_checkpoint(config, checkpoint, loader, tracker, progress)
     # Printed before the pages, as `bench run` does.
     print_paths([path], as_json)
     build_pages(config.out, tracker, progress)

@@ -72,5 +72,8 @@ def verify(
         print_result(
             f"alarms       {', '.join(found.alarms) or 'none raised; that is no proof of robustness'}"
         )
+        if found.stands.raised and found.stands.finding:
+            word = "in doubt" if found.stands.in_doubt else "answered"
+            print_result(f"{word:<11}  {found.stands.finding}")
     if not found.matches:
         raise SystemExit(1 if found.contradicted else 3)

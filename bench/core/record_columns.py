@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from bench.core.keys import safe_keys
 from bench.core.record import Record, Value
+from bench.core.standing import standing
 
 if TYPE_CHECKING:
     import pandas
@@ -37,6 +38,7 @@ def _row(record: Record) -> dict[str, Value]:
 def tags(record: Record) -> dict[str, str]:
     """What a record is about, and its alarms, as text."""
     raised = [alarm.name for alarm in record.alarms if alarm.raised]
+    stands = standing(record)
     unknown = [alarm.name for alarm in record.alarms if alarm.raised is None]
     undefined = [name for name, score in record.metrics.items() if score.value is None]
     lists = {"alarms_not_checked": unknown, "undefined_scores": undefined}
@@ -57,6 +59,8 @@ def tags(record: Record) -> dict[str, str]:
         "seed": str(record.seed),
         "hardware": ", ".join(f"{name}: {value}" for name, value in record.provenance.hardware.items()),
         "alarms": ", ".join(raised) or "none",
+        **({"in_doubt": str(stands.in_doubt)} if stands.raised else {}),
+        **({"alarms_answered": stands.answer} if stands.raised and stands.answer else {}),
         **{name: ", ".join(names) for name, names in lists.items() if names},
         **({"dirty": str(record.provenance.dirty)} if record.provenance.dirty is not None else {}),
     }

@@ -6,6 +6,7 @@ from rich.table import Table
 
 from bench.core.progress import readable
 from bench.core.record import Record, Score
+from bench.core.standing import standing
 from bench.core.values import printable
 
 
@@ -37,6 +38,8 @@ def show_record(record: Record, console: Console | None = None) -> None:
     for alarm in record.alarms:
         mark = {True: "[red]raised[/red]", False: "quiet ", None: "not run"}[alarm.raised]
         console.print(f"  {mark}  {escape(alarm.name)}: {escape(alarm.message)}")
+    if (stands := standing(record)).raised:
+        console.print(f"  {escape(str(stands))}")
 
     if record.defense.hyperparameters:
         console.print("\n[bold]hyper-parameters[/bold]")

@@ -12,4 +12,5 @@ ALARMS = {
     "randomised output": "bench.evaluation.alarms.network:randomized_output",
     "predictions depend on the batch": "bench.evaluation.alarms.network:depends_on_batch",
     "precision": "bench.evaluation.alarms.network:low_precision",
+    "no signal": "bench.evaluation.alarms.signal:no_signal",
 }

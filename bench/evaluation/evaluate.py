@@ -18,7 +18,7 @@ from bench.core.names import data_source, dataset_label
 from bench.core.plugin_sources import own_classes, sources_of
 from bench.core.progress import Progress
 from bench.core.randomness import derive_seed
-from bench.core.record import WEIGHTS, Record
+from bench.core.record import RECORD, WEIGHTS, Record
 from bench.core.threat import Threat
 from bench.data import Dataset, fingerprint
 from bench.evaluation.battery import Battery
@@ -32,6 +32,7 @@ from bench.evaluation.describe import (
     result_id,
 )
 from bench.evaluation.draw_figures import draw_all
+from bench.evaluation.extra_checks import called_for
 from bench.evaluation.files import write_result
 from bench.evaluation.foreign_identity import network_identity
 from bench.evaluation.inputs import (
@@ -48,6 +49,7 @@ from bench.evaluation.inputs import (
 )
 from bench.evaluation.resume import FinishedMetrics
 from bench.evaluation.run_battery import Measurements, answer_alarms, run_battery
+from bench.evaluation.standard_network import standard_from
 from bench.evaluation.trained import TrainedNetwork
 from bench.models.weights import save_weights
 from bench.version import __version__
@@ -74,7 +76,7 @@ def evaluate(
     out: Path | str | None = None,
     command: str = "",
     progress: Progress | None = None,
-    suspicious: bool = False,
+    escalate: bool | None = None,
     transfer_from: nn.Module | Path | str | None = None,
 ) -> Record:
     """Evaluate any network with a battery; needs neither MLflow nor Optuna.
@@ -96,9 +98,11 @@ def evaluate(
         out: folder for record, arrays and weights; None writes nothing.
         command: the command that reproduces the result, for the record.
         progress: where bars go; silent by default.
-        suspicious: answer a raised alarm with `bench.evaluation.extra_checks`; the battery's scores do not change.
-        transfer_from: a standardly trained network on the same data, for one of those checks, or a folder of
-            results that may have one; `out` by default.
+        escalate: answer a raised alarm with `bench.evaluation.extra_checks`, which lower the worst case: None does
+            so for a battery with a worst case, True for every one, False for none.
+        transfer_from: a standardly trained network on the same data, for one of those checks; or the record or the
+            checkpoint of one; or a folder of results that may have one, `out` by default. A small one is trained
+            where there is none.
 
     Raises:
         UserError: when an argument has the wrong type, a name cannot stand in a record, the network does not fit
@@ -120,6 +124,8 @@ def evaluate(
     check_names(name, trained.defense.name, battery.name, dataset_label(dataset.name))
     out = Path(out) if isinstance(out, str) else out
     transfer_from = Path(transfer_from) if isinstance(transfer_from, str) else transfer_from
+    if isinstance(transfer_from, Path) and (transfer_from.is_file() or (transfer_from / RECORD).is_file()):
+        transfer_from = standard_from(transfer_from, dataset)
     classifier = as_classifier(model, dataset)
     check_network(classifier, *dataset.test.batch(slice(0, battery.images)))
     network = network_identity(classifier, dataset, None)
@@ -140,7 +146,7 @@ def evaluate(
                 **({"network": network} if network else {}),
             },
             progress=progress or Progress(),
-            suspicious=suspicious,
+            escalate=escalate,
             transfer_from=transfer_from or out,
             parts=[*trained.parts, *code_of_data(data)],
         )
@@ -160,7 +166,7 @@ def evaluate_to_folder(
     command: str,
     config: Mapping[str, Any],
     progress: Progress,
-    suspicious: bool = False,
+    escalate: bool | None = None,
     transfer_from: nn.Module | Path | None = None,
     parts: Sequence[tuple[str, object]] = (),
 ) -> Record:
@@ -171,7 +177,7 @@ def evaluate_to_folder(
     Args:
         classifier: in eval mode, on the data's device.
         dataset: with the test images to evaluate on.
-        threat, battery, seed, command, progress, suspicious, transfer_from: as for `evaluate`.
+        threat, battery, seed, command, progress, escalate, transfer_from: as for `evaluate`.
         model: the network's name in the record.
         trained: how it was trained.
         run: name of the run it belongs to, or "external".
@@ -209,8 +215,8 @@ def evaluate_to_folder(
             finished = FinishedMetrics(
                 folder / FINISHED, _identity(folder / WEIGHTS, evaluation, battery), evaluation.progress.say
             )
-        measured = run_battery(evaluation, battery, finished)
-        if suspicious:
+        measured = run_battery(evaluation, battery, finished, trained.defense.search)
+        if called_for(measured.alarms, measured.scores, escalate):
             answer_alarms(evaluation, measured, finished, transfer_from, train=True)
     record = Record(
         id=identifier,

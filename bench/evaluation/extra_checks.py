@@ -1,16 +1,17 @@
 """The extra checks after a raised alarm, and the verdict on them.
 
-The battery's own scores do not change; `suspicious/worst_case` is what the worst case would be. Only the images
+What they break within the threat lowers the worst case; the battery's other scores do not change. Only the images
 that survived every attack of the battery are attacked again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from bench.attacks import ATTACKS
 from bench.core.classifier import AnyClassifier
-from bench.core.names import SUSPICIOUS
+from bench.core.names import SUSPICIOUS, WORST_CASE
 from bench.core.progress import readable
 from bench.core.record import Alarm, Record
+from bench.core.standing import NO_SIGNAL, VERDICT, needs_answer
 from bench.evaluation.alarms.attacks import BLACK_BOX, FAR_ABOVE, MORE_STEPS_HELP, ONE_STEP
 from bench.evaluation.alarms.curve import CURVE, UNBOUNDED_LIMIT
 from bench.evaluation.alarms.gradients import LOSS_MOVING, ZERO_GRADIENTS
@@ -40,7 +41,7 @@ MASKED = frozenset((ZERO_GRADIENTS, ONE_STEP, BLACK_BOX, CURVE))
 UNSETTLED = frozenset((MORE_STEPS_HELP, FAR_ABOVE, LOSS_MOVING))
 
 #: The alarm that the verdict is.
-ALARM = "extra checks"
+ALARM = VERDICT
 #: By how much the checks after a raised alarm may lower the worst case.
 EXTRA_CHECKS_LIMIT = 0.01
 
@@ -56,7 +57,7 @@ def extra_checks(
             that check out.
         images: surviving images to attack, at most.
     """
-    raised = {alarm.name for alarm in alarms if alarm.raised}
+    raised = {alarm.name for alarm in alarms if alarm.raised} - {NO_SIGNAL}
     if not raised:
         return ()
     random, alone = RANDOMIZED_OUTPUT in raised, BATCH_DEPENDENCE in raised
@@ -138,9 +139,9 @@ def verdict(measured: Mapping[str, Arrays], alarms: Sequence[Alarm]) -> Alarm:
         if name.startswith(SUSPICIOUS) and "within_threat" in arrays
     }
     found = ", ".join(f"{name} broke {count}" for name, count in broken.items())
-    left_out = "" if "transfer" in broken else "; transfer was left out, since no standard network was found"
+    left_out = "" if "transfer" in broken else "; transfer was left out: give a network with --transfer-from"
     conclusion = (
-        f"the worst case would be {after:.1%} instead of {before:.1%}"
+        f"the worst case is {after:.1%} instead of {before:.1%}"
         if after < before
         else f"the worst case stays {before:.1%}"
     )
@@ -160,6 +161,18 @@ def verdict(measured: Mapping[str, Arrays], alarms: Sequence[Alarm]) -> Alarm:
     )
 
 
-def unanswered(record: Record) -> bool:
-    """Whether a record has a raised alarm but no extra checks."""
-    return any(alarm.raised for alarm in record.alarms) and WORST not in record.metrics
+def called_for(alarms: Sequence[Alarm], scores: Container[str], escalate: bool | None) -> bool:
+    """Whether extra checks are to run.
+
+    Args:
+        alarms: of the battery.
+        scores: the names of those that are there.
+        escalate: None runs them where a worst case is claimed; True without one too; False never.
+    """
+    claims = WORST_CASE in scores if escalate is None else escalate
+    return claims and WORST not in scores and needs_answer(alarms)
+
+
+def unanswered(record: Record, escalate: bool | None) -> bool:
+    """Whether a record has a raised alarm without the extra checks that are called for."""
+    return called_for(record.alarms, record.metrics, escalate)

@@ -8,7 +8,9 @@ from pathlib import Path
 from torch import nn
 
 from bench.core.guards import random_state_kept
-from bench.core.record import Alarm, Curve, Score
+from bench.core.names import WORST_CASE
+from bench.core.record import Alarm, Curve, Score, Search
+from bench.core.standing import needs_answer
 from bench.evaluation.alarms import read_alarms
 from bench.evaluation.battery import Battery
 from bench.evaluation.extra_checks import announce, extra_checks, verdict
@@ -17,6 +19,7 @@ from bench.evaluation.metric_answers import checked_arrays, checked_scores
 from bench.evaluation.resume import FinishedMetric, FinishedMetrics
 from bench.evaluation.shared_inputs import unchanged
 from bench.evaluation.standard_network import find_standard, train_standard
+from metrics.accuracy.worst_case import WorstCase, with_checks
 from metrics.base import Metric
 from metrics.evaluation import Arrays, Evaluation, NotMeasurable
 
@@ -44,7 +47,10 @@ class Measurements:
 
 
 def run_battery(
-    evaluation: Evaluation, battery: Battery, finished: FinishedMetrics | None = None
+    evaluation: Evaluation,
+    battery: Battery,
+    finished: FinishedMetrics | None = None,
+    search: Search | None = None,
 ) -> Measurements:
     """Run every metric of a battery in order, then read the alarms.
 
@@ -52,10 +58,11 @@ def run_battery(
         evaluation: gets the arrays of each metric.
         battery: whose metrics to run.
         finished: metrics on disk, which are not run again; None keeps nothing on disk.
+        search: which chose the network's hyper-parameters, for the alarm about it.
     """
     measured = Measurements()
     _run(battery.metrics, evaluation, measured, finished)
-    measured.alarms = read_alarms(evaluation.measured, evaluation.dataset.num_classes)
+    measured.alarms = read_alarms(evaluation.measured, evaluation.dataset.num_classes, search)
     return measured
 
 
@@ -66,16 +73,16 @@ def answer_alarms(
     transfer_from: nn.Module | Path | None = None,
     train: bool = False,
 ) -> None:
-    """Where an alarm was raised, run the extra checks, and add their scores and a verdict to the measurements.
+    """Where an alarm was raised, run the extra checks, add their scores and a verdict, and lower the worst case.
 
     Args:
         evaluation: after the battery.
-        measured: by the battery; gets scores `suspicious/...` and the alarm "extra checks", and keeps all else.
+        measured: by the battery; gets scores `suspicious/...` and the alarm "extra checks".
         finished: as for `run_battery`.
         transfer_from: a standardly trained network, or a folder of results that may have one.
         train: train a small one where there is none.
     """
-    if not any(alarm.raised for alarm in measured.alarms):
+    if not needs_answer(measured.alarms):
         return
     if isinstance(transfer_from, Path):
         standard = find_standard(transfer_from, evaluation.dataset)
@@ -83,10 +90,18 @@ def answer_alarms(
         standard = as_classifier(transfer_from, evaluation.dataset) if transfer_from is not None else None
     if standard is None and train:
         standard = train_standard(evaluation.dataset, evaluation.progress)
-    checks = extra_checks(measured.alarms, standard)
-    evaluation.progress.say(announce(checks, evaluation))
+    # All survivors, so that the worst case is that of all attacked images.
+    checks = extra_checks(measured.alarms, standard, len(evaluation.images))
+    raised = ", ".join(alarm.name for alarm in measured.alarms if alarm.raised)
+    evaluation.progress.say(
+        f"alarms raised: {raised}; {announce(checks, evaluation)}; --no-escalate leaves them out"
+    )
     _run(checks, evaluation, measured, finished)
     measured.alarms = [*measured.alarms, verdict(evaluation.measured, measured.alarms)]
+    if WORST_CASE in evaluation.measured:
+        worst = with_checks(evaluation.measured[WORST_CASE], evaluation.measured)
+        evaluation.measured[WORST_CASE] = worst
+        measured.scores |= WorstCase().reduce(worst)
 
 
 def _run(

@@ -47,13 +47,20 @@ def find_standard(folder: Path, dataset: Dataset) -> AnyClassifier | None:
         except UserError:
             continue
         same = record.dataset.fingerprint == dataset.fingerprint
-        if same and record.defense.name == "standard" and "weights" in record.files:
+        if same and _is_standard(record) and "weights" in record.files:
             found.append((record.provenance.created, path, record))
     for _, path, record in sorted(found, key=lambda item: item[:2], reverse=True):
         network = _network_of(record, path.parent, dataset)
         if network is not None:
             return _ready(network, dataset)
     return None
+
+
+def _is_standard(record: Record) -> bool:
+    """Whether a network was trained without a defense: here, or elsewhere by those who publish it as such."""
+    source, _, name = str(record.provenance.config.get("loader") or "").partition(":")
+    published = source == "timm" or (source == "robustbench" and name.endswith("Standard"))
+    return record.defense.name == "standard" or (record.defense.name == "external" and published)
 
 
 def standard_from(source: Path, dataset: Dataset) -> AnyClassifier:

@@ -1,7 +1,7 @@
 """Candidates of a comparison: the networks of one defense, from records or from a board's JSON export."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,9 @@ import numpy as np
 from bench.core.errors import UserError
 from bench.core.files import read_json
 from bench.core.limits import exact_number
-from bench.core.names import CLEAN_ACCURACY, is_accuracy
+from bench.core.names import CLEAN_ACCURACY, WORST_CASE, is_accuracy
 from bench.core.record import find_records, read_arrays
+from bench.core.standing import VERDICT
 from leaderboards.entry import Entry, Summary, board_identity, group
 from leaderboards.result import read_results
 
@@ -30,6 +31,10 @@ class Candidate:
         scores: accuracies over the seeds, by metric.
         outcomes: bool [seeds, n] by metric, where every seed stores them.
         settings: the settings of each metric; empty where unknown.
+        alarms: the raised alarms and what answered them, in words; "" where none is known to be raised.
+        raises: whether alarms are raised, answered or not.
+        in_doubt: whether a raised alarm has no answer.
+        lowest: bool [seeds, n], images that nothing known broke, extra checks included; None where unknown.
     """
 
     name: str
@@ -38,6 +43,10 @@ class Candidate:
     scores: Mapping[str, Summary]
     outcomes: Mapping[str, np.ndarray] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    alarms: str = ""
+    raises: bool = False
+    in_doubt: bool = False
+    lowest: np.ndarray | None = None
 
 
 def read_candidates(path: Path) -> list[Candidate]:
@@ -68,6 +77,11 @@ def _from_entry(entry: Entry) -> Candidate:
         kept = [array for array in arrays if array is not None]
         if len(kept) == len(stored) and len({len(array) for array in kept}) == 1:
             outcomes[name] = np.stack(kept)
+    # The lowest number known, which extra checks or an earlier evaluation may have found.
+    if WORST_CASE in outcomes and entry.outcomes is not None:
+        outcomes[WORST_CASE] = entry.outcomes
+    else:
+        outcomes.pop(WORST_CASE, None)
     seeds = f"seed{'s' if len(entry.seeds) > 1 else ''} {', '.join(map(str, entry.seeds))}"
     return Candidate(
         name=f"{entry.defense.name}, {entry.model}, {seeds}",
@@ -76,7 +90,28 @@ def _from_entry(entry: Entry) -> Candidate:
         scores={name: entry.scores[name] for name in names},
         outcomes=outcomes,
         settings=entry.record.battery.settings,
+        alarms=alarms_in_words(
+            [alarm.label for alarm in entry.raised if alarm.name != VERDICT], entry.answers
+        ),
+        raises=any(standing.raised for standing in entry.standings),
+        in_doubt=entry.in_doubt,
+        lowest=entry.outcomes,
     )
+
+
+def alarm_notes(a: Candidate, b: Candidate) -> Iterable[str]:
+    """What each side's alarms say, where one raises any."""
+    for name, side, other in (("A", a, b), ("B", b, a)):
+        if side.alarms:
+            doubt = "in doubt, its numbers in parentheses; " if side.in_doubt else ""
+            yield f"{name}: {doubt}alarms raised: {side.alarms}"
+        elif other.alarms:
+            yield f"{name}: no alarm raised"
+
+
+def alarms_in_words(labels: Sequence[str], answers: Sequence[str]) -> str:
+    """Raised alarms and what answered them; "" without an alarm."""
+    return f"{', '.join(labels)} ({'; '.join(answers)})" if labels else ""
 
 
 def _outcomes(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray | None:
@@ -103,11 +138,22 @@ def _from_export(content: Mapping[str, Any], path: Path) -> list[Candidate]:
                 scores={
                     name: _summary(score) for name, score in entry["scores"].items() if is_accuracy(name)
                 },
+                **_alarms_from_export(entry),
             )
             for entry in content["entries"]
         ]
     except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
         raise UserError(f"{path} is not a board of this version: {error} is missing or malformed") from None
+
+
+def _alarms_from_export(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The alarms of an exported entry; exports of earlier versions say neither answers nor doubt."""
+    alarms = entry.get("alarms", {})
+    raised = [str(name) for name, alarm in alarms.items() if alarm["raised"] and name != VERDICT]
+    answered = VERDICT in alarms
+    answers = entry.get("answers", [VERDICT if answered else "no extra checks ran"])
+    doubt = bool(entry.get("in_doubt", raised and not answered))
+    return {"alarms": alarms_in_words(raised, answers), "raises": bool(raised), "in_doubt": doubt}
 
 
 def _summary(score: Mapping[str, Any]) -> Summary:

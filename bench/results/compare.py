@@ -19,7 +19,7 @@ from bench.core.statistics import (
     unpaired_difference,
 )
 from bench.results.accuracy import Accuracy, accuracy_of, accuracy_of_score
-from bench.results.candidates import Candidate, read_candidates
+from bench.results.candidates import Candidate, alarm_notes, read_candidates
 from bench.results.worst_case import (
     label,
     labels,
@@ -40,6 +40,8 @@ class ComparedAccuracy:
         p_value: of the paired test; None for unpaired intervals.
         better: "A", "B", or None where the test images do not separate them.
         over: the common attacks of a worst case that was computed again over these.
+        doubt: the sides whose robust accuracies are in doubt, as a raised alarm has no answer.
+        masked: the sides whose single attacks are no evidence, as they raise alarms.
     """
 
     metric: str
@@ -50,23 +52,34 @@ class ComparedAccuracy:
     p_value: float | None
     better: str | None
     over: tuple[str, ...] = ()
+    doubt: tuple[str, ...] = ()
+    masked: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
         """The comparison in words."""
         where = f"the worst case of {labels(self.over)}" if self.over else label(self.metric)
         word, preposition = ("accurate", "on") if self.metric == CLEAN_ACCURACY else ("robust", "under")
-        finding = (
-            f"{self.better} is more {word} {preposition} {where}"
-            if self.better
-            else f"not separable {preposition} {where}"
-        )
+        ahead = "A" if self.difference.value > 0 else "B"
+        if self.better and self.metric not in (WORST_CASE, CLEAN_ACCURACY) and self.better in self.masked:
+            finding = f"{self.better} is more often right under {where}, no evidence as it raises alarms"
+        elif self.better:
+            finding = f"{self.better} is more {word} {preposition} {where}"
+        elif ahead in self.doubt:
+            finding = f"not decided {preposition} {where}, as {ahead} is in doubt"
+        else:
+            finding = f"not separable {preposition} {where}"
         tail = f", p = {self.p_value:.2g}" if self.p_value is not None else ", unpaired intervals"
         difference = self.difference
         return (
-            f"{finding}: A {_percent(self.a)} against B {_percent(self.b)}, difference "
+            f"{finding}: A {self._number('A')} against B {self._number('B')}, difference "
             f"{100 * difference.value:.1f} points ({100 * difference.low:.1f} to {100 * difference.high:.1f}){tail}"
         )
+
+    def _number(self, side: str) -> str:
+        """The accuracy of a side, in parentheses where it is in doubt."""
+        text = _percent(self.a if side == "A" else self.b)
+        return f"({text})" if side in self.doubt else text
 
 
 @dataclass(frozen=True)
@@ -87,6 +100,8 @@ class Comparison:
         return {
             "a": self.a.name,
             "b": self.b.name,
+            "alarms": {"a": self.a.alarms, "b": self.b.alarms},
+            "in_doubt": {"a": self.a.in_doubt, "b": self.b.in_doubt},
             "rows": [{**asdict(row), "verdict": row.verdict} for row in self.rows],
             "notes": list(self.notes),
         }
@@ -172,6 +187,8 @@ def compare(a: Candidate, b: Candidate, *, unpaired: bool = False) -> Comparison
             without_outcomes.append(metric)
             continue
         row = _compared_accuracy(a, b, metric, outcomes)
+        if metric != CLEAN_ACCURACY and not unattacked:
+            row = _with_alarms(row, a, b)
         if metric == WORST_CASE:
             row = replace(row, over=over)
         rows.append(replace(row, metric=CLEAN_ACCURACY) if unattacked else row)
@@ -182,7 +199,15 @@ def compare(a: Candidate, b: Candidate, *, unpaired: bool = False) -> Comparison
         raise UserError(f"{a.name} and {b.name}: {why}{hint}")
     if missing:
         notes.append(f"left out, because per-image outcomes are missing (see --unpaired): {missing}")
-    return Comparison(a, b, tuple(rows), (*notes, *_cautions(rows)))
+    return Comparison(a, b, tuple(rows), (*alarm_notes(a, b), *notes, *_cautions(rows)))
+
+
+def _with_alarms(row: ComparedAccuracy, a: Candidate, b: Candidate) -> ComparedAccuracy:
+    """The row with what alarms say of it: a side in doubt is not the better one, as its number may yet fall."""
+    sides = {"A": a, "B": b}
+    doubt = tuple(name for name, side in sides.items() if side.in_doubt)
+    masked = tuple(name for name, side in sides.items() if side.raises)
+    return replace(row, doubt=doubt, masked=masked, better=None if row.better in doubt else row.better)
 
 
 def _refuse_other_task(a: Candidate, b: Candidate) -> None:

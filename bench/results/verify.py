@@ -9,7 +9,7 @@ probable that is by rounding alone.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from bench.core.names import CLEAN_ACCURACY, ROBUST_ACCURACY, WORST_CASE
 from bench.core.progress import Progress
 from bench.core.randomness import derive_seed
 from bench.core.record import RECORD, Record, load_record
+from bench.core.standing import Standing, standing
 from bench.evaluation.files import unflatten
 from bench.results.restore import restore
 from bench.results.verification.alarms import check_alarms
@@ -57,12 +58,14 @@ class Verification:
         checks: what was compared.
         unproven: fields that no check covers.
         alarms: names of the alarms that the record raises.
+        stands: how its worst case stands: whether these have an answer.
     """
 
     record: str
     checks: tuple[Check, ...]
     unproven: tuple[Unproven, ...] = ()
     alarms: tuple[str, ...] = ()
+    stands: Standing = field(default_factory=Standing)
 
     @property
     def matches(self) -> bool:
@@ -117,6 +120,8 @@ class Verification:
             "checks": [asdict(check) for check in self.checks],
             "unproven": [asdict(each) for each in self.unproven],
             "alarms": list(self.alarms),
+            "in_doubt": self.stands.in_doubt,
+            "answer": self.stands.answer,
         }
 
 
@@ -149,17 +154,18 @@ def verify(
     path = path / RECORD if path.is_dir() else path
     record = load_record(path, check_values=False)
     metrics = [metric_to_repeat(name, record) for name in attacks]
+    stands = standing(record)
     alarms = tuple(alarm.name for alarm in record.alarms if alarm.raised)
     hashes = list(check_hashes(record, path.parent, weights))
     if any(check.name == "file weights" and check.outcome == "mismatch" for check in hashes):
-        return Verification(record.id, tuple(hashes), (), alarms)
+        return Verification(record.id, tuple(hashes), (), alarms, stands)
     intact = {check.name for check in hashes if check.outcome == "match"}
     arrays = load_archive(path.parent, record, "arrays") if "file arrays" in intact else {}
     examples = load_archive(path.parent, record, "examples") if "file examples" in intact else {}
     malformed = [*malformed_arrays(record, arrays), *malformed_examples(examples)]
     if malformed:
         check = Check("stored outcomes", "mismatch", "; ".join(malformed))
-        return Verification(record.id, (*hashes, check), (), alarms)
+        return Verification(record.id, (*hashes, check), (), alarms, stands)
     restored = restore(path, data_dir=data_dir, weights=weights, loader=loader, device=device, trust=trust)
     hashes += check_batches(restored)
     fingerprints = "fingerprints of all splits and of the attacked images"
@@ -189,6 +195,7 @@ def verify(
         tuple(each for each in found if isinstance(each, Check)),
         tuple(each for each in found if isinstance(each, Unproven)),
         alarms,
+        stands,
     )
 
 

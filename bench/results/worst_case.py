@@ -71,6 +71,9 @@ def _without_worst_case(candidate: Candidate) -> Candidate:
 
 def _worst_case_over(candidate: Candidate, attacks: Sequence[str]) -> Candidate:
     outcomes = np.logical_and.reduce([candidate.outcomes[name] for name in attacks])
+    if candidate.raises and candidate.lowest is not None:
+        # What the answer to an alarm broke stays broken, whatever the other side was attacked with.
+        outcomes = outcomes & candidate.lowest
     accuracy = accuracy_of(outcomes)
     score = replace(
         candidate.scores[WORST_CASE],

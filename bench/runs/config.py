@@ -29,6 +29,7 @@ Text = Annotated[str, BeforeValidator(values.text)]
 Names = Annotated[tuple[str, ...], BeforeValidator(values.names)]
 Flag = Annotated[bool, BeforeValidator(values.flag)]
 Folder = Annotated[Path, BeforeValidator(values.folder)]
+FileOrFolder = Annotated[Path, BeforeValidator(values.path)]
 FolderToWrite = Annotated[Path, BeforeValidator(values.folder_to_write)]
 Number = Annotated[float, BeforeValidator(values.number)]
 Whole = Annotated[int, BeforeValidator(values.whole_number)]
@@ -151,11 +152,23 @@ class RunConfig(BaseModel):
             "NAME[,NAME…]",
         ),
     ] = ()
+    no_escalate: Annotated[
+        Flag, Option("result", "Leave out the extra checks that answer a raised alarm.")
+    ] = False
+    transfer_from: Annotated[
+        FileOrFolder | None,
+        Option(
+            "result",
+            "Checkpoint or record of a standard network, whose adversarial images an extra check transfers.",
+            "CHECKPOINT|RECORD",
+            shown_default="one below --out, or a small one that is trained",
+            local=True,
+            placeholder="FILE",
+        ),
+    ] = None
     suspicious: Annotated[
         Flag,
-        Option(
-            "result", "Answer a raised alarm with more steps, restarts, transfer, noise and larger balls."
-        ),
+        Option("result", "Run the extra checks without a worst case too, as with --metrics."),
     ] = False
     probe_every: Annotated[
         Count | None,
@@ -233,6 +246,11 @@ class RunConfig(BaseModel):
     def _shown_dataset(self) -> str:
         kind, colon, path = self.dataset.partition(":")
         return f"{kind}:DIR/{Path(path).name}" if colon and is_local_path(self.dataset) else self.dataset
+
+    @property
+    def escalate(self) -> bool | None:
+        """Whether raised alarms are answered: None where a worst case is measured."""
+        return False if self.no_escalate else self.suspicious or None
 
     def command(self) -> str:
         """The command that repeats this run; DIR stands for the reader's own data folder."""

@@ -23,8 +23,9 @@ from bench.models.weights import load_weights, set_weights, weights_of
 from bench.runs.config import RunConfig
 from bench.runs.job import result_name
 from bench.runs.kept import finished_record
+from bench.runs.outcome import say_result, transfer_source
 from bench.runs.plan import load_data, pick_device
-from bench.runs.run import Tracker, summary
+from bench.runs.run import Tracker
 from bench.version import __version__
 
 
@@ -34,8 +35,6 @@ def evaluate_checkpoint(
     loader: str | None,
     tracker: Tracker,
     progress: Progress,
-    *,
-    suspicious: bool = False,
 ) -> Path:
     """Evaluate a checkpoint and return the path of its record; no pages are drawn.
 
@@ -44,8 +43,6 @@ def evaluate_checkpoint(
         checkpoint: weights for the network `config.model`, or for the one the loader makes.
         loader: `module:function`, given `input_shape` and `num_classes` where it takes them; `timm:NAME`;
             `robustbench:ID`. Without a checkpoint the last two bring their published weights.
-        suspicious: answer a raised alarm with further checks; transfer comes from a standard network below
-            `config.out`, where there is one.
 
     Raises:
         UserError: for a checkpoint that cannot be read or does not fit, or a network that cannot be made.
@@ -63,6 +60,7 @@ def evaluate_checkpoint(
     classifier.to(data.test.images.device).requires_grad_(False)
     check_network(classifier, *data.test.batch(slice(0, battery.images)))
     network = network_identity(classifier, data, loader)
+    transfer = transfer_source(config, data)
     digits = identity(
         {
             "weights": fingerprint(*weights_of(classifier).values()),
@@ -77,7 +75,7 @@ def evaluate_checkpoint(
     run = "-".join(map(safe_name, (data.name, config.model, config.defense, digits)))
     folder = config.out / run / f"seed-{seed}" / result_name(battery, len(data.test))
     known = finished_record(folder, progress.say)
-    if known and not (suspicious and unanswered(known)):
+    if known and not unanswered(known, config.escalate):
         return folder / RECORD
     images = min(len(data.test), battery.images or len(data.test))
     tracker.sync(folder.parent.parent)
@@ -93,17 +91,17 @@ def evaluate_checkpoint(
             run=run,
             seed=seed,
             folder=folder,
-            command=_command(config, checkpoint, loader, suspicious),
+            command=_command(config, checkpoint, loader),
             config={**config.published(), "loader": loader, **({"network": network} if network else {})},
             progress=progress,
-            suspicious=suspicious,
-            transfer_from=config.out,
+            escalate=config.escalate,
+            transfer_from=transfer,
             parts=[
                 *([("loader", load_object(loader, "loader"))] if loader and names_code(loader) else []),
                 *code_of_data(config.dataset),
             ],
         )
-    progress.say(summary(record))
+    say_result(record, progress)
     tracker.sync(folder.parent.parent, final=True)
     return folder / RECORD
 
@@ -114,7 +112,7 @@ def _in_full(loader: str | None, data: Dataset, threat: Threat) -> str | None:
     return robustbench_loader(identifier, data, threat) if source == "robustbench" else loader
 
 
-def _command(config: RunConfig, checkpoint: Path | None, loader: str | None, suspicious: bool) -> str:
+def _command(config: RunConfig, checkpoint: Path | None, loader: str | None) -> str:
     words = ["bench", "evaluate"]
     if checkpoint:
         words += ["--checkpoint", checkpoint.name]
@@ -125,4 +123,4 @@ def _command(config: RunConfig, checkpoint: Path | None, loader: str | None, sus
         words += ["--loader", loader]
     # An evaluation has one seed, and its own word for it.
     words += ["--seed" if word == "--seeds" else word for word in config.words()]
-    return shlex.join(words + ["--suspicious"] * (suspicious and "--suspicious" not in words))
+    return shlex.join(words)

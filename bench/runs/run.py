@@ -6,15 +6,17 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from torch import nn
+
 from bench.core import record as schema
 from bench.core.errors import UserError
 from bench.core.files import replacing
 from bench.core.locks import SEARCH_LOCK, locked, seed_lock
-from bench.core.names import AUTOATTACK, CLEAN_ACCURACY, PGD20, WORST_CASE
 from bench.core.progress import Progress, readable
 from bench.core.record import RECORD, RUN, Record, find_records
 from bench.core.temporary import sweep_all
 from bench.data import fingerprint
+from bench.evaluation.alarms.signal import WHAT_TO_CHANGE, tied_at_zero
 from bench.evaluation.describe import Trained, code_of_data, code_of_defense
 from bench.evaluation.estimate import estimate
 from bench.evaluation.evaluate import evaluate_to_folder
@@ -24,6 +26,7 @@ from bench.runs.cards import defense_cards
 from bench.runs.config import RunConfig
 from bench.runs.job import Job, resolve, result_name
 from bench.runs.kept import finished_record, write_run
+from bench.runs.outcome import say_result, transfer_source
 from bench.training.folder import CHECKPOINT, Plan, train_in_folder
 from bench.training.loop import Diverged
 from bench.training.probes import Probe, make_probe
@@ -70,13 +73,18 @@ def run_job(job: Job, tracker: Tracker, progress: Progress) -> list[Path]:
         UserError: when another process works on one of the seeds, or the folder cannot be written.
     """
     seeds = job.config.seeds
+    transfer = transfer_source(job.config, job.plan.dataset)
     with _at_work(job, seeds, tracker):
         if not all(finished_result(job, seed, progress) for seed in seeds):
             _announce(job, progress)
         found = run_search(job, tracker, progress)
+        if tied_at_zero(found.search):
+            progress.say(
+                f"no trial of the search was robust, so its choice means nothing: try {WHAT_TO_CHANGE}"
+            )
         paths = []
         for seed in seeds:
-            paths.append(_train_and_evaluate(job, found, seed, progress, tracker))
+            paths.append(_train_and_evaluate(job, found, seed, progress, tracker, transfer))
             tracker.sync(job.folder)
     return paths
 
@@ -130,13 +138,18 @@ def finished_result(job: Job, seed: int, progress: Progress) -> Record | None:
         record.battery.version == job.battery.version
         and record.dataset.evaluated_fingerprint == fingerprint(images, labels)
         and record.dataset.test_size == len(job.plan.dataset.test)
-        and not (job.config.suspicious and unanswered(record))
+        and not unanswered(record, job.config.escalate)
     )
     return record if same else None
 
 
 def _train_and_evaluate(
-    job: Job, found: SearchOutcome, seed: int, progress: Progress, tracker: Tracker
+    job: Job,
+    found: SearchOutcome,
+    seed: int,
+    progress: Progress,
+    tracker: Tracker,
+    transfer: nn.Module | Path,
 ) -> Path:
     folder = result_folder(job, seed)
     if finished_result(job, seed, progress):
@@ -179,15 +192,15 @@ def _train_and_evaluate(
         command=job.command or job.config.command(),
         config=job.config.published(),
         progress=progress,
-        suspicious=job.config.suspicious,
-        transfer_from=job.config.out,
+        escalate=job.config.escalate,
+        transfer_from=transfer,
         parts=[
             *code_of_defense(plan.defense),
             ("network", MODELS.get(plan.model)),
             *code_of_data(job.config.dataset),
         ],
     )
-    progress.say(summary(record))
+    say_result(record, progress)
     return folder / RECORD
 
 
@@ -231,31 +244,6 @@ def epoch_seconds(plan: Plan) -> float:
     """Estimate the seconds of an epoch from a measured one of standard training and the defense's passes."""
     clock = StandardClock(plan.classifier(0), plan.dataset.train, plan.recipe, 0, plan.precision)
     return clock.epoch_seconds() * plan.defense.make(plan.fixed).forward_units() / 3
-
-
-def summary(record: Record) -> str:
-    """Summarize a record in one line."""
-    names = {
-        "clean": CLEAN_ACCURACY,
-        "PGD-20": PGD20,
-        "AutoAttack": AUTOATTACK,
-        "worst case": WORST_CASE,
-    }
-    parts = [
-        f"{label} {score.value:.1%}"
-        for label, name in names.items()
-        if (score := record.metrics.get(name)) and score.value is not None
-    ]
-    raised = [alarm.name for alarm in record.alarms if alarm.raised]
-    checked = any(alarm.raised is not None for alarm in record.alarms)
-    none = "; no alarm raised" if checked else "; no alarm could be checked"
-    alarms = f"; alarms: {', '.join(raised)}" if raised else none
-    if not parts:
-        values = {name: score.value for name, score in record.metrics.items() if score.value is not None}
-        parts = [f"{name} {value:.3g}" for name, value in list(values.items())[:3]] or [
-            "no score has a value"
-        ]
-    return f"{record.defense.name} seed {record.seed}: {', '.join(parts)}{alarms}"
 
 
 def build_pages(out: Path, tracker: Tracker, progress: Progress) -> Path:

@@ -75,8 +75,9 @@
   function filter() {
     const wanted = facets.map((name) => [name, new Set(chosen(name))]).filter(([, values]) => values.size);
     const quiet = form.elements.alarms.checked;
+    const doubt = form.elements.doubt.checked;
     let found = items.filter(({ entry }) =>
-      wanted.every(([name, values]) => values.has(entry[name])) && (!quiet || !entry.alarms.length));
+      wanted.every(([name, values]) => values.has(entry[name])) && (!quiet || !entry.alarms.length) && (!doubt || entry.doubt));
     // A word is a whole one; the beginning of one counts only where no entry has the whole one.
     for (const word of tokens(form.elements.q.value)) {
       const whole = found.filter((item) => item.words.has(word));
@@ -147,6 +148,7 @@
     for (const facet of facets) chosen(facet).forEach((value) => state.append(facet, value));
     for (const box of boxes) if (box.checked !== byDefault(box)) state.append(box.checked ? "show" : "hide", box.value);
     if (form.elements.alarms.checked) state.set("alarms", "none");
+    if (form.elements.doubt.checked) state.set("doubt", "only");
     if (table.classList.contains("resorted")) state.set("sort", (sorted.direction === "descending" ? "-" : "") + sorted.key);
     picked.forEach((id) => state.append("a", id));
     const address = state.toString();
@@ -165,6 +167,7 @@
     }
     for (const box of boxes) box.checked = byDefault(box) ? !state.getAll("hide").includes(box.value) : state.getAll("show").includes(box.value);
     form.elements.alarms.checked = state.get("alarms") === "none";
+    form.elements.doubt.checked = state.get("doubt") === "only";
     const order = state.get("sort") ?? "";
     const key = order.replace(/^-/, "");
     const known = headers.some((header) => header.dataset.key === key);

@@ -29,6 +29,8 @@ WRITTEN: dict[str, tuple[str | None, Any]] = {
     "seeds": ("1,2", (1, 2)),
     "battery": ("full", "full"),
     "metrics": ("clean_accuracy,prs_ratio", ("clean_accuracy", "prs_ratio")),
+    "no_escalate": (None, True),
+    "transfer_from": ("standard.pt", Path("standard.pt")),
     "suspicious": (None, True),
     "probe_every": ("5", 5),
     "probe_images": ("6", 6),
@@ -92,7 +94,7 @@ def test_the_command_of_a_config_gives_the_same_config(configs: list[RunConfig])
     first = RunConfig.make({name: value for name, (_, value) in WRITTEN.items()})
     give(*first.words(), "--tracking", "none")
     local = [name for name, option in RunConfig.options().items() if option.local]
-    assert local == ["data_dir", "download", "device", "out", "tracking"]
+    assert local == ["data_dir", "download", "transfer_from", "device", "out", "tracking"]
     assert configs[0].model_dump(exclude=set(local)) == first.model_dump(exclude=set(local))
     assert configs[0].data_dir == Path("DIR")
 
@@ -103,7 +105,8 @@ def test_a_command_names_what_differs_from_the_defaults_and_the_network() -> Non
         "bench run --defense jacobian --model vgg16 --dataset mnist --data-dir DIR --image-size 32 "
         "--class-order dog,cat --threat l2:0.5 "
         "--set lam=0.5 --recipe strong,lr=0.1 --epochs 3 --trials 4 --clean-floor 0.5 --seeds 1,2 --battery full "
-        "--metrics clean_accuracy,prs_ratio --suspicious --probe-every 5 --probe-images 6 --train-size 70 "
+        "--metrics clean_accuracy,prs_ratio --no-escalate --transfer-from FILE --suspicious "
+        "--probe-every 5 --probe-images 6 --train-size 70 "
         "--test-size 8 --precision bf16"
     )
 

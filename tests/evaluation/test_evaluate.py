@@ -533,7 +533,7 @@ from metrics.accuracy.worst_case import WorstCase
 battery = Battery("small", 10, (CleanAccuracy(), RobustAccuracy("fgsm"), WorstCase()), "")
 data = load("digits", train_size=100, test_size=20)
 network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-record = bench.evaluate(network, data, "linf:0.1", battery, suspicious=True)
+record = bench.evaluate(network, data, "linf:0.1", battery, escalate=True)
 assert isinstance(record, Record), type(record)
 print(record.metrics["robust_accuracy/worst_case"].n)
 """

@@ -60,7 +60,7 @@ def answered(
 ) -> Path:
     folder = tmp_path_factory.mktemp("answered")
     bench.evaluate(
-        Quantised(honest), digits, THREAT, battery, out=folder, suspicious=True, transfer_from=honest
+        Quantised(honest), digits, THREAT, battery, out=folder, escalate=True, transfer_from=honest
     )
     return folder
 
@@ -71,21 +71,28 @@ def alarm_of(record: Record) -> Alarm:
 
 
 def test_no_alarm_no_extra_checks(honest: nn.Module, digits: Dataset, battery: Battery) -> None:
-    record = bench.evaluate(honest, digits, THREAT, battery, suspicious=True)
+    record = bench.evaluate(honest, digits, THREAT, battery, escalate=True)
     assert not any(alarm.raised for alarm in record.alarms)
     assert not any(name.startswith("suspicious/") for name in record.metrics)
-    assert not unanswered(record)
+    assert not unanswered(record, True)
 
 
-def test_no_score_of_the_battery_changes(
+def test_of_the_batterys_scores_only_the_worst_case_falls(
     honest: nn.Module, digits: Dataset, battery: Battery, answered: Path
 ) -> None:
     plain = bench.evaluate(Quantised(honest), digits, THREAT, battery)
     record = load_record(answered)
-    assert {name: record.metrics[name] for name in plain.metrics} == plain.metrics
+    same = {name: record.metrics[name] for name in plain.metrics}
+    lowered, before = same.pop(BEFORE), plain.metrics.pop(BEFORE)
+    assert same == plain.metrics
+    assert lowered.value is not None
+    assert before.value is not None
+    assert lowered.value < before.value
+    assert lowered.value == record.metrics[WORST].value
+    assert lowered.reason.startswith(f"{before.value:.1%} without the extra checks: transfer broke")
     assert record.alarms[:-1] == plain.alarms
-    assert unanswered(plain)
-    assert not unanswered(record)
+    assert unanswered(plain, True)
+    assert not unanswered(record, True)
 
 
 def test_transfer_finds_what_rounding_hid(
@@ -93,15 +100,16 @@ def test_transfer_finds_what_rounding_hid(
 ) -> None:
     record, alarm = load_record(answered), alarm_of(load_record(answered))
     true = bench.evaluate(honest, digits, THREAT, battery).metrics[BEFORE].value
-    hidden, found = record.metrics[BEFORE].value, record.metrics[WORST].value
+    hidden, found = alarm.numbers["worst_case"], record.metrics[WORST].value
     assert hidden is not None
     assert found is not None
+    assert found == record.metrics[BEFORE].value
     assert true is not None
     assert found < hidden - 0.05
     assert found == pytest.approx(true, abs=0.07)
     assert alarm.raised
     assert alarm.numbers["broken_by_transfer"]
-    assert f"would be {found:.1%} instead of {hidden:.1%}" in alarm.message
+    assert f"the worst case is {found:.1%} instead of {hidden:.1%}" in alarm.message
 
 
 def test_the_record_stays_valid_and_keeps_the_outcomes(answered: Path) -> None:
@@ -112,7 +120,9 @@ def test_the_record_stays_valid_and_keeps_the_outcomes(answered: Path) -> None:
         if name.startswith("suspicious/"):
             assert arrays[name].mean() == pytest.approx(score.value)
     before = arrays["suspicious/worst_case:before"]
-    assert (before == arrays[BEFORE]).all()
+    assert (before == arrays[f"{BEFORE}:battery"]).all()
+    assert (arrays[WORST] == arrays[BEFORE]).all()
+    assert ((arrays[f"{BEFORE}:broken_by"] != "") == (before & ~arrays[WORST])).all()
     assert not (arrays[WORST] & ~before).any()
     assert not (answered / "parts").exists()
 
@@ -121,7 +131,7 @@ def test_the_record_stays_valid_and_keeps_the_outcomes(answered: Path) -> None:
 def test_a_stochastic_network_is_attacked_by_its_mean(
     honest: nn.Module, digits: Dataset, battery: Battery
 ) -> None:
-    record = bench.evaluate(Randomised(honest), digits, THREAT, battery, suspicious=True)
+    record = bench.evaluate(Randomised(honest), digits, THREAT, battery, escalate=True)
     assert "eot broke" in alarm_of(record).message
     found, before = record.metrics[WORST].value, record.metrics[BEFORE].value
     assert found is not None

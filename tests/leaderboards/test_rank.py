@@ -12,7 +12,8 @@ from bench.core.names import WORST_CASE
 from bench.core.statistics import mcnemar, paired_p_value
 from leaderboards.board import Board, make_boards
 from leaderboards.result import read_results
-from tests.records import make_arrays, make_record, make_scores, write_record
+from leaderboards.table import make_table
+from tests.records import RATES, make_arrays, make_record, make_scores, write_record
 
 masks = st.integers(1, 12).flatmap(lambda n: st.tuples(npst.arrays(bool, (1, n)), npst.arrays(bool, (1, n))))
 stacks = st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 7)).flatmap(
@@ -147,3 +148,35 @@ def test_a_mean_over_seeds_is_ranked_by_its_images(tmp_path: Path) -> None:
     assert made.entries[0].outcomes is not None
     assert made.entries[1].outcomes is not None
     assert paired_p_value(made.entries[0].outcomes, made.entries[1].outcomes) == pytest.approx(2 / 2**22)
+
+
+def test_an_entry_in_doubt_has_no_place_and_stands_below_all_that_have_one(tmp_path: Path) -> None:
+    raised = {"name": "zero gradients", "raised": True, "message": "95 % are zero"}
+    paths = []
+    for seed, (name, rate, alarms) in enumerate([("a", 0.9, [raised]), ("b", 0.3, []), ("c", 0.0, [])]):
+        arrays = make_arrays(dict.fromkeys(RATES, rate) | {"clean_accuracy": 0.95}, seed=seed)
+        record = make_record(arrays, defense={"name": name}, alarms=alarms, id=name)
+        paths.append(write_record(tmp_path / name, record, arrays))
+    (board,) = make_boards(read_results(paths)[0])
+    assert [entry.defense.name for entry in board.entries] == ["b", "c", "a"]
+    assert [(rank.place, rank.in_doubt) for rank in board.ranks] == [(1, False), (2, False), (None, True)]
+    row = make_table(board).rows[-1]
+    assert row.place == "—"
+    assert row.alarms == ("zero gradients", "in doubt: no extra checks ran")
+    assert any(cell.value == "(90.0)" for cell in row.cells)
+    assert not any(cell.best for cell in row.cells[1:4])
+
+
+def test_a_later_evaluation_does_not_forget_what_an_earlier_one_broke(tmp_path: Path) -> None:
+    paths = []
+    weights = {"weights": {"path": "weights.safetensors", "sha256": "ab" * 32}}
+    for name, rate, day in (("early", 0.2, 1), ("late", 0.4, 2)):
+        arrays = make_arrays(dict.fromkeys(RATES, rate))
+        provenance = {"created": f"2026-01-0{day}T00:00:00+00:00"}
+        record = make_record(arrays, files=weights, provenance=provenance)
+        paths.append(write_record(tmp_path / name, record, arrays))
+    (board,) = make_boards(read_results(paths)[0])
+    score = board.entries[0].worst_case
+    assert score is not None
+    assert score.mean == pytest.approx(0.2)
+    assert "earlier evaluation" in score.reason

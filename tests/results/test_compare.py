@@ -16,7 +16,7 @@ from bench.results.compare import ComparedAccuracy, Comparison, compare_paths
 from leaderboards.board import make_boards
 from leaderboards.downloads import board_json
 from leaderboards.result import read_results
-from tests.records import make_arrays, make_record, write_record
+from tests.records import RATES, WORST_CASE, make_arrays, make_record, write_record
 
 ROBUST = "robust_accuracy/"
 WORST, AUTOATTACK = "robust_accuracy/worst_case", "robust_accuracy/autoattack"
@@ -307,3 +307,38 @@ def test_the_command_prints_a_line_for_each_metric_or_json(tmp_path: Path) -> No
     (comparison,) = found["comparisons"]
     assert comparison["rows"][0]["better"] == "A"
     assert comparison["rows"][0]["verdict"] == lines[3]
+
+
+def test_a_result_in_doubt_is_not_the_better_one_and_what_its_checks_broke_counts(tmp_path: Path) -> None:
+    raised = {"name": "zero gradients", "raised": True, "message": "95 % are zero"}
+    masked = make_arrays(dict.fromkeys(RATES, 0.9), seed=1)
+    honest = make_arrays(dict.fromkeys(RATES, 0.4), seed=2)
+    b = write_record(tmp_path / "b", make_record(honest, defense={"name": "honest"}), honest)
+    a = write_record(
+        tmp_path / "a", make_record(masked, defense={"name": "one-hot"}, alarms=[raised]), masked
+    )
+    (found,), _ = compare_paths(a, b)
+    worst = next(row for row in found.rows if row.metric == WORST_CASE)
+    assert worst.better is None
+    assert worst.verdict.startswith("not decided under the worst case")
+    assert "A (90.0%" in worst.verdict
+    assert found.notes[0].startswith("A: in doubt")
+    assert "no extra checks ran" in found.notes[0]
+    assert found.notes[1] == "B: no alarm raised"
+
+    masked["suspicious/worst_case"] = masked[WORST_CASE] & (np.arange(200) < 10)
+    numbers = {
+        "worst_case": 0.9,
+        "with_extra_checks": float(masked["suspicious/worst_case"].mean()),
+        "unbounded": 0.0,
+    }
+    verdict = {"name": "extra checks", "raised": True, "message": "", "numbers": numbers}
+    record = make_record(masked, defense={"name": "one-hot"}, alarms=[raised, verdict])
+    a = write_record(tmp_path / "a", record, masked)
+    (found,), _ = compare_paths(a, b)
+    worst = next(row for row in found.rows if row.metric == WORST_CASE)
+    assert worst.better == "B"
+    assert worst.method == "paired"
+    assert worst.a.value == numbers["with_extra_checks"]
+    pgd = next(row for row in found.rows if row.metric == "robust_accuracy/pgd20")
+    assert "no evidence as it raises alarms" in pgd.verdict
