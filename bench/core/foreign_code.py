@@ -117,13 +117,13 @@ def call_offering(function: Callable[..., Any], **offered: Any) -> Any:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # some written in C have no signature
         return function(*offered.values())
-    named = {each.name for each in parameters if each.kind != each.POSITIONAL_ONLY}
-    if any(each.kind == each.VAR_KEYWORD for each in parameters):
-        return function(**offered)
-    if known := {name: value for name, value in offered.items() if name in named}:
-        return function(**known)
-    needs = any(each.default is each.empty and each.kind != each.VAR_POSITIONAL for each in parameters)
-    return function(*offered.values()) if needs else function()
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    named = {each.name for each in parameters if each.kind not in (*variable, each.POSITIONAL_ONLY)}
+    needed = {each.name for each in parameters if each.default is each.empty and each.kind not in variable}
+    if needed - (named & offered.keys()):
+        return function(*offered.values())
+    takes_any = any(each.kind == each.VAR_KEYWORD for each in parameters)
+    return function(**{name: value for name, value in offered.items() if takes_any or name in named})
 
 
 def plugin_behind(error: BaseException) -> str | None:

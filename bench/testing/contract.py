@@ -14,10 +14,10 @@ import defenses
 import metrics
 from bench import data
 from bench.core.errors import UserError
-from bench.core.foreign_code import told
+from bench.core.foreign_code import calling, told
 from bench.core.registry import load_object
 from bench.core.values import shown
-from bench.models import MODELS
+from bench.models import MODELS, Network
 from bench.testing.datasets import DATASET_CHECKS
 from bench.testing.defenses import DEFENSE_CHECKS
 from bench.testing.metrics import METRIC_CHECKS
@@ -83,16 +83,26 @@ def _kind(name: str, part: Any) -> str:
         return "defense"
     if isinstance(part, metrics.Metric) or (isinstance(part, type) and issubclass(part, metrics.Metric)):
         return "metric"
-    if isinstance(part, type | nn.Module):
+    if isinstance(part, type) and issubclass(part, nn.Module):
+        return "network"
+    if isinstance(part, nn.Module) or (isinstance(part, type) and not hasattr(part, "__getitem__")):
         raise UserError(
-            f"{name}: expected a subclass of defenses.Defense or of metrics.Metric, a function (input_shape, "
-            f"num_classes) that makes a network, or a data set, got {shown(part)}"
+            f"{name}: expected a subclass of defenses.Defense or of metrics.Metric, a function or class "
+            f"that makes a network, or a data set, got {shown(part)}"
         )
     if not callable(part) or hasattr(part, "__getitem__"):
         return "data set"
     parameters = inspect.signature(part).parameters
+    if "data_dir" in parameters or "download" in parameters:
+        return "data set"
     needed = [each for each in parameters.values() if each.default is each.empty]
-    return "data set" if len(needed) != 2 or "data_dir" in parameters else "network"
+    if len(needed) == 2 or {"input_shape", "num_classes"} & parameters.keys():
+        return "network"
+    if needed:
+        return "data set"
+    with calling(f"plug-in {name!r}"):
+        made = part()
+    return "network" if isinstance(made, nn.Module | Network) else "data set"
 
 
 def _registered(name: str) -> str:

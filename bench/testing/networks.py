@@ -6,12 +6,12 @@ import torch
 from torch import nn
 
 from bench.core.classifier import Classifier
-from bench.core.randomness import seeded
-from bench.models import Network
+from bench.core.errors import UserError
+from bench.models import Network, make_classifier
 from bench.testing.state import equal, snapshot
 from bench.testing.toys import BATCH, Shape, tiny_dataset
 
-NetworkBuilder = Callable[[Shape, int], Network]
+NetworkBuilder = Callable[..., Network | nn.Module]
 
 
 def logits_and_features_have_their_shapes(builder: NetworkBuilder) -> None:
@@ -19,11 +19,14 @@ def logits_and_features_have_their_shapes(builder: NetworkBuilder) -> None:
     for shape, classes in (((1, 8, 8), 2), ((3, 8, 8), 3), ((3, 16, 9), 3)):
         classifier = _classifier(builder, shape, classes).eval()
         images, _ = tiny_dataset(shape, classes).train.batch(slice(None))
-        logits, features = classifier.forward_with_features(images)
+        logits = classifier(images)
         assert logits.shape == (len(images), classes), f"logits of shape {tuple(logits.shape)}"
+        assert torch.isfinite(logits).all(), "logits are not finite"
+        if classifier.site == "none":
+            continue
+        features = classifier.features(images)
         wanted = (len(images), classifier.num_features)
         assert features.shape == wanted, f"features of shape {tuple(features.shape)}, expected {wanted}"
-        assert torch.isfinite(logits).all(), "logits are not finite"
 
 
 def weights_depend_on_the_seed_alone(builder: NetworkBuilder) -> None:
@@ -56,7 +59,7 @@ def images_stand_for_themselves(builder: NetworkBuilder) -> None:
     torch.testing.assert_close(alone, together, rtol=1e-4, atol=1e-5)
 
 
-#: Checks of a network's builder `(input_shape, num_classes) -> Network`: `check(my_network)`.
+#: Checks of a network's builder or of a class that makes one: `check(my_network)`.
 NETWORK_CHECKS: tuple[Callable[[NetworkBuilder], None], ...] = (
     logits_and_features_have_their_shapes,
     weights_depend_on_the_seed_alone,
@@ -68,13 +71,7 @@ NETWORK_CHECKS: tuple[Callable[[NetworkBuilder], None], ...] = (
 def _classifier(
     builder: NetworkBuilder, shape: Shape = (1, 8, 8), classes: int = 3, seed: int = 0
 ) -> Classifier:
-    with seeded(seed, "weights"):
-        network = builder(shape, classes)
-    assert isinstance(network, Network), f"expected bench.models.Network, got {type(network).__name__}"
-    return Classifier(
-        network.backbone,
-        network.head,
-        activation=network.activation,
-        site=network.site,
-        input_shape=shape,
-    )
+    try:
+        return make_classifier(builder, "under test", input_shape=shape, num_classes=classes, seed=seed)
+    except UserError as error:
+        raise AssertionError(str(error)) from error

@@ -1,7 +1,7 @@
 """Plug-ins that fail: one line that names them, and nothing of ours takes their place."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -9,7 +9,7 @@ import pytest
 
 from bench.core import foreign_code
 from bench.core.errors import UserError
-from bench.core.foreign_code import PluginFailed, calling, named, plugin_behind, told
+from bench.core.foreign_code import PluginFailed, call_offering, calling, named, plugin_behind, told
 from bench.core.registry import load_object
 
 SOURCE = """
@@ -158,3 +158,21 @@ def test_a_module_that_cannot_be_imported_is_one_line(source: str, message: str)
 def test_an_error_without_a_message_is_told_by_its_class() -> None:
     assert told(ValueError()) == "ValueError"
     assert plugin_behind(ValueError()) is None
+
+
+@pytest.mark.parametrize(
+    ("function", "got"),
+    [
+        (lambda: (), ()),
+        (lambda width=3: (width,), (3,)),
+        (lambda second: (second,), (2,)),
+        (lambda second, width=3: (second, width), (2, 3)),
+        (lambda a, b: (a, b), (1, 2)),
+        (lambda a, b, **rest: (a, b, *rest), (1, 2)),
+        (lambda **rest: tuple(rest.values()), (1, 2)),
+        (lambda *rest: rest, ()),
+        (lambda a, b, /: (a, b), (1, 2)),
+    ],
+)
+def test_a_function_gets_what_it_takes(function: Callable[..., object], got: tuple[int, ...]) -> None:
+    assert call_offering(function, first=1, second=2) == got

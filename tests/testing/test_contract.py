@@ -16,7 +16,7 @@ from bench.testing import (
     the_splits_hold_every_class,
     tiny_dataset,
 )
-from bench.testing.contract import find
+from bench.testing.contract import find, run_checks
 
 PARTS = """
 from dataclasses import dataclass
@@ -143,3 +143,21 @@ def test_data_sets_that_break_the_contract_are_told() -> None:
         loading_twice_gives_the_same(lambda: tiny_dataset(seed=int(torch.randint(1 << 30, ()))))
     for each in (the_splits_hold_every_class, images_differ, no_test_image_is_a_training_image):
         each(lambda: whole)
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "kind"),
+    [
+        ("networks", "lazy:make_network", "network"),
+        ("networks", "cosine_head:CosineNetwork", "network"),
+        ("data", "torch_dataset:Squares", "data set"),
+        ("data", "tensors:load", "data set"),
+    ],
+)
+def test_any_network_and_any_data_keep_the_contract(
+    folder: str, name: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2] / "examples" / folder)
+    subject = find(name)
+    assert subject.kind == kind
+    assert [outcome.problem for outcome in run_checks(subject) if outcome.problem] == []
