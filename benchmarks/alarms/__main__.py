@@ -58,7 +58,12 @@ def write_tables(rows: list[Row]) -> None:
     """Put the tables between the marks in the documentation."""
     before, _, rest = PAGE.read_text().partition(BEGIN)
     after = rest.partition(END)[2]
-    write_text(PAGE, f"{before}{BEGIN}\n{markdown(rows)}\n{END}{after}")
+    hidden, honest = (
+        f"{sum(row.honest == kind for row in rows)} of {sum(case.honest == kind for case in every())}"
+        for kind in (False, True)
+    )
+    measured = f"Measured: {hidden} networks that hide something, {honest} honest ones."
+    write_text(PAGE, f"{before}{BEGIN}\n{measured}\n\n{markdown(rows)}\n{END}{after}")
 
 
 def every() -> list[Case]:
