@@ -8,8 +8,8 @@ Numbers in the comments are the steps of algorithm 2 of the paper, for all image
 (4) Step along it, half as far until the point is misclassified; go on from (2).
 
 We depart from the paper in three points: (a) the start is the nearest misclassified image among some of other
-classes; (b) an image ends as soon as its point lies within the threat; (c) no point is queried more than
-`probes` times at once, however far the attack is.
+classes; (b) an image ends as soon as its point lies within the threat; (c) the number of random points stays
+the same from iteration to iteration.
 
 Source: Chen, Jordan & Wainwright 2020, HopSkipJumpAttack: A Query-Efficient Decision-Based Attack.
 """
@@ -27,6 +27,8 @@ from bench.core.threat import Threat
 STARTS = 20
 #: Halvings of an interval, and of a step.
 HALVINGS = 12
+#: Pixels of all probes that are in memory at once.
+MOST_VALUES = 2**25
 
 
 @dataclass(frozen=True)
@@ -110,21 +112,27 @@ class HopSkipJump:
     ) -> Tensor:
         """The direction in which points become misclassified [B, C, H, W], estimated from their neighbors."""
         size, pixels = len(points), points[0].numel()
-        shape = (self.probes, *points.shape)
-        noise = (
-            torch.rand(shape, generator=generator) * 2 - 1
-            if threat.norm == "linf"
-            else torch.randn(shape, generator=generator)
-        ).to(points)
-        noise = normalized(noise.flatten(0, 1))
         # As far as the boundary may bend: a share of the distance that shrinks with the number of pixels.
-        reach = (distance / pixels**0.5).clamp_min(1e-3).repeat(self.probes).view(-1, 1, 1, 1)
-        near = (points.repeat(self.probes, 1, 1, 1) + reach * noise).clamp(0, 1)
-        signs = judge(near, labels.repeat(self.probes)).to(points.dtype).view(self.probes, size) * 2 - 1
-        mean = signs.mean(dim=0, keepdim=True)
-        weights = torch.where(mean.abs() < 1, signs - mean, signs)
-        actual = (near - points.repeat(self.probes, 1, 1, 1)).view(self.probes, *points.shape)
-        direction = (weights.view(self.probes, size, 1, 1, 1) * actual).mean(dim=0)
+        reach = (distance / pixels**0.5).clamp_min(1e-3).view(-1, 1, 1, 1)
+        signs, moves, signed = (torch.zeros_like(reach), torch.zeros_like(points), torch.zeros_like(points))
+        at_once = max(1, MOST_VALUES // points.numel())
+        for start in range(0, self.probes, at_once):
+            count = min(at_once, self.probes - start)
+            shape = (count * size, *points.shape[1:])
+            noise = (
+                torch.rand(shape, generator=generator) * 2 - 1
+                if threat.norm == "linf"
+                else torch.randn(shape, generator=generator)
+            ).to(points)
+            middle = points.repeat(count, 1, 1, 1)
+            near = (middle + reach.repeat(count, 1, 1, 1) * normalized(noise)).clamp(0, 1)
+            sign = judge(near, labels.repeat(count)).to(points.dtype).view(-1, 1, 1, 1) * 2 - 1
+            moved = near - middle
+            signs += sign.view(count, *reach.shape).sum(dim=0) / self.probes
+            moves += moved.view(count, *points.shape).sum(dim=0) / self.probes
+            signed += (sign * moved).view(count, *points.shape).sum(dim=0) / self.probes
+        # Without their mean, the signs say more; where all agree, the mean is all they say.
+        direction = torch.where(signs.abs() < 1 - 1e-6, signed - signs * moves, signed)
         return direction.sign() if threat.norm == "linf" else normalized(direction)
 
 

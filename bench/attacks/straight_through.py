@@ -3,7 +3,8 @@
 Three things are replaced in a forward pass, and nothing in the network itself:
 
 (1) Operations without a useful gradient pass it on unchanged: rounding, sign, casts to integers and comparisons,
-    what cuts the graph (`detach`, `data`, `no_grad`), and where that is asked for, activations that saturate.
+    and what cuts the graph (`detach`, `data`, `no_grad`). Where that is asked for, activations that saturate have
+    the gradient of a wider one, by which units near their threshold count most (Zenke & Ganguli 2018).
 (2) A part of the network that is given a tensor of the images' shape, whatever made it (a codec, a filter in
     NumPy), sees the same values with the gradient of the identity.
 (3) Where an inner part already gives logits that agree with the network's answers, these are what is
@@ -79,6 +80,8 @@ _CASTS = {
 
 
 _SATURATING = {
+    torch.sign,
+    Tensor.sign,
     torch.tanh,
     Tensor.tanh,
     torch.sigmoid,
@@ -99,12 +102,12 @@ class StraightThrough(TorchFunctionMode):
 
     Args:
         double: cast to float64 where the network casts to float32.
-        saturating: the identity for activations that saturate, too.
+        saturating: give activations that saturate, and the sign, the gradient of a softsign as wide as their inputs.
     """
 
     def __init__(self, double: bool = False, saturating: bool = False) -> None:
         super().__init__()
-        self._double, self._repaired = double, _STEPS | _SATURATING if saturating else _STEPS
+        self._double, self._saturating = double, saturating
         self._made_of: dict[int, tuple[Tensor, Tensor]] = {}
 
     def __torch_function__(
@@ -126,7 +129,13 @@ class StraightThrough(TorchFunctionMode):
         if function in _COMPARISONS and first.is_floating_point() and len(args) == 2:
             return self._remember(function(*args, **kwargs), _COMPARISONS[function] * (first - args[1]))
         result = function(*args, **kwargs)
-        if function in self._repaired and first.requires_grad and isinstance(result, Tensor):
+        if not first.requires_grad or not isinstance(result, Tensor):
+            return result
+        if self._saturating and function in _SATURATING:
+            return with_gradient_of(
+                first / (1 + first.abs() / first.detach().abs().mean().clamp_min(1e-9)), result
+            )
+        if function in _STEPS:
             return with_gradient_of(first, result)
         return result
 
@@ -175,8 +184,8 @@ class StandIn(nn.Module):
         classifier: any network.
         images: float32 [n, C, H, W]; some of them decide which inner output counts as logits.
         double: compute in float64, where the network can.
-        always: put the identity in place of what is done to the images, and of activations that saturate, even
-            where these have a gradient, which may mislead or be nearly zero.
+        always: put the identity in place of what is done to the images even where that has a gradient, which may
+            mislead, and a wider activation in place of those that saturate.
         inner: differentiate inner logits, see (3).
 
     Attributes:
