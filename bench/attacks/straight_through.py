@@ -102,7 +102,7 @@ class StraightThrough(TorchFunctionMode):
 
     Args:
         double: cast to float64 where the network casts to float32.
-        saturating: give activations that saturate, and the sign, the gradient of a softsign as wide as their inputs.
+        saturating: give activations that saturate, and the sign, the gradient of a wide softsign.
     """
 
     def __init__(self, double: bool = False, saturating: bool = False) -> None:
