@@ -7,6 +7,7 @@ from pathlib import Path
 from bench.charts import Chart, load_chart
 from bench.charts.plotly.page import ASSETS, page, write_assets
 from bench.charts.png.sizes import png_size
+from bench.charts.svg.standalone import is_drawable, standalone
 from bench.charts.table import table
 from bench.charts.topics import by_topic
 from bench.core.errors import UserError
@@ -108,6 +109,10 @@ def _write(entry: Entry, result: Result, figure: Figure, site: Path) -> tuple[Pi
     picture = replace(picture, page=f"{stem}.html", table=f"{stem}.csv", data=f"{stem}.json")
     write_text(site / picture.table, table(chart))
     write_text(site / picture.data, chart.model_dump_json())
+    if is_drawable(chart):
+        drawing, width, height = standalone(chart)
+        picture = replace(picture, drawing=f"{stem}.svg", width=width, height=height)
+        write_text(site / picture.drawing, drawing)
     names = {"Picture (PNG)": ".png", "Table (CSV)": ".csv", "Data (JSON)": ".json"}
     html = page(
         chart,

@@ -250,7 +250,7 @@ def test_an_entry_has_its_verdict_on_top_its_paper_and_its_history(tmp_path: Pat
 
 def test_the_front_page_says_who_leads_whether_really_and_whether_to_believe_it(site: Path) -> None:
     text = " ".join((site / "index.html").read_text().split())
-    assert "<strong>Its lead is not real</strong>: 2.0 points (−3.0 to 7.0) ahead of" in text
+    assert "<strong>Its lead may be chance</strong>: 2.0 points (−3.0 to 7.0) ahead of" in text
     assert "p = 0.51" in text
     assert "No alarm was raised; 1 could not be checked." in text
 

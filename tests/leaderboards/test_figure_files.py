@@ -96,7 +96,7 @@ def test_sections_come_in_the_order_of_topics(tmp_path: Path) -> None:
         "Curvature",
         "More figures",
     ]
-    shown = re.findall(r'<img src="../figures/\w+/([a-z-]+?)-[0-9a-f]{8}\.png"', text)
+    shown = re.findall(r'<img src="../figures/\w+/([a-z-]+?)-[0-9a-f]{8}\.svg"', text)
     assert shown == ["attacks", "regions-a", "regions-b", "surface-a", "curvature-a", "zebra"]
 
 
