@@ -21,7 +21,8 @@ from bench.core.progress import Progress
 from bench.core.record import Alarm, load_record
 from bench.runs.config import RunConfig
 from bench.runs.job import resolve
-from bench.runs.run import run, summary
+from bench.runs.outcome import summary
+from bench.runs.run import run
 from bench.tracking import NullTracker
 from tests.records import make_record
 from tests.shortened import blank_pictures
