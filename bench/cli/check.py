@@ -15,7 +15,15 @@ from bench.cli.types import FOLDER, WORD
 @click.option(
     "--data-dir", type=FOLDER, help="Folder that the loader of a data set is given.  [default: data]"
 )
-def check(thing: str, data_dir: Path | None) -> None:
+@click.option(
+    "--dataset",
+    type=WORD,
+    default="digits",
+    show_default=True,
+    metavar="NAME",
+    help="What a network is made for that fits one kind of images alone.",
+)
+def check(thing: str, data_dir: Path | None, dataset: str) -> None:
     """Run the contract suite on a defense, metric, network or data set of your own, on toy data.
 
     One line for each promise that training, evaluation and resuming rely on. Exit code 0: all are kept. 1: one is
@@ -23,7 +31,7 @@ def check(thing: str, data_dir: Path | None) -> None:
     """
     from bench.testing.contract import find, run_checks
 
-    subject = find(thing, data_dir)
+    subject = find(thing, data_dir, dataset)
     print_line(f"{thing} is a {subject.kind}; {len(subject.checks)} checks:")
     broken = 0
     for outcome in run_checks(subject):

@@ -56,12 +56,25 @@ class Outcome:
     error: BaseException | None = None
 
 
-def find(name: str, data_dir: Path | None = None) -> Subject:
+class ForOne:
+    """A function that makes a network for the images and the classes of one data set."""
+
+    def __init__(self, make: Callable[[], Any], dataset: data.Dataset) -> None:
+        self.make = make
+        self.only = ((dataset.shape, dataset.num_classes),)
+
+    def __call__(self) -> Any:
+        """Make the network."""
+        return self.make()
+
+
+def find(name: str, data_dir: Path | None = None, dataset: str = "digits") -> Subject:
     """Find a part and say what it is.
 
     Args:
         name: `module:Thing`, or a registered name.
         data_dir: folder for the loaders of data sets.
+        dataset: what a network is made for whose function takes no arguments.
 
     Raises:
         UserError: where there is no such part, or none that a suite is for.
@@ -73,7 +86,10 @@ def find(name: str, data_dir: Path | None = None) -> Subject:
         metrics.get(name)  # refuses what is no metric
         return Subject(kind, lambda: metrics.get(name), METRIC_CHECKS)
     if kind == "network":
-        return Subject(kind, MODELS.get(name), NETWORK_CHECKS)
+        make = MODELS.get(name)
+        if not inspect.signature(make).parameters:
+            make = ForOne(make, data.load(dataset, data_dir=data_dir))
+        return Subject(kind, make, NETWORK_CHECKS)
     data.load(name, data_dir=data_dir)  # refuses what cannot be loaded
     return Subject(kind, lambda: data.load(name, data_dir=data_dir), DATASET_CHECKS)
 

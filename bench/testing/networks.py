@@ -13,10 +13,13 @@ from bench.testing.toys import BATCH, Shape, tiny_dataset
 
 NetworkBuilder = Callable[..., Network | nn.Module]
 
+#: Images and classes that a network must take. A builder for one data set says its own in an attribute `only`.
+SHAPES: tuple[tuple[Shape, int], ...] = (((1, 8, 8), 2), ((3, 8, 8), 3), ((3, 16, 9), 3))
+
 
 def logits_and_features_have_their_shapes(builder: NetworkBuilder) -> None:
     """Two and three classes, grey and colour, square or not; all finite."""
-    for shape, classes in (((1, 8, 8), 2), ((3, 8, 8), 3), ((3, 16, 9), 3)):
+    for shape, classes in getattr(builder, "only", SHAPES):
         classifier = _classifier(builder, shape, classes).eval()
         images, _ = tiny_dataset(shape, classes).train.batch(slice(None))
         logits = classifier(images)
@@ -32,7 +35,7 @@ def logits_and_features_have_their_shapes(builder: NetworkBuilder) -> None:
 def weights_depend_on_the_seed_alone(builder: NetworkBuilder) -> None:
     """Equal seeds give equal weights, other seeds others, and building leaves the global random state alone."""
     before = torch.get_rng_state()
-    first, again, other = (snapshot(_classifier(builder, seed=seed)) for seed in (0, 0, 1))
+    first, again, other = (snapshot(_classifier(builder, *_usual(builder), seed=seed)) for seed in (0, 0, 1))
     assert torch.equal(before, torch.get_rng_state()), "building moved the global random state"
     assert equal(first, again), "one seed gave two networks"
     assert not equal(first, other), "two seeds gave one network"
@@ -40,8 +43,8 @@ def weights_depend_on_the_seed_alone(builder: NetworkBuilder) -> None:
 
 def every_weight_learns(builder: NetworkBuilder) -> None:
     """A training step on a batch reaches every parameter with a finite gradient."""
-    classifier = _classifier(builder).train()
-    images, labels = tiny_dataset().train.batch(slice(None))
+    classifier = _classifier(builder, *_usual(builder)).train()
+    images, labels = tiny_dataset(*_usual(builder)).train.batch(slice(None))
     nn.functional.cross_entropy(classifier(images), labels).backward()
     for name, weight in classifier.named_parameters():
         assert weight.grad is not None, f"no gradient reaches {name}"
@@ -50,8 +53,8 @@ def every_weight_learns(builder: NetworkBuilder) -> None:
 
 def images_stand_for_themselves(builder: NetworkBuilder) -> None:
     """In eval mode an image's logits do not depend on the batch it comes in, and two passes agree."""
-    classifier = _classifier(builder).eval()
-    images, _ = tiny_dataset().train.batch(slice(0, BATCH))
+    classifier = _classifier(builder, *_usual(builder)).eval()
+    images, _ = tiny_dataset(*_usual(builder)).train.batch(slice(0, BATCH))
     with torch.no_grad():
         together, again = classifier(images), classifier(images)
         alone = torch.cat([classifier(image) for image in images.split(1)])
@@ -68,9 +71,13 @@ NETWORK_CHECKS: tuple[Callable[[NetworkBuilder], None], ...] = (
 )
 
 
-def _classifier(
-    builder: NetworkBuilder, shape: Shape = (1, 8, 8), classes: int = 3, seed: int = 0
-) -> Classifier:
+def _usual(builder: NetworkBuilder) -> tuple[Shape, int]:
+    """The shape and the number of classes of checks that need one."""
+    only: tuple[tuple[Shape, int], ...] = getattr(builder, "only", ())
+    return only[0] if only else ((1, 8, 8), 3)
+
+
+def _classifier(builder: NetworkBuilder, shape: Shape, classes: int, seed: int = 0) -> Classifier:
     try:
         return make_classifier(builder, "under test", input_shape=shape, num_classes=classes, seed=seed)
     except UserError as error:

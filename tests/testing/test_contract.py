@@ -72,6 +72,10 @@ def network(shape, classes):
     return Network(nn.Sequential(nn.Flatten(), nn.Linear(shape[0] * shape[1] * shape[2], 4)), nn.Linear(4, classes))
 
 
+def whole():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 10))
+
+
 def noise(data_dir, download):
     images = torch.randint(256, (40, 1, 8, 8), dtype=torch.uint8)
     labels = torch.arange(40) % 2
@@ -97,6 +101,7 @@ def _parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("Honest", "metric", 0, "3 of 3 are kept"),
         ("OutOfBounds", "metric", 1, "lies outside 0.0 … 1.0"),
         ("network", "network", 0, "4 of 4 are kept"),
+        ("whole", "network", 0, "4 of 4 are kept"),
         ("noise", "data set", 1, "draw random numbers from a generator with a fixed seed"),
     ],
 )
