@@ -1,7 +1,7 @@
 """Attacks that follow the gradient of one network and are judged by another.
 
 The guide may be a network trained on the same data (transfer), the mean of several passes (expectation over
-transformation), or a stand-in with another backward pass (`bench.attacks.straight_through`).
+transformation), or a stand-in with another backward pass (`bench.attacks.stand_in`).
 """
 
 from collections.abc import Callable, Sequence

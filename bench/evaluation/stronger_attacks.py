@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bench.attacks import Attack
 from bench.attacks.guided import Found, Guided
-from bench.attacks.straight_through import StandIn, Unsupported
+from bench.attacks.stand_in import StandIn, Unsupported
 from bench.core.classifier import AnyClassifier
 from bench.core.names import SUSPICIOUS
 from bench.core.passes import counting

@@ -24,6 +24,7 @@ from bench.attacks import (
     oracle,
     pgd,
     probabilities,
+    stand_in,
     steps,
     straight_through,
 )
@@ -53,6 +54,7 @@ CHECKS = (
     answers,
     guided,
     hop_skip_jump,
+    stand_in,
     straight_through,
     check,
     stronger_attacks,

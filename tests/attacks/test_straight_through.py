@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.attacks.straight_through import StandIn
+from bench.attacks.stand_in import StandIn
 from tests.attacks.linear import Linear, classifier, some_images
 
 
