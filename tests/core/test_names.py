@@ -8,7 +8,7 @@ from metrics import METRICS, get
 METRIC_NAMES = [
     value
     for name, value in vars(names).items()
-    if name.isupper() and not value.endswith("/") and isinstance(value, str)
+    if name.isupper() and isinstance(value, str) and not value.endswith(("/", ":")) and name != "OWN_DATA"
 ]
 
 

@@ -10,8 +10,9 @@ from bench.core.classifier import Classifier
 from bench.core.margins import decision_function
 from bench.core.threat import Threat
 from bench.data import Split
-from defenses import Jacobian, Training
+from defenses import Training
 from defenses.gradients import gradient_penalty
+from defenses.jacobian import Jacobian
 
 WEIGHT = torch.tensor([[1.0, -2.0, 0.5, 3.0], [0.0, 1.0, -1.5, 1.0]])
 

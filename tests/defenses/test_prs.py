@@ -8,8 +8,9 @@ from bench.core.classifier import Classifier
 from bench.core.errors import UserError
 from bench.core.threat import Threat
 from bench.data import Split
-from defenses import MR, PRS, Training
-from defenses.prs import RegionObjective, hamming_loss, mrv_loss
+from defenses import Training
+from defenses.mr import MR
+from defenses.prs import PRS, RegionObjective, hamming_loss, mrv_loss
 from defenses.warmup import warmup_epochs
 
 
