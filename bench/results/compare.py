@@ -69,7 +69,10 @@ class ComparedAccuracy:
             finding = f"not decided {preposition} {where}, as {ahead} is in doubt"
         else:
             finding = f"not separable {preposition} {where}"
-        tail = f", p = {self.p_value:.2g}" if self.p_value is not None else ", unpaired intervals"
+        if self.p_value is None:
+            tail = ", unpaired intervals"
+        else:
+            tail = ", p < 1e-16" if self.p_value < 1e-16 else f", p = {self.p_value:.2g}"
         difference = self.difference
         return (
             f"{finding}: A {self._number('A')} against B {self._number('B')}, difference "
