@@ -355,10 +355,17 @@ def run_bench(words: list[str]) -> None:
 @pytest.fixture
 def imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Import modules from the working folder, and forget those of a page after it."""
-    before = set(sys.modules)
+    _forget_modules()
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    # Those of earlier working folders, which would be asked first.
+    finders = [finder for finder in sys.meta_path if type(finder).__name__ != "_WorkingFolder"]
+    monkeypatch.setattr(sys, "meta_path", finders)
     yield
-    for name in set(sys.modules) - before:
+    _forget_modules()
+
+
+def _forget_modules() -> None:
+    for name in list(sys.modules):
         if name.startswith(("my_", "test_contract")):
             del sys.modules[name]
 

@@ -20,31 +20,41 @@ def describe(kind: str) -> str:
     return "\n".join([*lines, "", *notes, f"`bench list {kind} NAME` prints everything about one."])
 
 
-def _registered(registry: Registry, add: Callable[[str], str] = lambda name: "") -> list[Row]:
-    """A row for each name of a registry; a plug-in that fails to load hides no other."""
+def _registered(
+    registry: Registry,
+    add: Callable[[str], str] = lambda name: "",
+    get: Callable[[str], object] | None = None,
+) -> list[Row]:
+    """A row for each name of a registry; a plug-in that fails to load hides no other.
+
+    Args:
+        add: what stands behind a name's line.
+        get: finds what a plug-in brings, and refuses what is of another kind; the registry's own by default.
+    """
     rows = []
     for name in registry.names():
         try:
-            rows.append((name, _line(registry, name) + add(name)))
+            rows.append((name, _line(registry, name, get or registry.get) + add(name)))
         except UserError as error:
             rows.append((name, f"cannot be used: {error}"))
     return rows
 
 
-def _line(registry: Registry, name: str) -> str:
+def _line(registry: Registry, name: str, get: Callable[[str], object]) -> str:
     if place := registry.place(name):
         return summary_at(place)
     if set("+(") & set(name):  # a composition, whose class is made when it is used
         return f"A composition of {' and '.join(re.findall(r'[a-z][a-z-]*', name))}, see below."
-    return f"{first_paragraph(registry.get(name).__doc__)} (from {registry.origin(name)})"
+    return f"{first_paragraph(get(name).__doc__)} (from {registry.origin(name)})"
 
 
 def _defenses() -> Any:
     from defenses import DEFENSES, WRAPPERS
+    from defenses import get as get_defense
 
     around = " or ".join(WRAPPERS)
     note = f"Names join with + (the sum of the losses); around a sum goes {around}, as in awp(jacobian+at)."
-    return _registered(DEFENSES), note
+    return _registered(DEFENSES, get=get_defense), note
 
 
 def _models() -> Any:
@@ -77,12 +87,13 @@ def _metrics() -> Any:
     from bench.attacks.settings import SUMMARIES as ATTACKS
     from bench.core.names import ROBUST_ACCURACY
     from metrics import METRICS
+    from metrics import get as get_metric
 
     def attack(name: str) -> str:
         words = ATTACKS.get(name.removeprefix(ROBUST_ACCURACY))
         return f"  [{words}]" if words else ""
 
-    return (_registered(METRICS, attack),)
+    return (_registered(METRICS, attack, get_metric),)
 
 
 def _attacks() -> Any:

@@ -18,12 +18,10 @@ from bench.cli.types import FOLDER, WORD
 @click.option(
     "--dataset",
     type=WORD,
-    default="digits",
-    show_default=True,
     metavar="NAME",
-    help="What a network is made for that fits one kind of images alone.",
+    help="What a network is made for that fits one kind of images alone.  [default: digits]",
 )
-def check(thing: str, data_dir: Path | None, dataset: str) -> None:
+def check(thing: str, data_dir: Path | None, dataset: str | None) -> None:
     """Run the contract suite on a defense, metric, network or data set of your own, on toy data.
 
     One line for each promise that training, evaluation and resuming rely on. Exit code 0: all are kept. 1: one is

@@ -68,18 +68,22 @@ class ForOne:
         return self.make()
 
 
-def find(name: str, data_dir: Path | None = None, dataset: str = "digits") -> Subject:
+def find(name: str, data_dir: Path | None = None, dataset: str | None = None) -> Subject:
     """Find a part and say what it is.
 
     Args:
         name: `module:Thing`, or a registered name.
         data_dir: folder for the loaders of data sets.
-        dataset: what a network is made for whose function takes no arguments.
+        dataset: what a network is made for whose function takes no arguments; None takes digits.
 
     Raises:
-        UserError: where there is no such part, or none that a suite is for.
+        UserError: where there is no such part, or none that a suite is for; for a data set that nothing uses.
     """
     kind = _kind(name, load_object(name, "plug-in")) if ":" in name else _registered(name)
+    if dataset is not None and not (kind == "network" and not inspect.signature(MODELS.get(name)).parameters):
+        raise UserError(
+            f"--dataset is for a network that fits one kind of images alone, and {name} is none; leave it out"
+        )
     if kind == "defense":
         return Subject(kind, defenses.get(name), DEFENSE_CHECKS)
     if kind == "metric":
@@ -88,7 +92,7 @@ def find(name: str, data_dir: Path | None = None, dataset: str = "digits") -> Su
     if kind == "network":
         make = MODELS.get(name)
         if not inspect.signature(make).parameters:
-            make = ForOne(make, data.load(dataset, data_dir=data_dir))
+            make = ForOne(make, data.load(dataset or "digits", data_dir=data_dir))
         return Subject(kind, make, NETWORK_CHECKS)
     data.load(name, data_dir=data_dir)  # refuses what cannot be loaded
     return Subject(kind, lambda: data.load(name, data_dir=data_dir), DATASET_CHECKS)

@@ -116,6 +116,7 @@ SETTING = {
     "number": f"true|yes|ten|-1|.nan|.inf|1e400|1e26|'١٢'|2020-01-01|[1]|1.5|{'9' * 5_000}",
     "whole": "0x10|1:30",
     "text": "true|3|1.5|[a, b]|2020-01-01|&a [*a]",
+    "path": "true|3|1.5|[a, b]|&a [*a]",  # a folder may be called like a date
     "threat": "true|3|[a]",
     "set": "3|[1]|x|{'': 1}|{unknown: 1}|{a: 1, a: 2}",
     "seeds": "-1|[1, 1]|[]|[yes]|true|1.5|1e26|'١'|[1, [2]]|{1: 2}|x|[null]",
@@ -133,6 +134,8 @@ def of_setting(name: str, about: Any) -> Iterator[str]:
         wanted += ["flag"]
     elif kinds & {int, float}:
         wanted += ["number", *(["whole"] if int in kinds else [])]
+    elif name in (*MADE, *MAY_BE_ABSENT):
+        wanted += ["path"]
     else:
         wanted += [name if name in SETTING else "text"]
     for each in wanted:

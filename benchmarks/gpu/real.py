@@ -59,6 +59,7 @@ def jobs(name: str, dataset: Dataset, options: argparse.Namespace) -> dict[str, 
                 "epochs": max(2, round(share * options.epochs)),
                 "trials": 0,
                 "battery": "standard",
+                "no_escalate": True,  # a transfer network would take the time of a record
                 "test_size": count,
                 "device": options.device,
                 "precision": "bf16",

@@ -42,6 +42,9 @@
     for (const item of items) item.value = valueOf(item.entry, key);
     const text = key === "defense" || key === "network";
     const order = [...items].sort((a, b) => {
+      // A worst case in doubt has no place: such rows stand after all others.
+      const doubt = key === worst ? Boolean(a.entry.doubt) - Boolean(b.entry.doubt) : 0;
+      if (doubt) return doubt;
       if (a.value === null || b.value === null) return (a.value === null) - (b.value === null) || a.place - b.place;
       const difference = text ? collator.compare(a.value, b.value) : a.value - b.value;
       return sign * difference || a.place - b.place;
