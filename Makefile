@@ -10,7 +10,7 @@ SHARED  := -n $(WORKERS) --maxprocesses 8 --dist worksteal
 DEFENSES ?= standard at prs jacobian
 DEMO     ?= --model cnn6 --dataset digits --battery quick --trials 5
 
-.PHONY: demo test test-slow lint format docs bench bench-peers clean
+.PHONY: demo test test-slow test-all lint format docs bench bench-peers clean
 
 demo: $(VENV)/.installed
 	@for defense in $(DEFENSES); do \
@@ -24,7 +24,10 @@ test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m "not slow" $(SHARED) --cov --cov-report=term
 
 test-slow: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m slow $(SHARED)
+	$(BIN)/python -m pytest -m "slow and not long" $(SHARED)
+
+test-all: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest $(SHARED)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

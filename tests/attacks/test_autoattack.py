@@ -140,7 +140,7 @@ def test_other_versions_are_the_packages_too(shorter, version):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("classes", [10, 5])
+@pytest.mark.parametrize("classes", [pytest.param(10, marks=pytest.mark.long), 5])
 @pytest.mark.parametrize("threat", [Threat("linf", "0.02"), Threat("l2", "0.15")], ids=str)
 def test_full_runs_are_bit_for_bit_the_packages(threat, classes):
     same_as_the_package(threat, classes, seed=7, count=8, batch_size=3)

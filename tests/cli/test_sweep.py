@@ -84,6 +84,7 @@ def test_a_thousand_runs_need_a_yes(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_killed_workers_and_two_calls_at_once_give_the_results_of_one_process(tmp_path: Path) -> None:
     file = written(tmp_path, SMALL)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -151,6 +152,7 @@ def test_what_fails_is_listed_and_the_exit_code_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_node_of_ray_that_dies_loses_nothing(tmp_path: Path) -> None:
     ray_cluster = pytest.importorskip("ray.cluster_utils")
     file = written(tmp_path, {**SMALL, "defense": "jacobian", "trials": 0, "seeds": [0, 1, 2, 3]})

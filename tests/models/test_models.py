@@ -301,7 +301,7 @@ def test_cnn6_learns_the_digits_in_five_epochs() -> None:
 @pytest.mark.parametrize(
     ("name", "epochs"),
     [
-        ("vgg16", 7),
+        pytest.param("vgg16", 7, marks=pytest.mark.long),
         ("vgg16-bn", 7),
         ("resnet18", 3),
         ("resnet18-imagenet", 4),

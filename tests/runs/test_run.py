@@ -326,6 +326,7 @@ def finish(out: Path) -> Any:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_killed_at_any_moment_the_same_command_gives_the_same_result(tmp_path: Path) -> None:
     whole = finish(tmp_path / "whole")
     killed = 0
