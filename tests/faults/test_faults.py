@@ -9,7 +9,6 @@ from benchmarks.faults.__main__ import provoke
 from benchmarks.faults.bad_input import Inputs, commands, good
 from benchmarks.faults.command import Bench
 
-
 #: Classes whose sample takes half a minute or more, since each try starts processes.
 LONG = ("servers", "signals", "records", "resume", "sites")
 
