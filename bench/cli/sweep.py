@@ -73,8 +73,11 @@ def sweep(file: Path, **given: Any) -> None:
     from bench.sweep.cells import FOLDER, Board, make_cells
     from bench.sweep.leases import Leases
     from bench.sweep.matrix import MANY, read_sweep
+    from bench.sweep.part import find_part
 
     _check(given)
+    # Known from here on, also where they come from the variables of a job array.
+    given["index"], given["count"] = find_part(given["index"], given["count"])
     configs = read_sweep(file, {key: given[key] for key in LOCAL})
     if len(configs) > MANY and not (given["yes"] or given["status"] or given["dry_run"]):
         raise UserError(f"{file} has {len(configs):,} runs; give --yes if that is meant")
@@ -109,6 +112,8 @@ def _check(given: dict[str, Any]) -> None:
         )
     if given["retry"] < 0:
         raise UserError(f"--retry: expected 0 or more, got {given['retry']}")
+    if given["executor"] == "ray" and (given["index"], given["count"]) != (None, None):
+        raise UserError("--index and --count are for job arrays; Ray divides the cells itself")
     if not given["takeover_after"] >= 1:
         raise UserError(f"--takeover-after: expected at least 1 second, got {given['takeover_after']:g}")
 
@@ -151,13 +156,13 @@ def _work(
     given: dict[str, Any],
     progress: "Progress",
 ) -> None:
-    from bench.sweep.part import find_part, part_of
+    from bench.sweep.part import part_of
     from bench.sweep.work import Worker, run_cell
 
     tracker = tracker_of(given["tracking"] or cells[0].job.config.tracking, progress)
     worker = Worker(
         cells,
-        part_of(cells, *find_part(given["index"], given["count"])),
+        part_of(cells, given["index"], given["count"]),
         board,
         leases,
         lambda cell: run_cell(cell, tracker, progress),
@@ -193,8 +198,7 @@ def _manage(
             "--worker",
             str(scratch / "call.json"),
         ]
-        for name in ("index", "count"):
-            words += [f"--{name}", str(given[name])] if given[name] is not None else []
+        words += ["--index", str(given["index"]), "--count", str(given["count"])]
         workers = Workers(worker_command(words), given["jobs"], given["gpus_per_cell"], scratch / "logs")
         with watch.shown(table=sys.stderr.isatty() and not given["quiet"]):
             ended_well = workers.run(watch.look)
@@ -264,7 +268,8 @@ def _conclude(cells: "list[Cell]", board: "Board", given: dict[str, Any], progre
     done = [cell for cell in cells if cell.kind == "seed" and states[cell.key].state == "done"]
     print_paths([cell.result for cell in done], given["as_json"])
     out = cells[0].job.config.out
-    if done and given["index"] is None:
+    everything = given["count"] == 1
+    if done and everything:
         site = build_pages(
             out, tracker_of(given["tracking"] or cells[0].job.config.tracking, progress), progress
         )
@@ -273,6 +278,5 @@ def _conclude(cells: "list[Cell]", board: "Board", given: dict[str, Any], progre
     lost = failures(cells, states)
     for line in lost:
         click.echo(f"failed: {line}", err=True)
-    everything = given["index"] is None and given["count"] is None
     if lost or (everything and any(status.state != "done" for status in states.values())):
         sys.exit(1)

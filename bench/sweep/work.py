@@ -4,6 +4,7 @@ import _thread
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from bench.core.errors import UserError
@@ -46,7 +47,8 @@ class Worker:
 
     def work(self) -> None:
         """Work until each of the cells is done or has failed."""
-        wanted = [cell for cell in self.cells if cell.key in self.mine or self._is_needed(cell)]
+        needed = {cell.needs for cell in self.cells if cell.key in self.mine}
+        wanted = [cell for cell in self.cells if cell.key in self.mine or cell.key in needed]
         while True:
             left = [cell for cell in wanted if not self._is_settled(cell)]
             if not left:
@@ -55,16 +57,16 @@ class Worker:
             if not worked_on:
                 time.sleep(self.pause)
 
-    def _is_needed(self, cell: Cell) -> bool:
-        return any(other.needs == cell.key and other.key in self.mine for other in self.cells)
+    @cached_property
+    def _by_key(self) -> dict[str, Cell]:
+        return {cell.key: cell for cell in self.cells}
 
     def _is_settled(self, cell: Cell) -> bool:
         status = self.board.status(cell)
         if status.state == "failed":
             return not self._may_try_again(cell)
         if status.state == "blocked":
-            search = next(each for each in self.cells if each.key == cell.needs)
-            return not self._may_try_again(search)
+            return not self._may_try_again(self._by_key[cell.needs])
         return status.state == "done"
 
     def _may_try_again(self, cell: Cell) -> bool:
@@ -78,7 +80,7 @@ class Worker:
         """Do a cell if it can be done now; True when it was worked on."""
         if self.board.status(cell).state in ("done", "running", "blocked"):
             return False
-        if cell.needs and not self.board.is_done(next(c for c in self.cells if c.key == cell.needs)):
+        if cell.needs and not self.board.is_done(self._by_key[cell.needs]):
             return False
         try:
             lease = self.leases.take(cell.key, _thread.interrupt_main)

@@ -15,6 +15,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from bench.cli.main import cli
+from bench.core.files import write_json
 
 SMALL: dict[str, Any] = {
     "defense": ["standard", "jacobian"],
@@ -66,6 +67,7 @@ def test_a_dry_run_shows_the_cells_and_their_cost_and_writes_nothing(tmp_path: P
         (("--retry", "-1"), "--retry"),
         (("--takeover-after", "0"), "--takeover-after"),
         (("--index", "2", "--count", "2"), "beyond"),
+        (("--executor", "ray", "--index", "0", "--count", "2"), "Ray divides the cells itself"),
         (("--device", "x"), "device"),
     ],
 )
@@ -76,6 +78,21 @@ def test_bad_options_are_one_line_and_leave_nothing(
     result = call(file, "--out", str(tmp_path / "runs"), *words)
     assert message in str(result.exception)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_part_of_a_job_array_ends_well_without_the_other_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.sweep.work.run_cell", lambda cell, *_: write_json(cell.result, {"trials": 0}))
+    monkeypatch.setattr("bench.sweep.cells.finished_result", lambda *_: object())
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_COUNT", "2")
+    file = written(tmp_path, {**SMALL, "defense": "standard"})
+    result = call(file, "--out", str(tmp_path / "runs"), "--json")
+    assert result.exception is None
+    (path,) = json.loads(result.stdout)
+    assert "seed-1" in path
+    assert not (tmp_path / "runs" / "site").exists()
 
 
 def test_a_thousand_runs_need_a_yes(tmp_path: Path) -> None:
