@@ -18,7 +18,11 @@ from pathlib import Path
 from benchmarks.faults.child import run_command
 
 #: What a forked command finds imported already.
-PRELOADED = ["benchmarks.faults.child", "torch", "torchvision", "mlflow", "optuna", "bench.cli.main"]
+PRELOADED = [
+    *("benchmarks.faults.child", "torch", "torchvision", "mlflow", "optuna", "scipy.stats", "pandas"),
+    *("sklearn.datasets", "sklearn.metrics", "matplotlib.figure", "matplotlib.backends.backend_agg"),
+    *("safetensors.torch", "PIL.Image", "jinja2", "pydantic_settings", "joblib", "rich.table", "bench.cli.main"),
+]
 #: CPU seconds after which a command that only reads counts as hanging.
 LIMIT = 10
 #: Wall-clock seconds after which any command counts as hanging, even one that uses no CPU.
