@@ -40,7 +40,7 @@ WALL_LIMIT = 120
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command did: its exit code (negative: the signal that ended it), both streams, seconds as `WALL_LIMIT`."""
+    """What a command did: exit code (negative: the signal that ended it), both streams, seconds as `WALL_LIMIT`."""
 
     code: int
     output: str
