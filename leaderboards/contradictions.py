@@ -6,6 +6,7 @@ import numpy as np
 
 from bench.core.names import CLEAN_ACCURACY, ROBUST_ACCURACY, WORST_CASE
 from bench.core.record import Record, Score
+from bench.data import defaults_of
 
 ROUNDING = 1e-9
 #: Alarms of networks whose answer to an image is not always the same, by their names in `bench.evaluation.alarms`.
@@ -24,13 +25,17 @@ def contradictions(record: Record, arrays: Mapping[str, np.ndarray]) -> Iterator
 
 
 def other_settings(record: Record) -> Iterator[str]:
-    """Threat, seed, network and defense that are not those of the stored settings, one line each."""
+    """Threat, data, seed, network and defense that are not those of the stored settings, one line each."""
     config = record.provenance.config
-    threat = config.get("threat")
+    threat, data = config.get("threat"), config.get("dataset")
+    if "threat" in config and threat is None and isinstance(data, str):
+        threat = defaults_of(data).threat
     if isinstance(threat, str):
         norm, _, eps = threat.rpartition(":")
         if (norm.strip().lower() or "linf", eps.strip()) != (record.threat.norm, record.threat.eps):
             yield f"threat is {record.threat.norm}:{record.threat.eps}, its settings say {threat}"
+    if isinstance(data, str) and ":" not in data and data != record.dataset.name:
+        yield f"dataset.name is {record.dataset.name}, its settings say {data}"
     seeds = config.get("seeds")
     if isinstance(seeds, list) and record.seed not in seeds:
         yield f"seed is {record.seed}, its settings say {', '.join(map(str, seeds))}"

@@ -72,6 +72,24 @@ def test_a_contradiction_is_told(tmp_path: Path, changes: dict[str, Any], word: 
     assert any(word in problem for problem in problems), problems
 
 
+@pytest.mark.parametrize(
+    ("data", "threat", "problem"),
+    [
+        ("cifar10", None, ""),  # the record's own: linf:8/255 is the default of its data
+        ("cifar10", "linf:8/255", ""),
+        ("digits", None, "threat is linf:8/255, its settings say linf:0.2"),
+        ("cifar10", "linf:4/255", "threat is linf:8/255, its settings say linf:4/255"),
+        ("svhn", None, "dataset.name is cifar10, its settings say svhn"),
+    ],
+)
+def test_threat_and_data_are_those_of_the_settings(
+    tmp_path: Path, data: str, threat: str | None, problem: str
+) -> None:
+    config = {"dataset": data, "threat": threat}
+    problems = check(write_record(tmp_path, make_record(provenance={"config": config})))
+    assert problem in problems if problem else problems == []
+
+
 def test_a_search_cannot_end_more_trials_than_it_had(tmp_path: Path) -> None:
     search = {
         "trials": 5,
