@@ -6,7 +6,7 @@ import numpy as np
 
 from bench.core.names import CLEAN_ACCURACY, ROBUST_ACCURACY, WORST_CASE
 from bench.core.record import Record, Score
-from bench.data import defaults_of
+from bench.data.defaults import defaults_of
 
 ROUNDING = 1e-9
 #: Alarms of networks whose answer to an image is not always the same, by their names in `bench.evaluation.alarms`.
