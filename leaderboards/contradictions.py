@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from bench.core.data_defaults import defaults_of
 from bench.core.names import CLEAN_ACCURACY, ROBUST_ACCURACY, WORST_CASE
 from bench.core.record import Record, Score
-from bench.data.defaults import defaults_of
 
 ROUNDING = 1e-9
 #: Alarms of networks whose answer to an image is not always the same, by their names in `bench.evaluation.alarms`.

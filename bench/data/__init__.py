@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.core.data_defaults import DatasetDefaults, defaults_of
 from bench.core.lazy import imported_from
 from bench.core.registry import Registry, imported_on_use
-from bench.data.defaults import DatasetDefaults, defaults_of
 
 if TYPE_CHECKING:
     from bench.data.dataset import Dataset, Split, fingerprint
