@@ -55,12 +55,12 @@ def other(path: Place, value: Any, draw: random.Random) -> Any:
     if isinstance(value, int):
         return value + draw.choice([1, 7])
     if isinstance(value, float):
-        return value * draw.choice([0.5, 1.01]) if value else 0.25
+        return value * draw.choice([0.5, 1.01]) if abs(value) > 1e-6 else 0.25
     if isinstance(value, str):
         return f"{value}x"
     if value is None:
         return 0.5 if path[-1] in ("low", "high", "value") else 3
-    return value
+    return ["x"] if isinstance(value, list) else {"x": 1}
 
 
 def alter(record: Json, path: Place, draw: random.Random) -> Json:

@@ -36,10 +36,22 @@ def _edited(change: Change) -> Callable[[Path], None]:
         record["id"] = f"hostile-{folder.name}"
         record["defense"]["name"] = f"hostile-{folder.name}"
         changed = change(record)
+        _agree(record)
         text = json.dumps(record if changed is None else changed)
         path.write_bytes(text.encode("utf-8", "surrogatepass"))
 
     return write
+
+
+def _agree(record: dict[str, Any]) -> None:
+    """Say the same in the settings, so that a record is refused for what it is, or not at all."""
+    threat = record["threat"]
+    record["provenance"]["config"] |= {
+        "defense": record["defense"]["name"],
+        "model": record["model"],
+        "dataset": record["dataset"]["name"],
+        "threat": f"{threat['norm']}:{threat['eps']}",
+    }
 
 
 def _put(place: str, value: Any) -> Change:

@@ -230,6 +230,30 @@ def test_an_alarm_that_the_record_alone_raises_is_told_and_no_mismatch(copied: P
     assert found.verdict == "match"
 
 
+def test_alarms_that_the_record_lacks_are_named(copied: Path) -> None:
+    """Also those that these arrays do not answer: a record of this version would say so."""
+    gone: list[str] = []
+
+    def silent(record: Record) -> dict[str, object]:
+        gone.extend(f"alarms.{alarm.name}" for alarm in record.alarms)
+        return {"alarms": []}
+
+    rewrite(copied, silent)
+    found = verify(copied, device="cpu", quick=True)
+    (lacking,) = (each for each in found.unproven if each.reason == "the record lacks it")
+    assert set(lacking.fields) == set(gone)
+
+
+def test_extra_checks_of_the_settings_alone_are_a_contradiction(copied: Path) -> None:
+    def asked(record: Record) -> dict[str, object]:
+        config = {**record.provenance.config, "suspicious": True}
+        return {"provenance": record.provenance.model_copy(update={"config": config})}
+
+    rewrite(copied, asked)
+    (check,) = (one for one in verify(copied, device="cpu", quick=True).checks if one.name == "provenance")
+    assert check.message == "--suspicious is nothing in its command, given in its settings"
+
+
 def without(folder: Path, *kinds: str) -> Callable[[Record], dict[str, object]]:
     """What leaves files out of a record, and out of its folder."""
 

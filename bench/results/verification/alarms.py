@@ -42,7 +42,7 @@ def check_alarms(record: Record, arrays: Mapping[str, Arrays]) -> Findings:
             problems.append(f"{alarm.name} has other numbers in the record")
         elif theirs and (theirs.message != alarm.message or theirs.numbers.keys() != alarm.numbers.keys()):
             texts.append(alarm.name)
-    missing = [alarm.name for alarm in computed if alarm.name not in recorded and alarm.raised is not None]
+    missing = [alarm.name for alarm in computed if alarm.name not in recorded]
     unknown += sorted({*recorded} - {alarm.name for alarm in computed})
     tail = f"; raised in the record alone: {', '.join(only_recorded)}" if only_recorded else ""
     checked = sum(alarm.raised is not None for alarm in computed)
@@ -52,7 +52,7 @@ def check_alarms(record: Record, arrays: Mapping[str, Arrays]) -> Findings:
         yield Check("alarms", "match", f"{checked} read again from the stored arrays{tail}")
     for names, reason in (
         ([*unknown, *only_recorded], "the arrays do not say the same"),
-        (missing, "the arrays give it, the record lacks it"),
+        (missing, "the record lacks it"),
         (texts, "its text or its list of numbers is not what this version writes"),
     ):
         if names:

@@ -167,10 +167,12 @@ def _against_command(record: Record, config: RunConfig) -> Iterator[str]:
         loader = record.provenance.config.get("loader")
         if (given is None) != (loader is None) or not str(loader or "").endswith(given or ""):
             yield f"its command loads {given or 'no network'}, its settings say {loader}"
-    local = {f"--{name.replace('_', '-')}" for name in _local()}
-    for key in sorted((ours.keys() | theirs.keys()) - local - {"--suspicious"}):
+    ignored = {f"--{name.replace('_', '-')}" for name in _local()}
+    # Evaluations had this option before it was a setting.
+    ignored |= {"--suspicious"} - ours.keys()
+    for key in sorted((ours.keys() | theirs.keys()) - ignored):
         if ours.get(key) != theirs.get(key):
-            said, settings = (" ".join(each.get(key, ["nothing"])) for each in (theirs, ours))
+            said, settings = (" ".join(each.get(key, ["nothing"])) or "given" for each in (theirs, ours))
             yield f"{key} is {said} in its command, {settings} in its settings"
 
 
