@@ -11,6 +11,7 @@ from bench.core.errors import UserError
 from bench.core.foreign_code import named
 from bench.core.values import unwritable
 from bench.data import DATASETS, load
+from bench.training.precision import kept_trials
 from bench.training.recipe import RECIPES
 from bench.training.timing import StandardClock
 
@@ -50,6 +51,8 @@ def _device() -> Iterator[str]:
     network = build("cnn6", input_shape=digits.shape, num_classes=digits.num_classes, seed=0)
     seconds = StandardClock(network, digits.train, RECIPES["paper"], 0, "fp32").epoch_seconds()
     yield f"ok  speed: a standard epoch of cnn6 on digits takes about {seconds:.2g} s on the processor"
+    for line in kept_trials():
+        yield f"ok  --precision auto: {line}"
 
 
 def _data(data_dir: Path) -> Iterator[str]:

@@ -53,7 +53,7 @@ OF_A_CHECKPOINT = (
     metavar="NORM:EPS",
     help="For a checkpoint, such as linf:8/255.  [default: per data set]",
 )
-@click.option("--device", type=DEVICE, metavar="NAME", help="auto, cpu or cuda.  [default: auto]")
+@click.option("--device", type=DEVICE, metavar="NAME", help="auto, cpu, cuda or cuda:N.  [default: auto]")
 @quiet_option
 def figures(
     results: tuple[Path, ...],

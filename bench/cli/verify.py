@@ -26,7 +26,12 @@ from bench.cli.types import DEVICE, FOLDER, NAMES, PATH, PLACE
 @click.option("--trust", is_flag=True, help="Run the code that the record names as module:function.")
 @click.option("--data-dir", type=FOLDER, help="Where the data set's files are.  [default: data]")
 @click.option(
-    "--device", type=DEVICE, default="auto", show_default=True, metavar="NAME", help="auto, cpu or cuda."
+    "--device",
+    type=DEVICE,
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    help="auto, cpu, cuda or cuda:N.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON, nothing else.")
 @quiet_option

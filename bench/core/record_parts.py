@@ -131,6 +131,9 @@ class Training(Part):
 
     recipe: dict[str, Value]
     precision: str
+    step_seconds: dict[str, Seconds] = Field(
+        default={}, description="precision → seconds of a training step, where --precision auto tried them"
+    )
     epochs: Count
     epoch_of_weights: Count = Field(description="the epoch whose weights were evaluated, from 1")
     best_epoch: int | None = Field(

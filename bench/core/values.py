@@ -16,14 +16,17 @@ WORD_LENGTH = 200
 TEXT_LENGTH = 4_000
 #: Largest whole number that every file format and library here can hold.
 LARGEST = 2**63 - 1
-#: Where networks can run.
-DEVICES = ("auto", "cpu", "cuda")
+#: Where networks can run; "cuda:1" is the second CUDA device.
+DEVICES = ("auto", "cpu", "cuda", "cuda:N")
+#: In which precision networks are trained.
+PRECISIONS = ("auto", "fp32", "bf16")
 
 #: Unicode's categories of control, format and surrogate characters, and of separators of lines and paragraphs.
 _CONTROL = ("Cc", "Cf", "Cs", "Zl", "Zp")
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 _HOST = re.compile(r"[0-9A-Za-z:][0-9A-Za-z.:_-]{0,252}")
+_DEVICE = re.compile(r"auto|cpu|cuda(:(0|[1-9][0-9]?))?")
 _FLAGS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
@@ -184,6 +187,13 @@ def one_of(known: Sequence[str], value: Any) -> str:
     if value not in known:
         raise ValueError(f"expected one of {', '.join(known)}, got {shown(value)}")
     return str(value)
+
+
+def device(value: Any) -> str:
+    """A place where networks run: one of `DEVICES`."""
+    if not isinstance(value, str) or not _DEVICE.fullmatch(value):
+        raise ValueError(f"expected one of {', '.join(DEVICES)}, got {shown(value)}")
+    return value
 
 
 def host(value: Any) -> str:

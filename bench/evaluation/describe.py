@@ -1,7 +1,7 @@
 """Convert runtime objects to the record's schema."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,6 +29,7 @@ class Trained:
         defense: name and hyper-parameters.
         recipe: of the training.
         precision: "fp32" or "bf16".
+        step_seconds: precision → seconds of a step in the trial that chose it.
         epochs: planned length of the training.
         epoch_of_weights: the epoch whose weights the network has.
         best_epoch: the best epoch by validation accuracy, or None.
@@ -44,6 +45,7 @@ class Trained:
     best_epoch: int | None
     history: list[HistoryRow]
     parts: tuple[tuple[str, object], ...] = ()
+    step_seconds: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def elsewhere(cls, label: str) -> "Trained":
@@ -92,6 +94,7 @@ def describe_training(trained: Trained) -> schema.Training | None:
     return schema.Training(
         recipe=trained.recipe.model_dump(),
         precision=trained.precision,
+        step_seconds=trained.step_seconds,
         epochs=trained.epochs,
         epoch_of_weights=trained.epoch_of_weights,
         best_epoch=trained.best_epoch,

@@ -10,13 +10,13 @@ from torch import nn
 
 from bench.core import record as schema
 from bench.core.classifier import Classifier, WrappedClassifier
-from bench.core.errors import UserError
+from bench.core.errors import UserError, unknown_name
 from bench.core.foreign import try_training
 from bench.core.guards import torch_defaults
 from bench.core.progress import Progress
 from bench.core.randomness import seeded
 from bench.core.threat import Threat
-from bench.core.values import shown
+from bench.core.values import PRECISIONS, shown
 from bench.data import Dataset, defaults_of
 from bench.evaluation.describe import Trained, code_of_defense
 from bench.evaluation.inputs import as_dataset, as_threat, check_module, device_of, wrapped
@@ -24,6 +24,7 @@ from bench.evaluation.trained import TrainedNetwork
 from bench.models import MODELS, build, make_classifier
 from bench.training.loop import Diverged
 from bench.training.loop import train as train_in_place
+from bench.training.precision import Choice, choose
 from bench.training.recipe import Recipe, make_recipe
 from defenses import Defense
 from defenses import get as get_defense
@@ -40,6 +41,7 @@ def train(
     recipe: Recipe | str = "paper",
     epochs: int | None = None,
     seed: int = 0,
+    precision: str = "auto",
     train_size: int | None = None,
     test_size: int | None = None,
     data_dir: Path | str | None = None,
@@ -60,6 +62,7 @@ def train(
         recipe: optimizer, learning rate, batches and augmentation, or text such as "paper,batch_size=64".
         epochs: passes over the training images; by default those of `bench list datasets`.
         seed: of initial weights and training.
+        precision: "fp32", "bf16", or "auto" for the faster one, as `bench run --precision` chooses it.
         train_size, test_size: as for `bench.data.load`.
         data_dir: folder of a named data set's files.
         device: where to train; by default where the network is, or on a CUDA device where there is one.
@@ -83,6 +86,13 @@ def train(
     if isinstance(classifier, WrappedClassifier):
         try_training(classifier.module, dataset.shape, dataset.num_classes)
     epochs = defaults_of(data if isinstance(data, str) else "").epochs if epochs is None else epochs
+    if precision not in PRECISIONS:
+        raise unknown_name("precision", precision, PRECISIONS)
+    choice = (
+        choose(chosen, classifier, dataset.train, recipe, threat, epochs, _name(model))
+        if precision == "auto"
+        else Choice(precision, {})
+    )
     try:
         result = train_in_place(
             chosen,
@@ -92,6 +102,7 @@ def train(
             threat,
             epochs=epochs,
             seed=seed,
+            precision=choice.precision,
             checkpoint=Path(checkpoint) if checkpoint is not None else None,
             progress=progress,
         )
@@ -105,12 +116,13 @@ def train(
     trained = Trained(
         about,
         recipe,
-        "fp32",
+        choice.precision,
         epochs,
         result.epoch_of_weights,
         result.best_epoch,
         result.history,
         _code(model, type(chosen)),
+        choice.step_seconds,
     )
     return TrainedNetwork(classifier, _name(model), dataset, trained)
 

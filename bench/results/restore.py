@@ -62,7 +62,7 @@ def restore(
         data_dir: folder of the data set's files, which a record does not store.
         weights: the weights, when they are not in the record's folder.
         loader: `module:function` that makes a network not in `MODELS`; the record's own by default.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda" or "cuda:N".
         trust: allow importing and calling the code that the record names as `module:function`. Do not set it for
             a record from an unknown source.
 

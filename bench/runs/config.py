@@ -22,7 +22,7 @@ from bench.core.record import describe
 from bench.core.yaml_files import read_yaml
 
 Precision = Literal["auto", "fp32", "bf16"]
-Device = Literal["auto", "cpu", "cuda"]
+Device = Annotated[str, BeforeValidator(values.device)]
 BatteryName = Literal["quick", "standard", "full", "geometry"]
 Word = Annotated[str, BeforeValidator(values.word)]
 Text = Annotated[str, BeforeValidator(values.text)]
@@ -182,10 +182,10 @@ class RunConfig(BaseModel):
     probe_images: Annotated[Count, Option("training", "Test images that a probe attacks.")] = 500
     train_size: Annotated[Count | None, Option("data", "Training images to use.", shown_default="all")] = None
     test_size: Annotated[Count | None, Option("data", "Test images to use.", shown_default="all")] = None
-    device: Annotated[Device, Option("result", "auto, cpu or cuda.", "NAME", local=True)] = "auto"
-    precision: Annotated[Precision, Option("training", "Of training: auto (fp32), fp32 or bf16.", "NAME")] = (
-        "auto"
-    )
+    device: Annotated[Device, Option("result", "auto, cpu, cuda or cuda:N.", "NAME", local=True)] = "auto"
+    precision: Annotated[
+        Precision, Option("training", "Of training: fp32, bf16, or auto, the faster one.", "NAME")
+    ] = "auto"
     out: Annotated[FolderToWrite, Option("result", "Folder for runs, records and pages.", local=True)] = Path(
         "runs"
     )

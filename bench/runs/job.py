@@ -1,11 +1,11 @@
 """A run, resolved: names turned into objects that fit together, and the folder to work in."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.core.classifier import NO_HEAD, WrappedClassifier
+from bench.core.classifier import NO_HEAD, Classifier, WrappedClassifier
 from bench.core.errors import UserError
 from bench.core.foreign import try_training
 from bench.core.values import shown
@@ -15,6 +15,7 @@ from bench.runs.config import RunConfig
 from bench.runs.identity import find_earlier_run, run_name, training_identity
 from bench.runs.plan import count_trials, make_plan
 from bench.training.folder import Plan
+from bench.training.precision import choose, worth_a_trial
 from defenses.base import Objective, Training
 
 
@@ -66,11 +67,32 @@ def resolve(config: RunConfig, dataset: Dataset | None = None) -> Job:
     battery.check(classifier, plan.dataset)
     if classifier.site == "none":
         _check_head(config, battery)
+    folder = _folder(config, plan)
+    if config.precision == "auto" and worth_a_trial(len(plan.dataset.train), plan.recipe, plan.epochs):
+        if not folder.exists():
+            plan = _with_precision(config, plan, classifier)
+            folder = _folder(config, plan)
+        # Another machine may choose otherwise, so the command says it.
+        config = config.model_copy(update={"precision": plan.precision})
     identity = training_identity(config, plan)
-    folder = config.out / run_name(plan, identity)
-    if not folder.exists():
-        folder = find_earlier_run(config, plan) or folder
     return Job(config, plan, battery, count_trials(config, plan), identity, folder.name, folder)
+
+
+def _folder(config: RunConfig, plan: Plan) -> Path:
+    folder = config.out / run_name(plan, training_identity(config, plan))
+    return folder if folder.exists() else find_earlier_run(config, plan) or folder
+
+
+def _with_precision(config: RunConfig, plan: Plan, classifier: Classifier) -> Plan:
+    """The plan in the precision of its run where one has begun, else in that which a trial finds faster."""
+    begun = replace(plan, precision="bf16")
+    if _folder(config, begun).exists():
+        return begun
+    defense = plan.defense.make(plan.fixed)
+    choice = choose(
+        defense, classifier, plan.dataset.train, plan.recipe, plan.threat, plan.epochs, plan.model
+    )
+    return replace(plan, precision=choice.precision, step_seconds=choice.step_seconds)
 
 
 def _check_head(config: RunConfig, battery: Battery) -> None:

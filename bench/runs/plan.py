@@ -2,9 +2,9 @@
 
 import torch
 
-from bench.core.errors import UserError, unknown_name
+from bench.core.errors import UserError
 from bench.core.threat import Threat
-from bench.core.values import DEVICES
+from bench.core.values import device
 from bench.data import Dataset, defaults_of, load
 from bench.evaluation.inputs import check_data
 from bench.runs.config import RunConfig
@@ -70,15 +70,27 @@ def load_data(config: RunConfig) -> Dataset:
 
 
 def pick_device(name: str) -> torch.device:
-    """Choose the device: "auto" (CUDA where there is one), "cpu" or "cuda".
+    """Choose the device: "auto" (CUDA where there is one), "cpu", "cuda" or, for one of several, "cuda:N".
+
+    It becomes torch's current CUDA device, on which graphs are captured and random states are kept.
 
     Raises:
-        UserError: for another name, or when CUDA is asked for and not there.
+        UserError: for another name, or when a CUDA device is asked for and not there.
     """
-    if name not in DEVICES:
-        raise unknown_name("device", name, DEVICES)
-    if name == "cuda" and not torch.cuda.is_available():
+    try:
+        name = device(name)
+    except ValueError as error:
+        raise UserError(f"unknown device: {error}") from None
+    usable = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name.startswith("cuda") and not usable:
         raise UserError(
-            "--device cuda: no CUDA device is usable here; try --device cpu, and see `bench doctor`"
+            f"--device {name}: no CUDA device is usable here; try --device cpu, and see `bench doctor`"
         )
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    number = int(name.partition(":")[2] or 0)
+    if number and number >= usable:
+        raise UserError(f"--device {name}: of {usable} usable CUDA devices, the last is cuda:{usable - 1}")
+    if name == "cpu" or not usable:
+        return torch.device("cpu")
+    if ":" in name:
+        torch.cuda.set_device(number)
+    return torch.device(name if ":" in name else "cuda")

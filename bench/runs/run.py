@@ -181,6 +181,7 @@ def _train_and_evaluate(
             ),
             recipe=plan.recipe,
             precision=plan.precision,
+            step_seconds=plan.step_seconds,
             epochs=plan.epochs,
             epoch_of_weights=result.epoch_of_weights,
             best_epoch=result.best_epoch,

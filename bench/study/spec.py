@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from bench.core import values
 from bench.runs.config import Count, RunConfig, Seeds
 from bench.study.claims import Claim
 from bench.study.columns import Column
@@ -89,7 +90,7 @@ class CorrelationStudy(_BaseStudy):
     recipe: str = "paper"
     probe_every: Count
     probe_images: Count = 500
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Annotated[str, BeforeValidator(values.device)] = "auto"
     published: dict[RegressedQuantity, dict[str, dict[str, Published]]] = {}
     claims: dict[RegressedQuantity, Sign] = {}
 

@@ -13,19 +13,18 @@ BYTES_AHEAD = 2**28
 
 
 @contextmanager
-def training_layout(*networks: nn.Module | None) -> Iterator[None]:
-    """Lay convolution weights out with channels innermost while training on a CUDA device, and choose its kernels.
+def training_layout(precision: str, *networks: nn.Module | None) -> Iterator[None]:
+    """Lay convolution weights out with channels innermost while training, and choose a CUDA device's kernels.
 
-    Convolutions may round their float32 inputs to TF32 and must sum in a fixed order, so that the same seed gives
-    the same weights on the same device; matrix products keep 24 bits. On the CPU nothing changes.
+    On such a device, convolutions may round their float32 inputs to TF32 and must sum in a fixed order, so that the
+    same seed gives the same weights on the same device; matrix products keep 24 bits. On the CPU nothing changes in
+    float32; in bfloat16 convolutions are up to twice as fast in this layout.
 
     Args:
+        precision: "fp32" or "bf16".
         networks: trained or averaged; None is left out.
     """
-    used = [network for network in networks if network is not None and on_cuda(network)]
-    if not used:
-        yield
-        return
+    used = [each for each in networks if each is not None and channels_innermost(_device(each), precision)]
     convolution, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     before = convolution.allow_tf32, convolution.deterministic, convolution.benchmark, matmul.allow_tf32
     convolution.allow_tf32, convolution.deterministic, convolution.benchmark = True, True, False
@@ -47,10 +46,14 @@ def lay_out(network: nn.Module, layout: torch.memory_format) -> None:
             weight.data = weight.data.contiguous(memory_format=layout)
 
 
-def on_cuda(network: nn.Module) -> bool:
-    """Whether the network's weights are on a CUDA device."""
+def channels_innermost(device: torch.device, precision: str) -> bool:
+    """Whether networks and images lie with channels innermost while training: on CUDA devices, and in bfloat16."""
+    return device.type == "cuda" or precision == "bf16"
+
+
+def _device(network: nn.Module) -> torch.device:
     weight = next(network.parameters(), None)
-    return weight is not None and weight.is_cuda
+    return torch.device("cpu") if weight is None else weight.device
 
 
 def batches_ahead(images: Tensor, batch_size: int) -> int:

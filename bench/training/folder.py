@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ class Plan:
         recipe: optimizer, learning rate, batches and augmentation.
         epochs: passes over the training split.
         precision: "fp32" or "bf16".
+        step_seconds: precision → seconds of a training step in the trial that chose it; empty without one.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Plan:
     recipe: Recipe
     epochs: int
     precision: str
+    step_seconds: dict[str, float] = field(default_factory=dict)
 
     def classifier(self, seed: int) -> Classifier:
         """Build a network on the data's device; its initial weights depend on the seed alone."""

@@ -157,7 +157,7 @@ def train(
     clock, trained_seconds = StandardClock(classifier, dataset.train, recipe, seed, precision), 0.0
     take_step = Stepper(objective, classifier, precision, recipe.batch_size)
     with (
-        training_layout(classifier, average.network if average else None),
+        training_layout(precision, classifier, average.network if average else None),
         progress.task(f"train {defense.name}", epochs) as task,
     ):
         task.advance(epoch)
@@ -174,7 +174,9 @@ def train(
                 loss_sum = torch.zeros((), device=device)
                 with seeded(seed, "epoch", epoch):
                     generator = make_generator(seed, "batches", epoch, device=device)
-                    for share, images, labels in shuffled_batches(dataset.train, recipe, generator):
+                    for share, images, labels in shuffled_batches(
+                        dataset.train, recipe, generator, precision
+                    ):
                         learning_rate = recipe.learning_rate((epoch - 1 + share) / epochs)
                         loss = take_step(optimizer, images, labels, learning_rate)
                         loss_sum += loss * len(labels)

@@ -7,13 +7,13 @@ from torch import Tensor
 
 from bench.core.classifier import Classifier
 from bench.data import Split
-from bench.training.device import batches_ahead, set_learning_rate
+from bench.training.device import batches_ahead, channels_innermost, set_learning_rate
 from bench.training.recipe import Recipe
 from defenses.base import Objective
 
 
 def shuffled_batches(
-    split: Split, recipe: Recipe, generator: torch.Generator
+    split: Split, recipe: Recipe, generator: torch.Generator, precision: str = "fp32"
 ) -> Iterator[tuple[float, Tensor, Tensor]]:
     """Iterate once over a split in random order, with the recipe's augmentation.
 
@@ -22,6 +22,7 @@ def shuffled_batches(
         recipe: for batch size and augmentation.
         generator: draws the order first, then the augmentation of each batch when it is asked for; on a CUDA
             device, of several batches at once. It is on the device of the split, or on the CPU.
+        precision: of the training, which decides how the images are laid out in memory.
 
     Yields:
         The share of the batches that came before, images [B, C, H, W] and labels [B].
@@ -36,7 +37,7 @@ def shuffled_batches(
         some = batches[first : first + ahead]
         images, labels = split.batch(torch.cat(some) if len(some) > 1 else some[0])
         images = recipe.augment(images, generator)
-        if images.is_cuda:
+        if channels_innermost(images.device, precision):
             images = images.contiguous(memory_format=torch.channels_last)
         sizes = [len(index) for index in some]
         for number, batch in enumerate(zip(images.split(sizes), labels.split(sizes), strict=True), first):

@@ -11,7 +11,7 @@ from bench.core.classifier import Classifier
 from bench.core.randomness import make_generator, seeded
 from bench.core.threat import Threat
 from bench.data import Split
-from bench.training.device import batches_ahead, lay_out
+from bench.training.device import batches_ahead, channels_innermost, lay_out
 from bench.training.graph import Stepper
 from bench.training.recipe import Recipe
 from bench.training.step import shuffled_batches
@@ -42,9 +42,9 @@ class StandardClock:
         self, classifier: Classifier, split: Split, recipe: Recipe, seed: int, precision: str, limit: int = 5
     ) -> None:
         self._twin = copy.deepcopy(classifier).train().requires_grad_(True)
-        self._split, self._recipe, self._seed = split, recipe, seed
+        self._split, self._recipe, self._seed, self._precision = split, recipe, seed, precision
         device = split.images.device
-        if device.type == "cuda":
+        if channels_innermost(device, precision):
             lay_out(self._twin, torch.channels_last)
         #: At least as many as are drawn at once.
         self._limit = limit = max(limit, batches_ahead(split.images, recipe.batch_size))
@@ -62,7 +62,7 @@ class StandardClock:
         started = time.perf_counter()
         generator = make_generator(self._seed, "standard", device=self._split.images.device)
         with seeded(self._seed, "standard"):
-            batches = shuffled_batches(self._split, self._recipe, generator)
+            batches = shuffled_batches(self._split, self._recipe, generator, self._precision)
             for _, images, labels in islice(batches, self._limit):
                 self._step(self._optimizer, images, labels, self._recipe.lr)
         synchronize(self._split.images.device)

@@ -45,7 +45,7 @@ def test_steps_are_those_of_take_step(device, defense):
         classifier, split, objective, optimizer = setting(device, defense)
         stepper = Stepper(objective, classifier, "fp32", BATCH)
         objective.begin_epoch(1)
-        with training_layout(classifier):
+        with training_layout("fp32", classifier):
             for step in range(6):
                 images, labels = split.batch(slice(8 * (step % 4), 8 * (step % 4) + (8 if step < 5 else 5)))
                 if stepped:

@@ -78,18 +78,27 @@ def test_an_interrupted_training_resumes_bit_for_bit(name: str, digits: Dataset,
         }
 
 
-@pytest.mark.parametrize("recipe", ["strong,batch_size=50,lr=0.01", "paper,batch_size=50,schedule=one-cycle"])
-def test_every_part_of_a_recipe_resumes(recipe: str, digits: Dataset, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("recipe", "precision"),
+    [
+        ("strong,batch_size=50,lr=0.01", "fp32"),
+        ("paper,batch_size=50,schedule=one-cycle", "fp32"),
+        ("strong,batch_size=50,lr=0.01", "bf16"),
+    ],
+)
+def test_every_part_of_a_recipe_resumes(recipe: str, precision: str, digits: Dataset, tmp_path: Path) -> None:
     defense = get_defense("standard").make({})
-    whole, _ = run(digits, defense, recipe=recipe, model=NORMALIZED)
+    options: dict[str, Any] = {"recipe": recipe, "model": NORMALIZED, "precision": precision}
+    whole, _ = run(digits, defense, **options)
 
     def stop(row: HistoryRow) -> None:
         raise Stop
 
     with pytest.raises(Stop):
-        run(digits, defense, recipe=recipe, model=NORMALIZED, checkpoint=tmp_path / "c.pt", on_epoch=stop)
-    resumed, _ = run(digits, defense, recipe=recipe, model=NORMALIZED, checkpoint=tmp_path / "c.pt")
+        run(digits, defense, **options, checkpoint=tmp_path / "c.pt", on_epoch=stop)
+    resumed, _ = run(digits, defense, **options, checkpoint=tmp_path / "c.pt")
     assert same_weights(whole, resumed)
+    assert all(weight.is_contiguous() for weight in resumed.parameters())
 
 
 @pytest.mark.usefixtures("still_clock")

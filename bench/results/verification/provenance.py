@@ -134,10 +134,11 @@ def _against_defense(record: Record, config: RunConfig, trust: bool) -> Iterator
 def _against_training(record: Record, config: RunConfig) -> Iterator[str]:
     if record.training is None:
         return
-    expected = {
-        "precision": "fp32" if config.precision == "auto" else config.precision,
+    expected: dict[str, Any] = {
         "epochs": config.epochs or defaults_of(config.dataset).epochs,
     }
+    if config.precision != "auto":
+        expected["precision"] = config.precision
     for key, wanted in expected.items():
         if getattr(record.training, key) != wanted:
             yield f"training.{key} is {getattr(record.training, key)}, its settings give {wanted}"

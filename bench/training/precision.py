@@ -1,0 +1,193 @@
+"""`--precision auto`: float32 or bfloat16, by a trial of a few training steps on this machine."""
+
+import copy
+import math
+import os
+import time
+import warnings
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+
+from bench.core.classifier import Classifier
+from bench.core.errors import UserError
+from bench.core.files import read_json, write_json
+from bench.core.guards import random_state_kept
+from bench.core.names import identity
+from bench.core.provenance import hardware
+from bench.core.randomness import make_generator, seeded
+from bench.core.threat import Threat
+from bench.data import Split
+from bench.training.device import training_layout
+from bench.training.graph import WARM_UP, Stepper
+from bench.training.recipe import Recipe
+from bench.training.step import shuffled_batches
+from bench.training.timing import synchronize
+from defenses.base import Defense, Training
+
+#: A training of fewer steps stays in float32: the trial would not pay for itself.
+FEWEST_STEPS = 500
+#: Bfloat16 has to be this many times as fast; less is within the noise of the trial.
+GAIN = 1.15
+#: Images of a batch in the trial on a CPU, where larger ones only take longer.
+IMAGES = 32
+#: Steps that are timed; the fastest counts.
+STEPS = 3
+#: Largest share by which the loss in bfloat16 may differ from that in float32 on the first batch.
+TOLERANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The precision of a training, and why.
+
+    Attributes:
+        precision: "fp32" or "bf16".
+        step_seconds: precision → seconds of a step of the trial; empty without one. CPU seconds of all threads on a
+            CPU, wall-clock seconds on a CUDA device.
+    """
+
+    precision: str
+    step_seconds: dict[str, float]
+
+
+class _Trial(BaseModel):
+    """A trial as it is kept."""
+
+    network: str
+    defense: str
+    step_seconds: dict[str, Annotated[float, Field(gt=0)]]
+
+    @property
+    def gain(self) -> float:
+        """How many times as fast bfloat16 was; 0 where it did not work."""
+        seconds = self.step_seconds
+        return seconds["fp32"] / seconds["bf16"] if {"fp32", "bf16"} <= seconds.keys() else 0.0
+
+
+_TRIALS = TypeAdapter(dict[str, _Trial])
+
+
+def choose(
+    defense: Defense,
+    classifier: Classifier,
+    train: Split,
+    recipe: Recipe,
+    threat: Threat,
+    epochs: int,
+    model: str = "network",
+) -> Choice:
+    """Choose the precision of a training: bfloat16 where a trial of it is faster and its loss is that of float32.
+
+    The result of a trial is kept on this machine, for the same network, defense, sizes and versions. Nothing that
+    is published is computed in bfloat16: batch norm's statistics, losses, region means, curvature and the battery
+    are in float32 either way.
+
+    Args:
+        defense: with the hyper-parameters of the trial.
+        classifier: copied and left unchanged, on the device of the training.
+        train: the training images.
+        model: name of the network, for `kept_trials`.
+    """
+    if not worth_a_trial(len(train), recipe, epochs):
+        return Choice("fp32", {})
+    device = train.images.device
+    key = identity(
+        {
+            "hardware": hardware(device),
+            "torch": torch.__version__,
+            "network": str(classifier),
+            "defense": [defense.name, defense.hyperparameters()],
+            "images": list(train.images.shape[1:]),
+            "batch": recipe.batch_size,
+        }
+    )
+    trial = _read().get(key)
+    if trial is None:
+        seconds = _step_seconds(defense, classifier, train, recipe, threat, epochs)
+        trial = _Trial(network=model, defense=defense.name, step_seconds=seconds)
+        with suppress(UserError, OSError):  # a place that cannot be written costs another trial
+            _file().parent.mkdir(parents=True, exist_ok=True)
+            write_json(_file(), _TRIALS.dump_python({**_read(), key: trial}))
+    return Choice("bf16" if trial.gain >= GAIN else "fp32", trial.step_seconds)
+
+
+def worth_a_trial(images: int, recipe: Recipe, epochs: int) -> bool:
+    """Whether a training on so many images is long enough for a trial."""
+    return epochs * math.ceil(images / recipe.batch_size) >= FEWEST_STEPS
+
+
+def kept_trials() -> list[str]:
+    """A line for each trial that this machine keeps: network, defense and how many times as fast bfloat16 was."""
+    return [
+        f"{each.network} with {each.defense}: "
+        + (f"bf16 {each.gain:.1f} times as fast as fp32" if each.gain else "bf16 does not work")
+        for each in _read().values()
+    ]
+
+
+def _step_seconds(
+    defense: Defense, classifier: Classifier, train: Split, recipe: Recipe, threat: Threat, epochs: int
+) -> dict[str, float]:
+    """Seconds of a step by precision, without bfloat16 where it fails or gives another loss."""
+    device = train.images.device
+    size = recipe.batch_size if device.type == "cuda" else min(recipe.batch_size, IMAGES)
+    small = recipe.model_copy(update={"batch_size": size})
+    warm = WARM_UP + 1 if device.type == "cuda" else 1
+    seconds, losses = dict[str, float](), dict[str, float]()
+    with random_state_kept():
+        for precision in ("fp32", "bf16"):
+            twin = copy.deepcopy(classifier).train()
+            training = Training(twin, train, threat, epochs, 0, size, restart_optimizer=lambda: None)
+            objective = defense.objective(training)
+            optimizer = small.make_optimizer(twin.parameters())
+            step = Stepper(objective, twin, precision, size)
+            times = []
+            try:
+                with training_layout(precision, twin), seeded("precision"), warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    objective.begin_epoch(1)
+                    generator = make_generator("precision", device=device)
+                    batches = shuffled_batches(train, small, generator, precision)
+                    for number, (_, images, labels) in enumerate(islice(batches, warm + STEPS)):
+                        synchronize(device)
+                        started = _now(device)
+                        loss = step(optimizer, images, labels, recipe.lr)
+                        synchronize(device)
+                        times.append(_now(device) - started)
+                        if number == 0:
+                            losses[precision] = float(loss)
+            except (RuntimeError, NotImplementedError):
+                if precision == "fp32":
+                    raise
+                break
+            seconds[precision] = min(times[warm:] or times)
+    if "bf16" in seconds and not _agree(losses["fp32"], losses["bf16"]):
+        del seconds["bf16"]
+    return seconds
+
+
+def _agree(expected: float, found: float) -> bool:
+    return math.isfinite(found) and abs(found - expected) <= TOLERANCE * max(abs(expected), 1.0)
+
+
+def _now(device: torch.device) -> float:
+    """CPU seconds on a CPU, which other work on the machine does not lengthen; else wall-clock seconds."""
+    return time.perf_counter() if device.type == "cuda" else time.process_time()
+
+
+def _file() -> Path:
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "regionbench" / "precision.json"
+
+
+def _read() -> dict[str, _Trial]:
+    """The trials kept on this machine; a damaged file counts as none."""
+    with suppress(UserError, OSError, ValidationError):
+        return _TRIALS.validate_python(read_json(_file()))
+    return {}
