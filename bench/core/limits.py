@@ -139,12 +139,18 @@ def file_beside(record: Path, name: str) -> Path:
         name: the file's path within the record's folder.
 
     Raises:
-        UserError: when the path leads out of the folder, by its words or by a link.
+        UserError: when the path leads out of the folder, by its words or by a link, or to no regular file.
     """
     path = record.parent / name
     inside = is_beside(name) and Path(os.path.realpath(path)).is_relative_to(os.path.realpath(record.parent))
     if not inside:
         raise UserError(f"{record}: files must lie in the record's own folder, got {shown(name)}")
-    if os.path.lexists(path) and not os.path.isfile(path):
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return path
+    except OSError as error:  # such as a name longer than any file's
+        raise UserError(f"{record}: cannot look for {shown(name)}: {error.strerror}") from None
+    if not path.is_file():
         raise UserError(f"{record}: {name} is no regular file")
     return path

@@ -4,8 +4,10 @@ This module needs no torch, so that leaderboards and tracking stay light.
 """
 
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -221,14 +223,16 @@ def _problems(name: str, score: Score) -> Iterator[str]:
 
 
 def find_records(folder: Path) -> list[Path]:
-    """Every `record.json` below a folder, sorted.
+    """Every `record.json` below a folder, sorted; also one that cannot be read, such as a link that leads nowhere.
 
     Raises:
         UserError: when the folder does not exist.
     """
     if not folder.exists():
         raise UserError(f"no such folder of records: {folder}")
-    return [folder] if folder.is_file() else sorted(folder.rglob(RECORD))
+    if folder.is_file():
+        return [folder]
+    return sorted(Path(place) / RECORD for place, *names in os.walk(folder) if RECORD in chain(*names))
 
 
 def describe(error: ValidationError) -> str:

@@ -90,6 +90,13 @@ def test_a_pipe_is_refused_without_waiting_for_its_other_end(tmp_path: Path) -> 
             read(tmp_path / "record.json")
 
 
+@pytest.mark.parametrize("name", ["a" * 300, "record.json/arrays.npz"])
+def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "record.json").touch()
+    with pytest.raises(UserError, match="cannot look for "):
+        file_beside(tmp_path / "record.json", name)
+
+
 def test_a_link_that_leads_outside_is_refused_and_one_inside_is_not(tmp_path: Path) -> None:
     path = write_record(tmp_path / "r", make_record())
     (tmp_path / "secret").write_text("secret")

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bench.core.record import find_records
 from bench.evaluation.alarms.network import BATCH_DEPENDENCE, RANDOMIZED_OUTPUT
 from leaderboards.build import build
 from leaderboards.check import check
@@ -138,6 +139,21 @@ def test_a_pipe_and_a_link_beside_good_records_change_nothing(two: Path) -> None
         site, found = build_beside(two, two / name / "record.json")
         assert len(site.left_out) == 1
         assert found == pages(two / "site")
+
+
+def test_records_that_cannot_be_read_are_found_and_left_out(two: Path, tmp_path: Path) -> None:
+    shutil.copytree(two / "records", tmp_path / "records")
+    for name in ("circle", "long"):
+        shutil.copytree(two / "records" / "a", tmp_path / "records" / name)
+    circle, long = (tmp_path / "records" / name / "record.json" for name in ("circle", "long"))
+    circle.unlink()
+    circle.symlink_to(circle.name)
+    record = json.loads(long.read_text())
+    record["files"]["arrays"]["path"] = "a" * 299
+    long.write_text(json.dumps(record))
+    built = build(find_records(tmp_path / "records"), tmp_path / "site", strict=False)
+    assert [each.path for each in built.left_out] == [circle, long]
+    assert pages(tmp_path / "site") == pages(two / "site")
 
 
 @pytest.mark.parametrize("alarm", [RANDOMIZED_OUTPUT, BATCH_DEPENDENCE])
