@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
+from jinja2 import Environment
 from markupsafe import Markup
 
 from bench.charts.jinja import make_environment
@@ -44,33 +46,7 @@ class Pages:
         self._links, self._titles, self._cards = dict(links), dict(titles), dict(cards or {})
         self.studies: list[Study] = []
         self.families = {name: card.family for name, card in self._cards.items()}
-        self._templates = make_environment("leaderboards")
-        self._templates.finalize = text.short_words
-        helpers = (
-            "breakable",
-            "count",
-            "cut",
-            "duration",
-            "interval",
-            "memory",
-            "number",
-            "p_value",
-            "plain",
-        )
-        self._templates.filters.update({name: getattr(text, name) for name in helpers})
-        self._templates.filters["printable"] = printable
-        self._templates.filters["metric_title"] = lambda metric: self._titles.get(metric, metric)
-        self._templates.filters["dataset_label"] = dataset_label
-        self._templates.filters["pretty"] = lambda value: json.dumps(value, indent=2, sort_keys=True)
-        self._templates.globals.update(
-            quantity=text.quantity,
-            interval=text.interval,
-            unit_shown=text.unit_shown,
-            record_file=record_file,
-            worst_case=WORST_CASE,
-            bar_path=text.bar_path,
-            headline=headline,
-        )
+        self._templates = _templates(tuple(self._titles.items()))
 
     def index(
         self,
@@ -190,6 +166,39 @@ class Pages:
 
     def _render(self, name: str, **context: Any) -> str:
         return self._templates.get_template(f"{name}.html.j2").render(context)
+
+
+@lru_cache(maxsize=8)
+def _templates(titles: tuple[tuple[str, str], ...]) -> Environment:
+    """The templates, kept between builds, since compiling them takes longer than filling them."""
+    environment, title_of = make_environment("leaderboards"), dict(titles)
+    environment.finalize = text.short_words
+    helpers = (
+        "breakable",
+        "count",
+        "cut",
+        "duration",
+        "interval",
+        "memory",
+        "number",
+        "p_value",
+        "plain",
+    )
+    environment.filters.update({name: getattr(text, name) for name in helpers})
+    environment.filters["printable"] = printable
+    environment.filters["metric_title"] = lambda metric: title_of.get(metric, metric)
+    environment.filters["dataset_label"] = dataset_label
+    environment.filters["pretty"] = lambda value: json.dumps(value, indent=2, sort_keys=True)
+    environment.globals.update(
+        quantity=text.quantity,
+        interval=text.interval,
+        unit_shown=text.unit_shown,
+        record_file=record_file,
+        worst_case=WORST_CASE,
+        bar_path=text.bar_path,
+        headline=headline,
+    )
+    return environment
 
 
 def record_file(result: Result) -> str:

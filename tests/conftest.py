@@ -9,12 +9,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from bench.core import secrets
 from bench.core.record import Record
 from tests import records, shortened
 from tests.browser import ARGUMENTS, CHROMIUM
+
+# Fewer examples than Hypothesis' hundred, which `--hypothesis-profile=default` brings back.
+hypothesis.settings.register_profile("quick", max_examples=40)
+hypothesis.settings.load_profile("quick")
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,7 @@ def _write_page(folder: Path, template: str, **context: Any) -> Path:
     return folder / PAGE
 
 
+@cache
 def _templates() -> Environment:
     environment = make_environment("bench.study", "leaderboards")
     environment.filters.update(

@@ -512,7 +512,9 @@ def test_eps_zero_is_clean_accuracy():
 # Going on after a kill
 
 
-@pytest.mark.parametrize("share", [0.005, 0.05, 0.4, 0.95])
+@pytest.mark.parametrize(
+    "share", [0.05, 0.95, *(pytest.param(share, marks=pytest.mark.slow) for share in (0.005, 0.4))]
+)
 def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been_killed(shorter, tmp_path, share):
     network, threat, state = small_cnn(), Threat("linf", "0.02"), tmp_path / "state"
     images, labels = data(network, 10)
@@ -534,6 +536,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been_killed(shorter, tmp
     assert torch.equal(again.adversarial, whole.adversarial)
 
 
+@pytest.mark.slow
 def test_the_state_of_another_run_is_not_used(shorter, monkeypatch, tmp_path):
     shorten_autoattack(monkeypatch, queries=10, steps=2)
     network, threat, state = small_cnn(), Threat("linf", "0.02"), tmp_path / "state"

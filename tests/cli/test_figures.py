@@ -56,7 +56,7 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run_and_draw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(tmp_path)
 
     def call(*words: object) -> Result:
@@ -66,6 +66,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         return result
 
     return call
+
+
+@pytest.fixture
+def run(run_and_draw: Run, blank_pictures: None) -> Run:
+    return run_and_draw
 
 
 def test_only_what_is_stored_is_drawn_when_nothing_may_be_measured(
@@ -108,8 +113,10 @@ def test_the_page_says_that_a_training_without_probes_has_no_courses(
     assert "Not beside each other" not in page
 
 
-def test_the_page_links_every_file_of_every_figure_and_they_are_there(run: Run, record: Path) -> None:
-    result = run(record / "record.json", "--no-measure")
+def test_the_page_links_every_file_of_every_figure_and_they_are_there(
+    run_and_draw: Run, record: Path
+) -> None:
+    result = run_and_draw(record / "record.json", "--no-measure")
     page = Path(result.output.strip())
     assert page.parts[0] == "figures"
     text = page.read_text()

@@ -65,6 +65,7 @@ def test_pairing_never_widens_the_interval_of_agreeing_classifiers(table: Counts
     assert paired.high - paired.low <= unpaired.high - unpaired.low + 1e-9
 
 
+@pytest.mark.slow
 def test_the_paired_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     generator = np.random.default_rng(0)
     chances, n, rounds = (0.35, 0.10, 0.05, 0.50), 200, 2000

@@ -65,7 +65,7 @@ def test_other_layers_have_the_same_derivatives(layer: nn.Module) -> None:
         torch.testing.assert_close(ours, theirs)
 
 
-@pytest.mark.parametrize("model", ["cnn6", "resnet18"])
+@pytest.mark.parametrize("model", ["cnn6", pytest.param("resnet18", marks=pytest.mark.slow)])
 def test_a_networks_penalty_has_the_same_gradient(model: str) -> None:
     classifier = build(model, input_shape=(3, 8, 8), num_classes=3, seed=0).double()
     images = torch.rand(4, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))

@@ -20,13 +20,13 @@ from metrics.accuracy.autoattack import AutoAttack
     ("version", "classes"),
     [
         pytest.param("standard", 10, marks=pytest.mark.slow),
-        ("standard", 3),
+        pytest.param("standard", 3, marks=pytest.mark.slow),
         pytest.param("standard", 4, marks=pytest.mark.slow),
         pytest.param("plus", 2, marks=pytest.mark.slow),
         pytest.param("plus", 3, marks=pytest.mark.slow),
         pytest.param("plus", 6, marks=pytest.mark.slow),
         ("rand", 2),
-        ("rand", 3),
+        pytest.param("rand", 3, marks=pytest.mark.slow),
     ],
 )
 def test_a_run_that_breaks_nothing_costs_what_is_estimated(version: str, classes: int) -> None:

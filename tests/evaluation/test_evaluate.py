@@ -442,6 +442,7 @@ def test_a_battery_of_another_kind_is_refused(digits: Dataset, given: Any) -> No
         bench.evaluate(linear, digits, "linf:0.1", given)
 
 
+@pytest.mark.slow
 def test_random_outputs_turn_autoattack_to_rand_and_the_record_says_so(digits: Dataset) -> None:
     noisy = Ending(lambda logits: logits + 0.1 * torch.randn_like(logits))
     attacks = battery(CleanAccuracy(), AutoAttack(), images=4)

@@ -77,6 +77,7 @@ def test_no_alarm_no_extra_checks(honest: nn.Module, digits: Dataset, battery: B
     assert not unanswered(record, True)
 
 
+@pytest.mark.slow
 def test_of_the_batterys_scores_only_the_worst_case_falls(
     honest: nn.Module, digits: Dataset, battery: Battery, answered: Path
 ) -> None:
@@ -95,6 +96,7 @@ def test_of_the_batterys_scores_only_the_worst_case_falls(
     assert not unanswered(record, True)
 
 
+@pytest.mark.slow
 def test_transfer_finds_what_rounding_hid(
     honest: nn.Module, digits: Dataset, battery: Battery, answered: Path
 ) -> None:
@@ -112,6 +114,7 @@ def test_transfer_finds_what_rounding_hid(
     assert f"the worst case is {found:.1%} instead of {hidden:.1%}" in alarm.message
 
 
+@pytest.mark.slow
 def test_the_record_stays_valid_and_keeps_the_outcomes(answered: Path) -> None:
     assert check(answered) == []
     arrays = np.load(answered / "arrays.npz")
@@ -239,6 +242,7 @@ def test_a_standard_network_is_found_among_the_results(
     assert find_standard(tmp_path, digits) is None
 
 
+@pytest.mark.slow
 def test_extra_checks_are_counted_as_cost_and_report_what_was_left_out(
     honest: nn.Module, digits: Dataset, battery: Battery
 ) -> None:

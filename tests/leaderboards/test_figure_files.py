@@ -23,7 +23,7 @@ def write(folder: Path, *charts: Chart, seed: int = 0, pictures: bool = True) ->
     for one in charts:
         one.save(folder / "figures" / f"{one.name}.json")
         if pictures:
-            draw(one, folder / "figures" / f"{one.name}.png")
+            write_png(folder / "figures" / f"{one.name}.png", 8, 8)
     return path
 
 

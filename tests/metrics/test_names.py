@@ -27,6 +27,16 @@ SMALL = {
     "region_plane": "(planes=2, resolution=8)",
     "shared_directions": "(train_images=3, test_images=4, curved_images=2, per_image=2, count=3, directions=4)",
 }
+#: Metrics that take a second or more even then.
+LONG = {
+    "attack_curves",
+    "major_groups",
+    "paths",
+    "robust_accuracy/adaptive",
+    "robust_accuracy/cw100x5",
+    "robust_accuracy/pgd100",
+    "security_curve",
+}
 #: Scores of single layers follow the network.
 BY_LAYER = ("prs_by_layer", "sparsity")
 
@@ -36,7 +46,7 @@ def evaluation() -> Evaluation:
     """A small untrained network that is right on every image, as its own labels are those of the data."""
     digits = load("digits", train_size=60, test_size=40)
     network = build("cnn6", input_shape=digits.shape, num_classes=10, seed=0).eval()
-    images, _ = digits.test.batch(slice(0, 16))
+    images, _ = digits.test.batch(slice(0, 4))
     with torch.no_grad():
         labels = network(images).argmax(dim=1)
     return Evaluation(
@@ -45,12 +55,18 @@ def evaluation() -> Evaluation:
         threat=Threat.parse("0.1"),
         images=images,
         labels=labels,
-        test_index=torch.arange(16),
+        test_index=torch.arange(4),
         history=[{"epoch": epoch, "seconds": 1.0, "standard_seconds": 0.5} for epoch in (1, 2)],
     )
 
 
-@pytest.mark.parametrize("name", sorted({*METRICS.names()} - {AutoAttack.name, "robust_accuracy/worst_case"}))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in LONG else ())
+        for name in sorted({*METRICS.names()} - {AutoAttack.name, "robust_accuracy/worst_case"})
+    ],
+)
 def test_a_metric_writes_the_scores_it_names(name: str, evaluation: Evaluation) -> None:
     metric = get(f"{name}{SMALL.get(name, '')}")
     written = tuple(metric.reduce(metric.measure(evaluation)))

@@ -31,12 +31,14 @@ def test_every_mark_is_drawn_on_any_axes_without_a_warning(name: str, log: bool,
     assert min(size) > 100
 
 
+@pytest.mark.slow
 def test_the_same_chart_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         draw(everything(), tmp_path / f"{name}.png")
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_one_drawing_gives_svg_and_pdf_too_always_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         draw(hostile(), *(tmp_path / f"{name}{suffix}" for suffix in (".png", ".svg", ".pdf")))
