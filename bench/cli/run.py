@@ -41,9 +41,9 @@ def run(file: Path | None, as_json: bool, quiet: bool, **given: Any) -> None:
     tracker = tracker_of(config.tracking, progress)
     # Printed before the pages, which may take a while, so that every finished record is named.
     print_paths(run_job(resolve(config), tracker, progress), as_json)
-    site = build_pages(config.out, tracker, progress)
-    if not as_json:
-        progress.say(f"pages: {site / 'index.html'}")
+    page = build_pages(config.out, tracker, progress)
+    if page and not as_json:
+        progress.say(f"pages: {page}")
 
 
 def _flag(settings: dict[str, Any], key: str) -> bool:

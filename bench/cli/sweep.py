@@ -270,10 +270,11 @@ def _conclude(cells: "list[Cell]", board: "Board", given: dict[str, Any], progre
     out = cells[0].job.config.out
     everything = given["count"] == 1
     if done and everything:
-        site = build_pages(
+        page = build_pages(
             out, tracker_of(given["tracking"] or cells[0].job.config.tracking, progress), progress
         )
-        progress.say(f"pages: {site / 'index.html'}")
+        if page:
+            progress.say(f"pages: {page}")
     progress.say(one_line(states))
     lost = failures(cells, states)
     for line in lost:

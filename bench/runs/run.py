@@ -247,8 +247,11 @@ def epoch_seconds(plan: Plan) -> float:
     return clock.epoch_seconds() * plan.defense.make(plan.fixed).forward_units() / 3
 
 
-def build_pages(out: Path, tracker: Tracker, progress: Progress) -> Path:
-    """Draw all records below `out` into `out/site`; whatever goes wrong there is said, and fails no run."""
+def build_pages(out: Path, tracker: Tracker, progress: Progress) -> Path | None:
+    """Draw all records below `out` into `out/site`; give the front page.
+
+    Whatever goes wrong is said, and fails no run: the page is None then.
+    """
     site = out / "site"
     try:
         with alone(site):
@@ -268,4 +271,5 @@ def build_pages(out: Path, tracker: Tracker, progress: Progress) -> Path:
             f"pages not drawn: {' '.join(reason.split())}; `bench leaderboard build --records {out} --out {site}` "
             f"draws them later"
         )
-    return site
+        return None
+    return site / "index.html"

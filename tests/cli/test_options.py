@@ -74,6 +74,16 @@ def test_every_setting_has_an_option_and_every_option_is_a_setting() -> None:
     assert parameters == {*RunConfig.model_fields, "file", "as_json", "quiet"}
 
 
+@pytest.mark.parametrize("page", [Path("site/index.html"), None])
+def test_pages_that_were_not_drawn_are_not_named(
+    page: Path | None, configs: list[RunConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.runs.run.build_pages", lambda *_: page)
+    result = CliRunner().invoke(cli.cli, ["run", "--defense", "standard", "--tracking", "none"])
+    assert result.exit_code == 0
+    assert ("pages: " in result.output) == bool(page)
+
+
 @pytest.mark.parametrize("name", WRITTEN)
 def test_an_option_and_its_key_in_yaml_set_the_same(
     name: str, configs: list[RunConfig], tmp_path: Path
