@@ -8,9 +8,10 @@ from typing import Any
 from bench.core import provenance
 from bench.core.errors import UserError
 from bench.core.files import read_json, set_aside, sha256, write_json
-from bench.core.record import RECORD, RUN, Record, load_record
+from bench.core.record import HISTORY, RECORD, RUN, Record, load_record
 from bench.core.run_file import first_started
 from bench.runs.job import Job
+from bench.training.history import read_history, write_history
 
 
 def finished_record(folder: Path, say: Callable[[str], None]) -> Record | None:
@@ -38,6 +39,24 @@ def finished_record(folder: Path, say: Callable[[str], None]) -> Record | None:
     if reason:
         set_aside(path, f"{reason}, and the network is evaluated again", say)
     return None if reason else record
+
+
+def keep_history(folder: Path, record: Record, say: Callable[[str], None]) -> None:
+    """Write the history of a finished training again where its file is damaged; one that is gone stays so.
+
+    Args:
+        folder: of the training.
+        record: of its result.
+        say: told what is wrong.
+    """
+    path = folder / HISTORY
+    try:
+        same = not path.exists() or read_history(folder) == record.history
+    except UserError:
+        same = False
+    if not same:
+        set_aside(path, "is not the history of the record, from which it is written again", say)
+        write_history(folder, record.history)
 
 
 def write_run(job: Job, say: Callable[[str], None]) -> None:

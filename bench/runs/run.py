@@ -25,7 +25,7 @@ from bench.models import MODELS
 from bench.runs.cards import defense_cards
 from bench.runs.config import RunConfig
 from bench.runs.job import Job, resolve, result_name
-from bench.runs.kept import finished_record, write_run
+from bench.runs.kept import finished_record, keep_history, write_run
 from bench.runs.outcome import say_result, transfer_source
 from bench.training.folder import CHECKPOINT, Plan, train_in_folder
 from bench.training.loop import Diverged
@@ -151,10 +151,11 @@ def _train_and_evaluate(
     tracker: Tracker,
     transfer: nn.Module | Path,
 ) -> Path:
-    folder = result_folder(job, seed)
-    if finished_result(job, seed, progress):
+    folder, home = result_folder(job, seed), job.folder / f"seed-{seed}"
+    if record := finished_result(job, seed, progress):
+        keep_history(home, record, progress.say)
         return folder / RECORD
-    plan, home = job.plan, job.folder / f"seed-{seed}"
+    plan = job.plan
     # Trials have no probes, since the search must not see test images; a probed run trains again.
     if found.folder is not None and seed == TRIAL_SEED and job.config.probe_every is None:
         _take_over(found.folder, home)

@@ -1,5 +1,6 @@
 """Log run folders to MLflow: what is new is logged, and the folder remembers what was."""
 
+import os
 import warnings
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.errors import UserError
-from bench.core.files import read_json, write_json
+from bench.core.files import read_json, set_aside, write_json
 from bench.core.locks import anyone_works, waiting
 from bench.core.record import load_record
 from bench.tracking.entry import Entry
@@ -60,7 +61,7 @@ def sync_folder(
     left_out: list[str] = []
     busy = f"another process is logging {folder}"
     with waiting(folder / ".tracking.lock", LOCKED_SECONDS, busy, say):
-        ledger = Ledger(folder, store.settings)
+        ledger = Ledger(folder, store.settings, say)
         if not trust or ledger.fresh:
             ledger.agree_with(_present(store, folder))
         parent: str | None = None
@@ -98,21 +99,28 @@ def _logged(run: Any) -> Logged:
 class Ledger:
     """`tracking.json`: what was logged where; one section for each store and experiment."""
 
-    def __init__(self, folder: Path, settings: Settings) -> None:
+    def __init__(self, folder: Path, settings: Settings, say: Callable[[str], None] | None = None) -> None:
         section = f"{settings.shown} {settings.experiment}"
         self._path = folder / "tracking.json"
-        self._all = self._read()
+        self._all = self._read(say)
         #: Nothing is remembered, so MLflow is to be asked.
         self.fresh = section not in self._all
         self._parts: dict[str, Any] = self._all.setdefault(section, {})
 
-    def _read(self) -> dict[str, Any]:
-        """What is on disk. A damaged file counts as none: MLflow knows the same, and it is written again."""
+    def _read(self, say: Callable[[str], None] | None) -> dict[str, Any]:
+        """What is on disk. A damaged file counts as none: MLflow knows the same, and it is written again.
+
+        It is set aside where there is somebody to tell.
+        """
+        if not os.path.lexists(self._path):
+            return {}
         try:
             found = read_json(self._path)
             for logged in (each for section in found.values() for each in section.values()):
                 Logged(**logged)
         except (UserError, AttributeError, TypeError):
+            if say is not None:
+                set_aside(self._path, "is damaged, and is written again from what MLflow holds", say)
             return {}
         return dict(found)
 
@@ -133,6 +141,8 @@ class Ledger:
                 del self._parts[part]
         for part, logged in present:
             self._parts.setdefault(part, asdict(logged))
+        if present:
+            write_json(self._path, self._all)
 
     def run_ids(self) -> dict[str, str]:
         """Part → MLflow run id."""

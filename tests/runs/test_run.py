@@ -221,6 +221,16 @@ def test_a_corrupt_result_is_named_set_aside_and_made_again(again: Path, name: s
     assert path.with_name("record.json.broken").exists()
 
 
+@pytest.mark.parametrize("content", [b"", b"\xee{"])
+def test_a_damaged_history_of_a_finished_training_is_written_again(again: Path, content: bytes) -> None:
+    (path,) = again.glob("*/seed-0/history.jsonl")
+    before = path.read_text()
+    path.write_bytes(content)
+    _, said = heard(few(again))
+    assert "history.jsonl.broken" in said
+    assert path.read_text() == before
+
+
 @pytest.mark.parametrize("content", ["", '{"run": "x"}', None])
 def test_a_damaged_run_file_is_written_again_with_its_time(again: Path, content: str | None) -> None:
     (path,) = again.glob("*/run.json")

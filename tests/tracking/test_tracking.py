@@ -1044,7 +1044,7 @@ def test_whatever_a_server_answers_is_one_line(error: Exception, line: str) -> N
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"a": 3}', '{"a": {"search": {"run": 1}}}', None])
+@pytest.mark.parametrize("content", ["", "[]", '{"a": 3}', '{"a": {"search": {"run": 1}}}', "folder", None])
 def test_a_damaged_ledger_is_written_again_and_nothing_is_logged_twice(
     tmp_path: Path, content: str | None, sqlite: MakeStore
 ) -> None:
@@ -1052,8 +1052,14 @@ def test_a_damaged_ledger_is_written_again_and_nothing_is_logged_twice(
     track_records([run], settings, lambda line: None)
     before = {name: each.info.run_id for name, each in all_runs(settings).items()}
     ledger = run / "tracking.json"
-    ledger.write_text(ledger.read_text()[:-20] if content is None else content)
-    track_records([run], settings, lambda line: None)
+    if content == "folder":
+        ledger.unlink()
+        ledger.mkdir()
+    else:
+        ledger.write_text(ledger.read_text()[:-20] if content is None else content)
+    lines: list[str] = []
+    track_records([run], settings, lines.append)
+    assert any("tracking.json.broken" in line for line in lines)
     assert {name: each.info.run_id for name, each in all_runs(settings).items()} == before
     assert all(isinstance(section, dict) for section in json.loads(ledger.read_text()).values())
 
