@@ -67,7 +67,7 @@ def build(
     Args:
         records: `record.json` files; arrays and figures beside them are used where they exist.
         out: the folder of the site; written whole or left as it was.
-        links: record id → MLflow run id, shown on the entry's page.
+        links: record id → MLflow run, an address or an id, shown on the entry's page.
         titles: score → title, as `metrics.titles()` gives them; any other score keeps its name.
         cards: defense → what is known of it, as `bench.runs.cards.defense_cards()` gives them.
         columns: scores that get a column on the boards beside the usual ones.

@@ -35,7 +35,7 @@ class Pages:
     """The templates, and the names of the files that pages link to.
 
     Args:
-        links: record id → MLflow run id.
+        links: record id → MLflow run, an address or an id.
         titles: score → title; any other score keeps its name, and comes after those with a title.
         cards: defense → what is known of it.
     """

@@ -1,4 +1,4 @@
-"""A record as one row: its parameters, scores and tags by name, as MLflow and tables show them."""
+"""A record as one row: its parameters, scores and tags by name, as tables show them."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def frame(records: Iterable[Record]) -> "pandas.DataFrame":
-    """One row for each record, in the columns that `mlflow.search_runs` gives: `metrics.…`, `params.…`, `tags.…`.
+    """One row for each record, in columns named as `mlflow.search_runs` does: `metrics.…`, `params.…`, `tags.…`.
 
     The index is the record's id. Numbers stay numbers; MLflow has parameters as text.
     """
@@ -66,8 +66,8 @@ def tags(record: Record) -> dict[str, str]:
     }
 
 
-def params(record: Record) -> dict[str, Value]:
-    """The choices behind a record."""
+def choices(record: Record) -> dict[str, Value]:
+    """What a record was made with, beside the hyper-parameters of the defense."""
     ours: dict[str, Value] = {
         "defense": record.defense.name,
         "model": record.model,
@@ -85,7 +85,12 @@ def params(record: Record) -> dict[str, Value]:
             "precision": record.training.precision,
             **{f"recipe/{name}": value for name, value in record.training.recipe.items()},
         }
-    theirs = record.defense.hyperparameters.items()
+    return ours
+
+
+def params(record: Record) -> dict[str, Value]:
+    """The choices behind a record, hyper-parameters among them."""
+    ours, theirs = choices(record), record.defense.hyperparameters.items()
     return {**ours, **{f"defense/{name}" if name in ours else name: value for name, value in theirs}}
 
 

@@ -77,7 +77,7 @@ class Tracker:
         self._speak()
 
     def links(self, records: Sequence[Path]) -> dict[str, str]:
-        """Record id → MLflow run id, as far as run folders remember it."""
+        """Record id → MLflow run, as far as run folders remember it."""
         self.wait()
         return run_links(records, self.settings)
 

@@ -30,7 +30,8 @@ class Data:
 class Entry:
     """The content of one MLflow run. Times are milliseconds since 1970, UTC.
 
-    `history` holds one row an epoch; `artifacts` maps the name in MLflow to the file.
+    `history` holds one row an epoch; `artifacts` maps the name in MLflow to the file, `tables` to its text.
+    `weights` is the name of the artifact that holds the trained network.
     """
 
     part: str
@@ -44,6 +45,8 @@ class Entry:
     history: list[dict[str, Any]] = field(default_factory=list)
     data: list[Data] = field(default_factory=list)
     artifacts: dict[str, Path] = field(default_factory=dict)
+    tables: dict[str, str] = field(default_factory=dict)
+    weights: str = ""
 
     def fingerprint(self) -> str:
         """A hash of everything to log; equal hashes mean that nothing is new."""

@@ -5,9 +5,14 @@ from pathlib import Path
 from bench.core.errors import UserError
 from bench.core.files import sha256
 from bench.core.limits import file_beside
-from bench.core.record import RECORD, Record, load_record
-from bench.core.record_columns import params, scores, tags
+from bench.core.names import CLEAN_ACCURACY, WORST_CASE
+from bench.core.record import RECORD, Record, Value, load_record
+from bench.core.record_columns import choices, tags
+from bench.core.standing import standing
 from bench.tracking.entry import Data, Entry, milliseconds, source_tags, training_data
+from bench.tracking.place import Place, place
+from bench.tracking.short_scores import short_scores, tables
+from leaderboards.text import interval, quantity
 
 
 def read_record(path: Path) -> Entry:
@@ -16,32 +21,74 @@ def read_record(path: Path) -> Entry:
     Raises:
         UserError: when it is not a valid record.
     """
-    record = load_record(path)
+    record, digest = load_record(path), sha256(path)
+    found = place(path, digest)
+    artifacts, weights = _files(record, path), record.files.get("weights")
     return Entry(
         part=f"record {record.id}",
-        name=f"{record.defense.name} seed {record.seed}: {record.model} {record.dataset.name} "
+        name=f"{record.defense.name} {record.model} seed {record.seed}: {record.dataset.name} "
         f"{record.threat.norm}:{record.threat.eps} {record.battery.name}",
         status="FINISHED",
         started=milliseconds(record.provenance.created)
         - round(1000 * ((record.cost.train_seconds or 0) + record.cost.evaluate_seconds)),
         ended=milliseconds(record.provenance.created),
-        tags=_tags(record, path),
-        params=params(record),
-        scores=scores(record),
-        history=record.history,
+        tags={**_tags(record, found), "bench.record_sha256": digest},
+        params=_params(record),
+        scores=short_scores(found.record),
         data=_data(record),
-        artifacts=_files(record, path),
+        artifacts=artifacts,
+        tables=tables(record),
+        weights=weights.path if weights and weights.path in artifacts else "",
     )
 
 
-def _tags(record: Record, path: Path) -> dict[str, str]:
-    warnings = [f"- **{alarm.name}**: {alarm.message}" for alarm in record.alarms if alarm.raised]
+def _tags(record: Record, found: Place) -> dict[str, str]:
+    stands = standing(found.record)
+    verdict = "in doubt" if stands.in_doubt else "answered" if stands.answer else ""
+    alarms = ": ".join(filter(None, [verdict, ", ".join(stands.raised)]))
+    page = {"bench.page": f"entries/{found.page}.html"} if found.page else {}
+    board = {"board": found.board, "bench.board": found.title} if found.board else {}
     return {
         **tags(record),
-        "bench.record_sha256": sha256(path),
+        **board,
+        **page,
+        "ranked": f"no: {found.reason}" if found.reason else "in doubt" if stands.in_doubt else "yes",
+        "interval_95": _interval(found.record),
+        "alarms": alarms or "none",
         **source_tags(record.provenance.commit, record.provenance.command),
-        "mlflow.note.content": "\n".join(["```", record.provenance.command, "```", *warnings]),
+        "mlflow.note.content": _note(record, found),
     }
+
+
+def _interval(record: Record) -> str:
+    score = record.metrics.get(WORST_CASE)
+    return interval(score.low, score.high, WORST_CASE, score.unit) + " %" if score and score.unit else ""
+
+
+def _note(record: Record, found: Place) -> str:
+    """A verdict in one sentence, the raised alarms, and the command that repeats the run."""
+    worst, clean = (found.record.metrics.get(name) for name in (WORST_CASE, CLEAN_ACCURACY))
+    facts = [
+        f"{quantity(score.value, name, score.unit)} % {words}"
+        for name, score, words in ((WORST_CASE, worst, "in the worst case"), (CLEAN_ACCURACY, clean, "clean"))
+        if score is not None and score.value is not None
+    ]
+    lines = [f"**{', '.join(facts)}**; {standing(found.record)}." if facts else "No accuracy was measured."]
+    lines += [f"No board ranks it: {found.reason}."] if found.reason else []
+    lines += [f"- **{alarm.name}**: {alarm.message}" for alarm in record.alarms if alarm.raised]
+    lines += ["", "All scores with intervals: `tables/scores.csv` among the artifacts. Repeat:"]
+    return "\n".join([*lines, "```", record.provenance.command, "```"])
+
+
+def _params(record: Record) -> dict[str, Value]:
+    """The choices that differ within a board; what its records share is in the tags.
+
+    MLflow compares runs by the parameters that come first in the alphabet: defense and network.
+    """
+    shared = ("dataset", "threat", "battery", "model", "evaluated_size")
+    ours = {name: value for name, value in choices(record).items() if name not in shared}
+    theirs = {f"setting/{name}": value for name, value in record.defense.hyperparameters.items()}
+    return {**ours, "network": record.model, **theirs}
 
 
 def _data(record: Record) -> list[Data]:

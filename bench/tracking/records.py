@@ -11,10 +11,14 @@ from bench.core.errors import UserError
 from bench.core.files import sha256
 from bench.core.record import RECORD, RUN, load_record
 from bench.tracking.calls import first_line
+from bench.tracking.entry import Entry
 from bench.tracking.record_entry import outside_files, read_record
 from bench.tracking.settings import Settings
 from bench.tracking.store import Store, open_store
 from bench.tracking.sync import find_record, sync_folder
+
+#: The folder of figures beside a record, and among the artifacts of its run.
+FIGURES = "figures"
 
 
 def track_records(paths: Iterable[Path], settings: Settings, say: Callable[[str], None]) -> None:
@@ -34,6 +38,7 @@ def track_records(paths: Iterable[Path], settings: Settings, say: Callable[[str]
     sources = [source for source in sources if source not in refused]
     if refused and not sources:
         raise next(iter(refused.values()))
+    lone: list[Entry] = []
     with open_store(settings) as store:
         for source in sources:
             if source.is_dir():
@@ -44,9 +49,11 @@ def track_records(paths: Iterable[Path], settings: Settings, say: Callable[[str]
                     continue
                 say(f"{source}: {len(runs)} runs in {settings.experiment} at {settings.shown}")
             else:
+                lone.append(read_record(source))
                 say(
-                    f"{source}: run {_track_lone(store, source)} in {settings.experiment} at {settings.shown}"
+                    f"{source}: run {_track_lone(store, lone[-1])} in {settings.experiment} at {settings.shown}"
                 )
+        store.show(lone)
     if refused:
         why = "; ".join(map(str, refused.values()))
         raise UserError(f"{len(refused)} of {len({*refused, *sources})} were not logged: {why}")
@@ -75,7 +82,7 @@ class Fetched:
 
     Attributes:
         paths: of the records, sorted.
-        links: record id → MLflow run id.
+        links: record id → MLflow run: its page on a server, else its id.
         left_out: where a record would be → why it is not there.
     """
 
@@ -85,13 +92,13 @@ class Fetched:
 
 
 def fetch_records(settings: Settings, out: Path) -> Fetched:
-    """Copy the records and arrays of all finished results out of MLflow.
+    """Copy the records, arrays and figures of all finished results out of MLflow.
 
     Of results with one record id, the newest counts. What lies in `out` already is not copied again.
 
     Args:
         settings: where they are.
-        out: the folder to fill: `<record id>/record.json` and its arrays.
+        out: the folder to fill: `<record id>/record.json`, its arrays and `figures`.
 
     Raises:
         UserError: when the store cannot be reached.
@@ -113,7 +120,9 @@ def fetch_records(settings: Settings, out: Path) -> Fetched:
                 paths.append(_fetch(store, run.info.run_id, run.data.tags["bench.record_sha256"], folder))
             except UserError as error:
                 left_out[folder / RECORD] = str(error)
-    return Fetched(sorted(paths), {name: run.info.run_id for name, run in runs.items()}, left_out)
+    return Fetched(
+        sorted(paths), {name: settings.run_page(run.info.run_id) for name, run in runs.items()}, left_out
+    )
 
 
 def _sources(path: Path) -> set[Path]:
@@ -138,8 +147,7 @@ def _place(path: Path) -> Path:
     return Path(os.path.realpath(path)) if path.is_dir() else Path(os.path.realpath(path.parent)) / path.name
 
 
-def _track_lone(store: Store, path: Path) -> str:
-    entry = read_record(path)
+def _track_lone(store: Store, entry: Entry) -> str:
     logged = find_record(store, entry)
     if logged is None or logged.status != "FINISHED":
         logged = store.write(entry, logged, None)
@@ -153,16 +161,20 @@ def _fetch(store: Store, run_id: str, expected: str, folder: Path) -> Path:
         _download(store, run_id, path.name, folder)
         if sha256(path) != expected:
             raise UserError(f"{RECORD} of MLflow run {run_id} has changed since it was logged")
+    held = {file.path for file in store.client.list_artifacts(run_id)}
     try:
         arrays = load_record(path).files.get("arrays")
     except UserError:
         return path  # a board says why it leaves the record out
-    if arrays is not None:
-        beside = folder / Path(arrays.path).name
+    name = Path(arrays.path).name if arrays else ""
+    if arrays is not None and name in held:  # some records are kept without their arrays
+        beside = folder / name
         if not beside.is_file() or sha256(beside) != arrays.sha256:
-            _download(store, run_id, beside.name, folder)
+            _download(store, run_id, name, folder)
             if sha256(beside) != arrays.sha256:
-                raise UserError(f"{beside.name} of MLflow run {run_id} has changed since it was logged")
+                raise UserError(f"{name} of MLflow run {run_id} has changed since it was logged")
+    if FIGURES in held:
+        _download(store, run_id, FIGURES, folder)
     return path
 
 

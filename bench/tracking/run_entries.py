@@ -240,6 +240,7 @@ def _trial(path: Path, common: dict[str, str], data: list[Data], live: bool) -> 
         scores={name: value for name, value in scores.items() if value is not None},
         history=history,
         data=data,
+        artifacts=_table(path.with_name(HISTORY), trial.state != "RUNNING"),
     )
 
 
@@ -257,7 +258,13 @@ def _training(path: Path, common: dict[str, str], data: list[Data], live: bool) 
         tags={**common, "role": "training", "seed": folder.name.removeprefix("seed-")},
         history=history,
         data=data,
+        artifacts=_table(path, evaluated),
     )
+
+
+def _table(history: Path, ended: bool) -> dict[str, Path]:
+    """The rows of all epochs as a file, once no more are added."""
+    return {HISTORY: history} if ended and history.is_file() else {}
 
 
 def _final(path: Path, folder: Path, identity: dict[str, str]) -> Entry:

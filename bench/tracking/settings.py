@@ -53,6 +53,7 @@ class Settings(BaseSettings):
     upload_timeout: int = Field(default=120, ge=1)
     interval: float = Field(default=10, ge=0)
     pause: float = Field(default=60, ge=0)
+    site: str = Field(default="", pattern=r"^(https?://\S+)?$")
 
     @classmethod
     def settings_customise_sources(
@@ -91,6 +92,14 @@ class Settings(BaseSettings):
     def shown(self) -> str:
         """The address without secrets, for messages and for what is kept on disk."""
         return redact(self.uri)
+
+    def run_page(self, run_id: str) -> str:
+        """The address of a run's page; the id alone where no server has pages."""
+        return (
+            f"{self.shown.rstrip('/')}/#/runs/{run_id}?workflowType=machine_learning"
+            if self.shown.startswith("http")
+            else run_id
+        )
 
     @property
     def database(self) -> Path | None:

@@ -3,7 +3,7 @@
 import json
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +17,18 @@ from bench.core.temporary import scratch_folder
 from bench.tracking.calls import calling, time_limits
 from bench.tracking.create import prepare_database
 from bench.tracking.entry import Data, Entry
+from bench.tracking.logged_model import link_weights
 from bench.tracking.names import PARAM_LENGTH, TAG_LENGTH, shorten
 from bench.tracking.settings import Settings
+from bench.tracking.short_scores import EPOCH
+from bench.tracking.views import KIND, NOTE, refresh, results_page
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
 PARENT = "mlflow.parentRunId"
+#: The tag with the path of an entry's page below a site.
+PAGE = "bench.page"
 #: Longest wait for another process that makes a store, or logs the same folder.
 LOCKED_SECONDS = 120
 
@@ -101,7 +106,7 @@ class Store:
             raise unknown_name(f"experiment at {self.settings.shown}:", name, known)
         if found is None:
             try:
-                return self.client.create_experiment(name, self.settings.artifact_location)
+                return self.client.create_experiment(name, self.settings.artifact_location, KIND)
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
@@ -133,6 +138,9 @@ class Store:
             parent: the MLflow run of the search, if the entry belongs to one.
         """
         tags = {**self.settings.tags, **entry.tags, **({PARENT: parent} if parent else {})}
+        if self.settings.site and PAGE in tags:
+            tags["entry"] = f"{self.settings.site.rstrip('/')}/{tags[PAGE]}"
+            tags[NOTE] += f"\n\n[Its entry on the leaderboard]({tags['entry']})"
         tags = {key: shorten(hide(str(value)), TAG_LENGTH) for key, value in safe_keys(tags).items()}
         if logged is None:
             run = self.client.create_run(self.experiment_id, entry.started, tags, entry.name)
@@ -142,6 +150,11 @@ class Store:
             self.client.log_inputs(logged.run_id, [_dataset_input(data) for data in entry.data])
         for name, path in entry.artifacts.items():
             self._upload(logged.run_id, name, path)
+        with time_limits(self.settings.upload_timeout):
+            for name, text in entry.tables.items():
+                self.client.log_text(logged.run_id, hide(text), name)
+        if entry.weights and not logged.fingerprint:
+            link_weights(self.client, self.experiment_id, logged.run_id, entry)
         if entry.status != logged.status and entry.status == "RUNNING":
             self.client.update_run(logged.run_id, "RUNNING")
         elif entry.status != logged.status:
@@ -159,7 +172,7 @@ class Store:
         for row in entry.history:
             moment += round(1000 * (row.get("seconds") or 0))
             if row["epoch"] > logged.epoch:
-                values = {f"epoch/{name}": value for name, value in row.items() if name != "epoch"}
+                values = {f"epoch/{name}": row[name] for name in EPOCH if name in row}
                 metrics += [(key, value, moment, row["epoch"]) for key, value in safe_keys(values).items()]
         params = safe_keys(entry.params).items()
         self.client.log_batch(
@@ -169,6 +182,21 @@ class Store:
             [RunTag(key, value) for key, value in tags.items()],
             synchronous=True,
         )
+
+    def show(self, entries: Iterable[Entry]) -> None:
+        """Bring the saved views of MLflow's pages up to what was written."""
+        boards = {
+            entry.tags["board"]: (entry.tags["bench.board"], entry.data[-1].profile["evaluated_size"])
+            for entry in entries
+            if "board" in entry.tags
+        }
+        if boards:
+            refresh(self.client, self.experiment_id, boards)
+
+    def results_page(self) -> str:
+        """The part of an address that opens MLflow's pages on the results."""
+        refresh(self.client, self.experiment_id, {})
+        return results_page(self.client, self.experiment_id)
 
     def _upload(self, run_id: str, name: str, path: Path) -> None:
         about = path.stat()

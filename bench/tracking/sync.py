@@ -19,7 +19,9 @@ from bench.tracking.store import LOCKED_SECONDS, Logged, Store
 
 
 def run_links(records: Iterable[Path], settings: Settings) -> dict[str, str]:
-    """Record id → MLflow run id, as far as run folders remember it; MLflow itself is not asked.
+    """Record id → MLflow run: its page on a server, else its id; as far as run folders remember it.
+
+    MLflow itself is not asked.
 
     Args:
         records: `runs/<run>/seed-N/<battery>/record.json`; others, and those that are not valid, are passed over.
@@ -31,7 +33,7 @@ def run_links(records: Iterable[Path], settings: Settings) -> dict[str, str]:
         with suppress(UserError):
             logged = Ledger(folder, settings).get(record_part(path.resolve(), folder))
             if logged is not None:
-                links[load_record(path).id] = logged.run_id
+                links[load_record(path).id] = settings.run_page(logged.run_id)
     return links
 
 
@@ -61,7 +63,7 @@ def sync_folder(
     left_out: list[str] = []
     busy = f"another process is logging {folder}"
     with waiting(folder / ".tracking.lock", LOCKED_SECONDS, busy, say):
-        ledger = Ledger(folder, store.settings, say)
+        ledger, written = Ledger(folder, store.settings, say), list[Entry]()
         if not trust or ledger.fresh:
             ledger.agree_with(_present(store, folder))
         parent: str | None = None
@@ -74,8 +76,10 @@ def sync_folder(
             if logged is None or logged.fingerprint != entry.fingerprint():
                 logged = store.write(entry, logged, parent)
                 ledger.put(entry.part, logged)
+                written.append(entry)
             if entry.tags["role"] == "search":
                 parent = logged.run_id
+        store.show(written)
     if left_out:
         raise UserError("; ".join(left_out))
     return ledger.run_ids()

@@ -9,10 +9,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from urllib.parse import quote
+from importlib.metadata import entry_points
 
 from bench.core.errors import UserError
-from bench.core.names import WORST_CASE
 from bench.core.secrets import hide
 from bench.tracking import guard
 from bench.tracking.settings import Settings
@@ -20,20 +19,19 @@ from bench.tracking.store import open_store
 
 LOOPBACK = ("localhost", "127.0.0.1")
 ANY = "0.0.0.0"
-#: MLflow's chart view of the final runs. Sorted by a metric they stand alone; sorted by time, under their search.
-RESULTS = (
-    "/#/experiments/{experiment}/runs?workflowType=machine_learning&compareRunsMode=CHART"
-    "&searchFilter=tags.role%20%3D%20%27final%27&orderByAsc=false"
-    f"&orderByKey=metrics.%60{quote(WORST_CASE, safe='')}%60"
-)
+#: The name under which the installed package offers MLflow the app of `bench/tracking/pages.py`.
+APP = "regionbench"
 START_SECONDS = 120
 STOP_SECONDS = 10
 
 
-def ui_command(settings: Settings, host: str, port: int) -> tuple[list[str], dict[str, str]]:
+def ui_command(
+    settings: Settings, host: str, port: int, results: str = ""
+) -> tuple[list[str], dict[str, str]]:
     """The command line and the environment of an MLflow server over the store of the settings.
 
-    The store goes into the environment: it may hold a password, which a process list would show.
+    With `results`, the part of an address that shows them, the page `/results` leads there. The store goes into the
+    environment: it may hold a password, which a process list would show.
     """
     argv = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
     ours = {
@@ -42,6 +40,9 @@ def ui_command(settings: Settings, host: str, port: int) -> tuple[list[str], dic
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": os.environ.get("MLFLOW_DISABLE_TELEMETRY", "true"),
     }
+    if results and entry_points(group="mlflow.app", name=APP):
+        argv += ["--app-name", APP]
+        ours["REGIONBENCH_RESULTS"] = results
     if host not in LOOPBACK:
         # MLflow answers only to names that it was told, and the page's own requests carry an origin.
         names = _names(host)
@@ -61,9 +62,9 @@ def serve_ui(settings: Settings, host: str, port: int, say: Callable[[str], None
         return
     _free(host, port)
     with open_store(settings) as store:  # makes the tables under our lock, before the server would
-        results = RESULTS.format(experiment=store.experiment_id)
+        results = store.results_page()
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
-        argv, environment = ui_command(settings, host, port)
+        argv, environment = ui_command(settings, host, port, results)
         server = subprocess.Popen(
             [sys.executable, guard.__file__, *argv],
             env=environment,
@@ -76,7 +77,8 @@ def serve_ui(settings: Settings, host: str, port: int, say: Callable[[str], None
             _wait_until_up(server, host, port)
             if server.poll() is None:
                 say(f"MLflow: http://{host}:{port} (Ctrl-C to stop)")
-                say(f"results side by side: http://{host}:{port}{results}")
+                page = "results" if APP in argv else results
+                say(f"results, the most robust first: http://{host}:{port}/{page}")
             code = server.wait()
             log.seek(0)
             lines = [line for line in log.read().splitlines() if line.strip()]

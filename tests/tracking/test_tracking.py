@@ -59,7 +59,7 @@ from bench.tracking.names import PARAM_LENGTH, TAG_LENGTH, shorten
 from bench.tracking.run_entries import read_run_folder
 from bench.tracking.store import open_store
 from leaderboards.build import build
-from leaderboards.result import LeftOut
+from leaderboards.result import LeftOut, find_figures
 
 ROOT = Path(__file__).resolve().parents[2]
 MakeStore = Callable[..., Settings]
@@ -545,7 +545,7 @@ def test_a_record_names_only_files_beside_itself(tmp_path: Path, sqlite: MakeSto
     settings = sqlite(tmp_path)
     track_records([path], settings, lambda line: None)
     (run,) = all_runs(settings).values()
-    assert artifacts(settings, run) == ["arrays.npz", "figures", "record.json"]
+    assert artifacts(settings, run) == ["arrays.npz", "figures", "record.json", "tables"]
 
 
 @pytest.mark.parametrize("name", ["weights", "arrays"])
@@ -589,7 +589,7 @@ def test_a_run_folder_becomes_a_search_with_its_children(tmp_path: Path, sqlite:
     Tracker(settings, quiet).sync(run, final=True)
     runs = all_runs(settings)
     search = runs[run.name]
-    final = runs["prs seed 0: mlp toy linf:8/255 standard"]
+    final = runs["prs mlp seed 0: toy linf:8/255 standard"]
     assert set(runs) == {run.name, "trial 0000", "seed-0 training", final.info.run_name}
     assert {each.info.status for each in runs.values()} == {"FINISHED"}
     assert {each.data.tags["team"] for each in runs.values()} == {"a"}
@@ -610,21 +610,32 @@ def test_a_run_folder_becomes_a_search_with_its_children(tmp_path: Path, sqlite:
     assert "epoch/validation_accuracy" not in trial.data.metrics
     assert curve(settings, runs["seed-0 training"], "epoch/train_loss")[-1] == (3, 1 / 3)
 
-    assert final.data.metrics["robust_accuracy/pgd20"] == 0.4
-    assert (final.data.metrics["clean_accuracy.low"], final.data.metrics["clean_accuracy.high"]) == (
-        0.8,
-        0.95,
-    )
-    assert final.data.metrics["cost/evaluate_seconds"] == 4.0
+    assert (final.data.metrics["pgd20"], final.data.metrics["clean"]) == (0.4, 0.9)
+    assert not any("/" in name or name.endswith(".low") for name in final.data.metrics)
     assert "detection_auc" not in final.data.metrics
     assert final.data.params["recipe/optimizer"] == "sgd"
-    assert (final.data.params["seed"], final.data.params["defense/seed"]) == ("0", "9")
-    assert final.data.tags["alarms"] == "gradient_masking"
+    assert (final.data.params["seed"], final.data.params["setting/seed"]) == ("0", "9")
+    assert (final.data.params["defense"], final.data.params["network"]) == ("prs", "mlp")
+    assert final.data.tags["ranked"] == "no: no worst case was measured"
+    assert final.data.tags["alarms"] == "in doubt: gradient_masking"
     assert final.data.tags["alarms_not_checked"] == "few_steps"
     assert final.data.tags["undefined_scores"] == "detection_auc"
     inputs = {each.tags[0].value: each.dataset for each in final.inputs.dataset_inputs}
     assert {context: data.digest for context, data in inputs.items()} == {"train": "f" * 16, "test": "e" * 16}
-    assert artifacts(settings, final) == ["arrays.npz", "figures", "record.json", "weights.safetensors"]
+    assert artifacts(settings, final) == [
+        "arrays.npz",
+        "figures",
+        "record.json",
+        "tables",
+        "weights.safetensors",
+    ]
+    with open_store(settings) as store:
+        scores = store.download(final.info.run_id, "tables/scores.csv", tmp_path).read_text()
+        (model,) = store.client.search_logged_models([store.experiment_id])
+    assert "clean_accuracy,0.9,0.8,0.95,50,fraction" in scores.splitlines()
+    assert model.tags["weights"] == f"runs:/{final.info.run_id}/weights.safetensors"
+    assert (model.source_run_id, model.status) == (final.info.run_id, "READY")
+    assert [output.model_id for output in final.outputs.model_outputs] == [model.model_id]
     assert artifacts(settings, final, "figures") == ["figures/surface.json", "figures/surface.png"]
 
 
@@ -837,7 +848,7 @@ def test_a_run_folder_knows_the_runs_of_its_records(tmp_path: Path, sqlite: Make
     record = add_result(run)
     assert run_links([record], settings) == {}
     Tracker(settings, quiet).sync(run, final=True)
-    final = all_runs(settings)["prs seed 0: mlp toy linf:8/255 standard"]
+    final = all_runs(settings)["prs mlp seed 0: toy linf:8/255 standard"]
     assert run_links([record], settings) == {load_record(record).id: final.info.run_id}
     assert run_links([record], sqlite(tmp_path, experiment="other")) == {}
 
@@ -920,7 +931,10 @@ def test_records_make_the_round_trip_through_a_server(tmp_path: Path, server: Se
         assert path.read_bytes() == original.read_bytes()
         assert sha256(path.parent / "arrays.npz") == record.files["arrays"].sha256
         with open_store(server.settings) as store:
-            assert store.client.get_run(runs[record.id]).data.tags["bench.record"] == record.id
+            page = runs[record.id]
+            assert page.startswith(f"{server.settings.uri}/#/runs/")
+            run_id = page.rpartition("/")[2].partition("?")[0]
+            assert store.client.get_run(run_id).data.tags["bench.record"] == record.id
     (paths[0].parent / "arrays.npz").write_bytes(b"damaged")
     fetch_records(server.settings, tmp_path / "out")
     assert sha256(paths[0].parent / "arrays.npz") == load_record(paths[0]).files["arrays"].sha256
@@ -937,7 +951,9 @@ def test_large_and_strange_numbers_pass_the_server(tmp_path: Path, server: Serve
     assert {name: run.data.params[name] for name in many} == {
         name: str(value) for name, value in many.items()
     }
-    assert len(curve(server.settings, run, "epoch/train_loss")) == 1499
+    with open_store(server.settings) as store:
+        epochs = store.download(run.info.run_id, "tables/epochs.csv", tmp_path).read_text()
+    assert len(epochs.splitlines()) == 1500
     folder = make_run(tmp_path, name="diverged")
     row = {"epoch": 1, "train_loss": float("nan"), "largest_weight": float("inf"), "seconds": 1.0}
     (folder / "trials/0000/history.jsonl").write_text(json.dumps(row) + "\n")
@@ -1116,6 +1132,7 @@ def test_a_record_that_mlflow_has_damaged_is_left_out_alone(tmp_path: Path, sqli
     (folders[2] / "arrays.npz").write_bytes(b"damaged")
     fetched = fetch_records(settings, tmp_path / "out")
     assert len(fetched.paths) == 1
+    assert [figure.name for figure in find_figures(fetched.paths[0].parent)] == ["surface"]
     for run, file, why in (
         (damaged, "record.json", "has changed since it was logged"),
         (lost, "record.json", "cannot be fetched: "),
