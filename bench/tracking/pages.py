@@ -1,7 +1,7 @@
 """MLflow's server with one page more, which opens the saved view of the results.
 
 MLflow keeps in the browser whether its pages are laid out for language models or for trained ones, and takes the
-former until somebody chose: runs would then be shown as evaluations of prompts, whatever the kind of the experiment.
+former until somebody chose: runs would then be shown as evaluations of prompts, whatever kind the experiment has.
 The page makes the choice, and leads on.
 """
 
