@@ -948,7 +948,7 @@ def test_large_and_strange_numbers_pass_the_server(tmp_path: Path, server: Serve
     lines: list[str] = []
     track_records([path], server.settings, lines.append)
     (run,) = found(server, "big").values()
-    assert {name: run.data.params[name] for name in many} == {
+    assert {name: run.data.params[f"setting/{name}"] for name in many} == {
         name: str(value) for name, value in many.items()
     }
     with open_store(server.settings) as store:
