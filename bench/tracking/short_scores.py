@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from bench.core.names import (
     CLEAN_ACCURACY,
@@ -41,7 +41,7 @@ def short_scores(record: Record) -> dict[str, float]:
         value = record.metrics[name].value
         short = SHORT.get(name, name.removeprefix(ROBUST_ACCURACY))
         if value is not None and "/" not in short:
-            found[name if short in found else short] = float(f"{value:.{DIGITS}g}")
+            found[f"score/{name}" if short in found else short] = float(f"{value:.{DIGITS}g}")
     return found
 
 
@@ -63,7 +63,7 @@ def tables(record: Record) -> dict[str, str]:
     return {name: text for name, text in found.items() if text.count("\n") > 1}
 
 
-def _csv(columns: list[str], rows: Iterable[list[object]]) -> str:
+def _csv(columns: list[str], rows: Iterable[Sequence[object]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)

@@ -96,7 +96,7 @@ def _page(experiment_id: str, key: str, mode: str) -> str:
 def _note(before: str, experiment_id: str, tags: dict[str, str]) -> str:
     """The user's own words, then ours, which replace those written before."""
     own = before.partition(HEADING)[0].rstrip()
-    lines = []
+    lines: list[str] = []
     boards = _boards(tags)
     for board, known in boards[:MOST_BOARDS]:
         links = [f"[{word}]({_page(experiment_id, board, mode)})" for word, mode in MODES.items()]
