@@ -8,9 +8,10 @@ from typing import Any
 
 from bench.core.errors import unknown_name
 from bench.core.names import TIME_PER_EPOCH, TIME_PER_EPOCH_RATIO, dataset_label, short_hash, slug
+from bench.core.places import foreign_network
 from bench.core.record import NORM_SIGNS
 from leaderboards.columns import COLUMNS, MAIN, PARTS, Column, own_column
-from leaderboards.entry import Entry, board_identity, foreign_network, group
+from leaderboards.entry import Entry, board_identity, group
 from leaderboards.rank import Rank, order, rank
 from leaderboards.result import Result
 from leaderboards.text import count, plain

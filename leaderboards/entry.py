@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from bench.core.names import WORST_CASE, dataset_label, short_hash, slug
+from bench.core import places
+from bench.core.names import WORST_CASE
+from bench.core.places import entry_identity, entry_page
 from bench.core.record import Alarm, Defense, Record, Score
 from bench.core.standing import Standing, findings, standing
 from leaderboards.lowest import lowest_known
@@ -120,7 +122,7 @@ class Entry:
     @cached_property
     def page(self) -> str:
         """File name of its page, without suffix."""
-        return f"{slug(self.defense.name)}-{slug(self.model)}-{short_hash(identity(self.results[0]))}"
+        return entry_page(self.record)
 
     @cached_property
     def scores(self) -> dict[str, Summary]:
@@ -189,44 +191,13 @@ class Entry:
 
 
 def identity(result: Result) -> dict[str, Any]:
-    """What makes two results seeds of one entry: everything but the seed, as plain JSON.
-
-    Of a network that was trained elsewhere only the weights and the code are known, so others are another entry.
-    """
-    record, training = result.record, result.record.training
-    weights = record.files.get("weights") if training is None else None
-    return {
-        **({"network": network} if (network := foreign_network(record)) else {}),
-        "defense": record.defense.name,
-        "hyperparameters": {key: _plain(value) for key, value in record.defense.hyperparameters.items()},
-        "model": record.model,
-        "parameters": record.parameters,
-        "recipe": {key: _plain(value) for key, value in training.recipe.items()} if training else None,
-        "epochs": training.epochs if training else None,
-        "precision": training.precision if training else None,
-        "weights": weights.sha256 if weights else None,
-        "board": board_identity(result),
-    }
-
-
-def foreign_network(record: Record) -> dict[str, str]:
-    """The loader of a network that was trained elsewhere, and the digits of what it answers, as far as known."""
-    config = record.provenance.config if record.training is None else {}
-    return {key: str(config[key]) for key in ("loader", "network") if config.get(key)}
+    """What makes two results seeds of one entry; see `entry_identity`."""
+    return entry_identity(result.record)
 
 
 def board_identity(result: Result) -> dict[str, Any]:
     """What results must share to be compared on one board, as plain JSON."""
-    record = result.record
-    return {
-        "dataset": dataset_label(record.dataset.name),
-        "fingerprint": record.dataset.fingerprint,
-        "evaluated": record.dataset.evaluated_fingerprint,
-        "norm": record.threat.norm,
-        "eps": str(result.eps),
-        "battery": record.battery.name,
-        "version": record.battery.version,
-    }
+    return places.board_identity(result.record)
 
 
 def group(results: Iterable[Result]) -> list[Entry]:
@@ -291,8 +262,3 @@ def _reason(scores: Sequence[tuple[int, Score | None]]) -> str:
 
 def _age(result: Result) -> tuple[Any, str, str]:
     return result.created, result.record.id, result.digest
-
-
-def _plain(value: Any) -> Any:
-    # 1 and 1.0 are one setting, whichever way YAML or a search wrote it.
-    return int(value) if isinstance(value, float) and value.is_integer() else value

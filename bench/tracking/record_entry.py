@@ -12,7 +12,6 @@ from bench.core.standing import standing
 from bench.tracking.entry import Data, Entry, milliseconds, source_tags, training_data
 from bench.tracking.place import Place, place
 from bench.tracking.short_scores import short_scores, tables
-from leaderboards.text import interval, quantity
 
 
 def read_record(path: Path) -> Entry:
@@ -62,15 +61,17 @@ def _tags(record: Record, found: Place) -> dict[str, str]:
 
 def _interval(record: Record) -> str:
     score = record.metrics.get(WORST_CASE)
-    return interval(score.low, score.high, WORST_CASE, score.unit) + " %" if score and score.unit else ""
+    if score is None or score.low is None or score.high is None:
+        return ""
+    return f"{100 * score.low:.1f}–{100 * score.high:.1f} %"
 
 
 def _note(record: Record, found: Place) -> str:
     """A verdict in one sentence, the raised alarms, and the command that repeats the run."""
     worst, clean = (found.record.metrics.get(name) for name in (WORST_CASE, CLEAN_ACCURACY))
     facts = [
-        f"{quantity(score.value, name, score.unit)} % {words}"
-        for name, score, words in ((WORST_CASE, worst, "in the worst case"), (CLEAN_ACCURACY, clean, "clean"))
+        f"{100 * score.value:.1f} % {words}"
+        for score, words in ((worst, "in the worst case"), (clean, "clean"))
         if score is not None and score.value is not None
     ]
     lines = [f"**{', '.join(facts)}**; {standing(found.record)}." if facts else "No accuracy was measured."]
