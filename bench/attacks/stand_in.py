@@ -7,8 +7,8 @@ Three things are replaced in a forward pass, and nothing in the network itself:
     the gradient of a wider one, by which units near their threshold count most (Zenke & Ganguli 2018).
 (2) A part of the network that is given a tensor of the images' shape, whatever made it (a codec, a filter in
     NumPy), sees the same values with the gradient of the identity.
-(3) Where an inner part already gives logits that agree with the network's answers, these are what is
-    differentiated, so that a one-hot, saturated or rounded output has a gradient.
+(3) Where inner parts already give logits that agree with the network's answers, their mean is what is
+    differentiated, so that a one-hot, saturated or rounded output and votes of an ensemble have a gradient.
 
 A stand-in only guides an attack. Whether an image is broken is always decided by the network itself.
 
@@ -50,7 +50,7 @@ class StandIn(nn.Module):
 
     Attributes:
         dtype: of the images it is best given.
-        logits_of: name of the inner part whose output is differentiated, or "".
+        logits_of: names of the inner parts whose mean output is differentiated; empty for the network's own.
 
     Raises:
         Unsupported: when the network cannot run so.
@@ -70,7 +70,7 @@ class StandIn(nn.Module):
         self.dtype = torch.float64 if double else torch.float32
         self.input_shape, self.num_classes = classifier.input_shape, classifier.num_classes
         self._weights: dict[str, Tensor] | None = None
-        self.logits_of = ""
+        self.logits_of: tuple[str, ...] = ()
         if double:
             tensors = chain(classifier.named_parameters(), classifier.named_buffers())
             self._weights = {
@@ -95,7 +95,7 @@ class StandIn(nn.Module):
         inner: list[Tensor] = []
         with self._hooks(images, inner):
             outer = self._run(classifier, images)
-        return inner[-1] if inner else outer
+        return torch.stack([each.to(self.dtype) for each in inner]).mean(dim=0) if inner else outer
 
     def _run(self, classifier: AnyClassifier, images: Tensor) -> Tensor:
         # The outer block gives back a mode that the network switched off: only the switching on was let through.
@@ -125,7 +125,7 @@ class StandIn(nn.Module):
         for name, module in classifier.named_modules():
             if inputs and name:
                 handles.append(module.register_forward_pre_hook(pass_through))
-            if name and name == self.logits_of:
+            if name in self.logits_of:
                 handles.append(
                     module.register_forward_hook(lambda module, given, output: inner.append(output))
                 )
@@ -135,8 +135,8 @@ class StandIn(nn.Module):
             for handle in handles:
                 handle.remove()
 
-    def _find_logits(self, images: Tensor) -> str:
-        """The first part that gives [B, K] with the network's classes, and other values; "" without one."""
+    def _find_logits(self, images: Tensor) -> tuple[str, ...]:
+        """The parts that give [B, K] with the network's classes, and values unlike its own and each other's."""
         (classifier,) = self._classifier
         outputs: list[tuple[str, Tensor]] = []
 
@@ -157,7 +157,7 @@ class StandIn(nn.Module):
         finally:
             for handle in handles:
                 handle.remove()
-        largest = logits.amax(dim=1)
+        largest, chosen_parts, seen = logits.amax(dim=1), list[str](), [logits]
         for name, output in outputs:
             # A saturated output has ties, among which the class of the inner logits counts as well.
             chosen = logits.gather(1, output.argmax(dim=1, keepdim=True)).squeeze(1)
@@ -165,10 +165,11 @@ class StandIn(nn.Module):
             if (
                 agree >= AGREEMENT
                 and output.is_floating_point()
-                and not torch.equal(output.to(logits), logits)
+                and not any(torch.equal(output.to(logits), other) for other in seen)
             ):
-                return name
-        return ""
+                chosen_parts.append(name)
+                seen.append(output.to(logits))
+        return tuple(chosen_parts)
 
 
 class Unsupported(Exception):
