@@ -1,6 +1,7 @@
 """Stand-ins: the network's answers, with the gradient that it hides."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -69,6 +70,46 @@ def test_a_misleading_gradient_is_replaced_where_it_is_asked_for() -> None:
     network = classifier(Around(lambda x: x.flip(3).detach() + 2 * x - x.detach() - x, same))
     replaced = gradient(StandIn(network, images, always=True), images)
     torch.testing.assert_close(replaced, gradient(Linear(), images))
+
+
+class NotANumber(torch.autograd.Function):
+    """Images as they are, with a backward pass that answers NaN even to a gradient of zero."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor) -> Tensor:
+        return images.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return torch.full_like(gradients[0], torch.nan)
+
+
+def test_a_replaced_backward_pass_is_not_asked_at_all() -> None:
+    images, _ = some_images()
+    network = classifier(Around(NotANumber.apply, same))
+    replaced = gradient(StandIn(network, images, always=True), images)
+    torch.testing.assert_close(replaced, gradient(Linear(), images))
+
+
+class Votes(nn.Module):
+    """One-hot votes of two linear networks that see the images in opposite order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = Linear(), Around(lambda x: x.flip(3), same)
+
+    def forward(self, images: Tensor) -> Tensor:
+        votes = [F.one_hot(part(images).argmax(dim=1), 2) for part in (self.first, self.second)]
+        return torch.stack(votes).float().mean(dim=0)
+
+
+def test_votes_are_differentiated_through_every_member() -> None:
+    images, _ = some_images()
+    images = 0.51 * images + 0.49 * images.flip(3)  # so that both agree
+    network = Votes()
+    found = gradient(StandIn(classifier(network), images), images)
+    each = [gradient(part, images) for part in (network.first, network.second)]
+    torch.testing.assert_close(found, sum(each) / 2)
 
 
 class Saturated(nn.Module):
