@@ -13,8 +13,11 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import bench
+from bench.attacks.autoattack import autoattack
+from bench.core.classifier import WrappedClassifier
 from bench.core.errors import UserError
 from bench.core.keys import safe_keys
+from bench.core.threat import Threat
 from bench.data import load
 from bench.tracking.record_entry import read_record
 from metrics import Evaluation, Metric
@@ -87,6 +90,21 @@ def test_every_kind_of_data_and_network_is_trained_and_measured(
     assert "alarm" in record._repr_html_()
 
 
+def test_autoattack_is_an_attack_too_and_gives_the_images_of_the_package() -> None:
+    digits = load("digits", train_size=50, test_size=20)
+    images, labels = digits.test.batch(slice(0, 3))
+    network = flat_network()
+    result = bench.attack(network, images, labels, "linf:0.4", "autoattack")
+    wrapped = WrappedClassifier(network, digits.shape, 10)
+    same = autoattack(wrapped, images, labels, Threat.parse("linf:0.4"), seed=0)
+    assert torch.equal(result.adversarial, same.adversarial)
+    assert torch.equal(result.broken, same.broken)
+    noisy = nn.Sequential(network, nn.Dropout(0.01))
+    noisy[1].forward = lambda logits: logits + 0.01 * torch.randn_like(logits)  # type: ignore[method-assign]
+    random = bench.attack(noisy, images, labels, "linf:0.4", "autoattack")
+    assert random.settings["version"] == "rand"  # type: ignore[union-attr]
+
+
 def flat_network() -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -126,6 +144,8 @@ def test_mistakes_are_one_line_with_the_fix() -> None:
     trained = bench.train(network, (pixels, digits.test.labels), "linf:0.1", epochs=1)
     mistakes = [
         (lambda: bench.attack(network, images, labels, "linf:0.1", "pgd"), "did you mean pgd20"),
+        (lambda: bench.attack(network, images, labels, "linf:0.1", "auto-attack"), "mean autoattack"),
+        (lambda: bench.attack(network, images, labels, "linf:0.1", "strongest"), "known: adaptive, autoattack"),
         (
             lambda: bench.attack(network, images.permute(0, 2, 3, 1), labels, "linf:0.1"),
             "NHWC; give images.permute",

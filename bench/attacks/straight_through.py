@@ -144,8 +144,8 @@ class _Through(torch.autograd.Function):
 
 def with_gradient_of(source: Tensor, values: Tensor) -> Tensor:
     """The given values, with the gradient of `source`; both of one shape and type."""
-    # A backward pass of `values` would be asked even with a zero gradient, and may answer at random or with NaN. The
-    # mode above would undo a plain `detach`.
+    # A backward pass of `values` would be asked even with a zero gradient, and may answer at random or with NaN.
+    # The mode above would undo a plain `detach`.
     with torch._C.DisableTorchFunction():
         values = values.detach()
     result: Tensor = _Through.apply(source, values)

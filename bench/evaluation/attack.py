@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.attacks import ATTACKS, AttackResult
+from bench.attacks.autoattack import AutoAttackResult, autoattack
+from bench.core.checks import SAME_LOGITS, moved_between
 from bench.core.errors import UserError, unknown_name
 from bench.core.guards import random_state_kept, torch_defaults
 from bench.core.progress import Progress
@@ -14,6 +16,8 @@ from bench.core.randomness import make_generator
 from bench.core.threat import Threat
 from bench.data.pixels import as_labels, is_nhwc
 from bench.evaluation.inputs import as_threat, check_module, count_classes, device_of, wrapped
+
+AUTOATTACK = "autoattack"
 
 
 @torch_defaults()
@@ -25,9 +29,9 @@ def attack(
     attack: str = "pgd20",
     *,
     seed: int = 0,
-    batch_size: int = 500,
+    batch_size: int | None = None,
     progress: Progress | None = None,
-) -> AttackResult:
+) -> AttackResult | AutoAttackResult:
     """Run one attack against a network.
 
     Args:
@@ -35,9 +39,11 @@ def attack(
         images: tensor or array [n, C, H, W]: floats in [0, 1], which are attacked as they are, or uint8.
         labels: true classes, whole numbers [n].
         threat: norm and ε, or text such as "linf:8/255".
-        attack: a name of `bench.attacks.ATTACKS`; `bench list attacks` describes them.
+        attack: a name of `bench.attacks.ATTACKS`, or "autoattack", which takes its version `rand` where the output is
+            random; `bench list attacks` describes them.
         seed: of every random draw.
-        batch_size: images in one pass.
+        batch_size: images in one pass, 500 where it is not given; AutoAttack depends on it and takes 250, as in
+            the battery.
         progress: where bars go; silent by default.
 
     Returns:
@@ -47,20 +53,29 @@ def attack(
         UserError: for an unknown attack, images or labels of another form, or a network that does not take them.
     """
     check_module(model)
-    if attack not in ATTACKS:
-        raise unknown_name("attack", attack, ATTACKS)
+    if attack != AUTOATTACK and attack not in ATTACKS:
+        raise unknown_name("attack", attack, (*ATTACKS, AUTOATTACK))
     device = device_of(model)
     batch, classes = _images(images).to(device), as_labels(labels, "labels").to(device)
     classifier = wrapped(model, tuple(batch.shape[1:]), count_classes(model, batch))  # type: ignore[arg-type]
+    ball, bars = as_threat(threat), progress or Progress()
     with random_state_kept(seed):
+        if attack == AUTOATTACK:
+            size = batch_size or 250
+            with torch.no_grad():
+                moved = moved_between(classifier(batch[:size]), classifier(batch[:size]))
+            version = "rand" if moved > SAME_LOGITS else "standard"
+            return autoattack(
+                classifier, batch, classes, ball, seed=seed, version=version, batch_size=size, progress=bars
+            )
         return ATTACKS[attack](
             classifier,
             batch,
             classes,
-            as_threat(threat),
+            ball,
             make_generator(seed, "evaluation", attack),
-            batch_size=batch_size,
-            progress=progress or Progress(),
+            batch_size=batch_size or 500,
+            progress=bars,
         )
 
 
