@@ -145,7 +145,10 @@ def test_mistakes_are_one_line_with_the_fix() -> None:
     mistakes = [
         (lambda: bench.attack(network, images, labels, "linf:0.1", "pgd"), "did you mean pgd20"),
         (lambda: bench.attack(network, images, labels, "linf:0.1", "auto-attack"), "mean autoattack"),
-        (lambda: bench.attack(network, images, labels, "linf:0.1", "strongest"), "known: adaptive, autoattack"),
+        (
+            lambda: bench.attack(network, images, labels, "linf:0.1", "strongest"),
+            "known: adaptive, autoattack",
+        ),
         (
             lambda: bench.attack(network, images.permute(0, 2, 3, 1), labels, "linf:0.1"),
             "NHWC; give images.permute",
