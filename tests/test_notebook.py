@@ -90,6 +90,7 @@ def test_every_kind_of_data_and_network_is_trained_and_measured(
     assert "alarm" in record._repr_html_()
 
 
+@pytest.mark.slow
 def test_autoattack_is_an_attack_too_and_gives_the_images_of_the_package() -> None:
     digits = load("digits", train_size=50, test_size=20)
     images, labels = digits.test.batch(slice(0, 3))

@@ -39,8 +39,8 @@ def attack(
         images: tensor or array [n, C, H, W]: floats in [0, 1], which are attacked as they are, or uint8.
         labels: true classes, whole numbers [n].
         threat: norm and ε, or text such as "linf:8/255".
-        attack: a name of `bench.attacks.ATTACKS`, or "autoattack", which takes its version `rand` where the output is
-            random; `bench list attacks` describes them.
+        attack: a name of `bench.attacks.ATTACKS`, or "autoattack", which takes its version `rand` where the output
+            is random; `bench list attacks` describes them.
         seed: of every random draw.
         batch_size: images in one pass, 500 where it is not given; AutoAttack depends on it and takes 250, as in
             the battery.
