@@ -69,14 +69,18 @@ def result(place: Path) -> dict[str, Any]:
 
 
 def _interrupt(bench: Bench, place: Path) -> None:
-    process = bench.start(*COMMAND, folder=place)
-    deadline = time.monotonic() + 10 * SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
+    """Finish one seed, and stop in the battery of the next; again where the moment passed unseen."""
+    bench(*COMMAND[:-1], "0", folder=place, cpu_seconds=SECONDS, wall_seconds=10 * SECONDS)
+    for _ in range(10):
+        process = bench.start(*COMMAND, folder=place)
+        while process.poll() is None and not any((place / "runs").glob(LAST)):
+            time.sleep(0.001)
+        process.kill()
+        process.communicate()
         if any((place / "runs").glob(LAST)):
-            break
-        time.sleep(0.002)
-    process.kill()
-    process.communicate()
+            return
+        shutil.rmtree(next((place / "runs").glob("*/seed-1")))
+    raise RuntimeError("the run ended before it could be interrupted")
 
 
 def _spoil(path: Path, damage: str, runs: Path, draw: random.Random) -> None:
