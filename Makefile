@@ -49,6 +49,7 @@ bench: $(VENV)/.installed-dev
 
 bench-peers: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.attacks
+	$(BIN)/python -m benchmarks.training_peers
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
