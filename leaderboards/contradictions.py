@@ -9,6 +9,8 @@ from bench.core.names import CLEAN_ACCURACY, ROBUST_ACCURACY, WORST_CASE
 from bench.core.record import Record, Score
 
 ROUNDING = 1e-9
+#: The array that says which test images were attacked.
+INDEX = "test_index"
 #: Alarms of networks whose answer to an image is not always the same, by their names in `bench.evaluation.alarms`.
 UNSTABLE = ("randomised output", "predictions depend on the batch")
 
@@ -17,11 +19,21 @@ def contradictions(record: Record, arrays: Mapping[str, np.ndarray]) -> Iterator
     """Numbers of a record that contradict each other or its arrays, one line each.
 
     Args:
-        arrays: as `read_arrays` gives them; only the outcomes of accuracies are looked at.
+        arrays: as `read_arrays` gives them, at least those that `is_looked_at` names.
     """
     yield from _order(record)
     yield from _sizes(record)
     yield from _against_arrays(record, arrays)
+
+
+def is_looked_at(name: str) -> bool:
+    """Whether `contradictions` looks at an array of this name."""
+    return name == INDEX or _is_outcome(name)
+
+
+def _is_outcome(name: str) -> bool:
+    # A colon marks what else a metric kept: METRIC:ARRAY.
+    return ":" not in name and (name == CLEAN_ACCURACY or name.startswith(ROBUST_ACCURACY))
 
 
 def other_settings(record: Record) -> Iterator[str]:
@@ -97,13 +109,7 @@ def _sizes(record: Record) -> Iterator[str]:
 
 def _against_arrays(record: Record, arrays: Mapping[str, np.ndarray]) -> Iterator[str]:
     n = record.dataset.evaluated_size
-    # A colon marks what else a metric kept: METRIC:ARRAY.
-    accuracies = (name for name in arrays if ":" not in name)
-    correct = {
-        name: arrays[name]
-        for name in accuracies
-        if name == CLEAN_ACCURACY or name.startswith(ROBUST_ACCURACY)
-    }
+    correct = {name: array for name, array in arrays.items() if _is_outcome(name)}
     for name, array in sorted(correct.items()):
         if array.dtype != bool or array.ndim != 1 or not len(array):
             yield f"array {name} must be bool [n], got {array.dtype} {list(array.shape)}"
@@ -114,7 +120,7 @@ def _against_arrays(record: Record, arrays: Mapping[str, np.ndarray]) -> Iterato
         value = _value(record, name)
         if value is None or abs(array.mean() - value) > 0.5 / len(array):
             yield f"array {name} has mean {array.mean():g}, the record says {value}"
-    clean = _clean_subset(correct.get(CLEAN_ACCURACY), arrays.get("test_index"), n)
+    clean = _clean_subset(correct.get(CLEAN_ACCURACY), arrays.get(INDEX), n)
     worst = correct.get(WORST_CASE)
     for name, array in sorted(correct.items()):
         if name == CLEAN_ACCURACY:

@@ -1,6 +1,6 @@
 """One record with the files beside it: per-image outcomes and figures."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from fractions import Fraction
@@ -17,7 +17,7 @@ from bench.core.names import WORST_CASE
 from bench.core.record import RECORD, Record, load_record, read_arrays
 from bench.core.standing import CHECKED, count_checks
 from bench.core.values import shown
-from leaderboards.contradictions import contradictions
+from leaderboards.contradictions import contradictions, is_looked_at
 
 #: Pictures of what the page draws itself, sharper and with its data beside it.
 DRAWN_HERE = ("security", "training")
@@ -71,22 +71,22 @@ def read_result(path: Path, *, unattacked: bool = False) -> Result:
     Raises:
         UserError: when the record is unreadable or invalid, or its arrays contradict it.
     """
-    return _counted(_as_written(path, unattacked=unattacked))
+    return _counted(*_as_written(path, unattacked=unattacked))
 
 
-def _counted(result: Result) -> Result:
-    checked = read_arrays(result.path, result.record, [CHECKED]).get(CHECKED)
-    record, outcomes = count_checks(result.record, result.outcomes, checked)
+def _counted(result: Result, arrays: Mapping[str, np.ndarray]) -> Result:
+    record, outcomes = count_checks(result.record, result.outcomes, arrays.get(CHECKED))
     return replace(result, record=record, outcomes=outcomes)
 
 
-def _as_written(path: Path, *, unattacked: bool = False) -> Result:
+def _as_written(path: Path, *, unattacked: bool = False) -> tuple[Result, dict[str, np.ndarray]]:
+    """A result, and the arrays that boards look at."""
     if path.is_dir():
         path = path / RECORD
     record = load_record(path)
     eps = exact_eps(path, record, unattacked=unattacked)
-    arrays = read_arrays(path, record, [WORST_CASE])
-    return Result(
+    arrays = read_arrays(path, record, lambda name: name == CHECKED or is_looked_at(name))
+    result = Result(
         record=record,
         path=path,
         digest=sha256(path),
@@ -95,6 +95,7 @@ def _as_written(path: Path, *, unattacked: bool = False) -> Result:
         outcomes=_outcomes(path, record, arrays.get(WORST_CASE)),
         figures=find_figures(path.parent),
     )
+    return result, arrays
 
 
 @dataclass(frozen=True)
@@ -147,15 +148,14 @@ def read_ranked(paths: Iterable[Path], *, strict: bool = True) -> tuple[list[Res
 
 
 def _read_ranked(path: Path) -> Result:
-    result = _as_written(path)
+    result, arrays = _as_written(path)
     for file in result.record.files.values():
         file_beside(result.path, file.path)
-    # All arrays are read, so that what `check` says of them holds here too.
-    problems = list(contradictions(result.record, read_arrays(result.path, result.record)))
+    problems = list(contradictions(result.record, arrays))
     if problems:
         more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise UserError(f"{result.path}: {'; '.join(problems[:3])}{more}")
-    return _counted(result)
+    return _counted(result, arrays)
 
 
 def _read(

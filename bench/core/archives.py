@@ -1,9 +1,11 @@
 """Read npz archives that others wrote: every array is checked by its declared type and size before it is read."""
 
+import io
 import math
 import os
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
@@ -18,15 +20,20 @@ MOST_BYTES = 4 * 2**30
 MOST_ARRAYS = 20_000
 #: Arrays of more bytes may take at most so many times the bytes of their archive: `np.savez` does not compress.
 SMALL, MOST_COMPRESSED = 64 * 2**20, 20
+#: numpy itself reads no longer header of an archive that is not trusted.
+_LONGEST_HEADER = 10_000 + 12
 #: Kinds of numpy types: booleans, integers, floats, complex numbers, text.
 _KINDS = "biufcU"
 
 
-def read_npz(path: Path, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+def read_npz(
+    path: Path, names: Iterable[str] | Callable[[str], bool] | None = None
+) -> dict[str, np.ndarray]:
     """Read the arrays of an npz archive.
 
     Args:
-        names: which arrays to read, of those that are there; None reads all. The declarations of all are checked.
+        names: which arrays to read, of those that are there, or what tells them; None reads all. The declarations
+            of all are checked.
 
     Raises:
         UserError: when it is no archive of plain arrays of at most `MOST_BYTES`, encrypted, or damaged.
@@ -36,7 +43,8 @@ def read_npz(path: Path, names: Iterable[str] | None = None) -> dict[str, np.nda
             size = os.fstat(stream.fileno()).st_size
             with zipfile.ZipFile(stream) as archive:
                 members = _members(archive, min(MOST_BYTES, max(SMALL, MOST_COMPRESSED * size)))
-                wanted = members if names is None else [name for name in names if name in members]
+                choose = names if callable(names) else None if names is None else set(names).__contains__
+                wanted = members if choose is None else filter(choose, members)
                 return {name: _read(archive, members[name]) for name in wanted}
         # A damaged archive ends the parsers of zip, zlib and numpy with errors of many classes.
         except Exception as error:
@@ -65,18 +73,38 @@ def _members(archive: zipfile.ZipFile, most: int) -> dict[str, zipfile.ZipInfo]:
 
 
 def _check_header(stream: IO[bytes], member: zipfile.ZipInfo) -> None:
-    version = np.lib.format.read_magic(stream)
-    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    if version not in read:
-        raise ValueError(f"{shown(member.filename)} has version {version} of numpy's format")
-    shape, _, dtype = read[version](stream)
+    start = stream.read(_LONGEST_HEADER)
+    shape, dtype, length = _declared(start[: _header_length(start)])
     if dtype.kind not in _KINDS or dtype.subdtype is not None:
         raise ValueError(f"{shown(member.filename)} has type {dtype}, expected numbers or text")
     declared = math.prod(shape) * dtype.itemsize
     if min(shape, default=0) < 0 or max(shape, default=0) > MOST_BYTES:
         raise ValueError(f"{shown(member.filename)} declares the shape {list(shape)}")
-    if stream.tell() + declared != member.file_size:
+    if length + declared != member.file_size:
         raise ValueError(f"{shown(member.filename)} declares {declared:,} bytes and has another size")
+
+
+def _header_length(start: bytes) -> int:
+    """The bytes before an array's values, of versions 1 and 2 of numpy's format."""
+    size = 4 if start[6:8] == b"\x02\x00" else 2
+    return 8 + size + int.from_bytes(start[8 : 8 + size], "little")
+
+
+# The archives of one battery have the same few hundred headers, and parsing one takes longer than reading it.
+@lru_cache(4096)
+def _declared(header: bytes) -> tuple[tuple[int, ...], np.dtype, int]:
+    """Shape, type and length of a header.
+
+    Raises:
+        ValueError: when it is none.
+    """
+    stream = io.BytesIO(header)
+    version = np.lib.format.read_magic(stream)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in read:
+        raise ValueError(f"version {version} of numpy's format")
+    shape, _, dtype = read[version](stream)
+    return shape, dtype, stream.tell()
 
 
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:

@@ -254,13 +254,15 @@ def finite(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else float(value)
 
 
-def read_arrays(path: Path, record: Record, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+def read_arrays(
+    path: Path, record: Record, names: Iterable[str] | Callable[[str], bool] | None = None
+) -> dict[str, np.ndarray]:
     """The per-example arrays that lie beside a record and that the record vouches for.
 
     Args:
         path: the record's JSON file.
         record: what it holds; `files["arrays"]` names the archive and its hash.
-        names: which arrays to read; None reads all.
+        names: which arrays to read, or what tells them; None reads all.
 
     Returns:
         The arrays by name; empty when the record names no archive or it is not there.

@@ -1,0 +1,1 @@
+"""How long a site of many records takes to build, to open and to sort: `python -m benchmarks.site`."""
