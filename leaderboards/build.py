@@ -128,7 +128,7 @@ def _write(folder: Path, boards: list[Board], geometry: list[GeometryBoard], pag
             stem.with_name(f"{board.page}.html"), pages.board(board, measured.get(board.entries[0].page, ""))
         )
         write_text(stem.with_name(f"{board.page}.csv"), board_csv(board))
-        write_json(stem.with_name(f"{board.page}.json"), board_json(board))
+        write_json(stem.with_name(f"{board.page}.json"), board_json(board), compact=True)
         write_text(stem.with_name(f"{board.page}.data.js"), board_script(board, pages.families))
         for entry, rank in zip(board.entries, board.ranks, strict=True):
             figures = write_figures(entry, folder)

@@ -142,7 +142,7 @@ class Row:
         score = self.scores.get(WORST_CASE)
         return score if score is not None and score.mean is not None else None
 
-    @property
+    @cached_property
     def layers(self) -> list[tuple[str, float]]:
         """Each layer of the first network with its PRS ratio, in the order of the layers."""
         start = f"{BY_LAYER}/"

@@ -88,9 +88,14 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(hide(text, only_certain=True), encoding="utf-8")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON with keys in the given order, completely or not at all. NaN is refused."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+def write_json(path: Path, value: Any, *, compact: bool = False) -> None:
+    """Write JSON with keys in the given order, completely or not at all. NaN is refused.
+
+    Args:
+        compact: without line breaks, which is written ten times as fast.
+    """
+    spaces: dict[str, Any] = {"separators": (",", ":")} if compact else {"indent": 1}
+    write_text(path, json.dumps(value, ensure_ascii=False, allow_nan=False, **spaces) + "\n")
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from bench.charts.chart import Chart
 from bench.charts.jinja import templates
 from bench.charts.palette import style_numbers
 from bench.charts.svg.data import data_table
+from bench.charts.svg.markup import draw, table_rows, write
 from bench.charts.svg.panel import HEIGHT, WIDTH, draw_panel, has_many_points, legend
 
 
@@ -30,6 +31,9 @@ def figure(chart: Chart) -> Markup:
             tables=[] if many else [data_table(panel) for panel in chart.panels],
             width=WIDTH,
             height=HEIGHT,
+            draw=draw,
+            write=write,
+            table_rows=table_rows,
         )
     )
     return Markup(text)

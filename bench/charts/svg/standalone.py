@@ -3,6 +3,7 @@
 from bench.charts.chart import Chart, Line, Points, Rule
 from bench.charts.jinja import templates
 from bench.charts.palette import COLORS, DARK_COLORS, style_numbers
+from bench.charts.svg.markup import draw, write
 from bench.charts.svg.panel import HEIGHT, WIDTH, draw_panel, legend
 from bench.charts.tiling import panel_rows
 
@@ -53,6 +54,8 @@ def standalone(chart: Chart) -> tuple[str, int, int]:
             letters=LETTERS,
             colors=COLORS,
             dark_colors=DARK_COLORS,
+            draw=draw,
+            write=write,
         )
     )
     return text, across * WIDTH, height
