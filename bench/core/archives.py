@@ -26,9 +26,7 @@ _LONGEST_HEADER = 10_000 + 12
 _KINDS = "biufcU"
 
 
-def read_npz(
-    path: Path, names: Iterable[str] | Callable[[str], bool] | None = None
-) -> dict[str, np.ndarray]:
+def read_npz(path: Path, names: Iterable[str] | Callable[[str], bool] | None = None) -> dict[str, np.ndarray]:
     """Read the arrays of an npz archive.
 
     Args:

@@ -29,7 +29,10 @@ def write_records(folder: Path, count: int, *, first: int = 0, images: int = 200
         images: test images under attack.
     """
     template = json.loads((TEMPLATE / "record.json").read_text())
-    template["dataset"] |= {"evaluated_size": images, "test_size": max(images, template["dataset"]["test_size"])}
+    template["dataset"] |= {
+        "evaluated_size": images,
+        "test_size": max(images, template["dataset"]["test_size"]),
+    }
     with zipfile.ZipFile(TEMPLATE / "arrays.npz") as archive:
         stored = {member.filename: archive.read(member) for member in archive.infolist()}
     for number in range(first, first + count):
