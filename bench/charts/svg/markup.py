@@ -41,10 +41,7 @@ def _path(path: Path) -> str:
     classes = " ".join(filter(None, (path.kind, path.color, path.of)))
     dashes = f' stroke-dasharray="{path.dashes}"' if path.dashes else ""
     start = f'<path class="{classes}"{dashes} d="{path.d}"'
-    if not path.tooltip:
-        element = f"{start}/>"
-    else:
-        element = f"{start}><title>{escape(path.tooltip)}</title></path>"
+    element = f"{start}><title>{escape(path.tooltip)}</title></path>" if path.tooltip else f"{start}/>"
     if path.link:
         element = f'<a href="{escape(path.link)}" aria-label="{escape(path.tooltip)}">{element}</a>'
     return f"{element}\n"
