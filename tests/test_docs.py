@@ -412,7 +412,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     return {"RECORD": first, "A": first, "B": second}
 
 
-SLOW = [page for page in PAGES if any(block.kind == "slow" for block in blocks(page))]
+#: Pages that take 20 seconds.
+LONG = ("defenses.md", "index.md", "records.md")
+SLOW = [
+    pytest.param(page, marks=pytest.mark.long if page.name in LONG else ())
+    for page in PAGES
+    if any(block.kind == "slow" for block in blocks(page))
+]
 
 
 @pytest.mark.slow

@@ -104,6 +104,7 @@ def test_its_defense_and_network_run_by_name(installed: Path, tmp_path: Path) ->
     assert record["model"] == "two-layers"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_it_joins_a_composition(installed: Path, tmp_path: Path) -> None:
     names = ["--defense", "input-noise+at", "--set", "input-noise.sigma=0.2", "--set", "at.steps=1"]
@@ -129,7 +130,9 @@ BROKEN = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize(
+    "name", ["absent", *(pytest.param(name, marks=pytest.mark.long) for name in ("raises", "no-defense"))]
+)
 def test_a_broken_plug_in_is_named_and_hides_no_other(name: str, tmp_path: Path) -> None:
     target, source, message = BROKEN[name]
     (tmp_path / "broken.py").write_text(source)

@@ -141,11 +141,14 @@ def test_other_versions_are_the_packages_too(shorter, version):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("classes", [pytest.param(10, marks=pytest.mark.long), 5])
-@pytest.mark.parametrize("threat", [Threat("linf", "0.02"), Threat("l2", "0.15")], ids=str)
+@pytest.mark.parametrize(
+    "threat", [pytest.param(Threat("linf", "0.02"), marks=pytest.mark.long), Threat("l2", "0.15")], ids=str
+)
 def test_full_runs_are_bit_for_bit_the_packages(threat, classes):
     same_as_the_package(threat, classes, seed=7, count=8, batch_size=3)
 
 
+@pytest.mark.slow
 def test_the_seed_matters_and_the_same_seed_gives_the_same(shorter):
     classifier, threat = small_cnn(), Threat("linf", "0.02")
     images, labels = data(classifier, 8)
@@ -408,7 +411,7 @@ def test_stages_that_need_more_classes_are_left_out_with_a_word(shorter, classes
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("version", ["standard", "plus"])
+@pytest.mark.parametrize("version", ["standard", pytest.param("plus", marks=pytest.mark.long)])
 def test_a_thousand_classes_run(shorter, version):
     classifier = small_cnn(classes=1000)
     images, labels = data(classifier, 3)

@@ -52,13 +52,8 @@ def test_rates_and_gaps_come_from_the_rows() -> None:
     assert "| b | 0.0 | 50.0 | 50.0 | 30.0 | none |" in markdown(rows)
 
 
-SAMPLE = (
-    "5 gray levels",
-    "one-hot",
-    "centered on the batch",
-    "mlp adversarial digits 0",
-    "wide standard digits 0",
-)
+LONG = ("5 gray levels", "one-hot", "centered on the batch", "mlp adversarial digits 0")
+SAMPLE = ("wide standard digits 0", *(pytest.param(name, marks=pytest.mark.long) for name in LONG))
 
 
 @pytest.mark.slow

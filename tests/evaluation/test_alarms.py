@@ -367,7 +367,10 @@ def test_half_a_pixel_range_is_a_small_step_in_l2(digits: Dataset, l2_honest: nn
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("disguise", [Quantised, TinyGradient, Masked])
+@pytest.mark.parametrize(
+    "disguise",
+    [TinyGradient, *(pytest.param(kind, marks=pytest.mark.long) for kind in (Quantised, Masked))],
+)
 def test_square_sees_through_a_disguise(
     honest: nn.Module, digits: Dataset, disguise: type[Disguised]
 ) -> None:
@@ -375,6 +378,7 @@ def test_square_sees_through_a_disguise(
     assert names <= raised_by(measure(disguise(honest), digits, images=100, square=True))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_whole_set_of_attacks_raises_none_on_the_honest_network(
     honest: nn.Module, digits: Dataset

@@ -36,6 +36,7 @@ class OneHot(Disguised):
         return 10 * F.one_hot(self.network(images).argmax(1), 10).float()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_one_hot_output_outranks_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MoreSquare, "queries", 200)

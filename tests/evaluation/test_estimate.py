@@ -19,12 +19,12 @@ from metrics.accuracy.autoattack import AutoAttack
 @pytest.mark.parametrize(
     ("version", "classes"),
     [
-        pytest.param("standard", 10, marks=pytest.mark.slow),
+        pytest.param("standard", 10, marks=[pytest.mark.slow, pytest.mark.long]),
         pytest.param("standard", 3, marks=pytest.mark.slow),
         pytest.param("standard", 4, marks=pytest.mark.slow),
         pytest.param("plus", 2, marks=pytest.mark.slow),
-        pytest.param("plus", 3, marks=pytest.mark.slow),
-        pytest.param("plus", 6, marks=pytest.mark.slow),
+        pytest.param("plus", 3, marks=[pytest.mark.slow, pytest.mark.long]),
+        pytest.param("plus", 6, marks=[pytest.mark.slow, pytest.mark.long]),
         ("rand", 2),
         pytest.param("rand", 3, marks=pytest.mark.slow),
     ],

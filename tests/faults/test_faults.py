@@ -9,8 +9,8 @@ from benchmarks.faults.__main__ import provoke
 from benchmarks.faults.bad_input import Inputs, commands, good
 from benchmarks.faults.command import Bench
 
-#: Classes whose sample takes half a minute or more, since each try starts processes.
-LONG = ("servers", "signals", "records", "resume", "sites")
+#: Classes whose sample takes 20 seconds or more, since each try starts processes.
+LONG = ("servers", "signals", "records", "resume", "secrets", "sites")
 
 
 def test_every_command_is_given_bad_input(tmp_path: Path) -> None:

@@ -302,9 +302,9 @@ def test_cnn6_learns_the_digits_in_five_epochs() -> None:
     ("name", "epochs"),
     [
         pytest.param("vgg16", 7, marks=pytest.mark.long),
-        ("vgg16-bn", 7),
-        ("resnet18", 3),
-        ("resnet18-imagenet", 4),
+        pytest.param("vgg16-bn", 7, marks=pytest.mark.long),
+        pytest.param("resnet18", 3, marks=pytest.mark.long),
+        pytest.param("resnet18-imagenet", 4, marks=pytest.mark.long),
         ("lenet", 5),
         ("nin", 5),
         ("mnist4", 2),

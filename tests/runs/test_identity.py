@@ -113,6 +113,7 @@ def old(finished: Path, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_that_was_named_by_source_text_is_continued_in_its_folder(old: Path, tmp_path: Path) -> None:
     checkpoint = old / "seed-0" / "checkpoint.pt"
     trained = checkpoint.stat().st_mtime_ns

@@ -120,6 +120,7 @@ def test_the_same_command_again_does_nothing_twice(again: Path) -> None:
     assert times(again) == before
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("blank_pictures")
 def test_another_battery_or_more_seeds_train_nothing_again(again: Path) -> None:
     (first,) = go(few(again))
@@ -133,6 +134,7 @@ def test_another_battery_or_more_seeds_train_nothing_again(again: Path) -> None:
     assert load_record(fewer_images[0]).dataset.test_size == 8
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("blank_pictures")
 def test_the_best_trial_is_taken_over_not_trained_again(tmp_path: Path) -> None:
     (path,) = go(few(tmp_path, defense="jacobian", trials=1))

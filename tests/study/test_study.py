@@ -22,7 +22,7 @@ from bench.tracking import NullTracker
 from metrics.base import Metric
 from metrics.surface.decision_surface import DecisionSurface
 from metrics.surface.input_jacobian import InputJacobian
-from tests.shortened import stop_clock
+from tests.shortened import blank_pictures, stop_clock
 
 CORRELATION: dict[str, Any] = {
     "study": "correlation",
@@ -88,7 +88,9 @@ def _no_clock() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def correlated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return study(tmp_path_factory.mktemp("correlation"), CORRELATION)
+    with pytest.MonkeyPatch.context() as patch:
+        blank_pictures(patch)
+        return study(tmp_path_factory.mktemp("correlation"), CORRELATION)
 
 
 @pytest.fixture(scope="module")

@@ -995,6 +995,7 @@ def test_a_taken_port_is_told_with_the_way_out(tmp_path: Path, server: Server, s
         serve_ui(sqlite(tmp_path), "127.0.0.1", server.port, quiet)
 
 
+@pytest.mark.slow
 def test_for_a_server_the_address_is_enough(server: Server) -> None:
     lines: list[str] = []
     serve_ui(server.settings, "127.0.0.1", 1, lines.append)

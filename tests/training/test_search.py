@@ -148,6 +148,7 @@ class Raising(Scaled):
         return super().objective(training)
 
 
+@pytest.mark.slow
 def test_a_trial_whose_code_raises_is_failed_with_the_cause_and_the_search_goes_on(tmp_path: Path) -> None:
     raising = dataclasses.replace(plan({"limit": 1.5}, epochs=1), defense=Raising)
     found = search(raising, tmp_path, 6, 0.0, Progress())
@@ -192,6 +193,7 @@ def test_nothing_to_search_takes_the_defaults_and_writes_nothing(tmp_path: Path)
     assert not (tmp_path / "b").exists()
 
 
+@pytest.mark.slow
 def test_a_setting_below_the_floor_loses_to_one_above_it(tmp_path: Path) -> None:
     found = search(plan(epochs=3), tmp_path, 5, None, Progress())
     assert found.search is not None
