@@ -73,6 +73,11 @@ def standard_from(source: Path, dataset: Dataset) -> AnyClassifier:
     Raises:
         UserError: when neither can be loaded from it without running code.
     """
+    if source.is_dir() and not (source / RECORD).is_file():
+        raise UserError(
+            f"{source}: expected a file of weights or the folder of one record, it holds no {RECORD}; "
+            "give the folder that `bench run` printed"
+        )
     if source.is_dir() or source.name == RECORD:
         folder = source if source.is_dir() else source.parent
         network = _network_of(load_record(folder), folder, dataset)

@@ -310,6 +310,22 @@ def alarm_of(name: str, network: nn.Module, digits: Dataset, *metrics: Metric, i
     return found
 
 
+class Guess(nn.Module):
+    """One class for every image."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.flatten(1)[:, :10] * 0 + torch.eye(10)[0]
+
+
+def test_a_network_that_guesses_gives_no_signal_and_says_what_to_change(
+    honest: nn.Module, digits: Dataset
+) -> None:
+    alarm = alarm_of("no signal", Guess(), digits, CleanAccuracy())
+    assert alarm.raised
+    assert "is at chance: try more images, more epochs, a smaller ε" in alarm.message
+    assert alarm_of("no signal", honest, digits, CleanAccuracy()).raised is False
+
+
 @pytest.mark.parametrize("disguise", [CenteredOnBatch, ByPosition])
 def test_predictions_that_depend_on_the_batch(
     honest: nn.Module, digits: Dataset, disguise: type[Disguised]

@@ -143,6 +143,17 @@ def test_the_best_trial_is_taken_over_not_trained_again(tmp_path: Path) -> None:
     assert (home / "history.jsonl").read_text() == (trial / "history.jsonl").read_text()
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("blank_pictures")
+def test_a_search_in_which_no_trial_is_robust_raises_no_signal(tmp_path: Path) -> None:
+    (path,) = go(few(tmp_path, defense="jacobian", trials=1, threat="linf:1"))
+    record = load_record(path)
+    (alarm,) = (alarm for alarm in record.alarms if alarm.name == "no signal")
+    assert alarm.raised
+    assert "no trial of the search was robust" in alarm.message
+    assert "no signal" in summary(record)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
