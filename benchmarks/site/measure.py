@@ -1,0 +1,41 @@
+"""What building, opening and sorting take."""
+
+import resource
+import time
+from pathlib import Path
+
+
+def build_site(records: Path, site: Path) -> None:
+    """Build a site and print what that took."""
+    from bench.core.record import find_records
+    from leaderboards.build import build
+
+    wall, started = time.perf_counter(), time.process_time()
+    built = build(find_records(records), site)
+    cpu, wall = time.process_time() - started, time.perf_counter() - wall
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{built.entries} entries: {cpu:.1f} s of CPU, {wall:.1f} s, {peak:.0f} MB at most")
+
+
+def open_board(page: Path) -> None:
+    """Open a board in Chromium and sort it; print the seconds until all rows are laid out."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium")
+        tab = browser.new_page(viewport={"width": 1280, "height": 900})
+        started = time.perf_counter()
+        tab.goto(page.as_uri())
+        tab.wait_for_selector("#board.ready")
+        ready = time.perf_counter() - started
+        tab.wait_for_function("!document.querySelector('#board tr.later')")
+        print(f"loaded after {ready:.1f} s, all rows after {time.perf_counter() - started:.1f} s")
+        started = time.perf_counter()
+        tab.click("#board th[data-key='clean_accuracy'] button")
+        tab.wait_for_function(
+            "document.querySelector('th[data-key=clean_accuracy]').hasAttribute('aria-sort')"
+        )
+        sorted_after = time.perf_counter() - started
+        tab.wait_for_function("!document.querySelector('#board tr.later')")
+        print(f"sorted after {sorted_after:.1f} s, all rows after {time.perf_counter() - started:.1f} s")
+        browser.close()
