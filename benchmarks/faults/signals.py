@@ -135,11 +135,13 @@ def _of_command(
         return
     if "Traceback" in output + errors:
         yield Fault("traceback", errors.strip().splitlines()[-1])
-    # Minus the number: the signal ended the process itself, which may be so before the first line of ours.
+    # Minus the number: the signal ended the process itself, which may be so before the first line of ours. Python ends
+    # itself so under `python -m` where Ctrl-C met it in `exec` of a text, as in imports; shells see 130 both times.
     early = moment < EARLY
-    if process.returncode not in (0, 128 + sent, *([-sent] if early else [])):
+    heard = "the same command goes on" in errors
+    if process.returncode not in (0, 128 + sent, *([-sent] if early or heard else [])):
         yield Fault("lost", f"exit code {process.returncode}: {errors[-200:]}")
-    if process.returncode == 128 + sent and "the same command goes on" not in errors:
+    if process.returncode == 128 + sent and not heard:
         yield Fault("lost", "does not say how to go on")
     if (left := _statuses(place)["RUNNING"]) and "bench track" not in errors and not early:
         yield Fault("accepted", f"{left} runs are RUNNING in MLflow")
