@@ -135,8 +135,8 @@ def _of_command(
         return
     if "Traceback" in output + errors:
         yield Fault("traceback", errors.strip().splitlines()[-1])
-    # Minus the number: the signal ended the process itself, which may be so before the first line of ours. Python ends
-    # itself so under `python -m` where Ctrl-C met it in `exec` of a text, as in imports; shells see 130 both times.
+    # Minus the number: the signal ended the process itself, which may be so before the first line of ours. Python
+    # ends so, too, under `python -m` where Ctrl-C met it in `exec` of a text, as in imports; shells see 130.
     early = moment < EARLY
     heard = "the same command goes on" in errors
     if process.returncode not in (0, 128 + sent, *([-sent] if early or heard else [])):
