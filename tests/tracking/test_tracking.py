@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ from bench.tracking.calls import calling
 from bench.tracking.names import PARAM_LENGTH, TAG_LENGTH, shorten
 from bench.tracking.run_entries import read_run_folder
 from bench.tracking.store import open_store
+from bench.tracking.ui import APP
 from leaderboards.build import build
 from leaderboards.result import LeftOut, find_figures
 
@@ -987,6 +989,12 @@ def test_a_server_that_never_answers_is_given_up(tmp_path: Path) -> None:
 def test_the_pages_show_the_store(server: Server) -> None:
     with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/") as page:
         assert b"<title>MLflow</title>" in page.read()
+    # The layout is the browser's choice, which this page makes; an installation made before has no such page.
+    if entry_points(group="mlflow.app", name=APP):
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/results") as page:
+            text = page.read().decode()
+        assert "machine_learning" in text
+        assert "viewStateShareKey=" in text
 
 
 @pytest.mark.slow
