@@ -76,6 +76,17 @@ BUILT_IN: dict[str, Callable[[], Any]] = {
     "convexity": imported_on_use("metrics.curvature.convexity:Convexity"),
     "curvature_profile": imported_on_use("metrics.curvature.curvature_profile:CurvatureProfile"),
     "shared_directions": imported_on_use("metrics.curvature.shared_directions:SharedDirections"),
+    # Indicators of robustness from the field
+    "generalization_gap": imported_on_use("metrics.indicators.generalization_gap:GeneralizationGap"),
+    "local_complexity": imported_on_use("metrics.indicators.local_complexity:LocalComplexity"),
+    "margin_consistency": imported_on_use("metrics.indicators.margin_consistency:MarginConsistency"),
+    "rdi": imported_on_use("metrics.indicators.rdi:RDI"),
+    "fosc": imported_on_use("metrics.indicators.fosc:FOSC"),
+    "probabilistic_robustness": imported_on_use(
+        "metrics.indicators.probabilistic_robustness:ProbabilisticRobustness"
+    ),
+    "certified_accuracy": imported_on_use("metrics.indicators.certified_accuracy:CertifiedAccuracy"),
+    "neural_collapse": imported_on_use("metrics.indicators.neural_collapse:NeuralCollapse"),
 }
 
 METRICS = Registry("metric", "bench.metrics", BUILT_IN)

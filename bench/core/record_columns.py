@@ -99,6 +99,6 @@ def scores(record: Record) -> dict[str, float]:
     values: dict[str, float | None] = {}
     for name, score in record.metrics.items():
         values |= {name: score.value, f"{name}.low": score.low, f"{name}.high": score.high}
-    cost = record.cost.model_dump(exclude={"seconds_by_metric"})
+    cost = record.cost.model_dump(exclude={"seconds_by_metric", "passes_by_metric"})
     values |= {f"cost/{name}": value for name, value in cost.items()}
     return {name: float(value) for name, value in values.items() if value is not None}

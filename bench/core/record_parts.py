@@ -151,6 +151,9 @@ class Cost(Part):
     forwards: Count = Field(description="images through the network during evaluation")
     backwards: Count = Field(description="images whose gradient was taken during evaluation")
     seconds_by_metric: dict[Name, Seconds] = {}
+    passes_by_metric: dict[Name, tuple[Count, Count]] = Field(
+        default={}, description="metric → forward and backward passes, in images"
+    )
 
 
 class Source(Part):

@@ -66,7 +66,7 @@ def _collect(name: str, images: int | None, summary: str) -> Battery:
 
 
 #: Name → number of attacked test images, None for all.
-IMAGES = {"quick": 200, "standard": 1000, "full": None, "geometry": 200}
+IMAGES = {"quick": 200, "standard": 1000, "full": None, "geometry": 200, "indicators": 200}
 
 #: Name → what it is, for `bench list batteries`.
 SUMMARIES = {
@@ -75,6 +75,8 @@ SUMMARIES = {
     "full": "every attack, more of them with restarts, on the whole test set, and all of the geometry at the "
     "papers' sizes",
     "geometry": "decision regions, decision surfaces and curvature with every figure, on 200 test images; minutes",
+    "indicators": "what `quick` measures, and every indicator that claims to predict robustness, on 200 test images; "
+    "minutes",
 }
 
 #: Name → a function that makes the battery.

@@ -281,6 +281,7 @@ def _cost(measured: Measurements, trained: Trained, device: torch.device) -> sch
         forwards=measured.forwards,
         backwards=measured.backwards,
         seconds_by_metric=measured.seconds,
+        passes_by_metric=measured.passes,
     )
 
 

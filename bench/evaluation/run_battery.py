@@ -34,7 +34,7 @@ class Measurements:
         curves: by name.
         alarms: those of the battery, then the verdict of the extra checks.
         seconds: wall-clock time by metric.
-        forwards, backwards: passes, in images.
+        passes: forward and backward passes by metric, in images.
     """
 
     scores: dict[str, Score] = field(default_factory=dict)
@@ -42,8 +42,17 @@ class Measurements:
     curves: dict[str, Curve] = field(default_factory=dict)
     alarms: list[Alarm] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
-    forwards: int = 0
-    backwards: int = 0
+    passes: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def forwards(self) -> int:
+        """Forward passes of all metrics, in images."""
+        return sum(forwards for forwards, _ in self.passes.values())
+
+    @property
+    def backwards(self) -> int:
+        """Backward passes of all metrics, in images."""
+        return sum(backwards for _, backwards in self.passes.values())
 
 
 def run_battery(
@@ -117,8 +126,7 @@ def _run(
             if finished:
                 finished.save(metric, result)
         measured.seconds[metric.name] = result.seconds
-        measured.forwards += result.forwards
-        measured.backwards += result.backwards
+        measured.passes[metric.name] = result.forwards, result.backwards
         if result.reason:
             measured.scores |= _missing(metric, result.reason)
             continue

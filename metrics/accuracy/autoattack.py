@@ -30,7 +30,7 @@ class AutoAttack(Metric):
 
     name = "robust_accuracy/autoattack"
     titles = {"robust_accuracy/autoattack": "AutoAttack"}
-    batteries = {"quick": {}, "standard": {}, "full": {}}
+    batteries = {"quick": {}, "standard": {}, "full": {}, "indicators": {}}
 
     def __init__(
         self, version: str = "standard", seed: int = 0, batch_size: int = 250, passes: Passes = "exact"

@@ -25,7 +25,7 @@ class CleanAccuracy(Metric):
 
     name = "clean_accuracy"
     titles = {"clean_accuracy": "Clean accuracy"}
-    batteries = {"quick": {}, "standard": {}, "full": {}, "geometry": {}}
+    batteries = {"quick": {}, "standard": {}, "full": {}, "geometry": {}, "indicators": {}}
 
     @torch.no_grad()
     def measure(self, evaluation: Evaluation) -> Arrays:

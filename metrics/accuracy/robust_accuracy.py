@@ -12,7 +12,7 @@ from metrics.base import Batteries, Metric
 from metrics.evaluation import Arrays, Evaluation
 
 #: The batteries of an attack that `BATTERIES` does not name.
-_USUAL: Batteries = {"quick": {}, "standard": {}, "full": {}}
+_USUAL: Batteries = {"quick": {}, "standard": {}, "full": {}, "indicators": {}}
 #: Attack → the batteries it belongs to.
 BATTERIES: Mapping[str, Batteries] = {"pgd20": {**_USUAL, "geometry": {}}, "cw100x5": {"full": {}}}
 #: Attack → its title; an attack without one is shown by its name.

@@ -26,7 +26,7 @@ class SecurityCurve(Metric):
     """
 
     name = "security_curve"
-    batteries = {"quick": {}, "standard": {}, "full": {}}
+    batteries = {"quick": {}, "standard": {}, "full": {}, "indicators": {}}
 
     def __init__(
         self, factors: tuple[str, ...] = ("1/4", "1/2", "3/4", "1", "3/2", "2"), images: int | None = None

@@ -24,7 +24,7 @@ class TimePerEpoch(Metric):
     unit: ClassVar[str] = "seconds"
     higher_is_better: ClassVar[bool | None] = False
     bounds: ClassVar[tuple[float, float]] = (0.0, float("inf"))
-    batteries = {"quick": {}, "standard": {}, "full": {}}
+    batteries = {"quick": {}, "standard": {}, "full": {}, "indicators": {}}
 
     def measure(self, evaluation: Evaluation) -> Arrays:
         """Seconds of each epoch [E] and of a standard epoch beside it [E].

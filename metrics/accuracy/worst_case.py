@@ -18,7 +18,7 @@ class WorstCase(Metric):
 
     name = "robust_accuracy/worst_case"
     titles = {"robust_accuracy/worst_case": "Worst case"}
-    batteries = {"quick": {}, "standard": {}, "full": {}}
+    batteries = {"quick": {}, "standard": {}, "full": {}, "indicators": {}}
 
     def measure(self, evaluation: Evaluation) -> Arrays:
         """Whether each image withstands every attack [n].

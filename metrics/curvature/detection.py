@@ -50,6 +50,7 @@ class Detection(CurvatureDetector):
         "standard": {"images": 300},
         "full": {"images": 1000},
         "geometry": {"images": 100},
+        "indicators": {"images": 100},
     }
 
     images: int = 200

@@ -64,6 +64,7 @@ class DetectionAttackers(CurvatureDetector):
         "standard": {"images": 100},
         "full": {"images": 300},
         "geometry": {"images": 40},
+        "indicators": {"images": 40},
     }
     charts_function = "metrics.curvature.charts.detection_attackers:draw"
 

@@ -71,6 +71,7 @@ class SharedDirections(Metric):
     batteries = {
         "full": {"train_images": 100, "per_image": 20, "test_images": 1000, "curved_images": 200},
         "geometry": {},
+        "indicators": {},
     }
     charts_function = "metrics.curvature.charts.shared_directions:draw"
 

@@ -24,7 +24,7 @@ class FinalLayerCosine(Metric):
     unit: ClassVar[str] = "cosine"
     higher_is_better: ClassVar[bool | None] = None
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
-    batteries = {"full": {}, "geometry": {}}
+    batteries = {"full": {}, "geometry": {}, "indicators": {}}
     charts_function = "metrics.regions.charts.final_layer_cosine:draw"
 
     def measure(self, evaluation: Evaluation) -> Arrays:

@@ -25,7 +25,7 @@ class InclusionRatio(Metric):
         "inclusion_ratio/true_label": "Inclusion ratio, regions of the true class",
         "inclusion_ratio/pred_label": "Inclusion ratio, regions of the predicted class",
     }
-    batteries = {"quick": {}, "standard": {}, "full": {}, "geometry": {}}
+    batteries = {"quick": {}, "standard": {}, "full": {}, "geometry": {}, "indicators": {}}
 
     def measure(self, evaluation: Evaluation) -> Arrays:
         """Whether the region of each test image [N] is populated: at all, by its class, by its predicted class.

@@ -23,7 +23,7 @@ class MajorRegion(Metric):
     needs_head = True
     name = "major_region/share"
     higher_is_better: ClassVar[bool | None] = None
-    batteries = {"full": {}, "geometry": {}}
+    batteries = {"full": {}, "geometry": {}, "indicators": {}}
     charts_function = "metrics.regions.charts.major_region:draw"
 
     def measure(self, evaluation: Evaluation) -> Arrays:

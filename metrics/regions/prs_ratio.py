@@ -23,7 +23,7 @@ class PRSRatio(Metric):
     name = "prs_ratio"
     titles = {"prs_ratio": "PRS ratio"}
     higher_is_better: ClassVar[bool | None] = None
-    batteries = {"quick": {}, "standard": {}, "full": {}, "geometry": {}}
+    batteries = {"quick": {}, "standard": {}, "full": {}, "geometry": {}, "indicators": {}}
 
     def measure(self, evaluation: Evaluation) -> Arrays:
         """The region of each training image [N], numbered from 0.

@@ -52,7 +52,7 @@ class RegionDistance(Metric):
     name = "region_distance"
     unit: ClassVar[str] = "AUC"
     higher_is_better: ClassVar[bool | None] = None
-    batteries = {"full": {"images": 1000}, "geometry": {"images": 200}}
+    batteries = {"full": {"images": 1000}, "geometry": {"images": 200}, "indicators": {"images": 200}}
     charts_function = "metrics.regions.charts.region_distance:draw"
 
     attack: str = "pgd20"

@@ -29,7 +29,7 @@ class RegionHealth(Metric):
         "region_health/purity": "Region label purity",
     }
     higher_is_better: ClassVar[bool | None] = None
-    batteries = {"quick": {}, "standard": {}, "full": {}, "geometry": {}}
+    batteries = {"quick": {}, "standard": {}, "full": {}, "geometry": {}, "indicators": {}}
 
     def measure(self, evaluation: Evaluation) -> Arrays:
         """Whether each unit is live [D]; region of each training image and whether it has the majority's label [N].

@@ -45,7 +45,7 @@ class RegionPlane(Metric):
     unit: ClassVar[str] = "regions"
     higher_is_better: ClassVar[bool | None] = None
     bounds: ClassVar[tuple[float, float]] = (1.0, float("inf"))
-    batteries = {"full": {"planes": 10, "resolution": 128}, "geometry": {}}
+    batteries = {"full": {"planes": 10, "resolution": 128}, "geometry": {}, "indicators": {}}
     charts_function = "metrics.regions.charts.region_plane:draw"
 
     planes: int = 3

@@ -40,7 +40,7 @@ class DecisionFunction(Metric):
     unit: ClassVar[str] = "logits"
     higher_is_better: ClassVar[bool | None] = None
     bounds: ClassVar[tuple[float, float]] = (-float("inf"), float("inf"))
-    batteries = {"full": {"images": 1000}, "geometry": {"images": 200}}
+    batteries = {"full": {"images": 1000}, "geometry": {"images": 200}, "indicators": {"images": 200}}
     charts_function = "metrics.surface.charts.decision_function:draw"
 
     attack: str = "cw"

@@ -50,7 +50,7 @@ class InputHessian(Metric):
     unit: ClassVar[str] = "1/pixel²"
     higher_is_better: ClassVar[bool | None] = None
     bounds: ClassVar[tuple[float, float]] = (0.0, float("inf"))
-    batteries = {"full": {"images": 100}, "geometry": {"images": 20}}
+    batteries = {"full": {"images": 100}, "geometry": {"images": 20}, "indicators": {"images": 20}}
     charts_function = "metrics.surface.charts.input_hessian:draw"
 
     images: int = 20

@@ -43,7 +43,7 @@ class InputJacobian(Metric):
     unit: ClassVar[str] = "logits/pixel"
     higher_is_better: ClassVar[bool | None] = None
     bounds: ClassVar[tuple[float, float]] = (0.0, float("inf"))
-    batteries = {"full": {"images": 1000}, "geometry": {"images": 200}}
+    batteries = {"full": {"images": 1000}, "geometry": {"images": 200}, "indicators": {"images": 200}}
     charts_function = "metrics.surface.charts.input_jacobian:draw"
 
     images: int = 500

@@ -1,0 +1,1 @@
+"""Indicators from the field that claim to predict robustness, as metrics of their own."""
