@@ -23,7 +23,7 @@ from bench.core.yaml_files import read_yaml
 
 Precision = Literal["auto", "fp32", "bf16"]
 Device = Annotated[str, BeforeValidator(values.device)]
-BatteryName = Literal["quick", "standard", "full", "geometry"]
+BatteryName = Literal["quick", "standard", "full", "geometry", "indicators"]
 Word = Annotated[str, BeforeValidator(values.word)]
 Text = Annotated[str, BeforeValidator(values.text)]
 Names = Annotated[tuple[str, ...], BeforeValidator(values.names)]

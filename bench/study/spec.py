@@ -128,7 +128,7 @@ class TableStudy(_BaseStudy):
     study: Literal["table"]
     rows: dict[str, TableRow]
     columns: tuple[Column, ...]
-    battery: Literal["quick", "standard", "full", "geometry"] = "standard"
+    battery: Literal["quick", "standard", "full", "geometry", "indicators"] = "standard"
     images: Count | None = None
     charts: tuple[str, ...] = ()
     side_by_side: tuple[str, ...] = ()

@@ -102,7 +102,7 @@ class MarginConsistency(Metric):
         n = len(logit)
         if n < FEWEST or np.ptp(logit) == 0 or np.ptp(distance) == 0:
             return self.score(None, n=n, reason=note or "all margins are equal")
-        tau = float(stats.kendalltau(logit, distance).statistic)
+        tau = round(float(stats.kendalltau(logit, distance).statistic), 12)
         if n <= 4 or abs(tau) == 1:
             return self.score(tau, n=n, reason=note)
         reach = 1.959964 * math.sqrt(0.437 / (n - 4))
