@@ -75,8 +75,8 @@ SUMMARIES = {
     "full": "every attack, more of them with restarts, on the whole test set, and all of the geometry at the "
     "papers' sizes",
     "geometry": "decision regions, decision surfaces and curvature with every figure, on 200 test images; minutes",
-    "indicators": "what `quick` measures, and every indicator that claims to predict robustness, on 200 test images; "
-    "minutes",
+    "indicators": "what `quick` measures, and every indicator that claims to predict robustness, on 200 test "
+    "images; minutes",
 }
 
 #: Name → a function that makes the battery.

@@ -1,8 +1,8 @@
 """Interval bounds: what every unit of a network can be over a box of images.
 
-The network is traced into its operations, and each of them maps intervals to intervals that hold every value it can
-take (interval bound propagation). The arithmetic is float64, so bounds hold for the network in exact arithmetic up to
-`SLACK`; the float32 network stays within its own rounding of them.
+The network is traced into its operations, and each of them maps intervals to intervals that hold every value it
+can take (interval bound propagation). The arithmetic is float64, so bounds hold for the network in exact
+arithmetic up to `SLACK`; the float32 network stays within its own rounding of them.
 
 Source: Gowal et al. 2018, On the Effectiveness of Interval Bound Propagation, arXiv 1810.12715, section 3.
 """
@@ -128,11 +128,18 @@ _RISING = (nn.ReLU6, nn.ELU, nn.SELU, nn.CELU, nn.Tanh, nn.Sigmoid, nn.Softplus,
 #: Modules that take the largest values, averages of non-negative weight, or move entries: all never fall.
 _MONOTONE = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Flatten)
 _MONOTONE_FUNCTIONS = (
-    *(torch.flatten, F.max_pool2d, F.avg_pool2d, F.adaptive_avg_pool2d, torch.mean, torch.tanh, torch.sigmoid),
-)
-_MONOTONE_METHODS = ("view", "reshape", "flatten", "contiguous", "tanh", "sigmoid", "mean")
-#: SiLU and GELU fall up to their only minimum and rise from there: where it is, rounded to each side, and below it.
-_DIPS: dict[Any, tuple[float, float]] = {
+    *(
+        torch.flatten,
+        F.max_pool2d,
+        F.avg_pool2d,
+        F.adaptive_avg_pool2d,
+        torch.mean,
+        torch.tanh,
+        torch.sigmoid,
+    ),
+) _MONOTONE_METHODS = ("view", "reshape", "flatten", "contiguous", "tanh", "sigmoid", "mean") #: SiLU and GELU
+fall up to their only minimum and rise from there: where it is, rounded to each side, and below it. _DIPS:
+dict[Any, tuple[float, float]] = {
     "silu": (-1.278464543, -0.278464543),
     "gelu": (-0.751791525, -0.169971208),
 }
@@ -285,7 +292,8 @@ def _linear(module: nn.Linear | nn.Conv2d, value: Interval) -> Interval:
 
 
 def _batch_norm(module: nn.BatchNorm1d | nn.BatchNorm2d, value: Interval) -> Interval:
-    assert module.running_mean is not None and module.running_var is not None
+    assert module.running_mean is not None
+    assert module.running_var is not None
     scale = (module.running_var.double() + module.eps).rsqrt()
     shift = -module.running_mean.double() * scale
     if module.affine:
@@ -304,10 +312,20 @@ def _dipping(value: Interval, function: Callable[[Tensor], Tensor], at: float, l
 
 
 _ARITHMETIC: dict[Any, str] = {
-    **{operator.add: "+", torch.add: "+", operator.iadd: "+", "add": "+", "add_": "+"},
-    **{operator.sub: "-", torch.sub: "-", "sub": "-"},
-    **{operator.mul: "*", torch.mul: "*", "mul": "*"},
-    **{operator.truediv: "/", torch.div: "/", "div": "/"},
+    operator.add: "+",
+    torch.add: "+",
+    operator.iadd: "+",
+    "add": "+",
+    "add_": "+",
+    operator.sub: "-",
+    torch.sub: "-",
+    "sub": "-",
+    operator.mul: "*",
+    torch.mul: "*",
+    "mul": "*",
+    operator.truediv: "/",
+    torch.div: "/",
+    "div": "/",
 }
 
 

@@ -54,7 +54,11 @@ class CurvatureProfile(Metric):
     unit: ClassVar[str] = "1/pixel"
     higher_is_better: ClassVar[bool | None] = None
     bounds: ClassVar[tuple[float, float]] = (-float("inf"), float("inf"))
-    batteries = {"full": {"images": 200}, "geometry": {"images": 20}, "indicators": {"images": 20, "spectrum_up_to": 0}}
+    batteries = {
+        "full": {"images": 200},
+        "geometry": {"images": 20},
+        "indicators": {"images": 20, "spectrum_up_to": 0},
+    }
     charts_function = "metrics.curvature.charts.curvature_profile:draw"
 
     images: int = 20

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -23,11 +22,12 @@ ROUNDING = 1e-4
 class CertifiedAccuracy(Metric):
     """Share of test images that keep their class everywhere in the ε-box, as interval bounds prove.
 
-    It is a lower bound of robust accuracy, as every attack gives an upper one; of a network that was not trained for
-    it, it is usually 0. The box is that of ε around the image, cut to [0, 1]; it holds the ℓ2 ball of an ℓ2 threat, so
-    that the number is a lower bound there too, and a looser one. The last layer enters the difference of two logits.
-    `/unstable` is the mean share of ReLUs whose input can be on both sides of zero in the box; it has no value without
-    ReLUs. `/margin` is the mean over images of the smallest lower bound of Z_t − Z_j.
+    It is a lower bound of robust accuracy, as every attack gives an upper one; of a network that was not
+    trained for it, it is usually 0. The box is that of ε around the image, cut to [0, 1]; it holds the ℓ2 ball
+    of an ℓ2 threat, so that the number is a lower bound there too, and a looser one. The last layer enters the
+    difference of two logits. `/unstable` is the mean share of ReLUs whose input can be on both sides of zero in
+    the box; it has no value without ReLUs. `/margin` is the mean over images of the smallest lower bound of Z_t
+    − Z_j.
 
     A pass of bounds counts as two forward passes, of centers and of widths. One more is the network's own.
 
@@ -41,7 +41,10 @@ class CertifiedAccuracy(Metric):
     """
 
     name = "certified_accuracy"
-    titles = {"certified_accuracy": "Certified accuracy (IBP)", "certified_accuracy/unstable": "Unstable units"}
+    titles = {
+        "certified_accuracy": "Certified accuracy (IBP)",
+        "certified_accuracy/unstable": "Unstable units",
+    }
     batteries = {"indicators": {}}
 
     images: int | None = None
@@ -55,7 +58,8 @@ class CertifiedAccuracy(Metric):
         return {"images": self.images, "bounds": "interval bound propagation in float64"}
 
     def measure(self, evaluation: Evaluation) -> Arrays:
-        """Whether each image is certified, its smallest margin and number of unstable ReLUs [n]; the number of ReLUs.
+        """Whether each image is certified, its smallest margin and number of unstable ReLUs [n]; the number of
+        ReLUs.
 
         Raises:
             NotMeasurable: for a network with an operation whose bounds are not known, with its name.
@@ -74,7 +78,9 @@ class CertifiedAccuracy(Metric):
             logits = torch.cat([evaluation.classifier(some) for some in images.split(evaluation.batch_size)])
         slack = ROUNDING * (1 + logits.abs().amax())
         if ((logits < found.logits.lower - slack) | (logits > found.logits.upper + slack)).any():
-            raise NotMeasurable("the bounds do not hold the network's own logits: it is not the network it traces to")
+            raise NotMeasurable(
+                "the bounds do not hold the network's own logits: it is not the network it traces to"
+            )
         return {
             "right": found.certified.cpu().numpy(),
             "margin": found.margin.amin(dim=1).cpu().numpy(),

@@ -23,10 +23,10 @@ from metrics.evaluation import Arrays, Evaluation, NotMeasurable
 class FOSC(Metric):
     """Mean of max_{z ∈ X} ⟨z − x_k, ∇ℓ(x_k)⟩ at the last iterate x_k of PGD, ℓ the cross-entropy; 0 at a maximum.
 
-    X is the ball cut to the pixel box. For ℓ∞ the maximum is exact, and where the box does not bind it is the paper's
-    ε‖∇ℓ‖₁ − ⟨x_k − x, ∇ℓ⟩; for ℓ2 it is ε‖∇ℓ‖₂ − ⟨x_k − x, ∇ℓ⟩, as if there were no box. All images take all steps,
-    also those that are misclassified. `/relative` divides by the range of ⟨z, ∇ℓ⟩ over X, so that it does not shrink
-    with the gradient, from 0 to 1; images whose gradient is exactly zero have none.
+    X is the ball cut to the pixel box. For ℓ∞ the maximum is exact, and where the box does not bind it is the
+    paper's ε‖∇ℓ‖₁ − ⟨x_k − x, ∇ℓ⟩; for ℓ2 it is ε‖∇ℓ‖₂ − ⟨x_k − x, ∇ℓ⟩, as if there were no box. All images
+    take all steps, also those that are misclassified. `/relative` divides by the range of ⟨z, ∇ℓ⟩ over X, so
+    that it does not shrink with the gradient, from 0 to 1; images whose gradient is exactly zero have none.
 
     Args:
         images: number of test images, the first ones.

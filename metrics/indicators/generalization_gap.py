@@ -16,8 +16,8 @@ from metrics.evaluation import Arrays, Evaluation, NotMeasurable
 class GeneralizationGap(Metric):
     """Accuracy on the training set minus that on the test set, without attack; with Newcombe's interval.
 
-    `/train` is the accuracy on the training set, as it is, without augmentation. Both are baselines that an indicator of
-    robustness has to beat.
+    `/train` is the accuracy on the training set, as it is, without augmentation. Both are baselines that an
+    indicator of robustness has to beat.
     """
 
     name = "generalization_gap"

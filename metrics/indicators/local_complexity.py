@@ -20,13 +20,14 @@ from metrics.evaluation import Arrays, Evaluation, NotMeasurable
 class LocalComplexity(Metric):
     """Mean number of units whose sign is not the same at all points x ± r·v_i around a test image.
 
-    v_1 … v_P are orthonormal directions, drawn once for all images. A unit is an entry of the output of an activation,
-    and its sign is whether it is above zero, which for ReLU, SiLU and GELU is the sign of its input, batch norm and
-    shortcuts included. `/share` is the mean share of all units, which networks of different width can be compared by.
-    The points may leave the pixel box, and x itself is not among them, as in the authors' code.
+    v_1 … v_P are orthonormal directions, drawn once for all images. A unit is an entry of the output of an
+    activation, and its sign is whether it is above zero, which for ReLU, SiLU and GELU is the sign of its
+    input, batch norm and shortcuts included. `/share` is the mean share of all units, which networks of
+    different width can be compared by. The points may leave the pixel box, and x itself is not among them, as
+    in the authors' code.
 
-    Defaults: r = 0.005 and P = 20, those of the authors' code for CIFAR-10, whose images are standardized; ours are
-    pixels in [0, 1].
+    Defaults: r = 0.005 and P = 20, those of the authors' code for CIFAR-10, whose images are standardized; ours
+    are pixels in [0, 1].
 
     Args:
         images: number of test images, the first ones.
@@ -36,7 +37,8 @@ class LocalComplexity(Metric):
     Raises:
         UserError: for fewer than 1 image or direction, or a radius that is not above 0.
 
-    Source: Humayun, Balestriero & Baraniuk 2024, Deep Networks Always Grok and Here is Why, arXiv 2402.15555, section 3.
+    Source: Humayun, Balestriero & Baraniuk 2024, Deep Networks Always Grok and Here is Why, arXiv 2402.15555,
+    section 3.
     """
 
     name = "local_complexity"

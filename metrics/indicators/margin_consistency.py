@@ -27,11 +27,11 @@ FEWEST = 3
 class MarginConsistency(Metric):
     """Kendall's τ between the logit margin and the input margin of test images.
 
-    The logit margin of a decision is the largest logit minus the second; its input margin is the distance, in the norm
-    of the threat, to the nearest point of another class. FAB finds an upper bound of it, within the pixel box and
-    without a bound on the distance. All images count, with their predicted classes; those where FAB finds nothing are
-    left out, and the reason says how many. `/input_margin` is the median input margin. The interval of τ is
-    that of Fieller's normal approximation to artanh τ (standard error √(0.437/(n − 4))).
+    The logit margin of a decision is the largest logit minus the second; its input margin is the distance, in
+    the norm of the threat, to the nearest point of another class. FAB finds an upper bound of it, within the
+    pixel box and without a bound on the distance. All images count, with their predicted classes; those where
+    FAB finds nothing are left out, and the reason says how many. `/input_margin` is the median input margin.
+    The interval of τ is that of Fieller's normal approximation to artanh τ (standard error √(0.437/(n − 4))).
 
     Args:
         images: number of test images, the first ones.
@@ -40,8 +40,8 @@ class MarginConsistency(Metric):
     Raises:
         UserError: for fewer than 1 image or step.
 
-    Source: Ngnawé et al. 2024, Detecting Brittle Decisions for Free, arXiv 2406.18451, sections 2 and 4; FAB: Croce &
-    Hein 2020, arXiv 1907.02044.
+    Source: Ngnawé et al. 2024, Detecting Brittle Decisions for Free, arXiv 2406.18451, sections 2 and 4; FAB:
+    Croce & Hein 2020, arXiv 1907.02044.
     """
 
     name = "margin_consistency"

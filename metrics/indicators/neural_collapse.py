@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from bench.attacks import ATTACKS
 from bench.core.classifier import NO_HEAD
+from bench.core.errors import UserError
 from bench.core.record import Score, Value
 from metrics.base import Metric
 from metrics.evaluation import Arrays, Evaluation, NotMeasurable
@@ -21,15 +22,19 @@ ATTACK = "pgd20"
 
 @dataclass(frozen=True, kw_only=True)
 class NeuralCollapse(Metric):
-    """Alignment of class means with final weights (NC3, self-duality), on clean test images; 1 after full collapse.
+    """Alignment of class means with final weights (NC3, self-duality), on clean test images; 1 after full
+    collapse.
 
-    The mean over classes of cos(μ_c − μ, w_c − w): μ_c the mean input of the last layer over the evaluated images of
-    class c, μ and w the means over classes. `/attacked` is the same with the images of PGD-20, each with the clean
-    images' center μ, and `/loss` the first minus the second: how far the attack moves classes off their weights.
-    Without intervals, which the few classes do not allow.
+    The mean over classes of cos(μ_c − μ, w_c − w): μ_c the mean input of the last layer over the evaluated
+    images of class c, μ and w the means over classes. `/attacked` is the same with the images of PGD-20, each
+    with the clean images' center μ, and `/loss` the first minus the second: how far the attack moves classes
+    off their weights. Without intervals, which the few classes do not allow.
 
     Args:
         images: number of test images, the first ones.
+
+    Raises:
+        UserError: for fewer than 1 image.
 
     Source: Papyan, Han & Donoho 2020, arXiv 2008.08186 (NC3); attacked: Su et al. 2023, arXiv 2311.07444.
     """
@@ -43,6 +48,10 @@ class NeuralCollapse(Metric):
     needs_head = True
 
     images: int = 200
+
+    def __post_init__(self) -> None:
+        if self.images < 1:
+            raise UserError(f"expected images from 1, got {self.images}")
 
     def settings(self) -> dict[str, Value]:
         """Number of images, and the attack."""
@@ -64,9 +73,7 @@ class NeuralCollapse(Metric):
         attacked = evaluation.attack(ATTACKS[ATTACK], images, labels, self.name).adversarial
         weights = classifier.head.weight.detach().double()
         weights = weights - weights.mean(dim=0)
-        clean, moved = (
-            self._means(evaluation, some, labels, classes) for some in (images, attacked)
-        )
+        clean, moved = (self._means(evaluation, some, labels, classes) for some in (images, attacked))
         center = clean.mean(dim=0)
         return {
             "clean": F.cosine_similarity(clean - center, weights[classes]).cpu().numpy(),

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -19,8 +18,8 @@ from metrics.evaluation import Arrays, Evaluation, NotMeasurable
 class ProbabilisticRobustness(Metric):
     """PR(γ): the probability that an image is classified correctly after a uniform perturbation of size up to γ.
 
-    Mean over test images, with `samples` draws of each, uniform in the ball of radius γ = factor·ε and cut to the pixel
-    box. `/accuracy` is the share of images that at least 1 − ρ of their draws leave correct.
+    Mean over test images, with `samples` draws of each, uniform in the ball of radius γ = factor·ε and cut to
+    the pixel box. `/accuracy` is the share of images that at least 1 − ρ of their draws leave correct.
 
     Args:
         images: number of test images, the first ones.

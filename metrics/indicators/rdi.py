@@ -18,13 +18,13 @@ from metrics.indicators.heads import behind_activation
 class RDI(Metric):
     """(InterD − IntraD) / max(InterD, IntraD) of the penultimate features of test images, from −1 to 1.
 
-    Images are grouped by their predicted class, so that the decision boundary separates the groups, and classes that
-    nothing is predicted as are left out. IntraD is the mean over classes of the mean distance to the class's center,
-    InterD the mean distance between the centers of two classes, both Euclidean. `/intra` and `/inter` are the two
-    distances. Over the whole test set, without interval.
+    Images are grouped by their predicted class, so that the decision boundary separates the groups, and classes
+    that nothing is predicted as are left out. IntraD is the mean over classes of the mean distance to the
+    class's center, InterD the mean distance between the centers of two classes, both Euclidean. `/intra` and
+    `/inter` are the two distances. Over the whole test set, without interval.
 
-    The paper gives the formula of the index and calls the vectors statistical features of the model; the layer, the
-    grouping and the distances here are our reading of it.
+    The paper gives the formula of the index and calls the vectors statistical features of the model; the layer,
+    the grouping and the distances here are our reading of it.
 
     Source: Song et al. 2025, RDI: An adversarial robustness evaluation metric …, arXiv 2504.18556.
     """
@@ -61,7 +61,11 @@ class RDI(Metric):
         pairs = np.linalg.norm(centers[:, None] - centers[None], axis=2)[np.triu_indices(classes, 1)]
         intra, inter = float(arrays["spread"].mean()), float(pairs.mean())
         largest = max(intra, inter)
-        index = self.score((inter - intra) / largest, n=n) if largest else self.score(None, n=n, reason="no spread")
+        index = (
+            self.score((inter - intra) / largest, n=n)
+            if largest
+            else self.score(None, n=n, reason="no spread")
+        )
         distance = {
             f"{self.name}/{part}": Score(value=value, n=n, unit="features")
             for part, value in (("intra", intra), ("inter", inter))

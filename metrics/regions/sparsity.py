@@ -32,7 +32,9 @@ class Sparsity(Metric):
 
     name = "sparsity"
     higher_is_better: ClassVar[bool | None] = None
-    batteries = {"full": {"train_images": None}, "geometry": {"train_images": 10_000},
+    batteries = {
+        "full": {"train_images": None},
+        "geometry": {"train_images": 10_000},
         "indicators": {"train_images": 1000},
     }
     charts_function = "metrics.regions.charts.sparsity:draw"

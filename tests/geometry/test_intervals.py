@@ -27,7 +27,8 @@ class Shortcut(nn.Module):
         self.second = nn.Conv2d(3, 3, 3, padding=1, stride=1)
         self.head = nn.Linear(3 * 4 * 4, 3)
         with torch.no_grad():
-            assert self.norm.running_mean is not None and self.norm.running_var is not None
+            assert self.norm.running_mean is not None
+            assert self.norm.running_var is not None
             self.norm.running_mean.uniform_(-1, 1)
             self.norm.running_var.uniform_(0.5, 2)
             self.norm.weight.uniform_(-2, 2)
@@ -55,7 +56,12 @@ def sampled(low, high, generator):
 
 @pytest.mark.parametrize(
     "network",
-    ["shortcut", "cnn6", "lenet", *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet18", "nin", "vgg16-bn"))],
+    [
+        "shortcut",
+        "cnn6",
+        "lenet",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet18", "nin", "vgg16-bn")),
+    ],
 )
 @settings(max_examples=4, deadline=None)
 @given(seed=st.integers(0, 2**31), eps=st.sampled_from([0.0, 1e-3, 0.05, 0.4]))
@@ -106,7 +112,10 @@ def test_the_bounds_of_an_activation_that_dips_are_its_extremes(activation, low,
         classifier.head.weight.fill_(1.0)
         classifier.head.bias.zero_()
     found = interval_bounds(
-        classifier.eval(), torch.full((1, 1, 1, 1), low), torch.full((1, 1, 1, 1), high), torch.zeros(1).long()
+        classifier.eval(),
+        torch.full((1, 1, 1, 1), low),
+        torch.full((1, 1, 1, 1), high),
+        torch.zeros(1).long(),
     )
     assert found.logits.lower[0, 0].item() == pytest.approx(expected.min().item(), abs=1e-6)
     assert found.logits.lower[0, 0] <= expected.min()

@@ -85,7 +85,9 @@ def test_local_complexity_counts_the_units_whose_boundary_the_points_straddle():
     """Both units change sign where r·|v_i0| exceeds |z_0| for some v_i; two directions span the plane."""
     test = split([[0.0, 0.1], [0.4, 0.1]], [1, 1])
     _, scores = run(LocalComplexity(directions=2, radius=0.05), evaluate(test, test, relu_network()))
-    assert scores["local_complexity"].value == pytest.approx(1.0)  # 2 units at the first image, none at the second
+    assert scores["local_complexity"].value == pytest.approx(
+        1.0
+    )  # 2 units at the first image, none at the second
     assert scores["local_complexity/share"].value == pytest.approx(0.5)
 
 
@@ -152,7 +154,9 @@ def test_fosc_is_the_papers_formula_where_the_box_does_not_bind_and_zero_at_the_
         assert ((left >= 0) & (left <= extent)).all()
     corner = origin + 0.1 * gradient.sign()
     assert torch.allclose(
-        stationarity(corner, origin, gradient, Threat.parse("linf:0.1"))[0], torch.zeros(4).double(), atol=1e-6
+        stationarity(corner, origin, gradient, Threat.parse("linf:0.1"))[0],
+        torch.zeros(4).double(),
+        atol=1e-6,
     )
 
 
@@ -175,13 +179,16 @@ def test_probabilistic_robustness_is_the_share_of_the_ball_on_the_right_side():
     near = round((13 / 255 + 0.5) * 255) / 255 - 0.5
     np.testing.assert_allclose(share, [1, 0.5 + 5 * offset, 0.5 + 5 * near], atol=0.04)
     assert scores["probabilistic_robustness/accuracy"].value == pytest.approx(1 / 3)
-    assert ProbabilisticRobustness(rho=0.1).reduce({"right": np.array([90]), "samples": np.array([100])})[
-        "probabilistic_robustness/accuracy"
-    ].value == 1.0
+    assert (
+        ProbabilisticRobustness(rho=0.1)
+        .reduce({"right": np.array([90]), "samples": np.array([100])})["probabilistic_robustness/accuracy"]
+        .value
+        == 1.0
+    )
 
 
 def test_certified_accuracy_of_a_linear_network_is_its_robust_accuracy():
-    """L = ±z_0, so an image is robust exactly where |z_0| > ε; here it is right with 0.3, 0.05 and wrong with 0.2."""
+    """L = ±z_0, so an image is robust exactly where |z_0| > ε; here 0.3 and 0.05, and 0.2 of the other class."""
     test = split([[0.3, 0], [0.05, 0], [0.2, 0]], [1, 1, 0])
     arrays, scores = run(CertifiedAccuracy(), evaluate(test, test))
     assert arrays["right"].tolist() == [True, False, False]
