@@ -2,13 +2,11 @@
 
 The network is traced into its operations, and each of them maps intervals to intervals that hold every value it
 can take (interval bound propagation). The arithmetic is float64, so bounds hold for the network in exact
-arithmetic up to `SLACK`; the float32 network stays within its own rounding of them.
+arithmetic up to `SLACK` of `interval_operations`; the float32 network stays within its own rounding of them.
 
 Source: Gowal et al. 2018, On the Effectiveness of Interval Bound Propagation, arXiv 1810.12715, section 3.
 """
 
-import operator
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,35 +16,16 @@ from torch.nn import functional as F
 
 from bench.core.classifier import AnyClassifier, WrappedClassifier
 from bench.core.errors import first_line
-
-#: Every result of a linear operation is widened by this, relative to the values that enter it, against rounding.
-SLACK = 1e-14
-
-
-class NotBounded(Exception):
-    """The network has an operation whose bounds are not known; the message names it."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """All values from `lower` to `upper`, elementwise, float64 [B, …]."""
-
-    lower: Tensor
-    upper: Tensor
-
-    def map(self, function: Callable[[Tensor], Tensor]) -> "Interval":
-        """Apply a function that never falls, or one that moves entries around."""
-        return Interval(function(self.lower), function(self.upper))
-
-    def affine(self, linear: Callable[[Tensor, bool], Tensor]) -> "Interval":
-        """Apply a linear map, given as a function of the values and of whether to take the weights' sizes.
-
-        The center goes through the weights, half the width through their absolute values.
-        """
-        center, reach = (self.upper + self.lower) / 2, (self.upper - self.lower) / 2
-        middle = linear(center, False)
-        around = linear(reach + SLACK * (center.abs() + reach), True) + SLACK * middle.abs()
-        return Interval(middle - around, middle + around)
+from bench.geometry.interval_operations import (
+    ARITHMETIC,
+    DIPS,
+    Interval,
+    NotBounded,
+    arithmetic,
+    batch_norm,
+    dipping,
+    linear,
+)
 
 
 @dataclass
@@ -137,12 +116,8 @@ _MONOTONE_FUNCTIONS = (
         torch.tanh,
         torch.sigmoid,
     ),
-) _MONOTONE_METHODS = ("view", "reshape", "flatten", "contiguous", "tanh", "sigmoid", "mean") #: SiLU and GELU
-fall up to their only minimum and rise from there: where it is, rounded to each side, and below it. _DIPS:
-dict[Any, tuple[float, float]] = {
-    "silu": (-1.278464543, -0.278464543),
-    "gelu": (-0.751791525, -0.169971208),
-}
+)
+_MONOTONE_METHODS = ("view", "reshape", "flatten", "contiguous", "tanh", "sigmoid", "mean")
 
 
 @dataclass
@@ -211,17 +186,17 @@ class _Propagation:
         if module is self.classifier.head:
             self.head_input = value
         if isinstance(module, nn.Linear | nn.Conv2d):
-            return _linear(module, value)
+            return linear(module, value)
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.running_mean is not None:
-            return _batch_norm(module, value)
+            return batch_norm(module, value)
         if isinstance(module, nn.Identity | nn.Dropout | nn.Dropout2d):
             return value
         if isinstance(module, nn.ReLU):
             return self._relu(value)
         if isinstance(module, nn.SiLU):
-            return _dipping(value, F.silu, *_DIPS["silu"])
+            return dipping(value, F.silu, *DIPS["silu"])
         if isinstance(module, nn.GELU) and module.approximate == "none":
-            return _dipping(value, F.gelu, *_DIPS["gelu"])
+            return dipping(value, F.gelu, *DIPS["gelu"])
         leaky = isinstance(module, nn.LeakyReLU) and module.negative_slope >= 0
         if leaky or type(module) in (*_RISING, *_MONOTONE):
             return value.map(module.forward)
@@ -244,15 +219,15 @@ class _Propagation:
         elif target in (F.relu, torch.relu) or (node.op == "call_method" and target == "relu"):
             return self._relu(arguments[0])
         elif target is F.silu:
-            return _dipping(arguments[0], F.silu, *_DIPS["silu"])
+            return dipping(arguments[0], F.silu, *DIPS["silu"])
         elif target is F.gelu and named.get("approximate", "none") == "none":
-            return _dipping(arguments[0], F.gelu, *_DIPS["gelu"])
+            return dipping(arguments[0], F.gelu, *DIPS["gelu"])
         elif len(intervals) == 1 and isinstance(arguments[0], Interval):
             done = _of_one(node, arguments[0], arguments[1:], named)
             if done is not None:
                 return done
-        if target in _ARITHMETIC and len(arguments) == 2 and intervals and not named:
-            return _arithmetic(_ARITHMETIC[target], *arguments)
+        if target in ARITHMETIC and len(arguments) == 2 and intervals and not named:
+            return arithmetic(ARITHMETIC[target], *arguments)
         title = target if isinstance(target, str) else getattr(target, "__name__", str(target))
         raise NotBounded(f"interval bounds do not know the operation {title} ({node.name})")
 
@@ -275,76 +250,3 @@ def _of_one(node: fx.Node, value: Interval, rest: Any, named: dict[str, Any]) ->
     if node.op == "call_method" and target in _MONOTONE_METHODS:
         return value.map(lambda bound: getattr(bound, str(target))(*rest, **named))
     return None
-
-
-def _linear(module: nn.Linear | nn.Conv2d, value: Interval) -> Interval:
-    weight = module.weight.double()
-    bias = module.bias.double() if module.bias is not None else None
-
-    def apply(values: Tensor, sizes: bool) -> Tensor:
-        used, added = (weight.abs(), None) if sizes else (weight, bias)
-        if isinstance(module, nn.Linear):
-            return F.linear(values, used, added)
-        # The convolution's own padding, at whose border all values are zero.
-        return module._conv_forward(values, used, added)
-
-    return value.affine(apply)
-
-
-def _batch_norm(module: nn.BatchNorm1d | nn.BatchNorm2d, value: Interval) -> Interval:
-    assert module.running_mean is not None
-    assert module.running_var is not None
-    scale = (module.running_var.double() + module.eps).rsqrt()
-    shift = -module.running_mean.double() * scale
-    if module.affine:
-        scale, shift = scale * module.weight.double(), shift * module.weight.double() + module.bias.double()
-    shape = (1, -1, *[1] * (value.lower.dim() - 2))
-    scale, shift = scale.view(shape), shift.view(shape)
-    return value.affine(lambda values, sizes: values * scale.abs() if sizes else values * scale + shift)
-
-
-def _dipping(value: Interval, function: Callable[[Tensor], Tensor], at: float, low: float) -> Interval:
-    """Bounds of a function that falls up to `at`, where it is `low`, and rises from there."""
-    first, last = function(value.lower), function(value.upper)
-    inside = (value.lower <= at + 1e-8) & (value.upper >= at - 1e-8)
-    least = torch.where(inside, torch.full_like(first, low - 1e-8), torch.minimum(first, last))
-    return Interval(least - SLACK, torch.maximum(first, last) + SLACK)
-
-
-_ARITHMETIC: dict[Any, str] = {
-    operator.add: "+",
-    torch.add: "+",
-    operator.iadd: "+",
-    "add": "+",
-    "add_": "+",
-    operator.sub: "-",
-    torch.sub: "-",
-    "sub": "-",
-    operator.mul: "*",
-    torch.mul: "*",
-    "mul": "*",
-    operator.truediv: "/",
-    torch.div: "/",
-    "div": "/",
-}
-
-
-def _arithmetic(sign: str, left: Any, right: Any) -> Interval:
-    """Sum and difference of intervals or constants; product and quotient of an interval and a constant."""
-    if isinstance(left, Interval) and isinstance(right, Interval):
-        if sign == "+":
-            return Interval(left.lower + right.lower, left.upper + right.upper)
-        if sign == "-":
-            return Interval(left.lower - right.upper, left.upper - right.lower)
-        raise NotBounded(f"interval bounds do not know the {sign} of two values that depend on the image")
-    if isinstance(right, Interval):
-        if sign == "/":
-            raise NotBounded("interval bounds do not know division by what depends on the image")
-        if sign == "-":
-            return Interval(left - right.upper, left - right.lower)
-        left, right = right, left
-    if sign in "+-":
-        return left.map(lambda bound: bound + right if sign == "+" else bound - right)
-    factor = torch.as_tensor(right, dtype=torch.float64, device=left.lower.device)
-    factor = factor if sign == "*" else 1 / factor
-    return left.affine(lambda values, sizes: values * (factor.abs() if sizes else factor))

@@ -10,7 +10,8 @@ from bench.core.errors import UserError
 from bench.core.passes import PassCount
 from bench.core.record import Score, Value
 from bench.core.statistics import mean_score
-from bench.geometry.intervals import NotBounded, interval_bounds
+from bench.geometry.interval_operations import NotBounded
+from bench.geometry.intervals import interval_bounds
 from metrics.base import Metric
 from metrics.evaluation import Arrays, Evaluation, NotMeasurable
 
@@ -58,8 +59,7 @@ class CertifiedAccuracy(Metric):
         return {"images": self.images, "bounds": "interval bound propagation in float64"}
 
     def measure(self, evaluation: Evaluation) -> Arrays:
-        """Whether each image is certified, its smallest margin and number of unstable ReLUs [n]; the number of
-        ReLUs.
+        """Whether each image is certified, its smallest margin and unstable ReLUs [n]; the number of ReLUs.
 
         Raises:
             NotMeasurable: for a network with an operation whose bounds are not known, with its name.

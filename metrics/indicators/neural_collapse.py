@@ -22,8 +22,7 @@ ATTACK = "pgd20"
 
 @dataclass(frozen=True, kw_only=True)
 class NeuralCollapse(Metric):
-    """Alignment of class means with final weights (NC3, self-duality), on clean test images; 1 after full
-    collapse.
+    """Alignment of class means with final weights (NC3, self-duality), 1 after full collapse.
 
     The mean over classes of cos(μ_c − μ, w_c − w): μ_c the mean input of the last layer over the evaluated
     images of class c, μ and w the means over classes. `/attacked` is the same with the images of PGD-20, each

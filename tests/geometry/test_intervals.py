@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from bench.core.classifier import WrappedClassifier
 from bench.core.randomness import seeded
-from bench.geometry.intervals import NotBounded, interval_bounds
+from bench.geometry.interval_operations import NotBounded
+from bench.geometry.intervals import interval_bounds
 from bench.models import build
 
 SHAPE = (2, 8, 8)
