@@ -6,7 +6,6 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from bench.core.names import CLEAN_ACCURACY
 from bench.core.record import Score
 from bench.core.statistics import unpaired_difference
 from metrics.base import Metric
@@ -24,7 +23,6 @@ class GeneralizationGap(Metric):
     titles = {"generalization_gap": "Train-test gap"}
     higher_is_better: ClassVar[bool | None] = None
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
-    needs = (CLEAN_ACCURACY,)
     batteries = {"indicators": {}}
 
     @torch.no_grad()
@@ -34,16 +32,19 @@ class GeneralizationGap(Metric):
         Raises:
             NotMeasurable: when the training or the test set is empty.
         """
-        train, test = evaluation.dataset.train, evaluation.measured[CLEAN_ACCURACY]["right"]
-        if len(train) == 0 or len(test) == 0:
-            raise NotMeasurable(f"the {'test' if len(train) else 'training'} set is empty")
-        right = []
-        with evaluation.progress.task("accuracy on the training set", len(train)) as task:
-            for start in range(0, len(train), evaluation.batch_size):
-                images, labels = train.batch(slice(start, start + evaluation.batch_size))
-                right.append((evaluation.classifier(images).argmax(dim=1) == labels).cpu().numpy())
-                task.advance(len(images))
-        return {"train_right": np.concatenate(right), "test_right": test}
+        splits = {"train": evaluation.dataset.train, "test": evaluation.dataset.test}
+        found = {}
+        for name, split in splits.items():
+            if len(split) == 0:
+                raise NotMeasurable(f"the {name} set is empty")
+            right = []
+            with evaluation.progress.task(f"accuracy on the {name} set", len(split)) as task:
+                for start in range(0, len(split), evaluation.batch_size):
+                    images, labels = split.batch(slice(start, start + evaluation.batch_size))
+                    right.append((evaluation.classifier(images).argmax(dim=1) == labels).cpu().numpy())
+                    task.advance(len(images))
+            found[f"{name}_right"] = np.concatenate(right)
+        return found
 
     def names(self) -> tuple[str, ...]:
         """Names of the scores, the main one first."""
@@ -51,8 +52,8 @@ class GeneralizationGap(Metric):
 
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
         """The difference and the training accuracy, with intervals."""
-        counts = [(int(right.sum()), len(right)) for right in (arrays["train_right"], arrays["test_right"])]
-        gap = unpaired_difference(*counts)
+        first, second = arrays["train_right"], arrays["test_right"]
+        gap = unpaired_difference((int(first.sum()), len(first)), (int(second.sum()), len(second)))
         train = self.proportion(arrays["train_right"])
         return {
             self.name: self.score(gap.value, gap.low, gap.high, n=len(arrays["train_right"])),

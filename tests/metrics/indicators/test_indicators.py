@@ -227,9 +227,7 @@ def test_neural_collapse_is_one_where_class_means_are_the_weights():
 
 def test_the_gap_is_the_difference_of_two_accuracies():
     train, test = split([[0.3, 0], [0.2, 0]], [1, 1]), split([[0.3, 0], [0.2, 0]], [1, 0])
-    evaluation = evaluate(train, test)
-    evaluation.measured["clean_accuracy"] = {"right": np.array([True, False])}
-    _, scores = run(GeneralizationGap(), evaluation)
+    _, scores = run(GeneralizationGap(), evaluate(train, test))
     assert scores["generalization_gap"].value == 0.5
     assert scores["generalization_gap/train"].value == 1.0
 
