@@ -14,11 +14,12 @@ from bench.core.errors import UserError
 
 if TYPE_CHECKING:
     from bench.core.progress import Progress
+    from bench.runs.config import RunConfig
     from bench.sweep.cells import Board, Cell
     from bench.sweep.leases import Leases
 
 #: Settings of a run that are of this machine, and may be given to a sweep.
-LOCAL = ("data_dir", "download", "device", "out", "tracking")
+LOCAL = ("data_dir", "download", "device", "out", "tracking", "storage")
 
 
 @click.command(cls=SettingsCommand, settings=LOCAL)
@@ -81,6 +82,7 @@ def sweep(file: Path, **given: Any) -> None:
     configs = read_sweep(file, {key: given[key] for key in LOCAL})
     if len(configs) > MANY and not (given["yes"] or given["status"] or given["dry_run"]):
         raise UserError(f"{file} has {len(configs):,} runs; give --yes if that is meant")
+    _check_sqlite(configs, given)
     cells = make_cells(configs)
     out = configs[0].out
     leases = Leases(out / FOLDER, given["takeover_after"])
@@ -116,6 +118,22 @@ def _check(given: dict[str, Any]) -> None:
         raise UserError("--index and --count are for job arrays; Ray divides the cells itself")
     if not given["takeover_after"] >= 1:
         raise UserError(f"--takeover-after: expected at least 1 second, got {given['takeover_after']:g}")
+
+
+def _check_sqlite(configs: "list[RunConfig]", given: dict[str, Any]) -> None:
+    """Refuse several processes on a storage that serves one."""
+    from bench.runs.job import storage_of
+    from bench.training.storage import is_shared
+
+    several = given["jobs"] > 1 or given["count"] > 1 or given["executor"] != "local"
+    alone = next(
+        (config for config in configs if storage_of(config) and not is_shared(storage_of(config))), None
+    )
+    if several and alone is not None:
+        raise UserError(
+            "--storage sqlite:// is for one process: SQLite waits for no other one, and its locks do not hold on "
+            "network folders; give postgresql://host/name or the path of a journal file"
+        )
 
 
 def _show(cells: "list[Cell]", board: "Board", given: dict[str, Any]) -> None:
@@ -246,13 +264,17 @@ def _submit(file: Path, cells: "list[Cell]", given: dict[str, Any], progress: "P
 
 
 def _local_words(given: dict[str, Any]) -> list[str]:
-    """The words of settings of this machine; a tracking address with a secret goes by the environment."""
+    """The words of settings of this machine; an address that may hold a secret goes by the environment."""
     from bench.core.secrets import redact
+    from bench.runs.job import STORAGE_VARIABLE
     from bench.tracking.settings import ENVIRONMENT
 
     words = []
     for name in LOCAL:
-        if name == "tracking" and given[name] and redact(given[name]) != given[name]:
+        if name == "storage":
+            if given[name]:
+                os.environ[STORAGE_VARIABLE] = given[name]
+        elif name == "tracking" and given[name] and redact(given[name]) != given[name]:
             os.environ[ENVIRONMENT["uri"]] = given[name]
         elif given[name] not in (None, False):
             words += [f"--{name.replace('_', '-')}"] + ([] if given[name] is True else [str(given[name])])

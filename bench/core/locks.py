@@ -1,6 +1,7 @@
 """Locks between processes: a file that one of them holds, freed by the system however the process ends."""
 
 import errno
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ SILENT = 2
 #: In a run folder: of its search, and of the training and the results of one seed.
 SEARCH_LOCK = ".lock"
 _SEED_LOCK = ".seed-{}.lock"
+_WORKER_LOCK = ".search-{}.lock"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
@@ -99,7 +101,17 @@ def seed_lock(seed: int) -> str:
 
 def anyone_works(folder: Path) -> bool:
     """Whether a process works on the search or on a seed of a run folder now."""
-    return any(held(path) for path in [folder / SEARCH_LOCK, *folder.glob(_SEED_LOCK.format("*"))])
+    several = [path for name in (_SEED_LOCK, _WORKER_LOCK) for path in folder.glob(name.format("*"))]
+    return any(held(path) for path in [folder / SEARCH_LOCK, *several])
+
+
+@contextmanager
+def search_worker(folder: Path) -> Iterator[None]:
+    """Mark a folder while the block runs, in which this process is one of several that search."""
+    path = folder / _WORKER_LOCK.format(secrets.token_hex(8))
+    with locked(path, ""):
+        yield
+    path.unlink(missing_ok=True)
 
 
 def held(path: Path) -> bool:

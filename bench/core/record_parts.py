@@ -82,6 +82,9 @@ class Search(Part):
     best_value: float | None
     best_trial: Count
     seconds: Seconds
+    sampler: dict[str, Any] = Field(default={}, description="of the settings: its name and arguments")
+    pruner: dict[str, Any] = Field(default={}, description="what stops a trial early: its name and arguments")
+    optuna: str = Field(default="", description="version of Optuna")
 
 
 class Defense(Part):

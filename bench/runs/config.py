@@ -19,6 +19,7 @@ from bench.core import values
 from bench.core.errors import UserError, unknown_name
 from bench.core.names import data_source, is_local_path
 from bench.core.record import describe
+from bench.core.secrets import redact
 from bench.core.yaml_files import read_yaml
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -135,6 +136,16 @@ class RunConfig(BaseModel):
             shown_default="the defaults' less 0.10",
         ),
     ] = None
+    storage: Annotated[
+        Text | None,
+        Option(
+            "training",
+            "Where several processes share the search: postgresql://host/name, a journal file, or grpc://host:port.",
+            "URI|FILE",
+            shown_default="REGIONBENCH_STORAGE, else the run's folder, for one process",
+            local=True,
+        ),
+    ] = None
     seeds: Annotated[
         Seeds,
         Option("training", "Seeds the best setting is trained with.", "N[,N…]"),
@@ -198,6 +209,13 @@ class RunConfig(BaseModel):
     @classmethod
     def _written(cls, threat: Any) -> Any:
         return str(threat) if isinstance(threat, int | float) and not isinstance(threat, bool) else threat
+
+    @field_validator("storage")
+    @classmethod
+    def _without_secrets_in_messages(cls, storage: str | None) -> str | None:
+        if storage is not None:
+            redact(storage)
+        return storage
 
     @field_validator("set", mode="before")
     @classmethod

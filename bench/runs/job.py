@@ -1,5 +1,6 @@
 """A run, resolved: names turned into objects that fit together, and the folder to work in."""
 
+import os
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,11 @@ from bench.runs.identity import find_earlier_run, run_name, training_identity
 from bench.runs.plan import count_trials, make_plan
 from bench.training.folder import Plan
 from bench.training.precision import choose, worth_a_trial
+from bench.training.storage import check_storage
 from defenses.base import Objective, Training
+
+#: The environment's way to give `--storage`, which keeps a password out of the list of processes.
+STORAGE_VARIABLE = "REGIONBENCH_STORAGE"
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,11 @@ class Job:
     name: str
     folder: Path
     command: str = ""
+
+    @property
+    def storage(self) -> str | None:
+        """Where processes share the search; None where one process searches."""
+        return storage_of(self.config) if self.trials else None
 
 
 def resolve(config: RunConfig, dataset: Dataset | None = None) -> Job:
@@ -75,7 +85,14 @@ def resolve(config: RunConfig, dataset: Dataset | None = None) -> Job:
         # Another machine may choose otherwise, so the command says it.
         config = config.model_copy(update={"precision": plan.precision})
     identity = training_identity(config, plan)
+    if (storage := storage_of(config)) and count_trials(config, plan):
+        check_storage(storage)
     return Job(config, plan, battery, count_trials(config, plan), identity, folder.name, folder)
+
+
+def storage_of(config: RunConfig) -> str | None:
+    """The storage of a run's search, from its settings or from the environment."""
+    return config.storage or os.environ.get(STORAGE_VARIABLE) or None
 
 
 def _folder(config: RunConfig, plan: Plan) -> Path:

@@ -1,8 +1,9 @@
 """The main job: search, train, evaluate, record, track, draw the pages."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -11,7 +12,7 @@ from torch import nn
 from bench.core import record as schema
 from bench.core.errors import UserError
 from bench.core.files import replacing
-from bench.core.locks import SEARCH_LOCK, locked, seed_lock
+from bench.core.locks import SEARCH_LOCK, held, locked, seed_lock
 from bench.core.progress import Progress, readable
 from bench.core.record import RECORD, RUN, Record, find_records
 from bench.core.temporary import sweep_all
@@ -31,6 +32,7 @@ from bench.training.folder import CHECKPOINT, Plan, train_in_folder
 from bench.training.loop import Diverged
 from bench.training.probes import Probe, make_probe
 from bench.training.search import TRIAL_SEED, SearchOutcome, search
+from bench.training.storage import is_shared
 from bench.training.timing import StandardClock
 from leaderboards.build import build as build_site
 from leaderboards.replace import alone
@@ -66,7 +68,8 @@ def run(config: RunConfig, tracker: Tracker, progress: Progress) -> list[Path]:
 def run_job(job: Job, tracker: Tracker, progress: Progress) -> list[Path]:
     """Do what is left of a resolved run and return the paths of its records; no pages are drawn.
 
-    Other processes may work on other seeds of the run: the first of them searches, and the others wait for it.
+    Other processes may work on other seeds of the run: the first of them searches, and the others wait for it. With
+    a storage that is shared, all of them search, and divide the seeds among themselves.
 
     Raises:
         TrainingFailed: when a training diverges.
@@ -74,14 +77,14 @@ def run_job(job: Job, tracker: Tracker, progress: Progress) -> list[Path]:
     """
     seeds = job.config.seeds
     transfer = transfer_source(job.config, job.plan.dataset)
+    if is_shared(job.storage):
+        found = _find(job, tracker, progress)
+        for seed in sorted(seeds, key=lambda seed: held(job.folder / seed_lock(seed))):
+            with _at_work(job, [seed], tracker, progress.say):
+                _train_and_evaluate(job, found, seed, progress, tracker, transfer)
+        return [result_folder(job, seed) / RECORD for seed in seeds]
     with _at_work(job, seeds, tracker):
-        if not all(finished_result(job, seed, progress) for seed in seeds):
-            _announce(job, progress)
-        found = run_search(job, tracker, progress)
-        if tied_at_zero(found.search):
-            progress.say(
-                f"no trial of the search was robust, so its choice means nothing: try {WHAT_TO_CHANGE}"
-            )
+        found = _find(job, tracker, progress)
         paths = []
         for seed in seeds:
             paths.append(_train_and_evaluate(job, found, seed, progress, tracker, transfer))
@@ -89,8 +92,20 @@ def run_job(job: Job, tracker: Tracker, progress: Progress) -> list[Path]:
     return paths
 
 
+def _find(job: Job, tracker: Tracker, progress: Progress) -> SearchOutcome:
+    """The outcome of the search, said to the user where it means nothing."""
+    if not all(finished_result(job, seed, progress) for seed in job.config.seeds):
+        _announce(job, progress)
+    found = run_search(job, tracker, progress)
+    if tied_at_zero(found.search):
+        progress.say(f"no trial of the search was robust, so its choice means nothing: try {WHAT_TO_CHANGE}")
+    return found
+
+
 def run_search(job: Job, tracker: Tracker, progress: Progress) -> SearchOutcome:
-    """Do what is left of the search of a resolved run; it waits while another process searches.
+    """Do what is left of the search of a resolved run.
+
+    It waits while another process searches; with a storage that is shared, both search.
 
     Raises:
         UserError: when no trial finished, or the folder cannot be written.
@@ -103,20 +118,36 @@ def run_search(job: Job, tracker: Tracker, progress: Progress) -> SearchOutcome:
         tracker.sync(job.folder)
 
     with locked(job.folder / SEARCH_LOCK, "", wait=wait):
-        sweep_all(job.folder)
+        if job.storage is None:
+            sweep_all(job.folder)
         write_run(job, progress.say)
         tracker.sync(job.folder)
-        return search(job.plan, job.folder, job.trials, job.config.clean_floor, progress, changed)
+        if not is_shared(job.storage):
+            return _search(job, progress, changed)
+    return _search(job, progress, changed)
+
+
+def _search(job: Job, progress: Progress, changed: Callable[[], None]) -> SearchOutcome:
+    return search(
+        job.plan, job.folder, job.trials, job.config.clean_floor, progress, changed, storage=job.storage
+    )
 
 
 @contextmanager
-def _at_work(job: Job, seeds: Sequence[int], tracker: Tracker) -> Iterator[None]:
-    """Hold the locks of the seeds while the block runs, and have the last word on them tracked."""
+def _at_work(
+    job: Job, seeds: Sequence[int], tracker: Tracker, say: Callable[[str], None] | None = None
+) -> Iterator[None]:
+    """Hold the locks of the seeds while the block runs, and have the last word on them tracked.
+
+    Args:
+        say: told what is waited for, where another process holds a lock; None does not wait.
+    """
     try:
         with ExitStack() as locks:
             for seed in sorted(seeds):
                 busy = f"another process is working on seed {seed} in {job.folder}"
-                locks.enter_context(locked(job.folder / seed_lock(seed), busy))
+                wait = partial(say, f"{busy}; waiting for it") if say else None
+                locks.enter_context(locked(job.folder / seed_lock(seed), busy, wait=wait))
             yield
     finally:
         if (job.folder / RUN).exists():

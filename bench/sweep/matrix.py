@@ -193,4 +193,6 @@ def _fits(condition: dict[str, Any], cell: dict[str, Any]) -> bool:
 
 
 def _words(cell: dict[str, Any]) -> str:
-    return ", ".join(f"{key} {shown(value)}" for key, value in cell.items() if key not in ("out", "tracking"))
+    return ", ".join(
+        f"{key} {shown(value)}" for key, value in cell.items() if key not in ("out", "tracking", "storage")
+    )

@@ -14,6 +14,7 @@ from bench.core.progress import Progress
 from bench.runs.run import Tracker, run_job, run_search
 from bench.sweep.cells import Board, Cell
 from bench.sweep.leases import DeadProcesses, Lease, Leases
+from bench.training.storage import is_shared
 
 #: Seconds between two looks at cells that other processes work on.
 PAUSE = 1.0
@@ -54,8 +55,22 @@ class Worker:
             if not left:
                 return
             worked_on = [cell for cell in left if self._try(cell)]
-            if not worked_on:
+            if not worked_on and not self._help(left):
                 time.sleep(self.pause)
+
+    def _help(self, left: Sequence[Cell]) -> bool:
+        """Join a search that another process does, where its storage lets several search; True when it did."""
+        for cell in left:
+            if cell.kind == "search" and is_shared(cell.job.storage) and not self.board.is_done(cell):
+                self.progress.say(f"{cell.title}: joined")
+                try:
+                    with named():
+                        self.run(cell)
+                except UserError as error:  # which the process that holds the cell meets too
+                    self.progress.say(f"{cell.title}: {error}")
+                    return False
+                return True
+        return False
 
     @cached_property
     def _by_key(self) -> dict[str, Cell]:

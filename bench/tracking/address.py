@@ -6,6 +6,7 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 from urllib.parse import urlsplit
 
+from bench.core.databases import check_database, check_driver
 from bench.core.errors import UserError
 
 SQLITE = "sqlite:///"
@@ -28,8 +29,6 @@ ARTIFACT_MODULES = {
 ARTIFACT_SCHEMES = ("file", "ftp", "http", "https", "dbfs", "mlflow-artifacts", *ARTIFACT_MODULES)
 #: Those whose password has no other place.
 LOGINS_IN_URI = ("ftp", "sftp")
-#: Database driver → the package that holds it, where that has another name.
-DRIVER_PACKAGES = {"psycopg": "'psycopg[binary]'", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
 
 
 def check_store_uri(uri: str) -> None:
@@ -47,7 +46,7 @@ def check_store_uri(uri: str) -> None:
     elif scheme in SERVERS:
         _check_server(uri)
     elif kind in DATABASES:
-        _check_database(uri)
+        check_database(uri)
     elif scheme not in _plugins("mlflow.tracking_store"):
         raise ValueError(f"no store has the scheme {scheme}://; expected {EXAMPLES}")
 
@@ -78,18 +77,8 @@ def check_drivers(store: str, artifacts: str) -> None:
     Raises:
         UserError: with the package to install.
     """
-    kind = store.partition("://")[0]
-    if kind.partition("+")[0] in DATABASES:
-        from sqlalchemy import make_url
-
-        try:
-            make_url(store).get_dialect().import_dbapi()
-        except ImportError as error:
-            name = error.name or str(error)
-            package = DRIVER_PACKAGES.get(name, name)
-            raise UserError(
-                f"a store at {kind}:// needs the driver {name}, which is not installed: pip install {package}"
-            ) from None
+    if store.partition("://")[0].partition("+")[0] in DATABASES:
+        check_driver(store)
     scheme = artifacts.partition("://")[0] if "://" in artifacts else ""
     module, package = ARTIFACT_MODULES.get(scheme, ("", ""))
     if module and not _installed(module):
@@ -137,23 +126,6 @@ def _check_server(uri: str) -> None:
         raise ValueError(
             "expected http://host:5000 with a port from 1 to 65535; in a password / is written %2F"
         )
-
-
-def _check_database(uri: str) -> None:
-    from sqlalchemy import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        url = make_url(uri)
-        url.get_dialect()
-    except ArgumentError:
-        raise ValueError("no database has this driver or form; expected postgresql://host/name") from None
-    except ImportError:
-        return  # told by `check_drivers`
-    except ValueError:
-        raise ValueError("expected postgresql://host:5432/name with a port that is a number") from None
-    if url.port == 0 or (url.port or 1) > 65535:
-        raise ValueError("expected a port from 1 to 65535")
 
 
 @cache

@@ -1,32 +1,37 @@
 """Hyper-parameter search with Optuna on the validation split; the paper's defaults are the first trial."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import TrialState
 
 from bench.core.checks import out_of_memory
 from bench.core.errors import UserError
 from bench.core.files import read_json, write_json
 from bench.core.foreign_code import plugin_behind, told
+from bench.core.locks import search_worker
 from bench.core.progress import Progress
-from bench.core.randomness import derive_seed
 from bench.core.record import SEARCH, TRIAL, Search, finite
+from bench.training.choice import CLEAN, choose, find_floor, robust
 from bench.training.folder import Plan, train_in_folder, trained_rows
 from bench.training.history import HistoryRow, clean_accuracy, robust_accuracy
 from bench.training.loop import Diverged, Stop
-from bench.training.study import PRUNED, describe_again, open_study
-from bench.training.validation import CLEAN_LOSS
+from bench.training.storage import is_of_storage, open_storage, root
+from bench.training.study import PRUNED, describe_again, join_study, open_study
+from bench.training.trials import PRUNER, SAMPLER, SharedTrials, Trials, make_sampler, number_of
 from defenses.base import Defense
 from defenses.space import Choice, LogUniform, Range
 
 #: All trials train with this seed, so that only their hyper-parameters differ.
 TRIAL_SEED = 0
+#: Attribute of a trial: the seconds of its training.
+SECONDS = "seconds"
 
 OBJECTIVE = (
     "validation robust accuracy: images that survive PGD-20 and the C&W-margin attack at the threat's ε"
@@ -56,144 +61,198 @@ def search(
     clean_floor: float | None,
     progress: Progress,
     changed: Callable[[], None] = lambda: None,
+    storage: str | None = None,
 ) -> SearchOutcome:
     """Search for hyper-parameters in `trials` trainings; an interrupted search resumes.
 
-    The study is stored in `folder/search.db`, each trial in `folder/trials/NNNN`. An interrupted trial keeps its
-    hyper-parameters and resumes from its checkpoint. The sampler's seed is derived from the number of the trial.
+    The study is stored in `folder/search.db`, or in a storage that several processes share, each trial in
+    `folder/trials/NNNN`. An interrupted trial keeps its hyper-parameters and resumes from its checkpoint. The
+    sampler's seed is derived from the number of the trial.
 
     Args:
         plan: the trainings' settings; hyper-parameters in `plan.fixed` are not searched.
-        folder: of the search.
-        trials: how many settings to try; 0, or a defense without search ranges, uses the defaults.
+        folder: of the search; its name is that of the study in a storage.
+        trials: how many settings to try, by all processes together; 0, or a defense without search ranges, uses
+            the defaults.
         clean_floor: validation clean accuracy that a setting must reach; None takes the first trial's minus
             0.10.
         progress: where the bars go.
         changed: called after every epoch and every trial.
+        storage: as for `bench.training.storage.open_storage`; None keeps the study in the folder.
 
     Raises:
         UserError: when no trial finished, or the study's database cannot be used.
     """
-    try:
-        return _search(plan, folder, trials, clean_floor, progress, changed)
-    except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
-        raise UserError(f"cannot use the search's database in {folder}: {_root(error)}") from error
-
-
-def _root(error: BaseException) -> str:
-    while (cause := error.__cause__) is not None:
-        error = cause
-    return str(error).partition("\n")[0]
-
-
-def _search(
-    plan: Plan,
-    folder: Path,
-    trials: int,
-    clean_floor: float | None,
-    progress: Progress,
-    changed: Callable[[], None],
-) -> SearchOutcome:
     space = {
         name: search_range for name, search_range in plan.defense.space().items() if name not in plan.fixed
     }
     if trials == 0 or not space:
         return SearchOutcome(plan.defense.make(plan.fixed), None, None)
-    defaults = plan.defense.make(plan.fixed).hyperparameters()
-    study = open_study(plan, folder, {name: defaults[name] for name in space}, space, progress)
-    for ended in _ended(study):
-        describe_again(plan, ended, _trial_folder(folder, ended.number), progress)
-    with progress.task(f"search {plan.defense.name}", trials) as task:
-        task.advance(len(_ended(study)))
-        while (trial := _next_trial(study, trials)) is not None:
-            _run_trial(plan, study, trial, space, _floor(study, clean_floor), folder, progress, changed)
-            task.advance(1, _note(study, clean_floor, folder))
-            changed()
-    best = _best(study, clean_floor, folder)
-    summary = _summary(study, best, space, _floor(study, clean_floor), folder, progress)
-    write_json(folder / SEARCH, summary.model_dump(mode="json"))
-    return SearchOutcome(
-        plan.defense.make({**plan.fixed, **best.params}), summary, _trial_folder(folder, best.number)
-    )
-
-
-def _ended(study: optuna.Study) -> list[FrozenTrial]:
-    return [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
-
-
-def _next_trial(study: optuna.Study, trials: int) -> optuna.Trial | None:
-    """The trial that the last process left unfinished, else a new one, else None."""
-    unfinished = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    number = unfinished[0].number if unfinished else len(_ended(study))
-    if not unfinished and number >= trials:
-        return None
-    # The sampler's state is not stored, so its seed must not depend on how often the search was interrupted.
-    study.sampler = optuna.samplers.TPESampler(seed=derive_seed("sampler", number) % 2**32)
-    return optuna.Trial(study, unfinished[0]._trial_id) if unfinished else study.ask()
-
-
-def _run_trial(
-    plan: Plan,
-    study: optuna.Study,
-    trial: optuna.Trial,
-    space: dict[str, Range],
-    floor: float,
-    folder: Path,
-    progress: Progress,
-    changed: Callable[[], None],
-) -> None:
-    values = {name: _suggest(trial, name, search_range, plan.defense) for name, search_range in space.items()}
-    defense = plan.defense.make({**plan.fixed, **values})
-    here = _trial_folder(folder, trial.number)
-    entry: dict[str, Any] = {
-        "number": trial.number,
-        "state": "RUNNING",
-        "hyperparameters": defense.hyperparameters(),
-        "value": None,
-        "clean_accuracy": None,
-        "message": "",
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "ended": None,
-    }
-    write_json(here / TRIAL, entry)
-
-    last: HistoryRow = {}
-
-    def report(row: HistoryRow) -> None:
-        nonlocal last
-        last, step = row, int(row["epoch"] or 0)
-        if step not in study.get_trials(deepcopy=False)[trial.number].intermediate_values:
-            trial.report(robust_accuracy(row), step)
-        changed()
-        if trial.should_prune() and step < plan.epochs:
-            raise Stop
-
-    state, value, message = TrialState.COMPLETE, None, ""
     try:
-        _, result = train_in_folder(plan, defense, TRIAL_SEED, here, progress, report)
-        kept = result.history[result.epoch_of_weights - 1]
-        value, clean = robust_accuracy(kept), clean_accuracy(kept)
-    except Stop:
-        state, message = TrialState.PRUNED, PRUNED
-        clean = clean_accuracy(last)
-    except BaseException as error:
-        if not _fails_the_trial(error):
+        with _open(plan, folder, trials, space, storage, progress) as study:
+            return _Searcher(plan, study, space, clean_floor, folder, progress, changed).search()
+    except Exception as error:
+        if not is_of_storage(error):
             raise
-        state, clean = TrialState.FAIL, None
-        message = str(error) if isinstance(error, UserError) else told(error)
-        progress.say(f"trial {trial.number} failed: {message}")
-    if clean is not None:
-        trial.set_user_attr("clean_accuracy", clean)
-        trial.set_constraint(FLOOR, floor - clean)
-    study.tell(trial, value, state=state)
-    entry |= {
-        "state": state.name,
-        "value": value,
-        "clean_accuracy": clean,
-        "message": message,
-        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    write_json(here / TRIAL, entry)
+        where = f"database in {folder}" if storage is None else "storage"
+        raise UserError(f"cannot use the search's {where}: {root(error)}") from error
+
+
+@contextmanager
+def _open(
+    plan: Plan, folder: Path, count: int, space: dict[str, Range], storage: str | None, progress: Progress
+) -> Iterator[Trials]:
+    defaults = plan.defense.make(plan.fixed).hyperparameters()
+    first = {name: defaults[name] for name in space}
+    if storage is None:
+        yield Trials(open_study(plan, folder, first, space, progress), count, make_sampler)
+        return
+    with open_storage(storage) as opened, search_worker(folder):
+        study = join_study(opened, plan, folder.name, space)
+        yield SharedTrials(study, count, make_sampler, storage=opened, first=first)
+
+
+@dataclass(frozen=True)
+class _Searcher:
+    """What the parts of a search have in common; the attributes are the arguments of `search`."""
+
+    plan: Plan
+    trials: Trials
+    space: dict[str, Range]
+    clean_floor: float | None
+    folder: Path
+    progress: Progress
+    changed: Callable[[], None]
+
+    def search(self) -> SearchOutcome:
+        plan, trials = self.plan, self.trials
+        if not isinstance(trials, SharedTrials):  # others may be about to write theirs
+            self._describe_again()
+        with self.progress.task(f"search {plan.defense.name}", trials.count) as task:
+            done = len(trials.ended())
+            task.advance(done)
+            while (trial := trials.take(self.progress.say)) is not None:
+                try:
+                    with trials.held(trial):
+                        self._run(trial)
+                except UpdateFinishedTrialError:
+                    self.progress.say(f"trial {number_of(trial)} was taken over by another process")
+                before, done = done, len(trials.ended())
+                task.advance(done - before, self._note())
+                self.changed()
+        best = choose(trials.ended(), self.clean_floor)
+        if best is None:
+            home = self._home(number_of(trials.ended()[0]))
+            said = read_json(home / TRIAL)["message"] if (home / TRIAL).exists() else "see its process"
+            raise UserError(
+                f"no trial of the search could be finished; each {TRIAL} says why, the first: {said}"
+            )
+        number = number_of(best)
+        summary = self._summary(number, best.values)
+        write_json(self.folder / SEARCH, summary.model_dump(mode="json"))
+        return SearchOutcome(plan.defense.make({**plan.fixed, **best.params}), summary, self._home(number))
+
+    def _home(self, number: int) -> Path:
+        return self.folder / "trials" / f"{number:04d}"
+
+    def _describe_again(self) -> None:
+        for trial in self.trials.ended():
+            describe_again(self.plan, trial, self._home(number_of(trial)), self.progress)
+
+    def _note(self) -> str:
+        best = choose(self.trials.ended(), self.clean_floor)
+        if best is None:
+            return "none finished yet"
+        return f"best so far {robust(best):.1%} robust (trial {number_of(best)})"
+
+    def _run(self, trial: optuna.Trial) -> None:
+        plan, here = self.plan, self._home(number_of(trial))
+        values = {
+            name: _suggest(trial, name, search_range, plan.defense)
+            for name, search_range in self.space.items()
+        }
+        defense = plan.defense.make({**plan.fixed, **values})
+        entry: dict[str, Any] = {
+            "number": number_of(trial),
+            "state": "RUNNING",
+            "hyperparameters": defense.hyperparameters(),
+            "value": None,
+            "clean_accuracy": None,
+            "message": "",
+            "started": (trial.datetime_start or datetime.now()).astimezone(UTC).isoformat(timespec="seconds"),
+            "ended": None,
+        }
+        write_json(here / TRIAL, entry)
+        state, value, clean, message = self._train(trial, defense, here)
+        if clean is not None:
+            trial.set_user_attr(CLEAN, clean)
+            trial.set_constraint(FLOOR, find_floor(self.trials.ended(), self.clean_floor) - clean)
+        trial.set_user_attr(SECONDS, self._seconds(here))
+        self.trials.study.tell(trial, value, state=state)
+        entry |= {
+            "state": state.name,
+            "value": value,
+            "clean_accuracy": clean,
+            "message": message,
+            "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        write_json(here / TRIAL, entry)
+
+    def _train(
+        self, trial: optuna.Trial, defense: Defense, here: Path
+    ) -> tuple[TrialState, float | None, float | None, str]:
+        """Train a setting; returns how it ended, its robust and clean accuracy, and a message."""
+        last: HistoryRow = {}
+
+        def report(row: HistoryRow) -> None:
+            nonlocal last
+            last, step = row, int(row["epoch"] or 0)
+            if step not in self.trials.study.get_trials(deepcopy=False)[trial.number].intermediate_values:
+                trial.report(robust_accuracy(row), step)
+            self.changed()
+            if trial.should_prune() and step < self.plan.epochs:
+                raise Stop
+
+        try:
+            _, result = train_in_folder(self.plan, defense, TRIAL_SEED, here, self.progress, report)
+        except Stop:
+            return TrialState.PRUNED, None, clean_accuracy(last), PRUNED
+        except BaseException as error:
+            if not _fails_the_trial(error):
+                raise
+            message = str(error) if isinstance(error, UserError) else told(error)
+            self.progress.say(f"trial {number_of(trial)} failed: {message}")
+            return TrialState.FAIL, None, None, message
+        kept = result.history[result.epoch_of_weights - 1]
+        return TrialState.COMPLETE, robust_accuracy(kept), clean_accuracy(kept), ""
+
+    def _seconds(self, here: Path) -> float:
+        return sum(float(row["seconds"] or 0) for row in trained_rows(here, self.progress.say))
+
+    def _summary(self, number: int, values: list[float]) -> Search:
+        trials = self.trials.ended()
+        states = [trial.state for trial in trials]
+        return Search(
+            trials=len(trials),
+            complete=states.count(TrialState.COMPLETE),
+            pruned=states.count(TrialState.PRUNED),
+            failed=states.count(TrialState.FAIL),
+            objective=OBJECTIVE,
+            clean_floor=find_floor(trials, self.clean_floor),
+            space={name: str(search_range) for name, search_range in self.space.items()},
+            default_value=finite(robust(trials[0])) if trials[0].state == TrialState.COMPLETE else None,
+            best_value=finite(values[0]),
+            best_trial=number,
+            seconds=sum(
+                trial.user_attrs[SECONDS]
+                if SECONDS in trial.user_attrs
+                else self._seconds(self._home(number_of(trial)))
+                for trial in trials
+            ),
+            sampler={"name": "TPESampler", "seed": "from the trial's number", **SAMPLER},
+            pruner={"name": "MedianPruner", **PRUNER},
+            optuna=optuna.__version__,
+        )
 
 
 def _fails_the_trial(error: BaseException) -> bool:
@@ -203,8 +262,8 @@ def _fails_the_trial(error: BaseException) -> bool:
     """
     if isinstance(error, Diverged) or plugin_behind(error):
         return not isinstance(error, KeyboardInterrupt)
-    ours = (UserError, OSError, optuna.exceptions.StorageInternalError, SQLAlchemyError)
-    return isinstance(error, Exception) and not isinstance(error, ours) and not out_of_memory(error)
+    ours = isinstance(error, UserError | OSError) or is_of_storage(error)
+    return isinstance(error, Exception) and not ours and not out_of_memory(error)
 
 
 def _suggest(trial: optuna.Trial, name: str, search_range: Range, defense: type[Defense]) -> Any:
@@ -224,75 +283,3 @@ def _suggest(trial: optuna.Trial, name: str, search_range: Range, defense: type[
     if isinstance(default, int) and not isinstance(default, bool):
         return trial.suggest_int(name, int(search_range.low), int(search_range.high), log=log)
     return trial.suggest_float(name, search_range.low, search_range.high, log=log)
-
-
-def _floor(study: optuna.Study, clean_floor: float | None) -> float:
-    if clean_floor is not None:
-        return clean_floor
-    # Relative to the defaults; where training with those failed, to the highest clean accuracy of any trial.
-    known = [
-        float(trial.user_attrs["clean_accuracy"])
-        for trial in _ended(study)
-        if "clean_accuracy" in trial.user_attrs
-    ]
-    first = study.get_trials(deepcopy=False)[0].user_attrs.get("clean_accuracy", max(known, default=0.0))
-    return max(0.0, float(first) - CLEAN_LOSS)
-
-
-def _best(study: optuna.Study, clean_floor: float | None, folder: Path) -> FrozenTrial:
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if not complete:
-        first = read_json(_trial_folder(folder, 0) / TRIAL)["message"]
-        raise UserError(
-            f"no trial of the search could be finished; each {TRIAL} says why, the first: {first}"
-        )
-    floor = _floor(study, clean_floor)
-    # Where all trials are below the floor, the closest one. The earlier trial wins ties, and so do the defaults.
-    return max(
-        complete,
-        key=lambda trial: (
-            min(trial.user_attrs["clean_accuracy"] - floor, 0.0),
-            trial.value if trial.value is not None else 0.0,
-            -trial.number,
-        ),
-    )
-
-
-def _note(study: optuna.Study, clean_floor: float | None, folder: Path) -> str:
-    try:
-        best = _best(study, clean_floor, folder)
-    except UserError:
-        return "none finished yet"
-    return f"best so far {best.value:.1%} robust (trial {best.number})"
-
-
-def _summary(
-    study: optuna.Study,
-    best: FrozenTrial,
-    space: dict[str, Range],
-    floor: float,
-    folder: Path,
-    progress: Progress,
-) -> Search:
-    trials = study.get_trials(deepcopy=False)
-    states = [trial.state for trial in trials]
-    rows = [
-        row for trial in trials for row in trained_rows(_trial_folder(folder, trial.number), progress.say)
-    ]
-    return Search(
-        trials=len(trials),
-        complete=states.count(TrialState.COMPLETE),
-        pruned=states.count(TrialState.PRUNED),
-        failed=states.count(TrialState.FAIL),
-        objective=OBJECTIVE,
-        clean_floor=floor,
-        space={name: str(search_range) for name, search_range in space.items()},
-        default_value=finite(trials[0].value) if trials[0].state == TrialState.COMPLETE else None,
-        best_value=finite(best.value),
-        best_trial=best.number,
-        seconds=sum(float(row["seconds"] or 0) for row in rows),
-    )
-
-
-def _trial_folder(folder: Path, number: int) -> Path:
-    return folder / "trials" / f"{number:04d}"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from bench.core.errors import UserError
@@ -16,6 +17,7 @@ from bench.core.record import TRIAL, finite
 from bench.core.sqlite_files import damage, sqlite_address
 from bench.data import fingerprint
 from bench.training.folder import Plan
+from bench.training.trials import make_pruner, number_of
 from defenses.space import Range
 
 STUDY = "search"
@@ -57,8 +59,30 @@ def open_study(
             study.enqueue_trial(first)
             storage.remove_session()
             storage.engine.dispose()
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=3)
-    return optuna.load_study(storage=sqlite_address(path), study_name=STUDY, pruner=pruner)
+    return optuna.load_study(storage=sqlite_address(path), study_name=STUDY, pruner=make_pruner())
+
+
+def join_study(storage: BaseStorage, plan: Plan, name: str, space: dict[str, Range]) -> optuna.Study:
+    """Open the study of a search in a storage that processes share, or make it.
+
+    Args:
+        storage: that holds it.
+        plan: the trainings' settings.
+        name: of the study.
+        space: hyper-parameter → its range.
+
+    Raises:
+        UserError: when the study is of another search.
+    """
+    optuna.logging.set_verbosity(logging.WARNING)
+    study = optuna.create_study(
+        storage=storage, study_name=name, direction="maximize", pruner=make_pruner(), load_if_exists=True
+    )
+    digest = _digest(plan, space)
+    if study.user_attrs.get(DIGEST, digest) != digest:
+        raise UserError(f"the storage has a study {name} of another search; give another --storage or --out")
+    study.set_user_attr(DIGEST, digest)
+    return study
 
 
 def _foreign(path: Path, first: dict[str, Any], digest: str) -> str:
@@ -98,7 +122,7 @@ def describe_again(plan: Plan, trial: FrozenTrial, folder: Path, progress: Progr
     except UserError:
         about = None
     hyperparameters = plan.defense.make({**plan.fixed, **trial.params}).hyperparameters()
-    known = {"number": trial.number, "state": trial.state.name, "hyperparameters": hyperparameters}
+    known = {"number": number_of(trial), "state": trial.state.name, "hyperparameters": hyperparameters}
     if isinstance(about, dict) and known.items() <= about.items() and about.keys() >= _MOMENTS:
         return
     if path.exists() and not path.is_file():
