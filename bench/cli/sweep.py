@@ -14,7 +14,6 @@ from bench.core.errors import UserError
 
 if TYPE_CHECKING:
     from bench.core.progress import Progress
-    from bench.runs.config import RunConfig
     from bench.sweep.cells import Board, Cell
     from bench.sweep.leases import Leases
 
@@ -71,10 +70,12 @@ def sweep(file: Path, **given: Any) -> None:
     call. Several calls at once, also of several machines on one folder, divide the work among themselves.
     """
     from bench.cli.display import make_progress
+    from bench.runs.job import storage_of
     from bench.sweep.cells import FOLDER, Board, make_cells
     from bench.sweep.leases import Leases
     from bench.sweep.matrix import MANY, read_sweep
     from bench.sweep.part import find_part
+    from bench.training.storage import refuse_several
 
     _check(given)
     # Known from here on, also where they come from the variables of a job array.
@@ -82,7 +83,8 @@ def sweep(file: Path, **given: Any) -> None:
     configs = read_sweep(file, {key: given[key] for key in LOCAL})
     if len(configs) > MANY and not (given["yes"] or given["status"] or given["dry_run"]):
         raise UserError(f"{file} has {len(configs):,} runs; give --yes if that is meant")
-    _check_sqlite(configs, given)
+    if given["jobs"] > 1 or given["count"] > 1 or given["executor"] != "local":
+        refuse_several(storage_of(config) for config in configs)
     cells = make_cells(configs)
     out = configs[0].out
     leases = Leases(out / FOLDER, given["takeover_after"])
@@ -118,22 +120,6 @@ def _check(given: dict[str, Any]) -> None:
         raise UserError("--index and --count are for job arrays; Ray divides the cells itself")
     if not given["takeover_after"] >= 1:
         raise UserError(f"--takeover-after: expected at least 1 second, got {given['takeover_after']:g}")
-
-
-def _check_sqlite(configs: "list[RunConfig]", given: dict[str, Any]) -> None:
-    """Refuse several processes on a storage that serves one."""
-    from bench.runs.job import storage_of
-    from bench.training.storage import is_shared
-
-    several = given["jobs"] > 1 or given["count"] > 1 or given["executor"] != "local"
-    alone = next(
-        (config for config in configs if storage_of(config) and not is_shared(storage_of(config))), None
-    )
-    if several and alone is not None:
-        raise UserError(
-            "--storage sqlite:// is for one process: SQLite waits for no other one, and its locks do not hold on "
-            "network folders; give postgresql://host/name or the path of a journal file"
-        )
 
 
 def _show(cells: "list[Cell]", board: "Board", given: dict[str, Any]) -> None:

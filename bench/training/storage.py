@@ -4,7 +4,7 @@ import logging
 import random
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,19 @@ DATABASES = ("postgresql", "mysql", "mariadb")
 CONNECT = 10
 #: Tries to create the tables, which several processes may do at once.
 TRIES = 10
+
+
+def refuse_several(addresses: Iterable[str | None]) -> None:
+    """Refuse storages that serve one process, where several would search.
+
+    Raises:
+        UserError: with the reason.
+    """
+    if any(address is not None and not is_shared(address) for address in addresses):
+        raise UserError(
+            "--storage sqlite:// is for one process: SQLite waits for no other one, and its locks do not hold on "
+            "network folders; give postgresql://host/name or the path of a journal file"
+        )
 
 
 def is_shared(address: str | None) -> bool:
