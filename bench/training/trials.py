@@ -4,7 +4,7 @@ A search has a number of settings to try, each with a number from 0. In a study 
 enqueued with its first attempt, and a process takes a waiting one; the storage lets only one process do so.
 
 A process that ends fails its trial, and the same number waits again with the same setting. One that dies is silent:
-its trial fails when it has shown no life for a while, by the clock of the process that looks. Whatever two processes
+its trial fails when it has shown no life for a while, by the clock of the process that looks. What two processes
 enqueue at once counts once: the first in the study's order.
 """
 
