@@ -60,15 +60,15 @@ class NeuralCollapse(Metric):
         """The cosine of each class with images, clean and attacked.
 
         Raises:
-            NotMeasurable: when the network has no final linear layer, or the images are of fewer than two classes.
+            NotMeasurable: when the network has no final linear layer, or there is no test image.
         """
         classifier = evaluation.classifier
         if classifier.head is None:
             raise NotMeasurable(NO_HEAD)
         images, labels = evaluation.images[: self.images], evaluation.labels[: self.images]
         classes = labels.unique()
-        if len(classes) < 2:
-            raise NotMeasurable("the test images are of fewer than two classes")
+        if len(images) == 0:
+            raise NotMeasurable("there is no test image")
         attacked = evaluation.attack(ATTACKS[ATTACK], images, labels, self.name).adversarial
         weights = classifier.head.weight.detach().double()
         weights = weights - weights.mean(dim=0)
@@ -96,6 +96,9 @@ class NeuralCollapse(Metric):
     def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
         """Both alignments and their difference."""
         n = int(arrays["images"].item())
+        if len(arrays["class"]) < 2:
+            one = self.score(None, n=n, reason="the test images are of fewer than two classes")
+            return dict.fromkeys(self.names(), one)
         clean, attacked = float(arrays["clean"].mean()), float(arrays["attacked"].mean())
         return {
             self.name: self.score(clean, n=n),

@@ -40,7 +40,7 @@ class RDI(Metric):
         """Number of images, center [D] and mean distance to it, of each predicted class.
 
         Raises:
-            NotMeasurable: when the network has no feature layer, or fewer than two classes are predicted.
+            NotMeasurable: when the network has no feature layer, or there is no test image.
         """
         features, predicted = [], []
         for some, logits, _ in evaluation.features(evaluation.dataset.test, self.name):
@@ -58,6 +58,9 @@ class RDI(Metric):
         """The index and its two distances."""
         n = int(arrays["count"].sum())
         centers, classes = arrays["center"], len(arrays["center"])
+        if classes < 2:
+            one = self.score(None, n=n, reason="fewer than two classes are predicted")
+            return dict.fromkeys(self.names(), one)
         pairs = np.linalg.norm(centers[:, None] - centers[None], axis=2)[np.triu_indices(classes, 1)]
         intra, inter = float(arrays["spread"].mean()), float(pairs.mean())
         largest = max(intra, inter)
@@ -74,14 +77,8 @@ class RDI(Metric):
 
 
 def class_spread(features: Tensor, classes: Tensor) -> Arrays:
-    """Center of the features [N, D] of each class that occurs, and the mean distance to it.
-
-    Raises:
-        NotMeasurable: when fewer than two classes occur.
-    """
+    """Center of the features [N, D] of each class that occurs, and the mean distance to it."""
     found = classes.unique()
-    if len(found) < 2:
-        raise NotMeasurable("fewer than two classes are predicted")
     groups = [features[classes == one] for one in found]
     centers = torch.stack([group.mean(dim=0) for group in groups])
     spread = torch.stack(

@@ -136,8 +136,9 @@ def test_rdi_of_two_pairs_of_points():
 
 
 def test_rdi_needs_two_predicted_classes():
-    with pytest.raises(NotMeasurable, match="two classes"):
-        RDI().measure(evaluate(single(0.3), split([[0.3, 0], [0.2, 0]], [1, 1])))
+    _, scores = run(RDI(), evaluate(single(0.3), split([[0.3, 0], [0.2, 0]], [1, 1])))
+    assert scores["rdi"].value is None
+    assert "two classes" in scores["rdi"].reason
 
 
 def test_fosc_is_the_papers_formula_where_the_box_does_not_bind_and_zero_at_the_corner():
