@@ -20,6 +20,7 @@ class GeneralizationGap(Metric):
     """
 
     name = "generalization_gap"
+    unit: ClassVar[str] = "difference"
     titles = {"generalization_gap": "Train-test gap"}
     higher_is_better: ClassVar[bool | None] = None
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
@@ -57,5 +58,5 @@ class GeneralizationGap(Metric):
         train = self.proportion(arrays["train_right"])
         return {
             self.name: self.score(gap.value, gap.low, gap.high, n=len(arrays["train_right"])),
-            f"{self.name}/train": train,
+            f"{self.name}/train": train.model_copy(update={"unit": "fraction", "higher_is_better": True}),
         }

@@ -10,6 +10,7 @@ from torch import nn
 from bench.core.classifier import Classifier, WrappedClassifier
 from bench.core.errors import UserError
 from bench.core.threat import Threat
+from bench.evaluation.metric_answers import checked_scores
 from metrics.evaluation import NotMeasurable
 from metrics.indicators.certified_accuracy import CertifiedAccuracy
 from metrics.indicators.fosc import FOSC, stationarity
@@ -231,6 +232,10 @@ def test_the_gap_is_the_difference_of_two_accuracies():
     _, scores = run(GeneralizationGap(), evaluate(train, test))
     assert scores["generalization_gap"].value == 0.5
     assert scores["generalization_gap/train"].value == 1.0
+    _, better = run(GeneralizationGap(), evaluate(test, train))
+    checked = checked_scores(GeneralizationGap(), GeneralizationGap().measure(evaluate(test, train)))
+    assert checked == better
+    assert checked["generalization_gap"].value == -0.5
 
 
 @pytest.mark.parametrize(
