@@ -103,5 +103,5 @@ class NeuralCollapse(Metric):
         return {
             self.name: self.score(clean, n=n),
             f"{self.name}/attacked": self.score(attacked, n=n, reason=ATTACK),
-            f"{self.name}/loss": self.score(clean - attacked, n=n, reason=ATTACK),
+            f"{self.name}/loss": Score(value=clean - attacked, n=n, unit="difference", reason=ATTACK),
         }

@@ -31,7 +31,7 @@ class RDI(Metric):
 
     name = "rdi"
     titles = {"rdi": "RDI"}
-    unit: ClassVar[str] = "ratio"
+    unit: ClassVar[str] = "index"
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     batteries = {"indicators": {}}
     needs_head = True

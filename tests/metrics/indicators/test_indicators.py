@@ -133,7 +133,7 @@ def test_rdi_of_two_pairs_of_points():
     assert scores["rdi"].value == pytest.approx(3 / 4)
     assert (scores["rdi/intra"].value, scores["rdi/inter"].value) == (1.0, 4.0)
     spread = class_spread(torch.tensor([[-4.0], [6], [0], [0]]), torch.tensor([0, 0, 1, 1]))
-    assert RDI().reduce(spread)["rdi"].value == pytest.approx((1 - 2.5) / 2.5)
+    assert checked_scores(RDI(), spread)["rdi"].value == pytest.approx((1 - 2.5) / 2.5)
 
 
 def test_rdi_needs_two_predicted_classes():
