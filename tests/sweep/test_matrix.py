@@ -114,3 +114,12 @@ def test_mistakes_are_one_line(tmp_path: Path, values: Any, message: str) -> Non
 def test_a_list_in_the_file_of_one_run_names_the_sweep() -> None:
     with pytest.raises(UserError, match="epochs is a list; `bench sweep`"):
         RunConfig.make({"defense": "at", "epochs": [1, 2]})
+
+
+@pytest.mark.parametrize(
+    ("name", "runs"), [("digits-linf", 34), ("digits-l2", 34), ("mnist-linf", 28), ("cifar10-jpeg-linf", 24)]
+)
+def test_the_boards_sweeps_are_read(name: str, runs: int) -> None:
+    found = read_sweep(Path("studies/boards") / f"{name}.yaml")
+    assert len(found) == 3 * runs
+    assert {run.seeds for run in found} == {(0,), (1,), (2,)}
