@@ -98,10 +98,11 @@ def get(name: str) -> "Metric":
     Raises:
         UserError: for an unknown name, an object that is no `Metric`, or arguments that it does not take.
     """
-    from metrics.arguments import convert, parse
+    from bench.core.arguments import parse
+    from metrics.arguments import convert
     from metrics.base import Metric
 
-    name, values = parse(name)
+    name, values = parse(name, "a metric", "prs_by_layer(train_images=1000)")
     if name not in METRICS.names() and ":" not in name and (owner := owner_of(name)):
         raise UserError(f"{name} is a score of the metric {owner}: --metrics {owner}")
     found: Any = METRICS.get(name)

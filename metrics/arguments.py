@@ -1,6 +1,5 @@
-"""Metrics with arguments, as users write them: NAME(KEY=VALUE, …)."""
+"""The arguments of metrics, as types and as the settings of a record."""
 
-import ast
 import inspect
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -10,34 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bench.core.errors import UserError
 from bench.core.record import describe
-from bench.core.values import shown
 from metrics.base import Metric
-
-
-def parse(text: str) -> tuple[str, dict[str, Any]]:
-    """Split NAME(KEY=VALUE, …) into the name and the arguments; the values are Python literals.
-
-    Raises:
-        UserError: for text of another form.
-    """
-    name, bracket, _ = text.partition("(")
-    if not bracket:
-        return text, {}
-    try:
-        call = ast.parse(f"_({text.removeprefix(name)[1:]}", mode="eval").body
-        if not isinstance(call, ast.Call) or call.args:
-            raise ValueError
-        return name, {str(each.arg): ast.literal_eval(each.value) for each in call.keywords}
-    except (
-        SyntaxError,
-        ValueError,
-        RecursionError,
-        MemoryError,
-    ):  # Python's parser raises these for deep nesting
-        raise UserError(
-            f"expected a metric as NAME or NAME(KEY=VALUE, …) such as prs_by_layer(train_images=1000), got "
-            f"{shown(text)}"
-        ) from None
 
 
 def convert(name: str, metric: object, values: dict[str, Any]) -> dict[str, Any]:
@@ -46,7 +18,7 @@ def convert(name: str, metric: object, values: dict[str, Any]) -> dict[str, Any]
     Args:
         name: what messages call the metric.
         metric: its class, or a function that makes it.
-        values: as `parse` gives them.
+        values: as `bench.core.arguments.parse` gives them.
 
     Raises:
         UserError: for a value that does not have the field's type.

@@ -153,7 +153,8 @@ def check_names(given: Mapping[str, Any]) -> None:
     dataset = given.get("dataset", "digits")
     assert ":" in dataset or dataset in DATASETS.names()
     model = given.get("model", "cnn6")
-    assert ":" in model or model in [*MODELS.names(), *EXAMPLES["bench.models"]]
+    if ":" not in model and model not in EXAMPLES["bench.models"]:
+        MODELS.get(model)
     make_recipe(given.get("recipe", "paper"))
     Threat.parse(given.get("threat", "linf:0.1"))
 

@@ -51,13 +51,19 @@ def _defense(name: str) -> str:
 
 def _model(name: str) -> str:
     from bench.models import MODELS
+    from bench.models.variants import options_of, schema_of
 
     builder = MODELS.get(name)
+    options = options_of(builder)
+    allowed = {key: schema_of(each) for key, each in options.items()}
+    words = ((key, schema["enum"][-1]) for key, schema in allowed.items() if "enum" in schema)
+    example = next((f"({key}={word})" for key, word in words if "(" not in name), "")
     facts = {
-        "use": f"bench run --defense standard --model {name}",
+        "use": f"bench run --defense standard --model {_quoted(name + example)}",
         "from": _from(MODELS.origin(name), builder),
     }
-    return _sheet(name, builder, (), facts)
+    rows = [(f"{key} = {each.default}", _allowed(allowed[key])) for key, each in options.items()]
+    return _sheet(name, builder, rows, facts)
 
 
 def _dataset(name: str) -> str:

@@ -165,5 +165,5 @@ def _code(model: object, defense: type[Defense]) -> tuple[tuple[str, object], ..
 
 def _name(model: object) -> str:
     if isinstance(model, str):
-        return model
+        return MODELS.canonical(model)
     return str(getattr(model, "__name__", type(model).__name__))

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from bench.core.errors import UserError
 from bench.core.lazy import imported_from
-from bench.core.registry import Registry, imported_on_use
+from bench.core.registry import imported_on_use
+from bench.models.variants import Networks
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,8 +32,8 @@ __all__ = [
 #: Smallest side of an image that every network accepts, in pixels.
 SMALLEST_SIDE = 8
 
-#: Name → builder `(input_shape, num_classes) -> Network`.
-MODELS = Registry(
+#: Name → builder `(input_shape, num_classes, *, OPTION=DEFAULT, …) -> Network`; a name may carry options.
+MODELS = Networks(
     "network",
     "bench.models",
     {
@@ -61,8 +62,9 @@ def build(
     """Build a classifier with fresh weights, which depend on the seed alone.
 
     Args:
-        name: a network of `MODELS`, or `module:function`. The function may take `input_shape` and `num_classes`. It
-            returns a `Network`, or any module from images in [0, 1] to logits, which normalizes for itself.
+        name: a network of `MODELS`, or `module:function`, with options such as `cnn6(activation=silu)`. The
+            function may take `input_shape` and `num_classes`. It returns a `Network`, or any module from images in
+            [0, 1] to logits, which normalizes for itself.
         input_shape: (C, H, W) of the images; H and W at least 8.
         num_classes: K, at least 2.
         mean, std: normalization of pixels in [0, 1], one value per channel, applied inside the classifier; None

@@ -4,10 +4,22 @@ from functools import partial
 
 from torch import nn
 
-from bench.models.network import Network, Plan, Shape, convolutions, hidden
+from bench.models.network import (
+    Activation,
+    Network,
+    Plan,
+    Shape,
+    Width,
+    convolutions,
+    hidden,
+    make_activation,
+    scaled,
+)
 
 
-def cnn6(input_shape: Shape, num_classes: int) -> Network:
+def cnn6(
+    input_shape: Shape, num_classes: int, *, activation: Activation = "relu", width: Width = 1.0
+) -> Network:
     """Six 3x3 convolutions and two fully connected layers of 512 and 128, without batch norm (P1).
 
     Convolutions: 32, 64, pool, 128, 128, pool, 64, pool, 64, with 2x2 max pooling. On 3x32x32 images the
@@ -16,12 +28,13 @@ def cnn6(input_shape: Shape, num_classes: int) -> Network:
     """
     pool = partial(nn.MaxPool2d, 2)
     plan: Plan = [32, 64, pool, 128, 128, pool, 64, pool, 64]
-    layers, (channels, height, width) = convolutions(input_shape, plan)
+    layers, (channels, rows, columns) = convolutions(input_shape, plan, activation=activation, width=width)
+    first, last = scaled(512, width), scaled(128, width)
     backbone = nn.Sequential(
         layers,
         nn.Flatten(),
-        hidden(channels * height * width, 512),
-        nn.ReLU(),
-        hidden(512, 128),
+        hidden(channels * rows * columns, first),
+        make_activation(activation),
+        hidden(first, last),
     )
-    return Network(backbone, nn.Linear(128, num_classes))
+    return Network(backbone, nn.Linear(last, num_classes), activation=make_activation(activation))

@@ -4,10 +4,22 @@ from functools import partial
 
 from torch import nn
 
-from bench.models.network import Network, Plan, Shape, convolutions, hidden
+from bench.models.network import (
+    Activation,
+    Network,
+    Plan,
+    Shape,
+    Width,
+    convolutions,
+    hidden,
+    make_activation,
+    scaled,
+)
 
 
-def lenet(input_shape: Shape, num_classes: int) -> Network:
+def lenet(
+    input_shape: Shape, num_classes: int, *, activation: Activation = "relu", width: Width = 1.0
+) -> Network:
     """Fawzi et al.'s CIFAR-10 LeNet: 5x5 convolutions of 32, 32 and 64 channels and a hidden layer of 64.
 
     The paper does not list the layers. These are those of MatConvNet's CIFAR-10 LeNet, which is Caffe's
@@ -19,6 +31,9 @@ def lenet(input_shape: Shape, num_classes: int) -> Network:
     maximum = partial(nn.MaxPool2d, 3, stride=2, ceil_mode=True)
     average = partial(nn.AvgPool2d, 3, stride=2, ceil_mode=True)
     plan: Plan = [32, maximum, 32, average, 64, average]
-    layers, (channels, height, width) = convolutions(input_shape, plan, kernel=5)
-    backbone = nn.Sequential(layers, nn.Flatten(), hidden(channels * height * width, 64))
-    return Network(backbone, nn.Linear(64, num_classes))
+    layers, (channels, rows, columns) = convolutions(
+        input_shape, plan, kernel=5, activation=activation, width=width
+    )
+    units = scaled(64, width)
+    backbone = nn.Sequential(layers, nn.Flatten(), hidden(channels * rows * columns, units))
+    return Network(backbone, nn.Linear(units, num_classes), activation=make_activation(activation))

@@ -3,7 +3,9 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
+from pydantic import Field
 from torch import nn
 
 from bench.core.classifier import Site
@@ -13,6 +15,14 @@ Shape = tuple[int, int, int]
 
 #: The layers in order: the output channels of a convolution, or a function that makes a pool.
 Plan = Sequence[int | Callable[[], nn.Module]]
+
+#: The non-linearity of a network. SiLU and GELU are smooth, and positive where their input is, as ReLU is.
+Activation = Literal["relu", "silu", "gelu"]
+
+#: The factor that multiplies a network's channels and hidden units.
+Width = Annotated[float, Field(gt=0, le=16)]
+
+_ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU}
 
 
 @dataclass(frozen=True)
@@ -36,38 +46,57 @@ class Network:
 
 
 def convolutions(
-    input_shape: Shape, plan: Plan, *, kernel: int = 3, batch_norm: bool = False
+    input_shape: Shape,
+    plan: Plan,
+    *,
+    kernel: int = 3,
+    batch_norm: bool = False,
+    activation: Activation = "relu",
+    width: float = 1.0,
 ) -> tuple[nn.Sequential, Shape]:
-    """Convolutions that keep the image size, each followed by a ReLU, and pools that halve it.
+    """Convolutions that keep the image size, each followed by an activation, and pools that halve it.
 
     Args:
         input_shape: (C, H, W).
         plan: the layers in order. A pool maps a side of n pixels to ⌊n/2⌋; a pool whose output would be smaller
             than 1x1 is omitted.
         kernel: side of every filter in pixels, an odd number.
-        batch_norm: insert a batch norm between each convolution and its ReLU.
+        batch_norm: insert a batch norm between each convolution and its activation.
+        activation: "relu", "silu" or "gelu".
+        width: multiplies the output channels of the plan.
 
     Returns:
         The layers, and the shape (C, H, W) of their output.
     """
-    channels, height, width = input_shape
+    channels, rows, columns = input_shape
     layers: list[nn.Module] = []
     for part in plan:
         if callable(part):
-            if min(height, width) >= 2:
+            if min(rows, columns) >= 2:
                 layers.append(part())
-                height, width = height // 2, width // 2
+                rows, columns = rows // 2, columns // 2
             continue
-        layers.append(_convolution((channels, height, width), part, kernel))
+        outputs = scaled(part, width)
+        layers.append(_convolution((channels, rows, columns), outputs, kernel))
         if batch_norm:
-            layers.append(nn.BatchNorm2d(part))
-        layers.append(nn.ReLU())
-        channels = part
-    return nn.Sequential(*layers), (channels, height, width)
+            layers.append(nn.BatchNorm2d(outputs))
+        layers.append(make_activation(activation))
+        channels = outputs
+    return nn.Sequential(*layers), (channels, rows, columns)
+
+
+def make_activation(name: Activation) -> nn.Module:
+    """The layer of an activation; it does not work in place."""
+    return _ACTIVATIONS[name]()
+
+
+def scaled(units: int, width: float) -> int:
+    """Channels or hidden units times a width: the nearest whole number, at least 1."""
+    return max(1, round(units * width))
 
 
 def hidden(inputs: int, outputs: int) -> nn.Linear:
-    """A fully connected layer to be followed by a ReLU, with He's initialization and zero bias."""
+    """A fully connected layer to be followed by an activation, with He's initialization and zero bias."""
     layer = nn.Linear(inputs, outputs)
     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     nn.init.zeros_(layer.bias)
@@ -76,6 +105,8 @@ def hidden(inputs: int, outputs: int) -> nn.Linear:
 
 def _convolution(input_shape: Shape, channels: int, kernel: int) -> nn.Conv2d:
     """A convolution with He's initialization, Var = 2 / fan-in (He et al., 2015, eq. 10), and zero bias.
+
+    It is derived for ReLU, and the other activations get the same, so that variants start from equal weights.
 
     We depart from the usual fan-in, which also counts the filter taps on the zero padding. On a 1x1 map these are
     8 of 9: each layer would shrink the signal threefold, and VGG-16 on 8x8 images, with six such layers, does

@@ -18,6 +18,7 @@ from bench.data import DATA_DIR, Dataset, fingerprint
 from bench.data.image_files import AS_TEXT
 from bench.models import MODELS
 from bench.models.loaders import make_network, names_code
+from bench.models.variants import without_options
 from bench.models.weights import load_weights, set_weights
 from bench.runs.config import RunConfig
 from bench.runs.plan import load_data, pick_device
@@ -76,7 +77,8 @@ def restore(
         _refuse_code(record, loader)
     dataset = load_record_data(record, data_dir).to(pick_device(device))
     loader = loader or record.provenance.config.get("loader")
-    if loader is None and not names_code(record.model) and record.model not in MODELS.names():
+    known = names_code(record.model) or without_options(record.model) in MODELS.names()
+    if loader is None and not known:
         raise UserError(
             f"unknown network {record.model!r} of record {record.id}; name the function that makes it with "
             f"--loader module:function"

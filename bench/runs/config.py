@@ -1,6 +1,7 @@
 """The settings of a run, from the command line or a YAML file, and the command that repeats the run."""
 
 import shlex
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,6 +22,7 @@ from bench.core.names import data_source, is_local_path
 from bench.core.record import describe
 from bench.core.secrets import redact
 from bench.core.yaml_files import read_yaml
+from bench.models import MODELS
 
 Precision = Literal["auto", "fp32", "bf16"]
 Device = Annotated[str, BeforeValidator(values.device)]
@@ -39,6 +41,13 @@ Seeds = Annotated[
 ]
 #: How many of something, up to what fits into the numbers of images that libraries count with.
 Count = Annotated[Whole, Field(ge=1, le=2**31 - 1)]
+
+
+def network_name(written: str) -> str:
+    """The canonical name of a network; other text stays as it is, for it can label the network of a loader."""
+    with suppress(UserError):
+        return MODELS.canonical(written)
+    return written
 
 
 @dataclass(frozen=True)
@@ -77,7 +86,15 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     defense: Annotated[Word, Option("training", "A name of `bench list defenses`, or module:Class.", "NAME")]
-    model: Annotated[Word, Option("result", "Network; see `bench list models`.", "NAME")] = "cnn6"
+    model: Annotated[
+        Word,
+        AfterValidator(network_name),
+        Option(
+            "result",
+            "Network; see `bench list models`; some have options, such as 'cnn6(activation=silu)'.",
+            "NAME",
+        ),
+    ] = "cnn6"
     dataset: Annotated[
         Text,
         AfterValidator(data_source),

@@ -18,6 +18,7 @@ from bench.core.foreign_code import calling, told
 from bench.core.registry import load_object
 from bench.core.values import shown
 from bench.models import MODELS, Network
+from bench.models.variants import without_options
 from bench.testing.datasets import DATASET_CHECKS
 from bench.testing.defenses import DEFENSE_CHECKS
 from bench.testing.metrics import METRIC_CHECKS
@@ -79,7 +80,7 @@ def find(name: str, data_dir: Path | None = None, dataset: str | None = None) ->
     Raises:
         UserError: where there is no such part, or none that a suite is for; for a data set that nothing uses.
     """
-    kind = _kind(name, load_object(name, "plug-in")) if ":" in name else _registered(name)
+    kind = _kind(name, load_object(without_options(name), "plug-in")) if ":" in name else _registered(name)
     if dataset is not None and not (kind == "network" and not inspect.signature(MODELS.get(name)).parameters):
         raise UserError(
             f"--dataset is for a network that fits one kind of images alone, and {name} is none; leave it out"
@@ -127,7 +128,7 @@ def _kind(name: str, part: Any) -> str:
 
 def _registered(name: str) -> str:
     kinds = {"metric": metrics.METRICS, "network": MODELS, "data set": data.DATASETS}
-    found = next((kind for kind, registry in kinds.items() if name in registry.names()), "")
+    found = next((kind for kind, registry in kinds.items() if without_options(name) in registry.names()), "")
     if found:
         return found
     with suppress(UserError):
