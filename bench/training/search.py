@@ -15,7 +15,7 @@ from bench.core.checks import out_of_memory
 from bench.core.errors import UserError
 from bench.core.files import read_json, write_json
 from bench.core.foreign_code import plugin_behind, told
-from bench.core.locks import search_worker
+from bench.core.locks import SEARCH_LOCK, locked, search_worker
 from bench.core.progress import Progress
 from bench.core.record import SEARCH, TRIAL, Search, finite
 from bench.training.choice import CLEAN, choose, find_floor, robust
@@ -109,7 +109,11 @@ def _open(
         return
     with open_storage(storage) as opened, search_worker(folder):
         study = join_study(opened, plan, folder.name, space)
-        yield SharedTrials(study, count, make_sampler, storage=opened, first=first)
+        trials = SharedTrials(study, count, make_sampler, storage=opened, first=first)
+        # All at once would each enqueue all, which counts once and yet fills the storage.
+        with locked(folder / SEARCH_LOCK, "", wait=lambda: None):
+            trials.enqueue_all()
+        yield trials
 
 
 @dataclass(frozen=True)

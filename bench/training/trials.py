@@ -124,7 +124,6 @@ class SharedTrials(Trials):
 
     def take(self, wait: Callable[[str], None]) -> optuna.Trial | None:
         """A trial that nobody works on; None when all are over. It waits while others may leave theirs."""
-        self._enqueue_all()
         waited = False
         while True:
             trials = self.all()
@@ -164,7 +163,8 @@ class SharedTrials(Trials):
             ended.set()
             thread.join()
 
-    def _enqueue_all(self) -> None:
+    def enqueue_all(self) -> None:
+        """Enqueue every number that is missing; processes do it one after another, where they can lock."""
         known = {number_of(trial) for trial in self.study.get_trials(deepcopy=False)}
         for number in range(self.count):
             if number not in known:

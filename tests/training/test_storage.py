@@ -41,6 +41,8 @@ def work(address: str, name: str, count: int, patience: float = 60.0, die_at: in
         trials = SharedTrials(
             study, count, make_sampler, storage=storage, first={"x": 0.5}, patience=patience
         )
+        with lock:
+            trials.enqueue_all()
         while (trial := trials.take(lambda line: None)) is not None:
             if number_of(trial) == die_at:
                 objective(trial)
@@ -49,6 +51,9 @@ def work(address: str, name: str, count: int, patience: float = 60.0, die_at: in
                 study.tell(trial, objective(trial))
             done.append(number_of(trial))
     return done
+
+
+lock = threading.Lock()
 
 
 def several(address: str, count: int, workers: int) -> list[int]:
