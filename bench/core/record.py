@@ -126,7 +126,7 @@ class Record(Part):
         write_json(path, self.model_dump(mode="json"))
 
     def to_frame(self) -> "pandas.DataFrame":
-        """The record as one row, in columns named as those of `mlflow.search_runs`; see `Records.to_frame`."""
+        """The record as one row, in columns grouped as those of `mlflow.search_runs`; see `Records.to_frame`."""
         return _view("record_columns:frame")([self])
 
     def show(self) -> None:

@@ -16,11 +16,11 @@ class Records(list[Record]):
     """Records, as a list that can also be shown as a table."""
 
     def to_frame(self) -> "pandas.DataFrame":
-        """One row for each record, in columns named as those of `mlflow.search_runs`.
+        """One row for each record, in columns grouped as those of `mlflow.search_runs`.
 
         `metrics.NAME` is a score, `metrics.NAME.low` and `metrics.NAME.high` its interval; `params.…` are choices
         and hyper-parameters; `tags.…` say what it is about, `tags.alarms` which alarms were raised. The index is
-        the record's id.
+        the record's id. Names are those of the record; in MLflow they are shorter.
         """
         return frame(self)
 

@@ -88,7 +88,7 @@ def evaluate(
             or another form of `bench.data.make_dataset`; a `bench.data.Dataset`; or the name of one. Region metrics
             are measured only with training images.
         threat: norm and ε, or text such as "linf:8/255"; with ε = 0 every attack gives the clean accuracy.
-        battery: "quick", "standard", "full", "geometry", or one of your own.
+        battery: "quick", "standard", "full", "geometry", "indicators", or one of your own.
         metrics: measure just these, on as many images as the battery: names, metrics, or classes of them.
         test_size: the first so many test images, in a fixed stratified order; None takes all.
         data_dir: folder of a named data set's files, "data" by default.

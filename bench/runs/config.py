@@ -169,7 +169,7 @@ class RunConfig(BaseModel):
     ] = (0,)
     battery: Annotated[
         BatteryName,
-        Option("result", "quick, standard, full or geometry; `bench list batteries`.", "NAME"),
+        Option("result", "quick, standard, full, geometry or indicators; `bench list batteries`.", "NAME"),
     ] = "quick"
     metrics: Annotated[
         Names,

@@ -26,6 +26,7 @@ WRITTEN: dict[str, tuple[str | None, Any]] = {
     "epochs": ("3", 3),
     "trials": ("4", 4),
     "clean_floor": ("0.5", 0.5),
+    "storage": ("search.journal", "search.journal"),
     "seeds": ("1,2", (1, 2)),
     "battery": ("full", "full"),
     "metrics": ("clean_accuracy,prs_ratio", ("clean_accuracy", "prs_ratio")),
@@ -104,7 +105,7 @@ def test_the_command_of_a_config_gives_the_same_config(configs: list[RunConfig])
     first = RunConfig.make({name: value for name, (_, value) in WRITTEN.items()})
     give(*first.words(), "--tracking", "none")
     local = [name for name, option in RunConfig.options().items() if option.local]
-    assert local == ["data_dir", "download", "transfer_from", "device", "out", "tracking"]
+    assert local == ["data_dir", "download", "storage", "transfer_from", "device", "out", "tracking"]
     assert configs[0].model_dump(exclude=set(local)) == first.model_dump(exclude=set(local))
     assert configs[0].data_dir == Path("DIR")
 
