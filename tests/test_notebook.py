@@ -200,7 +200,9 @@ def test_a_folder_of_records_is_a_table_with_columns_as_mlflow_has(tmp_path: Pat
     table, entry = records.to_frame(), read_record(paths[0])
     assert list(table.index) == ["a", "b"]
     scores = {column.removeprefix("metrics.") for column in table if column.startswith("metrics.")}
-    assert {name.split(".")[0] for name in scores if not name.startswith("cost/")} == records[0].metrics.keys()
+    assert {name.split(".")[0] for name in scores if not name.startswith("cost/")} == records[
+        0
+    ].metrics.keys()
     assert {"clean_accuracy.low", "cost/evaluate_seconds"} <= scores
     assert table["metrics.clean_accuracy"]["a"] == pytest.approx(entry.scores["clean"], rel=1e-3)
     assert {"defense", "model", "seed"} <= {column.removeprefix("params.") for column in table}
