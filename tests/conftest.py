@@ -17,7 +17,8 @@ from bench.core.record import Record
 from tests import records, shortened
 from tests.browser import ARGUMENTS, CHROMIUM
 
-# Fewer examples than Hypothesis' hundred, which `--hypothesis-profile=default` brings back; a busy machine fails no test.
+# Fewer examples than Hypothesis' hundred, which `--hypothesis-profile=default` brings back.
+# A busy machine fails no test.
 hypothesis.settings.register_profile(
     "quick", max_examples=40, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
