@@ -23,7 +23,7 @@ def link_weights(client: "MlflowClient", experiment_id: str, run_id: str, entry:
         return
     model = client.create_logged_model(
         experiment_id,
-        name=safe_name(f"{entry.params['defense']}-{entry.params['network']}-seed-{entry.params['seed']}"),
+        name=_name(entry),
         source_run_id=run_id,
         tags={"weights": f"runs:/{run_id}/{entry.weights}", "record": entry.tags["bench.record"]},
         params={name: shorten(str(value), PARAM_LENGTH) for name, value in safe_keys(entry.params).items()},
@@ -31,3 +31,9 @@ def link_weights(client: "MlflowClient", experiment_id: str, run_id: str, entry:
     )
     client.finalize_logged_model(model.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+
+
+def _name(entry: Entry) -> str:
+    """A name that MLflow takes for a model; it refuses dots, which names such as `cnn6(width=0.5)` have."""
+    words = (entry.params["defense"], entry.params["network"], "seed", entry.params["seed"])
+    return safe_name("-".join(map(str, words))).replace(".", "_")
