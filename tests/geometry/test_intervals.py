@@ -55,6 +55,7 @@ def sampled(low, high, generator):
     return low + share * (high - low)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "network",
     [

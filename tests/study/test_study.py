@@ -127,6 +127,7 @@ def test_the_page_reads_without_a_script_and_escapes_what_the_file_says(correlat
         assert (correlated.parent / link).is_file()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_finished_study_trains_and_measures_nothing_again(correlated: Path, tabled: Path) -> None:
     for page, values in ((correlated, CORRELATION), (tabled, TABLE)):
