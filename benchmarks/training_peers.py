@@ -24,9 +24,10 @@ from collections.abc import Callable
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from bench.core.classifier import Classifier
 from bench.core.threat import Threat
 from bench.data import Split
 from bench.models import build
@@ -129,7 +130,7 @@ def drawn(
     return result
 
 
-def network(model: str) -> nn.Module:
+def network(model: str) -> Classifier:
     """A network with the same initial weights in every way."""
     return build(model, input_shape=SHAPE, num_classes=CLASSES, seed=0).train()
 
@@ -171,7 +172,7 @@ def usual_loop(model: str, adversarial: bool, *, tuned: bool) -> Step:
 
 def our_loop(model: str, adversarial: bool, split: Split, batch: int, precision: str) -> Step:
     """A step as `bench run` takes it."""
-    classifier = build(model, input_shape=SHAPE, num_classes=CLASSES, seed=0).train()
+    classifier = network(model)
     innermost = channels_innermost(torch.device("cpu"), precision)
     if innermost:
         lay_out(classifier, torch.channels_last)

@@ -105,6 +105,17 @@ class Evaluation:
         """Where classifier and data live."""
         return self.images.device
 
+    def first(self, count: int | None) -> tuple[Tensor, Tensor]:
+        """The first so many attacked images [n, C, H, W] and their labels [n]; all of them with None.
+
+        Raises:
+            NotMeasurable: when there is none.
+        """
+        images, labels = self.images[:count], self.labels[:count]
+        if len(images) == 0:
+            raise NotMeasurable("there is no test image")
+        return images, labels
+
     def generator(self, name: str) -> torch.Generator:
         """A CPU generator for one purpose, seeded by that purpose: the same in every run of this evaluation."""
         return make_generator(self.seed, "evaluation", name)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
     from bench.core.progress import Progress
-    from bench.runs.config import Option
+    from bench.runs.options import Option
 
 quiet_option = click.option("--quiet", is_flag=True, help="No progress.")
 json_option = click.option(

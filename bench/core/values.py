@@ -9,7 +9,7 @@ import tempfile
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 #: Longest word, such as a name, and longest text, such as a list of metrics or a path, in characters.
 WORD_LENGTH = 200
@@ -19,7 +19,8 @@ LARGEST = 2**63 - 1
 #: Where networks can run; "cuda:1" is the second CUDA device.
 DEVICES = ("auto", "cpu", "cuda", "cuda:N")
 #: In which precision networks are trained.
-PRECISIONS = ("auto", "fp32", "bf16")
+Precision = Literal["auto", "fp32", "bf16"]
+PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 #: Unicode's categories of control, format and surrogate characters, and of separators of lines and paragraphs.
 _CONTROL = ("Cc", "Cf", "Cs", "Zl", "Zp")

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from bench.core import values
-from bench.runs.config import Count, RunConfig, Seeds
+from bench.runs.config import RunConfig
+from bench.runs.options import Count, Device, Seeds
 from bench.study.claims import Claim
 from bench.study.columns import Column
 from bench.study.quantities import RegressedQuantity
@@ -90,7 +90,7 @@ class CorrelationStudy(_BaseStudy):
     recipe: str = "paper"
     probe_every: Count
     probe_images: Count = 500
-    device: Annotated[str, BeforeValidator(values.device)] = "auto"
+    device: Device = "auto"
     published: dict[RegressedQuantity, dict[str, dict[str, Published]]] = {}
     claims: dict[RegressedQuantity, Sign] = {}
 

@@ -143,7 +143,7 @@ def _step_seconds(
     with random_state_kept():
         for precision in ("fp32", "bf16"):
             twin = copy.deepcopy(classifier).train()
-            training = Training(twin, train, threat, epochs, 0, size, restart_optimizer=lambda: None)
+            training = Training(twin, train, threat, epochs, 0, size)
             objective = defense.objective(training)
             optimizer = small.make_optimizer(twin.parameters())
             step = Stepper(objective, twin, precision, size)

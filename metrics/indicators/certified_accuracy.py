@@ -64,9 +64,7 @@ class CertifiedAccuracy(Metric):
         Raises:
             NotMeasurable: for a network with an operation whose bounds are not known, with its name.
         """
-        images, labels = evaluation.images[: self.images], evaluation.labels[: self.images]
-        if len(images) == 0:
-            raise NotMeasurable("there is no test image")
+        images, labels = evaluation.first(self.images)
         radius = evaluation.threat.radius
         box = (images.double() - radius).clamp(0, 1), (images.double() + radius).clamp(0, 1)
         try:

@@ -16,7 +16,7 @@ from bench.core.record import Score, Value
 from bench.core.statistics import mean_score
 from bench.core.threat import Threat
 from metrics.base import Metric
-from metrics.evaluation import Arrays, Evaluation, NotMeasurable
+from metrics.evaluation import Arrays, Evaluation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +62,7 @@ class FOSC(Metric):
         Raises:
             NotMeasurable: when there is no image.
         """
-        images, labels = evaluation.images[: self.images], evaluation.labels[: self.images]
-        if len(images) == 0:
-            raise NotMeasurable("there is no test image")
+        images, labels = evaluation.first(self.images)
         classifier, threat = evaluation.classifier, evaluation.threat
         generator = evaluation.generator(self.name)
         parts: list[tuple[np.ndarray, np.ndarray]] = []

@@ -69,9 +69,7 @@ class LocalComplexity(Metric):
         Raises:
             NotMeasurable: when no activation layer is found, or there is no image.
         """
-        images = evaluation.images[: self.images]
-        if len(images) == 0:
-            raise NotMeasurable("there is no test image")
+        images, _ = evaluation.first(self.images)
         found = find_layers(evaluation.classifier, images[:1])
         layers = [layer for layer in found if layer.kind == "activation"]
         if not layers:

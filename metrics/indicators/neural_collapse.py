@@ -65,10 +65,8 @@ class NeuralCollapse(Metric):
         classifier = evaluation.classifier
         if classifier.head is None:
             raise NotMeasurable(NO_HEAD)
-        images, labels = evaluation.images[: self.images], evaluation.labels[: self.images]
+        images, labels = evaluation.first(self.images)
         classes = labels.unique()
-        if len(images) == 0:
-            raise NotMeasurable("there is no test image")
         attacked = evaluation.attack(ATTACKS[ATTACK], images, labels, self.name).adversarial
         weights = classifier.head.weight.detach().double()
         weights = weights - weights.mean(dim=0)

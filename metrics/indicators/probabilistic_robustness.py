@@ -11,7 +11,7 @@ from bench.core.limits import exact_number
 from bench.core.record import Score, Value
 from bench.core.statistics import mean_score
 from metrics.base import Metric
-from metrics.evaluation import Arrays, Evaluation, NotMeasurable
+from metrics.evaluation import Arrays, Evaluation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +59,7 @@ class ProbabilisticRobustness(Metric):
         Raises:
             NotMeasurable: when there is no image.
         """
-        images, labels = evaluation.images[: self.images], evaluation.labels[: self.images]
-        if len(images) == 0:
-            raise NotMeasurable("there is no test image")
+        images, labels = evaluation.first(self.images)
         threat, generator = evaluation.threat.scaled(self.factor), evaluation.generator(self.name)
         right = torch.zeros(len(images), dtype=torch.int64, device=images.device)
         with torch.no_grad(), evaluation.progress.task("probabilistic robustness", self.samples) as task:

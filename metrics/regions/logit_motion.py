@@ -17,7 +17,7 @@ from bench.core.intervals import proportion_interval
 from bench.core.record import Score, Value
 from bench.core.statistics import mean_score
 from metrics.base import Metric
-from metrics.evaluation import Arrays, Evaluation, NotMeasurable
+from metrics.evaluation import Arrays, Evaluation
 
 #: Examples of each outcome that charts show.
 EXAMPLES = 2
@@ -69,9 +69,7 @@ class LogitMotion(Metric):
         Raises:
             NotMeasurable: when there is no image.
         """
-        images, labels = evaluation.images[: self.images], evaluation.labels[: self.images]
-        if len(images) == 0:
-            raise NotMeasurable("there is no test image to attack")
+        images, labels = evaluation.first(self.images)
         (attack,) = find_attacks([self.attack])
         result = evaluation.attack(attack, images, labels, self.name)
         gradients = zero_gradients(

@@ -15,7 +15,7 @@ from bench.core.margins import decision_function
 from bench.core.record import Score, Value
 from bench.core.statistics import mean_score
 from metrics.base import Metric
-from metrics.evaluation import Arrays, Evaluation, NotMeasurable
+from metrics.evaluation import Arrays, Evaluation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +61,7 @@ class DecisionFunction(Metric):
         Raises:
             NotMeasurable: when there is no image.
         """
-        images, labels = evaluation.images[: self.images], evaluation.labels[: self.images]
-        if len(images) == 0:
-            raise NotMeasurable("there is no test image")
+        images, labels = evaluation.first(self.images)
         (attack,) = find_attacks([self.attack])
         result = evaluation.attack(attack, images, labels, self.name)
         return {

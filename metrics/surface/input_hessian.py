@@ -87,9 +87,7 @@ class InputHessian(Metric):
         Raises:
             NotMeasurable: when there is no image, or the network does not have this Hessian.
         """
-        images, labels = evaluation.images[: self.images], evaluation.labels[: self.images]
-        if len(images) == 0:
-            raise NotMeasurable("there is no test image")
+        images, labels = evaluation.first(self.images)
         dimension = images[0].numel()
         if self.hessian != "ce_exact" and dimension > LARGEST:
             raise NotMeasurable(

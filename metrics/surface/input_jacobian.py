@@ -12,7 +12,7 @@ from bench.core.record import Score, Value
 from bench.core.statistics import mean_score, median_score
 from bench.geometry.jacobian import NEAR_ZERO, decision_jacobian
 from metrics.base import Metric
-from metrics.evaluation import Arrays, Evaluation, NotMeasurable
+from metrics.evaluation import Arrays, Evaluation
 
 #: Edges of the bins of |J_i|, three a decade; smaller and larger values are in the outer bins.
 EDGES = np.logspace(-8, 5, 40)
@@ -71,9 +71,7 @@ class InputJacobian(Metric):
         Raises:
             NotMeasurable: when there is no image.
         """
-        images, labels = evaluation.images[: self.images], evaluation.labels[: self.images]
-        if len(images) == 0:
-            raise NotMeasurable("there is no test image")
+        images, labels = evaluation.first(self.images)
         columns: dict[str, list[np.ndarray]] = {}
         counts = np.zeros(len(EDGES) - 1, dtype=np.int64)
         zeros, pictures = 0, []

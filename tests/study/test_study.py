@@ -95,7 +95,9 @@ def correlated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tabled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return study(tmp_path_factory.mktemp("table"), TABLE)
+    with pytest.MonkeyPatch.context() as patch:
+        blank_pictures(patch)
+        return study(tmp_path_factory.mktemp("table"), TABLE)
 
 
 def test_every_probed_epoch_is_a_candidate_and_the_slopes_are_theirs(correlated: Path) -> None:
@@ -127,8 +129,8 @@ def test_the_page_reads_without_a_script_and_escapes_what_the_file_says(correlat
         assert (correlated.parent / link).is_file()
 
 
-@pytest.mark.long
 @pytest.mark.slow
+@pytest.mark.usefixtures("blank_pictures")
 def test_a_finished_study_trains_and_measures_nothing_again(correlated: Path, tabled: Path) -> None:
     for page, values in ((correlated, CORRELATION), (tabled, TABLE)):
         folder = page.parents[3]

@@ -43,7 +43,6 @@ def weights(network: torch.nn.Module) -> list[Tensor]:
     return [parameter.detach().clone() for parameter in network.parameters()]
 
 
-@pytest.mark.long
 @pytest.mark.slow
 def test_swa_is_the_mean_of_the_last_quarters_epochs(digits: Dataset) -> None:
     trained: dict[int, list[Tensor]] = {}
