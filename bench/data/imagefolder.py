@@ -23,6 +23,9 @@ SAMPLED_HEADERS = 256
 #: Most pixels of a file, below the number from which Pillow warns of decompression bombs.
 MOST_PIXELS = 80_000_000
 
+#: Files of fewer pixels are decoded one after the other: they take so little time that threads only hinder each other.
+SMALL = 128 * 128
+
 #: Folder names that are used unchanged. Others become `imagefolder:NAME`, so that none passes for an original.
 OWN_NAMES = ("cifar10-jpeg",)
 
@@ -122,8 +125,10 @@ class ImageFiles:
         """
         width, height = self.size
         images = np.empty((len(index), height, width, self.channels), dtype=np.uint8)
+        files = [self.files[i] for i in index.tolist()]
         with ThreadPoolExecutor() as pool:
-            for row, pixels in enumerate(pool.map(self._decode, [self.files[i] for i in index.tolist()])):
+            in_turn = map if not self.fit and width * height < SMALL else pool.map
+            for row, pixels in enumerate(in_turn(self._decode, files)):
                 images[row] = pixels
         return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
 

@@ -192,13 +192,13 @@ class _Searcher:
             trial.set_user_attr(CLEAN, clean)
             trial.set_constraint(FLOOR, find_floor(self.trials.ended(), self.clean_floor) - clean)
         trial.set_user_attr(SECONDS, self._seconds(here))
-        self.trials.study.tell(trial, value, state=state)
+        ended = self.trials.study.tell(trial, value, state=state).datetime_complete or datetime.now()
         entry |= {
             "state": state.name,
             "value": value,
             "clean_accuracy": clean,
             "message": message,
-            "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+            "ended": ended.astimezone(UTC).isoformat(timespec="seconds"),
         }
         write_json(here / TRIAL, entry)
 

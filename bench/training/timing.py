@@ -11,6 +11,7 @@ from bench.core.classifier import Classifier
 from bench.core.randomness import make_generator, seeded
 from bench.core.threat import Threat
 from bench.data import Split
+from bench.training.averaging import make_average
 from bench.training.device import batches_ahead, channels_innermost, lay_out
 from bench.training.graph import Stepper
 from bench.training.recipe import Recipe
@@ -27,7 +28,7 @@ PACE = 1.25
 
 
 class StandardClock:
-    """Times standard training on a copy of a network, a few steps at a time.
+    """Times standard training on a copy of a network, a few steps at a time, with the recipe's averaging after each.
 
     It is timed again and again between the epochs of a training. Both slow down when the machine is busy, so their
     ratio is the cost of the defense.
@@ -53,6 +54,7 @@ class StandardClock:
         training = Training(self._twin, split, Threat("linf", "0"), 1, seed, recipe.batch_size)
         self._step = Stepper(Standard().objective(training), self._twin, precision, recipe.batch_size)
         self._optimizer = recipe.make_optimizer(self._twin.parameters())
+        self._average = make_average(recipe, self._twin)
         self._used, self._idle = 0.0, 0
         self._last: list[float] = []
         self._warm = False
@@ -65,6 +67,8 @@ class StandardClock:
             batches = shuffled_batches(self._split, self._recipe, generator, self._precision)
             for _, images, labels in islice(batches, self._limit):
                 self._step(self._optimizer, images, labels, self._recipe.lr)
+                if self._average:
+                    self._average.after_step(self._twin)
         synchronize(self._split.images.device)
         seconds = time.perf_counter() - started
         self._used += seconds

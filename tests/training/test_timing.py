@@ -8,6 +8,7 @@ import pytest
 from bench.data import load
 from bench.models import build
 from bench.training import timing
+from bench.training.averaging import Average
 from bench.training.recipe import make_recipe
 from bench.training.timing import StandardClock
 
@@ -45,6 +46,17 @@ def test_a_last_batch_that_is_not_full_counts_for_what_it_holds(seconds: list[fl
     network = build("cnn6", input_shape=digits.shape, num_classes=10, seed=0)
     watch = StandardClock(network, digits.train, make_recipe("paper,batch_size=10"), 0, "fp32", limit=5)
     assert watch.epoch_seconds() == pytest.approx(0.1 * len(digits.train) / 50)
+
+
+def test_the_averaging_of_the_recipe_is_part_of_a_standard_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Else the averaging, which every defense's steps have too, would count as a cost of the defense.
+    averaged = []
+    monkeypatch.setattr(Average, "after_step", lambda _, network: averaged.append(network))
+    digits = load("digits", train_size=100, test_size=10)
+    network = build("cnn6", input_shape=digits.shape, num_classes=10, seed=0)
+    recipe = make_recipe("paper,batch_size=10,averaging=ema")
+    StandardClock(network, digits.train, recipe, 0, "fp32", limit=2).epoch_seconds()
+    assert len(averaged) == 4 * 2
 
 
 def test_passes_follow_a_machine_that_changes_its_pace_at_once(seconds: list[float]) -> None:
