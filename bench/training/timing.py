@@ -28,7 +28,7 @@ PACE = 1.25
 
 
 class StandardClock:
-    """Times standard training on a copy of a network, a few steps at a time, with the recipe's averaging after each.
+    """Times standard training on a copy of a network, a few steps at a time, averaging as the recipe says.
 
     It is timed again and again between the epochs of a training. Both slow down when the machine is busy, so their
     ratio is the cost of the defense.
