@@ -23,7 +23,7 @@ SAMPLED_HEADERS = 256
 #: Most pixels of a file, below the number from which Pillow warns of decompression bombs.
 MOST_PIXELS = 80_000_000
 
-#: Files of fewer pixels are decoded one after the other: they take so little time that threads only hinder each other.
+#: Files of fewer pixels are decoded one after the other; they are so quick that threads only hinder each other.
 SMALL = 128 * 128
 
 #: Folder names that are used unchanged. Others become `imagefolder:NAME`, so that none passes for an original.
