@@ -1,10 +1,12 @@
 """`bench study`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from bench.cli.options import quiet_option, tracker_of
+from bench.cli.cells import carry_out, cell_options, conclude, execution_of
+from bench.cli.options import quiet_option
 from bench.cli.streams import print_result
 from bench.cli.types import FOLDER, FOLDER_TO_WRITE, PATH, TEXT
 
@@ -22,24 +24,30 @@ from bench.cli.types import FOLDER, FOLDER_TO_WRITE, PATH, TEXT
 @click.option(
     "--tracking", type=TEXT, metavar="URI", help="MLflow tracking URI, or none.  [default: mlflow.yaml]"
 )
+@cell_options
 @click.option("--check", is_flag=True, help="Only check the file, and say what it would train.")
 @quiet_option
-def study(
-    file: Path, out: Path, data_dir: Path | None, tracking: str | None, check: bool, quiet: bool
-) -> None:
+def study(file: Path, check: bool, **given: Any) -> None:
     """Train and measure what a paper's table or regression needs, and set our numbers beside its own.
 
     FILE.yaml names networks, data sets and settings; `studies/` has those of the papers. Giving the same command
-    again goes on where a stopped study was, and does nothing twice.
+    again goes on where a stopped study was, and does nothing twice. Its trainings are cells, as those of a sweep.
     """
-    from bench.study import load_study, run_study
+    from bench.study import load_study, plan_study
     from bench.study.outline import outline
 
     if check:
         print_result(outline(load_study(file)))
         return
     from bench.cli.display import make_progress
+    from bench.sweep.execution import Sweep
 
-    progress = make_progress(quiet)
-    tracker = tracker_of(tracking, progress)
-    print_result(run_study(file, out=out, data_dir=data_dir, tracker=tracker, progress=progress))
+    how = execution_of(given)
+    planned = plan_study(file, out=given["out"], data_dir=given["data_dir"])
+    cells = Sweep(planned.cells, how)
+    progress = make_progress(given["quiet"])
+    if not carry_out(cells, file, ["study"], given, progress):
+        return
+    if how.count == 1:
+        print_result(planned.write_page(cells.board, progress))
+    conclude(cells, progress)

@@ -50,11 +50,16 @@ class Job:
         return storage_of(self.config) if self.trials else None
 
 
-def resolve(config: RunConfig, dataset: Dataset | None = None) -> Job:
+def resolve(
+    config: RunConfig, dataset: Dataset | None = None, battery: Battery | None = None, command: str = ""
+) -> Job:
     """Turn names into objects and check that they fit together; nothing is written.
 
     Args:
+        config: the settings of the run.
         dataset: the config's data, where it is loaded already.
+        battery: None takes the config's.
+        command: what gives the run again; "" is `bench run` with the config's words.
 
     Raises:
         UserError: for an unknown name, a bad value, missing data, or a combination that cannot work.
@@ -73,7 +78,7 @@ def resolve(config: RunConfig, dataset: Dataset | None = None) -> Job:
         )
     if isinstance(classifier, WrappedClassifier):
         try_training(classifier.module, plan.dataset.shape, plan.dataset.num_classes)
-    battery = make_battery(config.battery, config.metrics)
+    battery = battery or make_battery(config.battery, config.metrics)
     battery.check(classifier, plan.dataset)
     if classifier.site == "none":
         _check_head(config, battery)
@@ -87,7 +92,7 @@ def resolve(config: RunConfig, dataset: Dataset | None = None) -> Job:
     identity = training_identity(config, plan)
     if (storage := storage_of(config)) and count_trials(config, plan):
         check_storage(storage)
-    return Job(config, plan, battery, count_trials(config, plan), identity, folder.name, folder)
+    return Job(config, plan, battery, count_trials(config, plan), identity, folder.name, folder, command)
 
 
 def storage_of(config: RunConfig) -> str | None:

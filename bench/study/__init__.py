@@ -2,6 +2,6 @@
 
 from bench.study.load import load_study
 from bench.study.spec import CorrelationStudy, TableStudy
-from bench.study.study import run_study
+from bench.study.study import plan_study, run_study
 
-__all__ = ["CorrelationStudy", "TableStudy", "load_study", "run_study"]
+__all__ = ["CorrelationStudy", "TableStudy", "load_study", "plan_study", "run_study"]

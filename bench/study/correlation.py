@@ -1,16 +1,14 @@
 """A correlation study: train, probe, and regress on the PRS ratio (P1, section 3; P2, figures 4, 5 and 12)."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from bench.core.names import CLEAN_ACCURACY, PRS_RATIO, TIME_PER_EPOCH
-from bench.core.progress import Progress
 from bench.core.record import Record, load_record
 from bench.core.regression import Fit, regress
 from bench.runs.config import RunConfig
-from bench.runs.job import resolve
-from bench.runs.run import Tracker, TrainingFailed, run_job
+from bench.study.ended import EndedTraining
 from bench.study.quantities import REGRESSED, RegressedQuantity
 from bench.study.regression import Sign, Verdict, judge_sign, sign_of
 from bench.study.spec import CorrelationStudy, Published
@@ -82,7 +80,7 @@ class CorrelationResult:
 
     Attributes:
         networks: every probed network; the kept ones are the candidates.
-        failures: trainings that diverged, each in one line.
+        failures: trainings that failed, each in one line.
     """
 
     networks: list[ProbedNetwork] = field(default_factory=list)
@@ -101,8 +99,13 @@ class PlannedTraining:
     seed: int
     config: RunConfig
 
+    @property
+    def label(self) -> str:
+        """Names the training for people."""
+        return f"{self.network} on {self.dataset}, batch {self.batch_size}"
 
-def plan(study: CorrelationStudy, places: dict[str, Any]) -> Iterator[PlannedTraining]:
+
+def plan_correlation(study: CorrelationStudy, places: Mapping[str, Any]) -> Iterator[PlannedTraining]:
     """Every training of a study: per data set, all networks and batch sizes with the first seed come first.
 
     Args:
@@ -136,38 +139,24 @@ def plan(study: CorrelationStudy, places: dict[str, Any]) -> Iterator[PlannedTra
                     yield PlannedTraining(network, name, batch_size, seed, config)
 
 
-def run_correlation(
-    study: CorrelationStudy, places: dict[str, Any], command: str, tracker: Tracker, progress: Progress
+def read_correlation(
+    study: CorrelationStudy, planned: Sequence[PlannedTraining], trained: Sequence[EndedTraining]
 ) -> CorrelationResult:
-    """Run the trainings that are not finished yet, then regress.
+    """The results of a correlation study whose trainings have ended.
 
     Args:
         study: the study.
-        places: `out` and `data_dir`.
-        command: the command that reproduces the study, for the records.
-        tracker: receives the results.
-        progress: shows progress.
-
-    Raises:
-        UserError: for an impossible setting, before any training.
+        planned: its trainings.
+        trained: what became of each.
     """
-    trainings = list(plan(study, places))
-    # Resolve one training per network and data set, so that mistakes appear before hours of training.
-    for each in {(item.network, item.dataset): item for item in trainings}.values():
-        resolve(each.config)
     result = CorrelationResult()
-    with progress.task("study", len(trainings)) as task:
-        for item in trainings:
-            description = f"{item.network} on {item.dataset}, batch {item.batch_size}"
-            try:
-                (path,) = run_job(replace(resolve(item.config), command=command), tracker, progress)
-                record = load_record(path)
-                result.records.append(record)
-                least = study.datasets[item.dataset].least_accuracy
-                result.networks += read_probes(record, item, least)
-            except TrainingFailed as error:
-                result.failures.append(f"{description}: {error}")
-            task.advance(1, f"{description}, seed {item.seed}")
+    for item, each in zip(planned, trained, strict=True):
+        if each.failure:
+            result.failures.append(f"{each.label}: {each.failure}")
+            continue
+        record = load_record(each.path)
+        result.records.append(record)
+        result.networks += read_probes(record, item, study.datasets[item.dataset].least_accuracy)
     result.regressions = regressions(study, result.networks)
     return result
 

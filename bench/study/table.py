@@ -1,8 +1,8 @@
-"""Run a table study: rows are trainings, columns are measurements, with the paper's numbers beside ours."""
+"""A table study: rows are trainings, columns are measurements, with the paper's numbers beside ours."""
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,14 @@ import numpy as np
 
 from bench.charts import Chart
 from bench.core.names import short_hash, slug
-from bench.core.progress import Progress
 from bench.core.record import Record, load_record, read_arrays
+from bench.evaluation.battery import Battery
 from bench.evaluation.files import unflatten
-from bench.runs.job import Job, resolve
-from bench.runs.run import Tracker, TrainingFailed, run_job
 from bench.study.claims import JudgedClaim, SeedScores, judge_claim
 from bench.study.columns import Column, battery_of
+from bench.study.ended import EndedTraining
 from bench.study.spec import TableStudy
+from bench.sweep.cells import Request
 from metrics.base import Metric
 
 
@@ -51,7 +51,7 @@ class RowResult:
 
     Attributes:
         paths, records, arrays: of the trainings that ended, one per seed.
-        failures: trainings that diverged, each in one line.
+        failures: trainings that failed, each in one line.
     """
 
     name: str
@@ -77,49 +77,54 @@ class TableResult:
     notes: list[str] = field(default_factory=list)
 
 
-def run_table(
-    study: TableStudy, places: dict[str, Any], command: str, tracker: Tracker, progress: Progress
-) -> TableResult:
-    """Run the trainings and measurements that are not finished yet, then judge the claims.
+def table_battery(study: TableStudy) -> Battery:
+    """The battery of just what the study's columns, bars and charts need."""
+    columns = {column.name: column for column in (*study.columns, *study.bars)}
+    return battery_of(tuple(columns.values()), study.charts, study.battery, study.images)
+
+
+def plan_table(
+    study: TableStudy, places: Mapping[str, Any], battery: Battery, command: str
+) -> list[tuple[str, Request]]:
+    """The trainings of a table study, each with the name of its row.
 
     Args:
         study: the study.
         places: `out` and `data_dir`.
+        battery: of the study.
         command: the command that reproduces the study, for the records.
-        tracker: receives the results.
-        progress: shows progress.
-
-    Raises:
-        UserError: for an impossible setting, before any training.
     """
-    columns = {column.name: column for column in (*study.columns, *study.bars)}
-    battery = battery_of(tuple(columns.values()), study.charts, study.battery, study.images)
+    return [
+        (name, Request(row.config.model_copy(update={"seeds": (seed,), **places}), battery, command))
+        for name, row in study.rows.items()
+        for seed in row.config.seeds
+    ]
 
-    def job(name: str, seed: int) -> Job:
-        config = study.rows[name].config.model_copy(update={"seeds": (seed,), **places})
-        return replace(resolve(config), battery=battery, command=command)
 
-    # Resolve one training per row, so that mistakes appear before hours of training.
-    for name, entry in study.rows.items():
-        job(name, entry.config.seeds[0])
-    result = TableResult([RowResult(name) for name in study.rows])
-    trainings = [(row, seed) for row in result.rows for seed in study.rows[row.name].config.seeds]
-    with progress.task("study", len(trainings)) as task:
-        for row, seed in trainings:
-            try:
-                (path,) = run_job(job(row.name, seed), tracker, progress)
-                row.paths.append(path)
-                row.records.append(load_record(path))
-                row.arrays.append(read_arrays(path, row.records[-1]))
-            except TrainingFailed as error:
-                row.failures.append(f"{row.name}: {error}")
-            task.advance(1, f"{row.name}, seed {seed}")
+def read_table(study: TableStudy, battery: Battery, trained: Sequence[EndedTraining]) -> TableResult:
+    """The results of a table study whose trainings have ended, and what becomes of its claims.
+
+    Args:
+        study: the study.
+        battery: of the study.
+        trained: its trainings; the label is the name of the row.
+    """
+    rows = {name: RowResult(name) for name in study.rows}
+    for each in trained:
+        row = rows[each.label]
+        if each.failure:
+            row.failures.append(f"{row.name}: {each.failure}")
+            continue
+        row.paths.append(each.path)
+        row.records.append(load_record(each.path))
+        row.arrays.append(read_arrays(each.path, row.records[-1]))
     scores: dict[tuple[str, str], SeedScores] = {}
-    for row in result.rows:
+    for row in rows.values():
         paper = study.rows[row.name].paper
         for column in study.columns:
             scores[row.name, column.name] = seed_scores(row, column)
             row.cells[column.name] = make_cell(row, column, paper.get(column.name))
+    result = TableResult(list(rows.values()))
     result.claims = [judge_claim(claim, scores) for claim in study.claims]
     result.charts = _row_charts(result.rows, named_metrics(study.charts, battery.metrics))
     return result

@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from bench.core.files import read_json, write_json
 from bench.core.progress import Progress, readable
 from bench.core.record import HISTORY, RECORD, SEARCH, TRIAL
 from bench.data import Dataset
+from bench.evaluation.battery import Battery
 from bench.runs.config import RunConfig
 from bench.runs.job import Job, resolve
 from bench.runs.plan import load_data, pick_device
@@ -36,30 +38,50 @@ _DATA = (
 
 
 @dataclass(frozen=True)
+class Request:
+    """A run with one seed that is asked for.
+
+    Attributes:
+        config: its settings.
+        battery: None takes the config's.
+        command: what gives the run again; "" is `bench run` with the config's words.
+    """
+
+    config: RunConfig
+    battery: Battery | None = None
+    command: str = ""
+
+
+@dataclass(frozen=True)
 class Cell:
     """One unit of a sweep's work.
 
     Attributes:
+        request: gives the same cell in another process.
         job: of the run that the cell is a part of; its config has the one seed.
         kind: "search", or "seed" for a training with its result.
-        needs: key of the search that comes first; "" for none.
     """
 
+    request: Request
     job: Job
-    kind: Literal["search", "seed"]
-    needs: str = ""
+    kind: Literal["search", "seed"] = "seed"
 
     @property
     def seed(self) -> int:
         """The seed of a training."""
         return self.job.config.seeds[0]
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Names the cell in file names; equal for the same work in any sweep."""
         if self.kind == "search":
             return f"{self.job.name}.search"
         return f"{self.job.name}.seed-{self.seed}.{result_folder(self.job, self.seed).name}"
+
+    @property
+    def needs(self) -> str:
+        """Key of the search that comes first; "" for none."""
+        return f"{self.job.name}.search" if self.kind == "seed" and self.job.trials else ""
 
     @property
     def title(self) -> str:
@@ -69,7 +91,7 @@ class Cell:
         words += [f"{name}={value}" for name, value in plan.fixed.items()]
         return " ".join([*words, "search" if self.kind == "search" else f"seed {self.seed}"])
 
-    @property
+    @cached_property
     def result(self) -> Path:
         """The file that a finished cell has."""
         if self.kind == "search":
@@ -89,31 +111,50 @@ class Status:
     note: str = ""
 
 
-def make_cells(configs: Sequence[RunConfig]) -> list[Cell]:
-    """The cells of runs with one seed each, searches before the seeds that need them.
+def seed_cells(requests: Sequence[Request]) -> list[Cell]:
+    """The training of each request; what several requests have in common is loaded and checked once.
 
     Raises:
         UserError: for a run that cannot work, before anything is written.
     """
     data: dict[str, Dataset] = {}
-    jobs: dict[str, Job] = {}
-    cells: dict[str, Cell] = {}
-    for config in configs:
-        same = config.model_dump_json(exclude={"seeds"})
+    jobs: dict[tuple[str, str, str], Job] = {}
+    cells = []
+    for request in requests:
+        config, battery = request.config, request.battery
+        same = config.model_dump_json(exclude={"seeds"}), battery.name if battery else "", request.command
         if same not in jobs:
-            jobs[same] = resolve(config, _data(config, data))
-        job = replace(jobs[same], config=config)
-        search = Cell(job, "search") if job.trials else None
-        if search is not None:
-            cells.setdefault(search.key, search)
-        cell = Cell(job, "seed", search.key if search else "")
-        if cell.key in cells:
+            jobs[same] = resolve(config, _data(config, data), battery, request.command)
+        config = config.model_copy(update={"precision": jobs[same].config.precision})
+        cells.append(Cell(replace(request, config=config), replace(jobs[same], config=config)))
+    return cells
+
+
+def with_searches(seeds: Sequence[Cell]) -> list[Cell]:
+    """The trainings, each once, and before them the searches that they need."""
+    cells: dict[str, Cell] = {}
+    for cell in seeds:
+        if cell.needs:
+            cells.setdefault(cell.needs, replace(cell, kind="search"))
+        cells.setdefault(cell.key, cell)
+    return list(cells.values())
+
+
+def make_cells(requests: Sequence[Request]) -> list[Cell]:
+    """All cells of a sweep, in which each training is asked for once.
+
+    Raises:
+        UserError: for two requests of one training and result, or a run that cannot work.
+    """
+    cells: dict[str, Cell] = {}
+    for cell in seed_cells(requests):
+        if other := cells.get(cell.key):
             raise UserError(
-                f"two runs are the same training and result: {' '.join(cells[cell.key].job.config.words())} and "
-                f"{' '.join(config.words())}; leave one out"
+                f"two runs are the same training and result: {' '.join(other.job.config.words())} and "
+                f"{' '.join(cell.job.config.words())}; leave one out"
             )
         cells[cell.key] = cell
-    return list(cells.values())
+    return with_searches(list(cells.values()))
 
 
 def _data(config: RunConfig, known: dict[str, Dataset]) -> Dataset:

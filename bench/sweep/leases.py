@@ -7,11 +7,8 @@ its own: only one process can create it, and the earlier owner sees it and stops
 
 import json
 import os
-import re
 import secrets
 import socket
-import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,11 +18,14 @@ from typing import Any
 from bench.core.errors import UserError
 from bench.core.files import read_json, replacing
 from bench.core.temporary import temporary_file
+from bench.sweep.clock import Clock
 from bench.version import __version__
 
 #: Seconds without a change after which a lease is taken over, and the share of it between two changes.
 PATIENCE = 60.0
 SHARE = 6
+#: Seconds for which one listing of the folder serves many looks: with thousands of cells, each listing is long.
+LISTED = 1.0
 #: Processes that may die over one cell before it counts as failed.
 MOST_DEATHS = 3
 
@@ -46,12 +46,16 @@ class Leases:
     Args:
         folder: of the leases; made with the first one.
         patience: seconds without a sign of life before a lease is taken over.
+        clock: tells the time, and keeps leases alive.
     """
 
-    def __init__(self, folder: Path, patience: float = PATIENCE) -> None:
+    def __init__(self, folder: Path, patience: float = PATIENCE, clock: Clock | None = None) -> None:
         self._folder = folder
         self._patience = patience
+        self._clock = clock or Clock()
         self._seen: dict[Path, _Seen] = {}
+        self._generations: dict[str, int] = {}
+        self._listed: float | None = None
 
     def take(self, key: str, on_loss: Callable[[], None] = lambda: None) -> "Lease | None":
         """Take the lease of a cell; None while another process holds it.
@@ -78,10 +82,18 @@ class Leases:
         path = self._path(key, generation + 1)
         content = {**_self(), "state": "held", "deaths": deaths, "token": secrets.token_hex(8)}
         if not _create(path, content):
+            self._listed = None
+            return None
+        self._list()
+        if (
+            self._generations.get(key, 0) > generation + 1
+        ):  # others had taken it and left it since the last listing
+            path.unlink(missing_ok=True)
             return None
         for old in range(generation):
             self._path(key, old).unlink(missing_ok=True)
-        return Lease(path, self._path(key, generation + 2), content, self._patience / SHARE, on_loss)
+        next_path, pause = self._path(key, generation + 2), self._patience / SHARE
+        return Lease(path, next_path, content, pause, on_loss, self._clock)
 
     def holder(self, key: str) -> str:
         """Who works on a cell, as "host, process N"; "" for nobody."""
@@ -97,15 +109,25 @@ class Leases:
             _replace(self._path(key, generation), {**holder, "state": "free", "deaths": 0})
 
     def _latest(self, key: str) -> tuple[int, dict[str, Any] | None]:
-        pattern = re.compile(rf"{re.escape(key)}\.(\d+)\.lease")
+        if self._listed is None or self._clock.now() - self._listed > LISTED:
+            self._list()
+        generation = self._generations.get(key, 0)
+        if not generation:
+            return 0, None
+        holder: dict[str, Any] = {}
+        with suppress(UserError):  # being written, or damaged: then only its silence counts
+            holder = read_json(self._path(key, generation))
+        return generation, holder if isinstance(holder, dict) else {}
+
+    def _list(self) -> None:
+        found: dict[str, int] = {}
         with suppress(FileNotFoundError):
-            found = [int(match[1]) for name in os.listdir(self._folder) if (match := pattern.fullmatch(name))]
-            if found:
-                holder: dict[str, Any] = {}
-                with suppress(UserError):  # being written, or damaged: then only its silence counts
-                    holder = read_json(self._path(key, max(found)))
-                return max(found), holder if isinstance(holder, dict) else {}
-        return 0, None
+            for name in os.listdir(self._folder):
+                if name.endswith(".lease"):
+                    key, _, number = name.removesuffix(".lease").rpartition(".")
+                    if number.isdecimal():
+                        found[key] = max(int(number), found.get(key, 0))
+        self._generations, self._listed = found, self._clock.now()
 
     def _is_free(self, path: Path, holder: dict[str, Any]) -> bool:
         if holder.get("state") == "free" or _is_dead(holder):
@@ -116,48 +138,54 @@ class Leases:
             return False
         seen = self._seen.get(path)
         if seen is None or seen.content != content:
-            self._seen[path] = _Seen(content, time.monotonic())
+            self._seen[path] = _Seen(content, self._clock.now())
             if seen is not None and holder.get("version", __version__) != __version__:
                 raise UserError(
                     f"{holder.get('host')} works on this folder with regionbench {holder['version']}, and this is "
                     f"{__version__}; install the same version everywhere, or choose another --out"
                 )
             return False
-        return time.monotonic() - seen.since > self._patience
+        return self._clock.now() - seen.since > self._patience
 
     def _path(self, key: str, generation: int) -> Path:
         return self._folder / f"{key}.{generation}.lease"
 
 
 class Lease:
-    """A lease that this process holds, kept alive by a thread until it is released."""
+    """A lease that this process holds, kept alive until it is released.
+
+    Attributes:
+        lost: whether another process has taken it over.
+    """
 
     def __init__(
-        self, path: Path, next_path: Path, content: dict[str, Any], pause: float, on_loss: Callable[[], None]
+        self,
+        path: Path,
+        next_path: Path,
+        content: dict[str, Any],
+        pause: float,
+        on_loss: Callable[[], None],
+        clock: Clock,
     ) -> None:
         self._path, self._next, self._content = path, next_path, content
-        self._pause, self._on_loss = pause, on_loss
-        self._ended = threading.Event()
+        self._on_loss, self._beats = on_loss, 0
         self.lost = False
-        self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
-        self._thread.start()
+        self._end = clock.every(pause, self._beat)
 
     def release(self) -> None:
         """Give the cell back."""
-        self._ended.set()
-        self._thread.join()
+        self._end()
         if not self.lost:
             _replace(self._path, {**self._content, "state": "free", "deaths": 0})
 
-    def _beat(self) -> None:
-        beats = 0
-        while not self._ended.wait(self._pause):
-            if self._next.exists():
-                self.lost = True
-                self._on_loss()
-                return
-            beats += 1
-            _replace(self._path, {**self._content, "beats": beats})
+    def _beat(self) -> bool:
+        if self._next.exists():
+            self.lost = True
+            self._on_loss()
+            return False
+        self._beats += 1
+        _replace(self._path, {**self._content, "beats": self._beats})
+        return True
 
 
 def _self() -> dict[str, Any]:

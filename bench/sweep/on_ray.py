@@ -6,15 +6,20 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 from bench.core.errors import UserError
 from bench.core.progress import Progress
+from bench.evaluation.battery import Battery
 from bench.runs.config import RunConfig
-from bench.sweep.cells import FOLDER, Board, Cell, make_cells
+from bench.runs.job import STORAGE_VARIABLE
+from bench.sweep.cells import FOLDER, Board, Cell, Request, make_cells
 from bench.sweep.leases import Leases
 from bench.sweep.work import Worker, run_cell
+from bench.tracking.settings import ENVIRONMENT
+from bench.training.storage import is_shared
 from bench.version import __version__
 
 #: How often Ray starts a task again whose process or machine has died.
@@ -55,14 +60,18 @@ def run_on_ray(
     try:
         gpus = gpus_per_cell if ray.cluster_resources().get("GPU") else 0
         task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_do)
-        place = {"folder": str(Path.cwd()), "version": __version__, "paths": _paths()}
-        pending: dict[str, Any] = {}
+        place = {"folder": str(Path.cwd()), "version": __version__, "paths": _paths(), "secrets": _secrets()}
+        crowd = _crowd(cells, _places(ray.cluster_resources(), gpus))
+        pending: dict[str, list[Any]] = {}
         for cell in cells:  # searches come first, so that their seeds can name them
-            after = [pending[cell.needs]] if cell.needs else []
-            pending[cell.key] = task.options(name=cell.title).remote(
-                cell.job.config.model_dump_json(), cell.key, place, dict(earlier), retry, patience, *after
-            )
-        waiting = list(pending.values())
+            config = cell.request.config.model_dump_json(), cell.request.battery, cell.request.command
+            pending[cell.key] = [
+                task.options(name=cell.title).remote(
+                    config, cell.key, place, dict(earlier), retry, patience, *pending.get(cell.needs, [])
+                )
+                for _ in range(crowd.get(cell.key, 1))
+            ]
+        waiting = [reference for references in pending.values() for reference in references]
         while waiting:
             ready, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=PAUSE)
             for reference in ready:
@@ -70,6 +79,23 @@ def run_on_ray(
             look()
     finally:
         ray.shutdown()
+
+
+def _places(resources: Mapping[str, float], gpus: float) -> int:
+    """How many tasks a cluster does at once."""
+    places = resources.get("CPU", 1)
+    return int(min(places, resources["GPU"] / gpus) if gpus else places)
+
+
+def _crowd(cells: Sequence[Cell], places: int) -> dict[str, int]:
+    """How many tasks work on each search that several processes may share: together, they fill the cluster."""
+    shared = [cell for cell in cells if cell.kind == "search" and is_shared(cell.job.storage)]
+    return {cell.key: min(cell.job.trials, max(1, ceil(places / len(shared)))) for cell in shared}
+
+
+def _secrets() -> dict[str, str]:
+    """Addresses in this process's environment that may hold passwords; Ray's own channel alone carries them."""
+    return {name: os.environ[name] for name in (STORAGE_VARIABLE, ENVIRONMENT["uri"]) if name in os.environ}
 
 
 def _read(ray: Any, reference: Any) -> None:
@@ -138,7 +164,7 @@ def _paths() -> list[str]:
 
 
 def _do(
-    config: str,
+    request: tuple[str, Battery | None, str],
     key: str,
     place: Mapping[str, Any],
     earlier: Mapping[str, str],
@@ -152,10 +178,12 @@ def _do(
     if not Path(place["folder"]).is_dir():
         return f"{socket.gethostname()} has no folder {place['folder']}; Ray's nodes need a shared one"
     os.chdir(place["folder"])
+    os.environ.update(place["secrets"])
     sys.path += [path for path in place["paths"] if path not in sys.path]
     from bench.tracking import NullTracker, Tracker, load_settings
 
-    cells = make_cells([RunConfig.make(json.loads(config))])
+    config, battery, command = request
+    cells = make_cells([Request(RunConfig.make(json.loads(config)), battery, command)])
     out = cells[0].job.config.out
     leases, progress = Leases(out / FOLDER, patience), _Printed()
     settings = load_settings(cells[0].job.config.tracking)

@@ -1,23 +1,24 @@
 """A worker: it takes cells that nobody works on, one after another, until none is left."""
 
-import _thread
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from bench.core.errors import UserError
 from bench.core.foreign_code import named, told
 from bench.core.locks import Busy
-from bench.core.progress import Progress
+from bench.core.progress import Progress, Task
 from bench.runs.run import Tracker, run_job, run_search
 from bench.sweep.cells import Board, Cell
+from bench.sweep.clock import Clock
 from bench.sweep.leases import DeadProcesses, Lease, Leases
 from bench.training.storage import is_shared
 
-#: Seconds between two looks at cells that other processes work on.
-PAUSE = 1.0
+#: Seconds between two looks at cells that other processes work on: a share of what was waited already, within
+#: bounds, since hundreds of idle workers would keep a shared folder busy.
+PAUSE, LONGEST = 1.0, 10.0
+SHARE = 0.1
 
 
 @dataclass
@@ -34,6 +35,7 @@ class Worker:
         earlier: failures known when the sweep was started, key → token: those cells are tried again.
         retry: further tries of a cell that fails.
         pause: seconds between two looks at what others do.
+        clock: how it waits.
     """
 
     cells: Sequence[Cell]
@@ -45,18 +47,22 @@ class Worker:
     earlier: Mapping[str, str]
     retry: int = 0
     pause: float = PAUSE
+    clock: Clock = field(default_factory=Clock)
 
     def work(self) -> None:
         """Work until each of the cells is done or has failed."""
         needed = {cell.needs for cell in self.cells if cell.key in self.mine}
         wanted = [cell for cell in self.cells if cell.key in self.mine or cell.key in needed]
-        while True:
-            left = [cell for cell in wanted if not self._is_settled(cell)]
-            if not left:
-                return
-            worked_on = [cell for cell in left if self._try(cell)]
-            if not worked_on and not self._help(left):
-                time.sleep(self.pause)
+        left, waited = wanted, 0.0
+        with self.progress.task("cells", len(wanted)) as task:
+            while left := self._unsettled(left, task):
+                worked_on = [cell for cell in left if self._try(cell)]
+                if worked_on or self._help(left):
+                    waited = 0.0
+                    continue
+                pause = max(self.pause, min(SHARE * waited, LONGEST))
+                self.clock.sleep(pause)
+                waited += pause
 
     def _help(self, left: Sequence[Cell]) -> bool:
         """Join a search that another process does, where its storage lets several search; True when it did."""
@@ -71,6 +77,11 @@ class Worker:
                     return False
                 return True
         return False
+
+    def _unsettled(self, cells: Sequence[Cell], task: Task) -> list[Cell]:
+        left = [cell for cell in cells if not self._is_settled(cell)]
+        task.advance(len(cells) - len(left))
+        return left
 
     @cached_property
     def _by_key(self) -> dict[str, Cell]:
@@ -93,12 +104,13 @@ class Worker:
 
     def _try(self, cell: Cell) -> bool:
         """Do a cell if it can be done now; True when it was worked on."""
-        if self.board.status(cell).state in ("done", "running", "blocked"):
+        # One that runs may be taken too: its holder may be a machine that is gone, which only the lease tells.
+        if self._is_settled(cell):  # by others, since the pass began
             return False
         if cell.needs and not self.board.is_done(self._by_key[cell.needs]):
             return False
         try:
-            lease = self.leases.take(cell.key, _thread.interrupt_main)
+            lease = self.leases.take(cell.key, self.clock.interrupt)
         except DeadProcesses as error:
             self._fail(cell, str(error))
             return True

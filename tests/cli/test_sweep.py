@@ -83,7 +83,9 @@ def test_bad_options_are_one_line_and_leave_nothing(
 def test_a_part_of_a_job_array_ends_well_without_the_other_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.sweep.work.run_cell", lambda cell, *_: write_json(cell.result, {"trials": 0}))
+    monkeypatch.setattr(
+        "bench.sweep.execution.run_cell", lambda cell, *_: write_json(cell.result, {"trials": 0})
+    )
     monkeypatch.setattr("bench.sweep.cells.finished_result", lambda *_: object())
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
     monkeypatch.setenv("SLURM_ARRAY_TASK_COUNT", "2")

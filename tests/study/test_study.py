@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from scipy import stats
 
 from bench.charts import Bars, load_chart
@@ -17,7 +19,8 @@ from bench.cli.study import study as study_command
 from bench.core.errors import UserError
 from bench.core.progress import Progress
 from bench.runs.run import TrainingFailed
-from bench.study import correlation, row_figures, run_study, table
+from bench.study import row_figures, run_study
+from bench.sweep import work
 from bench.tracking import NullTracker
 from metrics.base import Metric
 from metrics.surface.decision_surface import DecisionSurface
@@ -157,12 +160,12 @@ def test_a_study_that_was_stopped_goes_on_and_ends_the_same(
             raise Killed
         return real(*arguments)
 
-    real = correlation.run_job
-    monkeypatch.setattr(correlation, "run_job", dies)
+    real = work.run_job
+    monkeypatch.setattr(work, "run_job", dies)
     with pytest.raises(Killed):
         study(tmp_path, CORRELATION)
     before = trained(tmp_path / "runs")
-    monkeypatch.setattr(correlation, "run_job", real)
+    monkeypatch.setattr(work, "run_job", real)
     page = study(tmp_path, CORRELATION)
     after = trained(tmp_path / "runs")
     assert {path: after[path] for path in before} == before
@@ -184,14 +187,14 @@ def test_a_longer_study_takes_over_the_trainings_of_a_shorter_one(correlated: Pa
 def test_a_training_that_diverges_is_named_and_the_study_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = table.run_job
+    real = work.run_job
 
     def dies(job: Any, *others: Any) -> Any:
         if job.plan.name == "jacobian":
             raise TrainingFailed("training with seed 0 failed: epoch 2: the loss became nan")
         return real(job, *others)
 
-    monkeypatch.setattr(table, "run_job", dies)
+    monkeypatch.setattr(work, "run_job", dies)
     page = study(tmp_path, {**TABLE, "claims": ["jacobian > natural at bim@0.1"]})
     assert "the loss became nan" in page.read_text()
     results = json.loads((page.parent / "results.json").read_text())
@@ -296,6 +299,41 @@ def test_the_command_checks_a_file_or_runs_it(tmp_path: Path) -> None:
     path.write_text("study: nothing\n")
     failed = CliRunner().invoke(study_command, words)
     assert isinstance(failed.exception, UserError)
+
+
+@pytest.mark.usefixtures("blank_pictures")
+def test_a_study_is_done_in_parts_and_says_how_far_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({**CORRELATION, "seeds": [0, 1]}))
+
+    def call(*words: str) -> Result:
+        places = [str(path), "--out", str(tmp_path / "runs"), "--tracking", "none", "--quiet"]
+        return CliRunner().invoke(study_command, [*places, *words], catch_exceptions=False)
+
+    assert call("--index", "1", "--count", "2").stdout == ""
+    told = call("--status")
+    assert [line.split()[0] for line in told.stdout.splitlines()] == ["waiting", "done", "2"]
+    done = call()
+    assert done.exit_code == 0
+    assert Path(done.stdout.strip()).is_file()
+
+
+@pytest.mark.slow
+def test_workers_do_a_study_and_its_records_are_those_of_one_process(tabled: Path, tmp_path: Path) -> None:
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(TABLE))
+    words = ["study", str(path), "--out", str(tmp_path / "runs"), "--tracking", "none", "--jobs", "2"]
+    subprocess.run([sys.executable, "-m", "bench", *words, "--quiet"], check=True, capture_output=True)
+    ours, theirs = (
+        {
+            str(found.relative_to(out)): (record["battery"], record["provenance"]["command"])
+            for found in out.glob("*/seed-*/*/record.json")
+            for record in [json.loads(found.read_text())]
+        }
+        for out in (tmp_path / "runs", tabled.parents[2])
+    )
+    assert len(ours) == 3
+    assert ours == theirs
 
 
 BESIDE: dict[str, Any] = {

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from bench.core.errors import UserError
+from bench.sweep import leases as leases_module
 from bench.sweep.leases import MOST_DEATHS, DeadProcesses, Leases
 from bench.version import __version__
 
@@ -103,6 +104,23 @@ def test_a_cell_that_processes_die_over_fails(tmp_path: Path) -> None:
     time.sleep(0.01)
     with pytest.raises(DeadProcesses, match="elsewhere, process 1"):
         leases.take("cell")
+
+
+def test_a_process_that_stood_still_between_its_look_and_its_take_takes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Leases(tmp_path)
+    foreign(tmp_path, 1, state="free")
+    original = leases_module._create
+
+    def late(path: Path, content: dict[str, Any]) -> bool:
+        foreign(tmp_path, 1).unlink()  # others took it twice meanwhile, which deletes what was before
+        foreign(tmp_path, 3)
+        return original(path, content)
+
+    monkeypatch.setattr(leases_module, "_create", late)
+    assert slow.take("cell") is None
+    assert [path.name for path in tmp_path.iterdir()] == ["cell.3.lease"]
 
 
 def test_another_version_is_refused(tmp_path: Path) -> None:

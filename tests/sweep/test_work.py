@@ -4,6 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,16 +12,17 @@ from bench.core.errors import UserError
 from bench.core.files import write_json
 from bench.core.progress import Progress
 from bench.runs.config import RunConfig
-from bench.sweep.cells import FOLDER, Board, Cell, make_cells
-from bench.sweep.leases import Leases
+from bench.sweep.cells import FOLDER, Board, Cell, Request, make_cells
+from bench.sweep.leases import Lease, Leases
 from bench.sweep.work import Worker
+from bench.version import __version__
 
 Run = Callable[[Cell], None]
 
 
 def cells_of(out: Path, *, trials: int = 0) -> list[Cell]:
     given = {"train_size": 40, "test_size": 5, "trials": trials, "out": out, "defense": "jacobian"}
-    return make_cells([RunConfig.make({**given, "seeds": [seed]}) for seed in (0, 1, 2)])
+    return make_cells([Request(RunConfig.make({**given, "seeds": [seed]})) for seed in (0, 1, 2)])
 
 
 @pytest.fixture(scope="module")
@@ -133,8 +135,52 @@ def test_a_part_does_its_seeds_and_the_search_they_need(searched: list[Cell], tm
     assert states(cells, tmp_path) == ["done", "waiting", "done", "waiting"]
 
 
+def test_the_cell_of_a_machine_that_is_gone_is_taken_over_after_silence(
+    searched: list[Cell], tmp_path: Path
+) -> None:
+    cells = moved(searched, tmp_path)
+    gone = {"host": "gone", "pid": 1, "machine": "gone", "version": __version__, "state": "held", "deaths": 0}
+    write_json(tmp_path / FOLDER / f"{cells[0].key}.1.lease", gone)
+    one = worker(cells, tmp_path, finish)
+    one.leases = Leases(tmp_path / FOLDER, patience=0.05)
+    one.work()
+    assert states(cells, tmp_path) == ["done"] * 4
+
+
+def test_a_worker_of_another_version_is_refused(searched: list[Cell], tmp_path: Path) -> None:
+    cells = moved(searched, tmp_path)
+    other = {"host": "other", "pid": 1, "machine": "other", "version": "0.0.1", "state": "held", "deaths": 0}
+    beats = iter(range(100))
+
+    class Beating(Leases):
+        def take(self, *arguments: Any) -> Lease | None:
+            write_json(tmp_path / FOLDER / f"{cells[0].key}.1.lease", {**other, "beats": next(beats)})
+            return super().take(*arguments)
+
+    one = worker(cells, tmp_path, finish)
+    one.leases = Beating(tmp_path / FOLDER)
+    with pytest.raises(UserError, match=r"works on this folder with regionbench 0\.0\.1"):
+        one.work()
+
+
+def test_what_failed_elsewhere_while_a_worker_was_busy_is_not_tried_again(
+    searched: list[Cell], tmp_path: Path
+) -> None:
+    cells, tries = moved(searched, tmp_path), []
+    board = Board(cells, tmp_path, Leases(tmp_path / FOLDER))
+
+    def run(cell: Cell) -> None:
+        tries.append(cell.key)
+        if cell is cells[1]:
+            board.fail(cells[2], "elsewhere", 1)
+        finish(cell)
+
+    worker(cells, tmp_path, run).work()
+    assert tries == [cells[0].key, cells[1].key, cells[3].key]
+
+
 def test_two_ways_of_writing_one_training_are_refused(tmp_path: Path) -> None:
     given = {"train_size": 40, "test_size": 5, "out": tmp_path, "defense": "standard"}
-    twice = [RunConfig.make({**given, **more}) for more in ({}, {"threat": "linf:0.2"})]
+    twice = [Request(RunConfig.make({**given, **more})) for more in ({}, {"threat": "linf:0.2"})]
     with pytest.raises(UserError, match="two runs are the same training"):
         make_cells(twice)
