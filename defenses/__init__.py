@@ -22,6 +22,7 @@ DEFENSES = Registry(
         "standard": imported_on_use("defenses.standard:Standard"),
         "at": imported_on_use("defenses.at:AdversarialTraining"),
         "fast": imported_on_use("defenses.fast:Fast"),
+        "free": imported_on_use("defenses.free:Free"),
         "prs": imported_on_use("defenses.prs:PRS"),
         "mr": imported_on_use("defenses.mr:MR"),
         "jacobian": imported_on_use("defenses.jacobian:Jacobian"),

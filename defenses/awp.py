@@ -75,6 +75,7 @@ class WorstWeights(Attacked):
                 f"nothing to perturb"
             )
         self.inner = inner
+        self.replays = inner.replays
         self.active = False
 
     def epoch(self, number: int) -> None:
@@ -106,6 +107,10 @@ class WorstWeights(Attacked):
             f"classifier.{name}": weight + self.gamma * _rescaled(gradient, weight.detach().norm())
             for (name, weight), gradient in zip(weights.items(), gradients, strict=True)
         }
+
+    def after_backward(self) -> None:
+        """Tell the inner defense."""
+        self.inner.after_backward()
 
     def settled(self) -> bool:
         """Whether weights are perturbed and the inner defense is settled."""

@@ -55,7 +55,13 @@ class Objective(ABC):
     `loss` must not step the optimizer or zero gradients, and must restore the mode of every module it changes.
     `self.generator` belongs to the objective alone and is seeded again each epoch, so that a resumed training draws
     the same numbers.
+
+    Attributes:
+        replays: optimizer steps in a row on each batch. With m of them, m epochs make one pass over the images, so
+            that the number of steps in an epoch is that of standard training.
     """
+
+    replays: int = 1
 
     def __init__(self, training: Training) -> None:
         self.training = training
@@ -70,6 +76,9 @@ class Objective(ABC):
     def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Mean L_CE of logits [B, K] and labels [B] with the recipe's label smoothing; for losses, not attacks."""
         return F.cross_entropy(logits, labels, label_smoothing=self.training.label_smoothing)
+
+    def after_backward(self) -> None:
+        """Called between the backward pass of a loss and the optimizer's step; does nothing by default."""
 
     def begin_epoch(self, epoch: int) -> None:
         """Called before each epoch, counted from 1. For stages, override `epoch` instead."""

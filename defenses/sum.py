@@ -53,6 +53,7 @@ class Total(Attacked):
             )
             for component in defense.components
         }
+        self.replays = max(component.replays for component in self.components.values())
 
     def epoch(self, number: int) -> None:
         """Begin the epoch in every component."""
@@ -75,6 +76,11 @@ class Total(Attacked):
             for component, found in zip(self.components.values(), attacked, strict=True)
         ]
         return torch.stack([loss.float() for loss in losses]).sum()
+
+    def after_backward(self) -> None:
+        """Tell every component."""
+        for component in self.components.values():
+            component.after_backward()
 
     def settled(self) -> bool:
         """Whether every component is settled."""

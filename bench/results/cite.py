@@ -36,6 +36,7 @@ DEFENSES: dict[str, tuple[str, ...]] = {
     "standard": (),
     "at": ("madry2018towards",),
     "fast": ("wong2020fast",),
+    "free": ("shafahi2019adversarial",),
     "prs": ("park2022relationship",),
     "mr": ("park2022relationship",),
     "jacobian": ("yu2018interpreting",),

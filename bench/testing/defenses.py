@@ -54,6 +54,7 @@ class Run:
         """Follow the gradient of a loss."""
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        self.objective.after_backward()
         self.optimizer.step()
 
     def train_epoch(self) -> None:

@@ -15,7 +15,7 @@ from bench.core.errors import NotFinite, UserError, first_line
 from bench.core.guards import evaluating, random_state_kept
 from bench.core.names import identity
 from bench.core.progress import Progress
-from bench.core.randomness import make_generator, seeded
+from bench.core.randomness import seeded
 from bench.core.threat import Threat
 from bench.data import Dataset, fingerprint
 from bench.models.weights import load_checkpoint, save_checkpoint
@@ -24,7 +24,7 @@ from bench.training.device import training_layout
 from bench.training.graph import Stepper
 from bench.training.history import HistoryRow
 from bench.training.recipe import Recipe
-from bench.training.step import shuffled_batches
+from bench.training.step import epoch_batches
 from bench.training.timing import StandardClock, synchronize
 from bench.training.validation import BestEpoch, validate
 from defenses.base import Defense, Training
@@ -165,21 +165,22 @@ def train(
             epoch += 1
             standard_seconds = clock.epoch_seconds(trained_seconds)
             with _diverged_where_not_finite(epoch):
-                # Train for one epoch; `shuffled_batches` draws order and augmentation, and `take_step` sets the
-                # learning rate and makes the forward pass under autocast, the backward pass and the step
+                # Train for one epoch; `epoch_batches` draws order and augmentation and repeats a batch for a
+                # defense with replays, and `take_step` sets the learning rate and makes the forward pass under
+                # autocast, the backward pass and the step
                 classifier.train()
                 synchronize(device)
                 started = time.perf_counter()
                 objective.begin_epoch(epoch)
-                loss_sum = torch.zeros((), device=device)
+                loss_sum, met = torch.zeros((), device=device), 0
                 with seeded(seed, "epoch", epoch):
-                    generator = make_generator(seed, "batches", epoch, device=device)
-                    for share, images, labels in shuffled_batches(
-                        dataset.train, recipe, generator, precision
+                    for share, images, labels in epoch_batches(
+                        dataset.train, recipe, seed, epoch, precision, objective.replays
                     ):
                         learning_rate = recipe.learning_rate((epoch - 1 + share) / epochs)
                         loss = take_step(optimizer, images, labels, learning_rate)
                         loss_sum += loss * len(labels)
+                        met += len(labels)
                         if average:
                             average.after_step(classifier)
                     if average:
@@ -187,7 +188,7 @@ def train(
                 synchronize(device)
                 seconds = time.perf_counter() - started
                 trained_seconds += seconds
-                train_loss = float(loss_sum) / len(dataset.train)
+                train_loss = float(loss_sum) / met
                 _require_finite(epoch, train_loss, classifier)
 
                 # Validate the averaged network, once there is one

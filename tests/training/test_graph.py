@@ -38,7 +38,7 @@ def setting(device, defense="at"):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("defense", ["standard", "at", "jacobian"])
+@pytest.mark.parametrize("defense", ["standard", "at", "jacobian", "free"])
 def test_steps_are_those_of_take_step(device, defense):
     results = []
     for stepped in (False, True):

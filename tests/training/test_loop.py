@@ -51,6 +51,7 @@ def same_weights(first: nn.Module, second: nn.Module) -> bool:
     "name",
     [
         "prs",
+        "free",
         *(pytest.param(name, marks=pytest.mark.slow) for name in ("standard", "at", "jacobian", "awp(at)")),
     ],
 )
