@@ -74,10 +74,12 @@ class Leases:
         deaths = 0
         if holder is not None:
             deaths = int(holder.get("deaths", 0)) + (holder.get("state") != "free")
-        if deaths >= MOST_DEATHS:
+        if holder is not None and deaths >= MOST_DEATHS:
+            # Nobody holds it any more, so that it counts as failed and not as running.
+            _replace(self._path(key, generation), {**holder, "state": "free", "deaths": deaths})
             raise DeadProcesses(
                 f"{deaths} processes ended without a word while they worked on it; the last one was "
-                f"{holder and holder.get('host')}, process {holder and holder.get('pid')} (too little memory?)"
+                f"{holder.get('host')}, process {holder.get('pid')} (too little memory?)"
             )
         path = self._path(key, generation + 1)
         content = {**_self(), "state": "held", "deaths": deaths, "token": secrets.token_hex(8)}
@@ -105,7 +107,7 @@ class Leases:
     def forgive(self, key: str) -> None:
         """Forget the deaths over a cell, so that it may be tried again."""
         generation, holder = self._latest(key)
-        if holder is not None and holder.get("deaths") and _is_dead(holder):
+        if holder is not None and holder.get("deaths") and (holder.get("state") == "free" or _is_dead(holder)):
             _replace(self._path(key, generation), {**holder, "state": "free", "deaths": 0})
 
     def _latest(self, key: str) -> tuple[int, dict[str, Any] | None]:

@@ -104,6 +104,13 @@ def test_a_cell_that_processes_die_over_fails(tmp_path: Path) -> None:
     time.sleep(0.01)
     with pytest.raises(DeadProcesses, match="elsewhere, process 1"):
         leases.take("cell")
+    assert leases.holder("cell") == ""
+    with pytest.raises(DeadProcesses):
+        Leases(tmp_path).take("cell")
+    leases.forgive("cell")
+    lease = leases.take("cell")
+    assert lease is not None
+    lease.release()
 
 
 def test_a_process_that_stood_still_between_its_look_and_its_take_takes_nothing(
