@@ -107,7 +107,11 @@ class Leases:
     def forgive(self, key: str) -> None:
         """Forget the deaths over a cell, so that it may be tried again."""
         generation, holder = self._latest(key)
-        if holder is not None and holder.get("deaths") and (holder.get("state") == "free" or _is_dead(holder)):
+        if (
+            holder is not None
+            and holder.get("deaths")
+            and (holder.get("state") == "free" or _is_dead(holder))
+        ):
             _replace(self._path(key, generation), {**holder, "state": "free", "deaths": 0})
 
     def _latest(self, key: str) -> tuple[int, dict[str, Any] | None]:
