@@ -21,7 +21,7 @@ from bench.attacks.pgd import AttackResult
 from bench.core.classifier import Classifier
 from bench.core.randomness import make_generator
 from bench.core.threat import Threat
-from bench.data import load
+from bench.data import as_floats, load
 from bench.models import build
 from bench.training.loop import train
 from bench.training.recipe import make_recipe
@@ -42,7 +42,7 @@ def main() -> None:
     torch.set_num_threads(1)
     data = load("digits", test_size=options.images)
     classifier = robust_network(options.epochs)
-    images, labels = data.test.images.float() / 255, data.test.labels
+    images, labels = as_floats(data.test.images), data.test.labels
     table = Table(title="PGD with steps of ε/4 on a robust cnn6, digits, ℓ∞ 0.2")
     for heading in (
         "steps",

@@ -8,7 +8,7 @@ from bench.core.lazy import imported_from
 from bench.core.registry import Registry, imported_on_use
 
 if TYPE_CHECKING:
-    from bench.data.dataset import Dataset, Split, fingerprint
+    from bench.data.dataset import Dataset, Split, as_floats, fingerprint
     from bench.data.given import is_one_set
     from bench.data.loading import load, make_dataset, only_test_images
     from bench.data.raw import Images, RawData
@@ -16,7 +16,7 @@ else:
     __getattr__ = imported_from(
         __name__,
         {
-            "bench.data.dataset": ("Dataset", "Split", "fingerprint"),
+            "bench.data.dataset": ("Dataset", "Split", "as_floats", "fingerprint"),
             "bench.data.given": ("is_one_set",),
             "bench.data.loading": ("load", "make_dataset", "only_test_images"),
             "bench.data.raw": ("Images", "RawData"),
@@ -30,6 +30,7 @@ __all__ = [
     "Images",
     "RawData",
     "Split",
+    "as_floats",
     "defaults_of",
     "fingerprint",
     "is_one_set",

@@ -22,7 +22,7 @@ class Split:
 
     def batch(self, index: Tensor | slice) -> tuple[Tensor, Tensor]:
         """float32 images in [0, 1] and labels at `index`."""
-        return self.images[index].float() / 255, self.labels[index]
+        return as_floats(self.images[index]), self.labels[index]
 
     def to(self, device: torch.device | str) -> "Split":
         """Copy to another device."""
@@ -89,6 +89,15 @@ class Dataset:
         return Dataset(
             self.name, self.classes, self.train.to(device), self.validation.to(device), self.test.to(device)
         )
+
+
+def as_floats(images: Tensor) -> Tensor:
+    """Images uint8 as float32 in [0, 1], the same on every device.
+
+    A CUDA device multiplies by the reciprocal of a plain number, and by one rounding misses the quotient of half of
+    all values; by a tensor it divides.
+    """
+    return images.float() / torch.full((), 255.0, device=images.device)
 
 
 def fingerprint(*tensors: Tensor) -> str:

@@ -14,6 +14,7 @@ from bench.core.guards import random_state_kept, torch_defaults
 from bench.core.progress import Progress
 from bench.core.randomness import make_generator
 from bench.core.threat import Threat
+from bench.data import as_floats
 from bench.data.pixels import as_labels, is_nhwc
 from bench.evaluation.inputs import as_threat, check_module, count_classes, device_of, wrapped
 
@@ -88,4 +89,4 @@ def _images(images: Any) -> Tensor:
     if batch.dim() != 4 or is_nhwc(batch.shape):
         layout = ", which is the layout NHWC; give images.permute(0, 3, 1, 2)" if batch.dim() == 4 else ""
         raise UserError(f"expected images of shape (n, C, H, W), got {tuple(batch.shape)}{layout}")
-    return batch.float() if batch.is_floating_point() else batch.float() / 255
+    return batch.float() if batch.is_floating_point() else as_floats(batch)

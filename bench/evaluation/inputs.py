@@ -17,7 +17,7 @@ from bench.core.foreign import reason_of
 from bench.core.guards import evaluating, random_state_kept
 from bench.core.limits import MOST_OF_NAME
 from bench.core.threat import NORMS, Threat
-from bench.data import Dataset, Split, is_one_set, load, make_dataset, only_test_images
+from bench.data import Dataset, Split, as_floats, is_one_set, load, make_dataset, only_test_images
 from bench.data.pixels import is_nhwc
 from bench.evaluation.battery import Battery, make_battery, select
 from bench.evaluation.trained import TrainedNetwork
@@ -104,7 +104,7 @@ def count_classes(model: nn.Module, images: Tensor) -> int:
         UserError: when it does not take them, or does not give [N, K].
     """
     images = images[:2].to(device_of(model))
-    images = images if images.is_floating_point() else images.float() / 255
+    images = images if images.is_floating_point() else as_floats(images)
     with evaluating(model), random_state_kept(), torch.no_grad():
         try:
             logits = model(images)

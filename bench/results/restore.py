@@ -14,7 +14,7 @@ from bench.core.names import FOLDER_PREFIX, is_local_path
 from bench.core.progress import Progress
 from bench.core.record import RECORD, Record, load_record
 from bench.core.threat import Threat
-from bench.data import DATA_DIR, Dataset, fingerprint
+from bench.data import DATA_DIR, Dataset, Split, as_floats, fingerprint
 from bench.data.image_files import AS_TEXT
 from bench.models import MODELS
 from bench.models.loaders import make_network, names_code
@@ -151,10 +151,19 @@ def load_record_data(record: Record, data_dir: Path | None) -> Dataset:
             f"{dataset.fingerprint[:12]}, the record {record.dataset.fingerprint[:12]}; is this another version "
             f"of the files, or another --data-dir?"
         )
-    images, labels = dataset.test.batch(slice(0, record.dataset.evaluated_size))
-    if fingerprint(images, labels) != record.dataset.evaluated_fingerprint:
+    if not _were_measured(dataset.test.take(record.dataset.evaluated_size), record):
         raise UserError(f"the test images differ from those that record {record.id} was measured on")
     return dataset
+
+
+def _were_measured(split: Split, record: Record) -> bool:
+    """Whether these are the images of a record, or what version 0.1.0 first made of them on a CUDA device.
+
+    There it multiplied by 1/255, which differs from the quotient by one rounding.
+    """
+    rounded = split.images.float() * torch.tensor(1 / 255)
+    found = (fingerprint(images, split.labels) for images in (as_floats(split.images), rounded))
+    return record.dataset.evaluated_fingerprint in found
 
 
 def _find_weights(record: Record, folder: Path, given: Path | None) -> Path:

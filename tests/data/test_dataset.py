@@ -1,12 +1,13 @@
 """A data set as a whole: digits, fingerprints, moments and defaults."""
 
 import numpy as np
+import pytest
 import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
 from bench.core.threat import Threat
-from bench.data import DATASETS, Dataset, Split, defaults_of, fingerprint, load
+from bench.data import DATASETS, Dataset, Split, as_floats, defaults_of, fingerprint, load
 
 RNG = np.random.default_rng(0)
 
@@ -93,6 +94,24 @@ def test_a_fingerprint_tells_types_shapes_and_order_apart_but_not_memory_layout(
     assert len({fingerprint(*variant) for variant in variants}) == len(variants)
     assert fingerprint(values[:2], values[2:]) != fingerprint(values[2:], values[:2])
     assert len(fingerprint()) == len(fingerprint(torch.zeros(0, 3))) == 64
+
+
+@pytest.mark.parametrize(
+    "device",
+    [
+        "cpu",
+        pytest.param(
+            "cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+        ),
+    ],
+)
+def test_every_device_makes_the_same_floats_of_bytes(device: str) -> None:
+    # A product with 1/255, which CUDA makes of a division by a plain number, is another number for 126 of the 256.
+    levels = np.arange(256, dtype=np.uint8)
+    exact = (levels / np.float64(255)).astype(np.float32)
+    found = as_floats(torch.from_numpy(levels).to(device))
+    assert (found.cpu().numpy() == exact).all()
+    assert (levels.astype(np.float32) * np.float32(1 / 255) != exact).sum() == 126
 
 
 def test_moments_are_those_of_the_training_pixels() -> None:

@@ -1,6 +1,7 @@
 """Restoring a record: the same logits, and an error for everything that differs from the record."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import bench
 from bench.core.errors import UserError
 from bench.core.progress import Progress
 from bench.core.record import load_record
-from bench.data import fingerprint
+from bench.data import fingerprint, load
 from bench.evaluation.battery import make_battery
 from bench.models import build
 from bench.results.restore import load_record_data, restore
@@ -77,6 +78,18 @@ def test_data_that_are_not_the_records_are_refused(
     (tmp_path / "record.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match=reason):
         restore(tmp_path)
+
+
+def test_images_that_a_cuda_device_once_rounded_otherwise_are_those_of_the_record(
+    record: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(record.parent, tmp_path, dirs_exist_ok=True)
+    content = json.loads(record.read_text())
+    test = load("digits", train_size=200, test_size=30).test
+    rounded = test.images.float() * torch.tensor(1 / 255)
+    content["dataset"]["evaluated_fingerprint"] = fingerprint(rounded, test.labels)
+    (tmp_path / "record.json").write_text(json.dumps(content))
+    assert restore(tmp_path).record.dataset.evaluated_fingerprint == fingerprint(rounded, test.labels)
 
 
 def test_a_strangers_network_comes_back_through_its_loader(
