@@ -3,7 +3,7 @@
 This module needs no torch, so that boards, comparisons and tracking judge alike.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,7 +52,7 @@ def standing(record: Record) -> Standing:
     raised = tuple(alarm.name for alarm in record.alarms if alarm.raised and alarm.name != VERDICT)
     verdict = verdict_of(record)
     if verdict is None:
-        return Standing(raised, "", any(name != NO_SIGNAL for name in raised))
+        return Standing(raised, "", needs_answer(record.alarms, record.metrics))
     before, after = (verdict.numbers.get(key) or 0.0 for key in ("worst_case", "with_extra_checks"))
     unbounded = verdict.numbers.get("unbounded") or 0.0
     # Attacks that break little here, and little without a bound either, are no answer.
@@ -75,9 +75,11 @@ def verdict_of(record: Record) -> Alarm | None:
     return verdict if CHECKED in record.metrics else None
 
 
-def needs_answer(alarms: Iterable[Alarm]) -> bool:
-    """Whether alarms of a battery call for extra checks."""
-    return any(alarm.raised and alarm.name not in (NO_SIGNAL, VERDICT) for alarm in alarms)
+def needs_answer(alarms: Iterable[Alarm], scores: Mapping[str, Score]) -> bool:
+    """Whether alarms of a battery call for extra checks; a worst case of zero cannot be too high."""
+    worst = scores.get(WORST_CASE)
+    raised = any(alarm.raised and alarm.name not in (NO_SIGNAL, VERDICT) for alarm in alarms)
+    return raised and not (worst is not None and worst.value == 0)
 
 
 def _answer(verdict: Alarm, unbounded: float) -> str:

@@ -4,13 +4,13 @@ What they break within the threat lowers the worst case; the battery's other sco
 that survived every attack of the battery are attacked again.
 """
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from bench.attacks import ATTACKS
 from bench.core.classifier import AnyClassifier
 from bench.core.names import SUSPICIOUS, WORST_CASE
 from bench.core.progress import readable
-from bench.core.record import Alarm, Record
+from bench.core.record import Alarm, Record, Score
 from bench.core.standing import NO_SIGNAL, VERDICT, needs_answer
 from bench.evaluation.alarms.attacks import BLACK_BOX, FAR_ABOVE, MORE_STEPS_HELP, ONE_STEP
 from bench.evaluation.alarms.curve import CURVE, UNBOUNDED_LIMIT
@@ -161,16 +161,16 @@ def verdict(measured: Mapping[str, Arrays], alarms: Sequence[Alarm]) -> Alarm:
     )
 
 
-def called_for(alarms: Sequence[Alarm], scores: Container[str], escalate: bool | None) -> bool:
+def called_for(alarms: Sequence[Alarm], scores: Mapping[str, Score], escalate: bool | None) -> bool:
     """Whether extra checks are to run.
 
     Args:
         alarms: of the battery.
-        scores: the names of those that are there.
+        scores: those that are there.
         escalate: None runs them where a worst case is claimed; True without one too; False never.
     """
     claims = WORST_CASE in scores if escalate is None else escalate
-    return claims and WORST not in scores and needs_answer(alarms)
+    return claims and WORST not in scores and needs_answer(alarms, scores)
 
 
 def unanswered(record: Record, escalate: bool | None) -> bool:

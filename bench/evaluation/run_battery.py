@@ -91,7 +91,7 @@ def answer_alarms(
         transfer_from: a standardly trained network, or a folder of results that may have one.
         train: train a small one where there is none.
     """
-    if not needs_answer(measured.alarms):
+    if not needs_answer(measured.alarms, measured.scores):
         return
     if isinstance(transfer_from, Path):
         standard = find_standard(transfer_from, evaluation.dataset)

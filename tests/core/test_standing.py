@@ -5,7 +5,7 @@ import pytest
 
 from bench.core.names import WORST_CASE
 from bench.core.record import Record
-from bench.core.standing import CHECKED, NO_SIGNAL, VERDICT, count_checks, standing
+from bench.core.standing import CHECKED, NO_SIGNAL, VERDICT, count_checks, needs_answer, standing
 from tests.records import make_arrays, make_record
 
 RAISED = {"name": "zero gradients", "raised": True, "message": "95 % of the gradients are zero"}
@@ -47,6 +47,15 @@ def test_no_signal_needs_no_answer_and_a_verdict_without_its_score_answers_nothi
     nothing = {"name": NO_SIGNAL, "raised": True, "message": "clean accuracy at chance"}
     assert not standing(make_record(alarms=[nothing])).in_doubt
     assert standing(make_record(alarms=[RAISED, verdict(0.45, 0.45)])).in_doubt
+
+
+def test_a_worst_case_of_zero_cannot_be_too_high() -> None:
+    nothing = make_record(make_arrays({"robust_accuracy/autoattack": 0.0}), alarms=[RAISED])
+    assert nothing.metrics[WORST_CASE].value == 0
+    assert not standing(nothing).in_doubt
+    assert not needs_answer(nothing.alarms, nothing.metrics)
+    something = make_record(alarms=[RAISED])
+    assert needs_answer(something.alarms, something.metrics)
 
 
 @pytest.mark.parametrize("images", [200, 50])
