@@ -45,24 +45,6 @@ def images_per_pass(images: Tensor, most: int) -> int:
     return min(most, max(16, 2**16 // (images.shape[-2] * images.shape[-1])))
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out, on a GPU or (a plain RuntimeError) on the CPU."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    message = str(error).lower()
-    return isinstance(error, RuntimeError) and any(sign in message for sign in _MEMORY_SIGNS)
-
-
-#: How PyTorch's CPU allocator, cuBLAS, cuDNN and oneDNN say it.
-_MEMORY_SIGNS = (
-    "defaultcpuallocator",
-    "out of memory",
-    "can't allocate memory",
-    "alloc_failed",
-    "could not create a memory object",
-)
-
-
 def check_inputs(
     classifier: AnyClassifier,
     images: Tensor,

@@ -101,6 +101,11 @@ def test_settings_of_this_machine_replace_those_of_the_file(tmp_path: Path) -> N
             },
             "epochs is both 3 and 4",
         ),
+        (
+            {"defense": "at", "epochs": list(range(1, 402)), "seeds": list(range(250))},
+            "100250 combinations, expected at most 100,000",
+        ),
+        ({"defense": "at", "set": {f"x{at}": [1, 2] for at in range(200)}}, "more than 30 digits"),
         ("- at", "must hold settings"),
         ("defense: [at", "not valid YAML"),
     ],
