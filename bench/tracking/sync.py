@@ -130,7 +130,8 @@ class Ledger:
                 set_aside(self._path, "is damaged, and is written again from what MLflow holds", say)
             return {}
         return {
-            name: {part: asdict(logged) for part, logged in section.items()} for name, section in found.items()
+            name: {part: asdict(logged) for part, logged in section.items()}
+            for name, section in found.items()
         }
 
     def get(self, part: str) -> Logged | None:

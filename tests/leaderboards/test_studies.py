@@ -60,9 +60,7 @@ def test_studies_are_linked_from_the_front_page_and_from_entries(tmp_path: Path)
     assert "1 confirmed" in front
     assert "Table 1 &lt;b&gt;" in front
     assert ["broken" in str(left) for left in site.left_out] == [True]
-    page, correlation = (
-        next((tmp_path / "site" / "studies").glob(f"{name}*")) for name in ("table", "corr")
-    )
+    page, correlation = (next((tmp_path / "site" / "studies").glob(f"{name}*")) for name in ("table", "corr"))
     text = page.read_text()
     assert "91.2<small>90 to 92</small>" in text
     assert "paper 99.1" in text

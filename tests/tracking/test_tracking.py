@@ -1093,7 +1093,9 @@ def test_whatever_a_server_answers_is_one_line(error: Exception, line: str) -> N
 UNHASHABLE = '{"a": {"search": {"run_id": [[]], "started": 1, "status": "FINISHED"}}}'
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"a": 3}', '{"a": {"search": {"run": 1}}}', UNHASHABLE, "folder", None])
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"a": 3}', '{"a": {"search": {"run": 1}}}', UNHASHABLE, "folder", None]
+)
 def test_a_damaged_ledger_is_written_again_and_nothing_is_logged_twice(
     tmp_path: Path, content: str | None, sqlite: MakeStore
 ) -> None:
