@@ -35,6 +35,20 @@ def moved_by_batch(classifier: AnyClassifier, images: Tensor, logits: Tensor) ->
     return moved / logits.abs().max().clamp_min(1e-12)
 
 
+def runner_up_is_tied(logits: Tensor) -> Tensor:
+    """For which images the second largest logit says nothing about the image: bool [n].
+
+    It equals the third largest exactly, or it is the value that most images have there.
+
+    Args:
+        logits: [n, K] of different images, K ≥ 3.
+    """
+    second, third = logits.topk(3, dim=1).values[:, 1:].unbind(dim=1)
+    usual = second.mode().values
+    constant = (second == usual) & (2 * (second == usual).sum() > len(second)) & (len(second) > 1)
+    return (second == third) | constant
+
+
 def images_per_pass(images: Tensor, most: int) -> int:
     """How many images to push through a network at once, at most `most`.
 
