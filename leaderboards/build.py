@@ -4,26 +4,29 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import as_file, files
+from importlib.resources import as_file
+from importlib.resources import files as resources
 from pathlib import Path
 
 from bench.core.errors import UserError
 from bench.core.files import read_json, write_json, write_text
-from bench.core.record import Record
 from bench.version import __version__
 from leaderboards.board import Board, make_boards
 from leaderboards.card import Card
 from leaderboards.columns import column_rules
 from leaderboards.downloads import board_csv, board_json, geometry_csv
-from leaderboards.figure_files import ShownFigure, write_figures
+from leaderboards.entry_files import EntryFiles
+from leaderboards.exchange.robustbench import Published
 from leaderboards.geometry import GeometryBoard, geometry_boards
-from leaderboards.pages import Pages, record_file
+from leaderboards.manifest import MANIFEST, code_digest, manifest, read_manifest
+from leaderboards.pages import Pages
 from leaderboards.replace import alone, replacing_folder
 from leaderboards.result import LeftOut, read_ranked
 from leaderboards.rows import board_script
+from leaderboards.schemas import schemas
 from leaderboards.studies import read_studies
 
-GENERATOR = "regionbench"
+GENERATOR, SITE_FORMAT = "regionbench", "regionbench.site/1"
 INDEX = "index.html"
 
 
@@ -60,6 +63,7 @@ def build(
     strict: bool = True,
     left_out: Sequence[LeftOut] = (),
     studies: Iterable[Path] = (),
+    published: Sequence[Published] = (),
     empty: bool = False,
 ) -> Site:
     """Draw the leaderboards of a set of records, and put them in the place of an older site.
@@ -74,6 +78,7 @@ def build(
         strict: raise for a record that is not admitted; otherwise leave it out, and list it on the front page.
         left_out: records that could not be read at all, to be listed beside the others.
         studies: results of studies, as `find_studies` finds them.
+        published: results of RobustBench, for the boards of the same data and threat.
         empty: draw a front page that says how to make a record where there is none.
 
     Raises:
@@ -83,19 +88,31 @@ def build(
     paths = list(records)
     with alone(out):
         _check_place(out, paths)
-        results, refused = read_ranked(paths, strict=strict)
+        pages = Pages(links or {}, titles or {}, cards)
+        code = code_digest([pages.shared, columns])
+        earlier = read_manifest(out, code)
+        results, refused = read_ranked(paths, strict=strict, admitted=earlier.admitted)
         refused = [*left_out, *refused]
         if not results and not empty:
             why = f"; left out: {refused[0]}" if refused else ""
             raise UserError(f"expected at least one record to build a leaderboard from, got none{why}")
-        boards, pages = make_boards(results, columns), Pages(links or {}, titles or {}, cards)
+        boards = make_boards(results, columns)
         geometry = geometry_boards(boards)
+        pages.published = published
         pages.studies, unread = read_studies(studies)
         refused += unread
         with replacing_folder(out, INDEX) as folder:
-            refused += _write(folder, boards, geometry, pages)
+            with as_file(resources("leaderboards") / "static") as static:
+                shutil.copytree(static, folder / "static", copy_function=shutil.copyfile)
+            files = EntryFiles(pages, earlier, folder)
+            _write(folder, boards, geometry, pages, files)
+            refused += files.left_out
+            made = manifest(code, results, files.drawn)
+            write_json(folder / MANIFEST, made, compact=True)
             shared = shared_folder([*paths, *(each.path for each in (*left_out, *unread))])
             listed = [(relative(each.path, shared), each.reason) for each in refused]
+            if listed:
+                write_text(folder / "left-out.html", pages.left_out(listed))
             write_text(folder / INDEX, pages.index(boards, geometry, listed))
     entries = sum(len(board.entries) for board in boards)
     return Site(out, len(boards), entries, len(results), tuple(refused))
@@ -112,16 +129,15 @@ def relative(path: Path, folder: Path) -> str:
     return Path(os.path.relpath(os.path.abspath(path), folder)).as_posix()
 
 
-def _write(folder: Path, boards: list[Board], geometry: list[GeometryBoard], pages: Pages) -> list[LeftOut]:
-    left_out: list[LeftOut] = []
-    shown: dict[str, list[ShownFigure]] = {}
+def _write(
+    folder: Path, boards: list[Board], geometry: list[GeometryBoard], pages: Pages, files: EntryFiles
+) -> None:
     measured = {entry.page: each.page for each in geometry for row in each.rows for entry in row.entries}
-    with as_file(files("leaderboards") / "static") as static:
-        shutil.copytree(static, folder / "static", copy_function=shutil.copyfile)
     own = [column for board in boards for column in board.more_columns if column.part == "own"]
     write_text(folder / "static" / "columns.css", column_rules(own))
     write_text(folder / "compare.html", pages.compare(boards))
-    write_json(folder / "schema" / "record.schema.json", Record.model_json_schema())
+    for name, schema in schemas().items():
+        write_json(folder / "schema" / f"{name}.schema.json", schema)
     for board in boards:
         stem = folder / "boards" / board.page
         write_text(
@@ -131,31 +147,27 @@ def _write(folder: Path, boards: list[Board], geometry: list[GeometryBoard], pag
         write_json(stem.with_name(f"{board.page}.json"), board_json(board), compact=True)
         write_text(stem.with_name(f"{board.page}.data.js"), board_script(board, pages.families))
         for entry, rank in zip(board.entries, board.ranks, strict=True):
-            figures = write_figures(entry, folder)
-            left_out += figures.left_out
-            shown[entry.page] = [figure for some in figures.sections.values() for figure in some]
-            page = pages.entry(board, entry, rank, figures.sections, measured.get(entry.page, ""))
-            write_text(folder / "entries" / f"{entry.page}.html", page)
-            script = pages.entry_script(board, entry, figures.sections)
-            write_text(folder / "entries" / f"{entry.page}.data.js", script)
-            for result in entry.results + entry.superseded:
-                _copy(result.path, folder / "records" / record_file(result))
+            files.write(board, entry, rank, measured.get(entry.page, ""))
     by_record = {
         r.record.id: entry.page for board in boards for entry in board.entries for r in entry.results
     }
     for study in pages.studies:
         write_text(folder / "studies" / f"{study.page}.html", pages.study(study, by_record))
     for each in geometry:
-        write_text(folder / "geometry" / f"{each.page}.html", pages.geometry(each, shown))
+        write_text(folder / "geometry" / f"{each.page}.html", pages.geometry(each, files.shown))
         write_text(folder / "geometry" / f"{each.page}.csv", geometry_csv(each))
-    listing = [{"title": b.title, **b.identity, "page": f"boards/{b.page}"} for b in boards]
-    write_json(folder / "site.json", {"generator": GENERATOR, "version": __version__, "boards": listing})
-    return left_out
-
-
-def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
+    listing = [
+        {
+            "title": board.title,
+            **board.identity,
+            "page": f"boards/{board.page}",
+            "entries": len(board.entries),
+            "newest": board.newest,
+        }
+        for board in boards
+    ]
+    about = {"format": SITE_FORMAT, "generator": GENERATOR, "version": __version__}
+    write_json(folder / "site.json", {**about, "boards": listing})
 
 
 def _check_place(out: Path, paths: Iterable[Path]) -> None:

@@ -1,6 +1,6 @@
 """Check a submitted record: what a board would say of it, and what a submission needs besides."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from bench.charts import load_chart
@@ -8,10 +8,11 @@ from bench.core.errors import UserError
 from bench.core.names import CLEAN_ACCURACY, WORST_CASE
 from bench.core.record import RECORD, Record, load_record, read_arrays
 from leaderboards.contradictions import contradictions, other_settings
-from leaderboards.result import exact_eps, find_figures
+from leaderboards.own_figures import find_figures
+from leaderboards.result import exact_eps
 
 
-def check(path: Path) -> list[str]:
+def check(path: Path, *, elsewhere: Collection[str] = ()) -> list[str]:
     """Check a record against its schema, the files beside it and itself.
 
     What a board leaves out has a problem here too. A submission must also have every file that its record names and
@@ -19,6 +20,7 @@ def check(path: Path) -> list[str]:
 
     Args:
         path: the record's JSON file, or the folder that holds `record.json`.
+        elsewhere: kinds of files that need not lie beside the record, such as "weights".
 
     Returns:
         One line for each problem; empty when there is none.
@@ -26,7 +28,7 @@ def check(path: Path) -> list[str]:
     if path.is_dir():
         path = path / RECORD
     try:
-        record = load_record(path, check_files=True)
+        record = load_record(path, check_files=True, elsewhere=elsewhere)
         exact_eps(path, record)
         arrays = read_arrays(path, record)
     except UserError as error:

@@ -18,7 +18,7 @@ from leaderboards.lowest import lowest_known
 from leaderboards.result import Result
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Summary:
     """One score of an entry, over its training seeds.
 
@@ -227,6 +227,8 @@ def summarize(scores: Sequence[tuple[int, Score | None]]) -> Summary:
     Args:
         scores: (seed, score) pairs; a score is None where the record lacks the metric.
     """
+    if len(scores) == 1 and (only := scores[0][1]) is not None:
+        return _summary_of_one(only)
     known = [score for _, score in scores if score is not None]
     valued = [score for score in known if score.value is not None]
     values = [score.value for score in valued if score.value is not None]
@@ -244,6 +246,21 @@ def summarize(scores: Sequence[tuple[int, Score | None]]) -> Summary:
         higher_is_better=known[0].higher_is_better,
         seeds=len(values),
         reason=_reason(scores),
+    )
+
+
+def _summary_of_one(score: Score) -> Summary:
+    bounded = score.value is not None and score.low is not None and score.high is not None
+    return Summary(
+        mean=score.value,
+        std=None,
+        low=score.low if bounded else None,
+        high=score.high if bounded else None,
+        n=score.n,
+        unit=score.unit,
+        higher_is_better=score.higher_is_better,
+        seeds=int(score.value is not None),
+        reason=score.reason,
     )
 
 

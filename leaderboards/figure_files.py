@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.charts import Chart, load_chart
-from bench.charts.plotly.page import ASSETS, page, write_assets
+from bench.charts.plotly.page import page
 from bench.charts.png.sizes import png_size
 from bench.charts.svg.standalone import is_drawable, standalone
 from bench.charts.table import table
@@ -14,7 +14,8 @@ from bench.core.errors import UserError
 from bench.core.files import write_text
 from bench.core.names import short_hash, slug
 from leaderboards.entry import Entry
-from leaderboards.result import Figure, LeftOut, Result
+from leaderboards.own_figures import Figure
+from leaderboards.result import LeftOut, Result
 
 #: Larger chart files, in bytes, are not shown.
 LARGEST = 32 * 2**20
@@ -80,8 +81,6 @@ def write_figures(entry: Entry, site: Path) -> WrittenFigures:
                 left_out.append(LeftOut.because(figure.path, error))
                 continue
             found.setdefault(figure.name, []).append(drawn)
-    if any(chart for pairs in found.values() for _, chart in pairs):
-        _write_assets(site / "static")
     return WrittenFigures(
         {
             heading: [_shown(name, found[name]) for name in names]
@@ -156,8 +155,3 @@ def _shown(name: str, pairs: list[tuple[Picture, Chart | None]]) -> ShownFigure:
         words = name.replace("_", " ").replace("-", " ")
         return ShownFigure(name, f"{words[:1].upper()}{words[1:]}", "", "", pictures)
     return ShownFigure(name, chart.title, chart.caption, chart.source, pictures)
-
-
-def _write_assets(folder: Path) -> None:
-    if not all((folder / name).exists() for name in ASSETS):
-        write_assets(folder)

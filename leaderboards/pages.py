@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
 
@@ -10,7 +11,7 @@ from markupsafe import Markup
 
 from bench.charts.jinja import make_environment
 from bench.charts.svg.figure import figure
-from bench.core.names import CLEAN_ACCURACY, ROBUST_ACCURACY, SUSPICIOUS, WORST_CASE, dataset_label, slug
+from bench.core.names import CLEAN_ACCURACY, ROBUST_ACCURACY, SUSPICIOUS, WORST_CASE, dataset_label
 from bench.core.values import printable
 from leaderboards import text
 from leaderboards.board import Board
@@ -18,17 +19,19 @@ from leaderboards.card import Card
 from leaderboards.charts import battery_charts, history_charts, past_chart
 from leaderboards.entry import Entry
 from leaderboards.entry_data import entry_script
+from leaderboards.exchange.robustbench import Published
 from leaderboards.figure_files import ShownFigure
 from leaderboards.geometry import GeometryBoard, gallery
 from leaderboards.headline import headline
 from leaderboards.rank import Rank
-from leaderboards.result import Result
 from leaderboards.rows import facets
 from leaderboards.scatter import geometry_charts, slope_words, trade_off_charts, trend
 from leaderboards.studies import Study, judged, our_value, studies_of
 
 #: Scores that an entry page shows at once; the others are folded, by metric.
 MAIN = (ROBUST_ACCURACY, SUSPICIOUS)
+#: Most entries of a defense that the page of one of them links to.
+MOST_ELSEWHERE = 21
 
 
 class Pages:
@@ -45,6 +48,8 @@ class Pages:
     ) -> None:
         self._links, self._titles, self._cards = dict(links), dict(titles), dict(cards or {})
         self.studies: list[Study] = []
+        self.published: Sequence[Published] = ()
+        self._elsewhere: dict[tuple[str, str], dict[str, str]] = {}
         self.families = {name: card.family for name, card in self._cards.items()}
         self._templates = _templates(tuple(self._titles.items()))
 
@@ -66,6 +71,11 @@ class Pages:
             left_out=left_out,
         )
 
+    def left_out(self, left_out: Sequence[tuple[str, str]]) -> str:
+        """The page of the files that no board shows, each with the reason."""
+        about = "Records and figures that no board shows, each with the reason."
+        return self._render("left_out", root="", left_out=left_out, about=about)
+
     def board(self, board: Board, geometry: str = "") -> str:
         """The page of a board; `geometry` is the page with the geometry of its networks."""
         return self._render(
@@ -75,6 +85,10 @@ class Pages:
             geometry=geometry,
             facets=facets(board, self.families),
             summary=self._summary(board),
+            published=sorted(
+                (each for each in self.published if each.fits(board)),
+                key=lambda each: (-each.lowest, each.id),
+            ),
             about=f"{board.title}: {text.count(len(board.entries), 'defense')} ranked by worst-case accuracy.",
             charts=[figure(chart) for chart in trade_off_charts(board, self.families)],
         )
@@ -129,11 +143,14 @@ class Pages:
         self,
         board: Board,
         entry: Entry,
-        rank: Rank,
         figures: Mapping[str, Sequence[ShownFigure]] | None = None,
         geometry: str = "",
     ) -> str:
-        """The page of an entry, with its figures by heading; `geometry` is the page with that of its network."""
+        """The page of an entry without its live parts, with its figures by heading.
+
+        Args:
+            geometry: the page with the geometry of its network.
+        """
         columns = [column.metric for column in board.main_columns + board.more_columns]
         known = [name for name in entry.scores if name in self._titles or name.startswith(MAIN)]
         first = [name for name in columns if name in entry.scores]
@@ -143,26 +160,53 @@ class Pages:
             root="../",
             board=board,
             entry=entry,
-            rank=rank,
             sections=figures or {},
             metrics=first,
             families=_families(name for name in entry.scores if name not in first),
             charts=[figure(chart) for chart in battery_charts(entry) + history_charts(entry)],
             searches=_searches(entry),
             geometry=geometry,
-            studies=studies_of(self.studies, [result.record.id for result in entry.results]),
+            studies=self._studies_of(entry),
             about=f"{text.cut(entry.defense.name)} on {text.cut(entry.model)}, {board.title}: scores and alarms.",
             clean=entry.scores.get(CLEAN_ACCURACY),
             card=self._cards.get(entry.defense.name),
-            elsewhere=[each for each in board.by_defense[entry.defense.name][:21] if each.page != entry.page],
             history=figure(chart) if (chart := past_chart(entry)) else "",
             commands=list(
                 dict.fromkeys(command for r in entry.results if (command := r.record.provenance.command))
             ),
-            links={
-                r.record.id: self._links[r.record.id] for r in entry.results if r.record.id in self._links
-            },
+            links=self._links_of(entry),
         )
+
+    def around(self, entry: Entry) -> list[Any]:
+        """What the page of an entry shows besides its records, as plain JSON; cards and titles are those of all."""
+        studies = [[study.page, study.title] for study in self._studies_of(entry)]
+        return [studies, self._links_of(entry)]
+
+    @property
+    def shared(self) -> list[Any]:
+        """What all pages show, as plain JSON."""
+        return [self._titles, {name: asdict(card) for name, card in self._cards.items()}]
+
+    def live(self, board: Board, entry: Entry, rank: Rank) -> dict[str, str]:
+        """The parts of an entry's page that depend on other entries: its rank, and its defense elsewhere."""
+        macros: Any = self._templates.get_template("_live.html.j2").module
+        others = self._elsewhere.get((board.page, entry.defense.name))
+        if others is None:
+            same = board.by_defense[entry.defense.name][:MOST_ELSEWHERE]
+            others = {each.page: macros.other(each, board.qualifiers[each.page]) for each in same}
+            self._elsewhere[board.page, entry.defense.name] = others
+        links = [link for page, link in others.items() if page != entry.page]
+        return {
+            "rank": macros.rank(rank, len(board.entries)),
+            "elsewhere": "; ".join(links) or "no other entry of this board",
+        }
+
+    def _studies_of(self, entry: Entry) -> list[Study]:
+        return studies_of(self.studies, [result.record.id for result in entry.results])
+
+    def _links_of(self, entry: Entry) -> dict[str, str]:
+        ids = [result.record.id for result in entry.results]
+        return {each: self._links[each] for each in ids if each in self._links}
 
     def _render(self, name: str, **context: Any) -> str:
         return self._templates.get_template(f"{name}.html.j2").render(context)
@@ -193,17 +237,11 @@ def _templates(titles: tuple[tuple[str, str], ...]) -> Environment:
         quantity=text.quantity,
         interval=text.interval,
         unit_shown=text.unit_shown,
-        record_file=record_file,
         worst_case=WORST_CASE,
         bar_path=text.bar_path,
         headline=headline,
     )
     return environment
-
-
-def record_file(result: Result) -> str:
-    """File name of a record's copy in the site."""
-    return f"{slug(result.record.id)}-{result.digest[:12]}.json"
 
 
 def _grouped(boards: Sequence[Board]) -> list[tuple[str, list[tuple[str, list[Board]]]]]:

@@ -1,5 +1,6 @@
 """One record with the files beside it: per-image outcomes and figures."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -11,32 +12,19 @@ from typing import Any
 import numpy as np
 
 from bench.core.errors import UserError
-from bench.core.files import sha256
+from bench.core.files import read_bytes, sha256
 from bench.core.limits import exact_number, file_beside, moment
-from bench.core.names import WORST_CASE
+from bench.core.names import WORST_CASE, slug
 from bench.core.record import RECORD, Record, load_record, read_arrays
 from bench.core.standing import CHECKED, count_checks
 from bench.core.values import shown
 from leaderboards.contradictions import contradictions, is_looked_at
+from leaderboards.own_figures import Figure, find_figures
+from leaderboards.packing import packed_with_length, unpacked
+from leaderboards.scrub import has_folders, scrubbed
 
-#: Pictures of what the page draws itself, sharper and with its data beside it.
-DRAWN_HERE = ("security", "training")
-
-
-@dataclass(frozen=True)
-class Figure:
-    """The files of one figure beside a record: a picture, the chart as data, or both; neither is read yet."""
-
-    name: str
-    picture: Path | None
-    chart: Path | None
-
-    @property
-    def path(self) -> Path:
-        """One of its files, to name it by."""
-        path = self.chart or self.picture
-        assert path is not None
-        return path
+#: Records that were admitted before: source → the arrays that a board needs, packed.
+Admitted = Mapping[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -51,6 +39,9 @@ class Result:
         created: when the battery ran, in UTC.
         outcomes: bool [n], which test images no attack broke; None when the arrays are not there.
         figures: the figures beside the record, by name.
+        stored: whether its arrays were there.
+        arrays: those of its arrays that a board needs, by name, packed; None where it is not to be
+            remembered.
     """
 
     record: Record
@@ -60,6 +51,18 @@ class Result:
     created: datetime
     outcomes: np.ndarray | None
     figures: tuple[Figure, ...]
+    stored: bool = False
+    arrays: Mapping[str, str] | None = None
+
+    @property
+    def source(self) -> str:
+        """What it was read from: the digest of the record, and whether its arrays were there."""
+        return f"{self.digest}{'+' if self.stored else '-'}"
+
+    @property
+    def file(self) -> str:
+        """File name of the record's copy in a site."""
+        return f"{slug(self.record.id)}-{self.digest[:12]}.json"
 
 
 def read_result(path: Path, *, unattacked: bool = False) -> Result:
@@ -84,18 +87,46 @@ def _as_written(path: Path, *, unattacked: bool = False) -> tuple[Result, dict[s
     if path.is_dir():
         path = path / RECORD
     record = load_record(path)
-    eps = exact_eps(path, record, unattacked=unattacked)
+    content = read_bytes(path)
+    exact_eps(path, record, unattacked=unattacked)
     arrays = read_arrays(path, record, lambda name: name == CHECKED or is_looked_at(name))
-    result = Result(
+    record = _without_folders(record, content)
+    return _result(path, record, hashlib.sha256(content).hexdigest(), arrays), arrays
+
+
+def _result(path: Path, record: Record, digest: str, arrays: Mapping[str, np.ndarray]) -> Result:
+    return Result(
         record=record,
         path=path,
-        digest=sha256(path),
-        eps=eps,
+        digest=digest,
+        eps=exact_number(record.threat.eps),
         created=moment(record.provenance.created),
         outcomes=_outcomes(path, record, arrays.get(WORST_CASE)),
         figures=find_figures(path.parent),
+        stored=_has_arrays(path, record),
+        arrays=_to_remember(arrays),
     )
-    return result, arrays
+
+
+def _to_remember(arrays: Mapping[str, np.ndarray]) -> Mapping[str, str] | None:
+    found = {name: arrays[name] for name in (WORST_CASE, CHECKED) if name in arrays}
+    if any(array.dtype != bool or array.ndim != 1 for array in found.values()):
+        return None
+    return {name: packed_with_length(array) for name, array in found.items()}
+
+
+def _has_arrays(path: Path, record: Record) -> bool:
+    file = record.files.get("arrays")
+    return file is not None and (path.parent / file.path).is_file()
+
+
+def _without_folders(record: Record, content: bytes) -> Record:
+    """A record without the folders of the machine that made it.
+
+    Args:
+        content: its file.
+    """
+    return Record.model_validate(scrubbed(record.model_dump(mode="json"))) if has_folders(content) else record
 
 
 @dataclass(frozen=True)
@@ -134,12 +165,17 @@ def read_results(
     return _read(paths, partial(read_result, unattacked=unattacked), strict)
 
 
-def read_ranked(paths: Iterable[Path], *, strict: bool = True) -> tuple[list[Result], list[LeftOut]]:
+def read_ranked(
+    paths: Iterable[Path], *, strict: bool = True, admitted: Admitted | None = None
+) -> tuple[list[Result], list[LeftOut]]:
     """As `read_results`, for boards: without records that contradict themselves or that have another's id.
 
     Of records with one id that are about different networks, the one made first stays.
+
+    Args:
+        admitted: what was read before: source → its arrays; these files are not checked again.
     """
-    results, left_out = _read(paths, _read_ranked, strict)
+    results, left_out = _read(paths, partial(_read_ranked, admitted=admitted or {}), strict)
     impostors = _impostors(results)
     if strict and impostors:
         raise UserError(str(next(iter(impostors.values()))))
@@ -147,7 +183,10 @@ def read_ranked(paths: Iterable[Path], *, strict: bool = True) -> tuple[list[Res
     return kept, [*left_out, *impostors.values()]
 
 
-def _read_ranked(path: Path) -> Result:
+def _read_ranked(path: Path, admitted: Admitted) -> Result:
+    known = _read_again(path, admitted)
+    if known is not None:
+        return known
     result, arrays = _as_written(path)
     for file in result.record.files.values():
         file_beside(result.path, file.path)
@@ -156,6 +195,30 @@ def _read_ranked(path: Path) -> Result:
         more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise UserError(f"{result.path}: {'; '.join(problems[:3])}{more}")
     return _counted(result, arrays)
+
+
+def _read_again(path: Path, admitted: Admitted) -> Result | None:
+    """A result that was admitted before; None for another one."""
+    if not admitted:
+        return None
+    if path.is_dir():
+        path = path / RECORD
+    file_beside(path, path.name)
+    content = read_bytes(path)
+    digest = hashlib.sha256(content).hexdigest()
+    if f"{digest}+" not in admitted and f"{digest}-" not in admitted:
+        return None
+    record = Record.model_validate_json(content)
+    source = f"{digest}{'+' if _has_arrays(path, record) else '-'}"
+    if source not in admitted or (source.endswith("+") and not _same_arrays(path, record)):
+        return None
+    arrays = {name: unpacked(bits) for name, bits in admitted[source].items()}
+    return _counted(_result(path, _without_folders(record, content), digest, arrays), arrays)
+
+
+def _same_arrays(path: Path, record: Record) -> bool:
+    file = record.files["arrays"]
+    return sha256(file_beside(path, file.path)) == file.sha256
 
 
 def _read(
@@ -231,15 +294,3 @@ def exact_eps(path: Path, record: Record, *, unattacked: bool = False) -> Fracti
             f"{path}: threat.eps is 0, which is clean accuracy and no threat; `bench compare` compares such records"
         )
     return eps
-
-
-def find_figures(folder: Path) -> tuple[Figure, ...]:
-    """The figures in the folder `figures` beside a record."""
-    folder = folder / "figures"
-    found: dict[str, dict[str, Path]] = {}
-    # A link could point at anything on the machine that builds the site.
-    for path in sorted(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else []:
-        readable = path.suffix in (".png", ".json") and path.is_file() and not path.is_symlink()
-        if readable and path.stem not in DRAWN_HERE:
-            found.setdefault(path.stem, {})[path.suffix] = path
-    return tuple(Figure(name, files.get(".png"), files.get(".json")) for name, files in sorted(found.items()))

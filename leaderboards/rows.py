@@ -1,17 +1,15 @@
 """What scripts need of a board: the values by which a row is sorted, searched and compared."""
 
-import base64
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from leaderboards.board import Board
 from leaderboards.columns import Column
 from leaderboards.entry import Entry
+from leaderboards.packing import packed
 from leaderboards.rank import Rank
 
 #: Scripts find a board's data under this name.
@@ -93,7 +91,7 @@ def _row(
         "doubt": int(entry.in_doubt),
     }
     if entry.outcomes is not None:
-        row["outcomes"] = [_packed(outcomes) for outcomes in entry.outcomes]
+        row["outcomes"] = [packed(outcomes) for outcomes in entry.outcomes]
     return row
 
 
@@ -118,7 +116,3 @@ def _natural(text: str) -> tuple[bool, int, str]:
 def _value(entry: Entry, metric: str) -> float | None:
     score = entry.scores.get(metric)
     return None if score is None or score.mean is None else float(f"{score.mean:.9g}")
-
-
-def _packed(outcomes: np.ndarray) -> str:
-    return base64.b64encode(np.packbits(outcomes).tobytes()).decode()

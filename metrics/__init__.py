@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from bench.core.errors import UserError
 from bench.core.foreign_code import calling
 from bench.core.lazy import imported_from
+from bench.core.names import ROBUST_ACCURACY
 from bench.core.registry import Registry, imported_on_use
 from bench.core.values import shown
 
@@ -89,6 +90,9 @@ BUILT_IN: dict[str, Callable[[], Any]] = {
     "neural_collapse": imported_on_use("metrics.indicators.neural_collapse:NeuralCollapse"),
 }
 
+#: Where the accuracy under each attack is; its title is that of the attack.
+_ATTACKED = "metrics.accuracy.robust_accuracy:RobustAccuracy"
+
 METRICS = Registry("metric", "bench.metrics", BUILT_IN)
 
 
@@ -151,8 +155,25 @@ def owner_of(score: str) -> str | None:
 
 
 def titles() -> dict[str, str]:
-    """Titles of scores by name, over all registered metrics; scores without a title are left out."""
-    return {score: title for _, metric in _usable() for score, title in metric.titles.items()}
+    """Titles of scores by name, over all registered metrics; scores without a title are left out.
+
+    Those of built-in metrics are read from their sources, so that pages can be drawn without torch.
+    """
+    from bench.charts.words import ACCURACIES
+    from bench.core.docstrings import literal_at
+
+    found: dict[str, str] = {}
+    for name in METRICS.names():
+        place = METRICS.place(name)
+        if place == _ATTACKED:
+            attack = name.removeprefix(ROBUST_ACCURACY)
+            found |= {name: ACCURACIES[attack]} if attack in ACCURACIES else {}
+        elif place:
+            found |= literal_at(place, "titles") or {}
+        else:
+            with suppress(UserError):
+                found |= get(name).titles
+    return found
 
 
 def _usable() -> "Iterator[tuple[str, Metric]]":

@@ -12,9 +12,6 @@ Three things are replaced in a forward pass, and nothing in the network itself:
 
 A stand-in only guides an attack. Whether an image is broken is always decided by the network itself.
 
-A softened stand-in goes further: its saturating activations are wider in the forward pass too, as wide as their
-usual input, so that it is another network, which the images are then transferred from.
-
 Source: Athalye et al. 2018, Obfuscated Gradients Give a False Sense of Security, section 4.1 (backward pass
 differentiable approximation); Bengio et al. 2013 (straight-through estimator); for (3), Carlini & Wagner 2016,
 Defensive Distillation is Not Robust to Adversarial Examples.
@@ -50,10 +47,8 @@ class StandIn(nn.Module):
         always: put the identity in place of what is done to the images even where that has a gradient, which may
             mislead, and a wider activation in place of those that saturate.
         inner: differentiate inner logits, see (3).
-        soft: widen activations that saturate, and the sign, in the forward pass too.
 
     Attributes:
-        saturates: whether the network has such activations.
         dtype: of the images it is best given.
         logits_of: names of the inner parts whose mean output is differentiated; empty for the network's own.
 
@@ -69,10 +64,9 @@ class StandIn(nn.Module):
         double: bool = False,
         always: bool = False,
         inner: bool = True,
-        soft: bool = False,
     ) -> None:
         super().__init__()
-        self._classifier, self._always, self._soft, self.saturates = (classifier,), always, soft, False
+        self._classifier, self._always = (classifier,), always
         self.dtype = torch.float64 if double else torch.float32
         self.input_shape, self.num_classes = classifier.input_shape, classifier.num_classes
         self._weights: dict[str, Tensor] | None = None
@@ -105,14 +99,14 @@ class StandIn(nn.Module):
 
     def _run(self, classifier: AnyClassifier, images: Tensor) -> Tensor:
         # The outer block gives back a mode that the network switched off: only the switching on was let through.
-        through = StraightThrough(self._weights is not None, self._always, self._soft)
-        with torch.set_grad_enabled(torch.is_grad_enabled()), through:
+        with (
+            torch.set_grad_enabled(torch.is_grad_enabled()),
+            StraightThrough(self._weights is not None, self._always),
+        ):
             if self._weights is None:
-                logits = classifier(images)
-            else:
-                logits = functional_call(classifier, self._weights, (images,))
-        self.saturates |= through.saturates
-        return logits
+                return classifier(images)
+            logits: Tensor = functional_call(classifier, self._weights, (images,))
+            return logits
 
     @contextmanager
     def _hooks(self, images: Tensor, inner: list[Tensor]) -> Iterator[None]:

@@ -12,6 +12,8 @@ ATTACKS = {
     "cw": "C&W",
     "autoattack": "AutoAttack",
 }
+#: Attack → title of the accuracy under it; an attack without one is shown by its name.
+ACCURACIES = {**ATTACKS, "adaptive": "Margin and scaled cross-entropy"}
 
 
 def attack_title(name: str) -> str:

@@ -2,15 +2,20 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 import leaderboards
 from bench.cli.options import quiet_option
 from bench.cli.serve import serve
-from bench.cli.streams import print_note, print_result
-from bench.cli.types import FOLDER, FOLDER_TO_WRITE, NAMES, PATH, PORT_OR_ANY, TEXT
+from bench.cli.streams import print_result
+from bench.cli.types import FOLDER, FOLDER_TO_WRITE, NAMES, PATH, PLACE, TEXT
 from bench.core.errors import UserError
+from bench.core.values import printable
+
+if TYPE_CHECKING:
+    from leaderboards.board import Board
 
 columns_option = click.option(
     "--columns",
@@ -39,8 +44,15 @@ def leaderboard() -> None:
     "--shipped", is_flag=True, help="Take the records of real runs that come with the package instead."
 )
 @click.option("--serve", "served", is_flag=True, help="Then serve the pages on 127.0.0.1 until Ctrl-C.")
-@click.option("--port", type=PORT_OR_ANY, default=8000, show_default=True, help="For --serve; 0: any.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="For --serve; 0: any."
+)
 @columns_option
+@click.option(
+    "--robustbench",
+    type=FOLDER,
+    help="Folder of RobustBench's model_info files, to show below the boards of the same data and threat.",
+)
 @click.option("--strict", is_flag=True, help="Exit with code 1 when a record or a figure was left out.")
 @quiet_option
 def leaderboard_build(
@@ -51,6 +63,7 @@ def leaderboard_build(
     served: bool,
     port: int,
     columns: tuple[str, ...],
+    robustbench: Path | None,
     strict: bool,
     quiet: bool,
 ) -> None:
@@ -58,13 +71,15 @@ def leaderboard_build(
 
     A record that is not admitted is left out, and the front page lists it with the reason. With --strict the pages
     are drawn all the same, and the exit code is 1. --columns adds columns to the usual ones. --shipped --serve
-    shows what pages look like; --serve without a record shows how to make one.
+    shows what pages look like; --serve without a record shows how to make one. What an earlier site in the same
+    folder drew from the same records is used again.
     """
     from bench.core.record import find_records
     from bench.core.temporary import scratch_folder
     from bench.runs.cards import defense_cards
     from bench.tracking import Fetched, fetch_records, load_settings
     from leaderboards.build import build
+    from leaderboards.exchange.robustbench import find_published
     from leaderboards.result import LeftOut
     from leaderboards.studies import find_studies
     from metrics import titles
@@ -84,6 +99,7 @@ def leaderboard_build(
         if not paths and not served:
             why = f"; left out: {left_out[0].reason}" if left_out else "; `bench run` makes them"
             raise UserError(f"no records in {tracking or records}{why}")
+        published, unread = find_published(robustbench) if robustbench else ([], [])
         site = build(
             paths,
             out,
@@ -92,7 +108,8 @@ def leaderboard_build(
             cards=defense_cards(),
             columns=columns,
             strict=False,
-            left_out=left_out,
+            left_out=[*left_out, *unread],
+            published=published,
             studies=[] if tracking else find_studies(records),
             empty=served,
         )
@@ -117,21 +134,11 @@ def leaderboard_build(
 @columns_option
 def leaderboard_table(records: Path, form: str, columns: tuple[str, ...]) -> None:
     """Print the boards of a folder of records as tables, with 95 % intervals and marks of significance."""
-    from bench.core.record import find_records
-    from leaderboards.board import make_boards
     from leaderboards.downloads import boards_csv
     from leaderboards.latex import board_latex
     from leaderboards.markdown import board_markdown
-    from leaderboards.result import read_ranked
 
-    paths = find_records(records)
-    if not paths:
-        raise UserError(f"no records in {records}; `bench run` makes them")
-    results, left_out = read_ranked(paths, strict=False)
-    _say_left_out(left_out)
-    if not results:
-        raise UserError(f"no record in {records} was admitted")
-    boards = make_boards(results, columns)
+    boards = _boards(records, columns)
     if form == "csv":
         print_result(boards_csv(boards, columns), nl=False)
         return
@@ -141,21 +148,103 @@ def leaderboard_table(records: Path, form: str, columns: tuple[str, ...]) -> Non
 
 def _say_left_out(left_out: Iterable[object]) -> None:
     for each in left_out:
-        print_note(f"left out: {each}")
+        click.echo(printable(f"left out: {each}"), err=True)
+
+
+@leaderboard.command("export")
+@click.option("--records", type=FOLDER, default=Path("runs"), show_default=True, help="Folder of records.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["robustbench", "every-eval-ever", "model-index", "croissant", "sarif"]),
+    required=True,
+    help="sarif holds the alarms alone.",
+)
+@click.option(
+    "--out", type=FOLDER_TO_WRITE, default=Path("exchange"), show_default=True, help="Folder for the files."
+)
+def leaderboard_export(records: Path, form: str, out: Path) -> None:
+    """Write results as RobustBench, Every Eval Ever, Hugging Face or Croissant read them, or alarms as SARIF.
+
+    Prints the files. Folders of the machine in texts of records become DIR.
+    """
+    from bench.runs.cards import defense_cards
+    from leaderboards.exchange.export import export
+    from metrics import titles
+
+    paths = export(_boards(records), form, out, titles(), defense_cards())
+    if not paths:
+        raise UserError(
+            f"no entry in {records} has the scores that {form} holds, clean accuracy and AutoAttack"
+        )
+    for path in paths:
+        print_result(path)
+
+
+def _boards(records: Path, columns: tuple[str, ...] = ()) -> "list[Board]":
+    """The boards of a folder of records; says what was left out."""
+    from bench.core.record import find_records
+    from leaderboards.board import make_boards
+    from leaderboards.result import read_ranked
+
+    paths = find_records(records)
+    if not paths:
+        raise UserError(f"no records in {records}; `bench run` makes them")
+    results, left_out = read_ranked(paths, strict=False)
+    _say_left_out(left_out)
+    if not results:
+        raise UserError(f"no record in {records} was admitted")
+    return make_boards(results, columns)
 
 
 @leaderboard.command("check")
 @click.argument("file", type=PATH)
-def leaderboard_check(file: Path) -> None:
+@click.option(
+    "--reverify", is_flag=True, help="Also restore the network and try its stored adversarial images."
+)
+@click.option("--checkpoint", type=PATH, help="For --reverify: the weights, where they lie elsewhere.")
+@click.option(
+    "--loader",
+    type=PLACE,
+    metavar="MODULE:FUNCTION",
+    help="For --reverify: makes the network, where it is none of ours.",
+)
+@click.option(
+    "--data-dir", type=FOLDER, help="For --reverify: where the data set's files are.  [default: data]"
+)
+@click.option("--trust", is_flag=True, help="For --reverify: run the code that the record names.")
+def leaderboard_check(
+    file: Path,
+    reverify: bool,
+    checkpoint: Path | None,
+    loader: str | None,
+    data_dir: Path | None,
+    trust: bool,
+) -> None:
     """Check a submission: schema, hashes of the files beside it, and numbers that contradict each other.
 
-    A record without problems is shown on a board, and no board shows a record that contradicts itself.
+    A record without problems is shown on a board, and no board shows a record that contradicts itself. --reverify
+    needs the weights, the data and `examples.npz`: it measures clean accuracy again, and looks whether each stored
+    image lies in the ball and is misclassified. Exit code 1 when something contradicts the record, 3 when not all
+    of that could be checked.
     """
     from bench.core.record import RECORD
     from leaderboards.check import check
 
+    if not reverify and (checkpoint or loader or data_dir or trust):
+        raise UserError("--checkpoint, --loader, --data-dir and --trust need --reverify")
     path = file / RECORD if file.is_dir() else file
-    problems = [problem.removeprefix(f"{path}: ") for problem in check(path)]
+    found = check(path, elsewhere=("weights",) if checkpoint else ())
+    problems = [problem.removeprefix(f"{path}: ") for problem in found]
     if problems:
         raise UserError(f"{file}: {'; '.join(problems)}")
     print_result(f"{file}: a valid record")
+    if reverify:
+        from bench.results.verify import verify
+
+        verified = verify(path, quick=True, weights=checkpoint, loader=loader, data_dir=data_dir, trust=trust)
+        for each in verified.checks:
+            print_result(f"{each.outcome:<11}  {each.name}: {each.message}")
+        print_result(f"{file}: {verified.verdict}")
+        if not verified.matches:
+            raise SystemExit(1 if verified.contradicted else 3)

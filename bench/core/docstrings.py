@@ -1,9 +1,10 @@
-"""Docstrings read from source files, without importing what they document."""
+"""Docstrings and plain attributes of classes, read from source files without importing them."""
 
 import ast
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from bench.core.registry import ImportedOnUse
 
@@ -17,6 +18,28 @@ def summary_at(place: str) -> str:
     path = _source(module)
     known = _docstrings(path) if path else {}
     return first_paragraph(known[attribute] if attribute in known else ImportedOnUse(place)().__doc__)
+
+
+def literal_at(place: str, attribute: str) -> Any:
+    """What the class at `module:Class`, or a base of it, assigns to an attribute as a literal; None for nothing."""
+    module, _, name = place.partition(":")
+    path = _source(module)
+    body = _body(path) if path else []
+    owner = next((node for node in body if isinstance(node, ast.ClassDef) and node.name == name), None)
+    for node in owner.body if owner else ():
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        value = getattr(node, "value", None)
+        if value is not None and any(isinstance(each, ast.Name) and each.id == attribute for each in targets):
+            return ast.literal_eval(value)
+    places = {
+        alias.asname or alias.name: f"{node.module}:{alias.name}"
+        for node in body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    bases = [base.id for base in owner.bases if isinstance(base, ast.Name)] if owner else []
+    found = (literal_at(places.get(base, f"{module}:{base}"), attribute) for base in bases)
+    return next((value for value in found if value is not None), None)
 
 
 def first_paragraph(docstring: str | None) -> str:
@@ -37,9 +60,13 @@ def _source(module: str) -> Path | None:
 @cache
 def _docstrings(path: Path) -> dict[str, str]:
     """The docstrings of the classes and functions at the top of a file, by name."""
-    body = ast.parse(path.read_text(encoding="utf-8")).body
     return {
         node.name: ast.get_docstring(node) or ""
-        for node in body
+        for node in _body(path)
         if isinstance(node, ast.ClassDef | ast.FunctionDef)
     }
+
+
+@cache
+def _body(path: Path) -> list[ast.stmt]:
+    return ast.parse(path.read_text(encoding="utf-8")).body

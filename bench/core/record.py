@@ -5,7 +5,7 @@ This module needs no torch, so that leaderboards and tracking stay light.
 
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
@@ -144,12 +144,15 @@ def _view(place: str) -> Callable[..., Any]:
     return found
 
 
-def load_record(path: Path, *, check_files: bool = False, check_values: bool = True) -> Record:
+def load_record(
+    path: Path, *, check_files: bool = False, elsewhere: Collection[str] = (), check_values: bool = True
+) -> Record:
     """Admit a record: every reader of records, ours and others', reads them here.
 
     Args:
         path: the JSON file, or the folder that holds `record.json`.
         check_files: also compare the hashes of the files beside it.
+        elsewhere: kinds of files that need not be there for that, such as "weights".
         check_values: refuse what `impossible` finds; without it, who reads the record must look.
 
     Raises:
@@ -170,6 +173,8 @@ def load_record(path: Path, *, check_files: bool = False, check_values: bool = T
         raise UserError(f"{path}: {'; '.join(problems[:3])}{more}")
     for kind, file in record.files.items() if check_files else ():
         beside = file_beside(path, file.path)
+        if kind in elsewhere and not beside.is_file():
+            continue
         if not beside.is_file():
             raise UserError(f"{path}: its {kind} file {file.path} is missing")
         if sha256(beside) != file.sha256:

@@ -157,13 +157,21 @@ def _alarms_from_export(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _summary(score: Mapping[str, Any]) -> Summary:
+    # What has no value is left out; earlier versions wrote null.
     for key in ("value", "low", "high"):
-        if score[key] is not None and not 0 <= score[key] <= 1:
+        if score.get(key) is not None and not 0 <= score[key] <= 1:
             raise ValueError(f"{key} = {score[key]}")
-    if score["n"] is not None and not score["n"] >= 1:
+    if score.get("n") is not None and not score["n"] >= 1:
         raise ValueError(f"n = {score['n']}")
-    kept = {key: score[key] for key in ("std", "low", "high", "n", "unit", "seeds", "reason")}
-    return Summary(mean=score["value"], higher_is_better=True, **kept)
+    kept = {key: score.get(key) for key in ("std", "low", "high", "n")}
+    return Summary(
+        mean=score.get("value"),
+        higher_is_better=True,
+        unit=score["unit"],
+        seeds=score["seeds"],
+        reason=score.get("reason") or "",
+        **kept,
+    )
 
 
 def _key(

@@ -220,15 +220,12 @@ class Board:
         return fits
 
     def failure(self, cell: Cell) -> dict[str, Any]:
-        """What is known of a cell's last failure; empty where there is none, or where its file is damaged."""
+        """What is known of a cell's last failure; empty where there is none."""
         try:
             found = read_json(self._failure(cell))
         except UserError:
             return {}
-        whole = isinstance(found, dict) and all(
-            isinstance(found.get(key), kind) for key, kind in (("tries", int), ("token", str))
-        )
-        return found if whole else {}
+        return found if isinstance(found, dict) and isinstance(found.get("tries"), int) else {}
 
     def fail(self, cell: Cell, error: str, tries: int) -> None:
         """Keep the cause of a failure, and how often the cell was tried since the sweep was started."""

@@ -1,7 +1,6 @@
 """The runs of a sweep's file: every combination of the listed settings, less those left out."""
 
 import itertools
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,6 @@ from bench.runs.config import LISTS, RunConfig, load_yaml
 ZIP, EXCLUDE, OVERRIDE, WHEN = "zip", "exclude", "override", "when"
 #: More runs than this need a confirmation: a file with one list too many is a common mistake.
 MANY = 1000
-#: More combinations than this are not gone through.
-MOST = 100_000
 
 
 @dataclass(frozen=True)
@@ -26,17 +23,15 @@ class Axis:
     choices: tuple[dict[str, Any], ...]
 
 
-def read_sweep(path: Path, local: Mapping[str, Any] | None = None, *, many: bool = True) -> list[RunConfig]:
+def read_sweep(path: Path, local: Mapping[str, Any] | None = None) -> list[RunConfig]:
     """The runs of a sweep's file, each with one seed, in the order of its lists; seeds vary fastest.
 
     Args:
         path: YAML with settings of `bench run`, of which any may be a list, and with `zip`, `exclude`, `override`.
         local: settings of this machine, such as `out`, which replace those of the file.
-        many: allow more than `MANY` runs.
 
     Raises:
-        UserError: for an unknown key, a bad value, contradicting overrides, two runs that are the same, none,
-            or more than `MOST` combinations.
+        UserError: for an unknown key, a bad value, contradicting overrides, two runs that are the same, or none.
     """
     given = load_yaml(path)
     special = {key: given.pop(key, None) for key in (ZIP, EXCLUDE, OVERRIDE)}
@@ -51,17 +46,8 @@ def read_sweep(path: Path, local: Mapping[str, Any] | None = None, *, many: bool
         axes.append(Axis(tuple({"seeds": [seed]} for seed in _seeds(seeds))))
     excluded = [_condition(each, EXCLUDE) for each in _mappings(special[EXCLUDE], EXCLUDE)]
     overrides = [_override(each) for each in _mappings(special[OVERRIDE], OVERRIDE)]
-    combinations = math.prod(len(axis.choices) for axis in axes)
-    if combinations > MOST:
-        raise UserError(
-            f"{path}: its lists make {shown(combinations)} combinations, expected at most {MOST:,}; shorten "
-            f"them, or let some vary together with `{ZIP}`"
-        )
-    cells = list(_cells(axes, excluded, overrides))
-    if len(cells) > MANY and not many:
-        raise UserError(f"{path} has {len(cells):,} runs; give --yes if that is meant")
     configs: dict[str, RunConfig] = {}
-    for cell in cells:
+    for cell in _cells(axes, excluded, overrides):
         config = _config(cell)
         written = config.model_dump_json()
         if written in configs:

@@ -6,7 +6,7 @@ import numpy as np
 
 from bench.attacks import ATTACKS
 from bench.attacks.examples import first_broken
-from bench.charts.words import ATTACKS as ATTACK_TITLES
+from bench.charts.words import ACCURACIES
 from bench.core.record import Score, Value
 from metrics.base import Batteries, Metric
 from metrics.evaluation import Arrays, Evaluation
@@ -15,8 +15,6 @@ from metrics.evaluation import Arrays, Evaluation
 _USUAL: Batteries = {"quick": {}, "standard": {}, "full": {}, "indicators": {}}
 #: Attack → the batteries it belongs to.
 BATTERIES: Mapping[str, Batteries] = {"pgd20": {**_USUAL, "geometry": {}}, "cw100x5": {"full": {}}}
-#: Attack → its title; an attack without one is shown by its name.
-TITLES = {**ATTACK_TITLES, "adaptive": "Margin and scaled cross-entropy"}
 
 
 class RobustAccuracy(Metric):
@@ -31,7 +29,7 @@ class RobustAccuracy(Metric):
     def __init__(self, attack: str) -> None:
         self.attack = ATTACKS[attack]
         self.name = f"robust_accuracy/{attack}"
-        self.titles = {self.name: TITLES[attack]} if attack in TITLES else {}
+        self.titles = {self.name: ACCURACIES[attack]} if attack in ACCURACIES else {}
         self.batteries = BATTERIES.get(attack, _USUAL)
 
     def settings(self) -> dict[str, Value]:

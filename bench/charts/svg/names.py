@@ -1,6 +1,7 @@
 """Place names beside points where there is room."""
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.charts.words import shortened
@@ -10,6 +11,8 @@ _LETTER, _LINE = 6.6, 12.0
 #: Half the side of a point.
 _POINT = 5.0
 _LONGEST = 24
+#: Side of a cell in which boxes are looked for.
+_CELL = 24.0
 
 Box = tuple[float, float, float, float]
 
@@ -38,8 +41,11 @@ def place_names(
         others: texts that are there already.
         inside: left, top, right and bottom that names stay within.
     """
-    taken = [(x - _POINT, y - _POINT, x + _POINT, y + _POINT) for x, y in points]
-    taken += [_box(text) for text in others]
+    taken = _Boxes()
+    for x, y in points:
+        taken.add((x - _POINT, y - _POINT, x + _POINT, y + _POINT))
+    for each in others:
+        taken.add(_box(each))
     placed = []
     for x, y, name in wanted:
         text = shortened(name, _LONGEST)
@@ -50,11 +56,32 @@ def place_names(
             Text(x, y + 18, text),
         ):
             box = _box(candidate)
-            if _within(box, inside) and not any(_overlap(box, other) for other in taken):
-                taken.append(box)
+            if _within(box, inside) and not taken.touch(box):
+                taken.add(box)
                 placed.append(candidate)
                 break
     return placed
+
+
+class _Boxes:
+    """Boxes by the cells of a grid, so that in a chart of thousands of points few of them are looked at."""
+
+    def __init__(self) -> None:
+        self._cells: dict[tuple[int, int], list[Box]] = {}
+
+    def add(self, box: Box) -> None:
+        for cell in _cells(box):
+            self._cells.setdefault(cell, []).append(box)
+
+    def touch(self, box: Box) -> bool:
+        return any(_overlap(box, other) for cell in _cells(box) for other in self._cells.get(cell, ()))
+
+
+def _cells(box: Box) -> Iterator[tuple[int, int]]:
+    left, top, right, bottom = (math.floor(end / _CELL) for end in box)
+    for column in range(left, right + 1):
+        for row in range(top, bottom + 1):
+            yield column, row
 
 
 def _box(text: Text) -> Box:

@@ -1,0 +1,117 @@
+"""Write the files of entries, or take them from an earlier build where nothing that they show has changed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bench.charts.plotly.page import write_assets
+from bench.core.files import compact_json, sha256
+from bench.core.secrets import hide
+from leaderboards.board import Board
+from leaderboards.downloads import entry_json
+from leaderboards.entry import Entry
+from leaderboards.figure_files import Picture, ShownFigure, write_figures
+from leaderboards.manifest import Drawn, Earlier, digest, filled, page_file
+from leaderboards.pages import Pages
+from leaderboards.rank import Rank
+from leaderboards.result import LeftOut, Result
+from leaderboards.scrub import published
+
+
+class EntryFiles:
+    """The pages of entries with their data, records and figures.
+
+    Attributes:
+        drawn: entry page → what the next build may use again; entries with a figure that was left out are missing.
+        shown: entry page → its figures.
+        left_out: figures that are not shown.
+    """
+
+    def __init__(self, pages: Pages, earlier: Earlier, folder: Path) -> None:
+        """Prepare.
+
+        Args:
+            folder: the new site.
+        """
+        self._pages, self._earlier, self._folder = pages, earlier, folder
+        self.drawn: dict[str, Drawn] = {}
+        self.shown: dict[str, list[ShownFigure]] = {}
+        self.left_out: list[LeftOut] = []
+        self._assets = False
+        for name in ("entries", "records"):
+            (folder / name).mkdir(exist_ok=True)
+
+    def write(self, board: Board, entry: Entry, rank: Rank, geometry: str) -> None:
+        """Write the files of an entry.
+
+        Args:
+            geometry: the page with the geometry of its network.
+        """
+        key = self._key(board, entry, geometry)
+        again = self._earlier.reuse(entry.page, key, self._folder)
+        if again is not None:
+            page, drawn = again
+            self.drawn[entry.page] = drawn
+            shown = [_figure(plain) for plain in drawn.figures]
+        else:
+            page, shown = self._draw(board, entry, geometry, key)
+        self.shown[entry.page] = shown
+        if not self._assets and any(picture.page for each in shown for picture in each.pictures):
+            write_assets(self._folder / "static")
+            self._assets = True
+        self._put(page_file(entry.page), filled(page, self._pages.live(board, entry, rank)))
+
+    def _draw(self, board: Board, entry: Entry, geometry: str, key: str) -> tuple[str, list[ShownFigure]]:
+        figures = write_figures(entry, self._folder)
+        self.left_out += figures.left_out
+        shown = [figure for some in figures.sections.values() for figure in some]
+        page = hide(self._pages.entry(board, entry, figures.sections, geometry), only_certain=True)
+        script = self._pages.entry_script(board, entry, figures.sections)
+        stem = page_file(entry.page).removesuffix(".html")
+        files = {
+            page_file(entry.page): digest(page),
+            f"{stem}.data.js": self._put(f"{stem}.data.js", script),
+            f"{stem}.json": self._put(f"{stem}.json", compact_json(entry_json(board, entry))),
+        }
+        for result in entry.results + entry.superseded:
+            content = published(result.path)
+            (self._folder / "records" / result.file).write_bytes(content)
+            files[f"records/{result.file}"] = digest(content)
+        for result in entry.results:
+            for path in sorted((self._folder / "figures" / result.digest[:12]).glob("*")):
+                files[path.relative_to(self._folder).as_posix()] = sha256(path)
+        if not figures.left_out:
+            self.drawn[entry.page] = Drawn(key, files, [asdict(figure) for figure in shown])
+        return page, shown
+
+    def _put(self, path: str, text: str) -> str:
+        """Write a file of the new site; gives its digest."""
+        content = hide(text, only_certain=True).encode()
+        (self._folder / path).write_bytes(content)
+        return digest(content)
+
+    def _key(self, board: Board, entry: Entry, geometry: str) -> str:
+        """A digest of all that the files of an entry depend on, but for the code and what all pages share."""
+        about: dict[str, Any] = {
+            "board": [board.page, board.title, board.n],
+            "columns": [column.metric for column in (*board.main_columns, *board.more_columns)],
+            "geometry": geometry,
+            "around": self._pages.around(entry),
+            "results": [_made_from(result) for result in entry.results],
+            "superseded": [result.source for result in entry.superseded],
+        }
+        return digest(compact_json(about))
+
+
+def _made_from(result: Result) -> list[Any]:
+    figures = [
+        [figure.name, *(sha256(path) if path else "" for path in (figure.picture, figure.chart))]
+        for figure in result.figures
+    ]
+    return [result.source, figures]
+
+
+def _figure(plain: Mapping[str, Any]) -> ShownFigure:
+    pictures: Sequence[Mapping[str, Any]] = plain["pictures"]
+    return ShownFigure(**{**plain, "pictures": tuple(Picture(**picture) for picture in pictures)})

@@ -1,0 +1,28 @@
+"""What pages say of defenses and metrics is read from their sources, and is what their classes say."""
+
+import subprocess
+import sys
+
+from bench.runs.cards import defense_cards, make_card
+from defenses import DEFENSES
+from defenses import get as get_defense
+from metrics import METRICS, titles
+from metrics import get as get_metric
+
+
+def test_cards_are_those_of_the_classes() -> None:
+    cards = defense_cards()
+    assert list(cards) == DEFENSES.names()
+    for name, card in cards.items():
+        assert card == make_card(get_defense(name)), name
+
+
+def test_titles_are_those_of_the_metrics() -> None:
+    expected = {score: title for name in METRICS.names() for score, title in get_metric(name).titles.items()}
+    assert list(titles().items()) == list(expected.items())
+
+
+def test_neither_needs_torch() -> None:
+    code = "from bench.runs.cards import defense_cards; from metrics import titles; import leaderboards.build, sys"
+    code += "; defense_cards(); titles(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
