@@ -122,6 +122,7 @@ class Pages:
             root="../",
             study=study,
             about=f"{text.cut(study.title)}: the paper’s numbers and ours.",
+            charts=[figure(chart) for chart in study.charts],
             our_value=our_value,
             judged=judged,
             pages_of=lambda records: [pages[record] for record in records if record in pages],

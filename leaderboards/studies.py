@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bench.charts import Chart, Line, Points, Rule, load_chart
 from bench.charts.numbers import number
 from bench.core.errors import UserError
 from bench.core.files import read_json
@@ -95,6 +96,7 @@ class _Results(_Part):
     source: str = ""
     study: _Title | None = None
     command: str = ""
+    summary: list[str] = []
     columns: list[Column] = []
     rows: list[TableRow] = []
     claims: list[Claim] = []
@@ -104,12 +106,17 @@ class _Results(_Part):
 
 @dataclass(frozen=True)
 class Study:
-    """One study: its name and source, its table or regressions, and what it says of the paper's claims."""
+    """One study: its name and source, its table or regressions, and what it says of the paper's claims.
+
+    Attributes:
+        charts: those of its page that a site can draw.
+    """
 
     page: str
     title: str
     source: str
     results: _Results
+    charts: tuple[Chart, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -146,8 +153,27 @@ def read_studies(paths: Iterable[Path]) -> tuple[list[Study], list[LeftOut]]:
             continue
         about = results.study or _Title(title=results.title or path.parent.name, source=results.source)
         page = f"{slug(about.title)}-{short_hash(results.model_dump(mode='json'))}"
-        found[page] = Study(page, about.title, about.source, results)
+        charts, unread = _read_charts(path.parent / "charts")
+        left_out += unread
+        found[page] = Study(page, about.title, about.source, results, tuple(charts))
     return sorted(found.values(), key=lambda study: (study.title, study.page)), left_out
+
+
+def _read_charts(folder: Path) -> tuple[list[Chart], list[LeftOut]]:
+    """The charts of lines and points in a folder, and those that cannot be read."""
+    found, left_out = [], []
+    # A link could point at anything on the machine that builds the site.
+    for path in sorted(folder.glob("*.json")) if not folder.is_symlink() else []:
+        try:
+            chart = load_chart(path) if path.is_file() and not path.is_symlink() else None
+        except UserError as error:
+            left_out.append(LeftOut.because(path, error))
+            continue
+        if chart and all(
+            isinstance(mark, Line | Points | Rule) for panel in chart.panels for mark in panel.marks
+        ):
+            found.append(chart)
+    return found, left_out
 
 
 def our_value(cell: Cell, column: Column) -> tuple[str, str]:

@@ -7,7 +7,11 @@ from typing import Any
 
 from bench.core.files import csv_text
 from bench.study.correlation import CorrelationResult, ProbedNetwork
-from bench.study.spec import CorrelationStudy, TableStudy
+from bench.study.indicators import indicators
+from bench.study.measured import Measured
+from bench.study.predictors import Predictors
+from bench.study.ranks import Estimate
+from bench.study.spec import CorrelationStudy, PredictorsStudy, TableStudy
 from bench.study.table import TableResult
 from bench.version import __version__
 
@@ -111,4 +115,81 @@ def table_json(study: TableStudy, result: TableResult, command: str) -> dict[str
             }
             for judged in result.claims
         ],
+    }
+
+
+def measured_csv(measured: Measured) -> str:
+    """Every network of a predictors study as CSV, one per row, with its indicators and their costs."""
+    scores = [each.score for each in indicators()]
+    columns = ["network", "group", "data", "family", "broken", "left_out", "worst_case", "images", *scores]
+    rows = (
+        {
+            "network": each.title,
+            "group": each.group,
+            "data": each.stratum,
+            "family": each.family,
+            "broken": each.broken,
+            "left_out": each.left_out,
+            "worst_case": each.robustness,
+            "images": len(each.survived),
+            **{score: each.scores.get(score) for score in scores},
+            **{f"passes of {score}": each.cost.get(score) for score in scores},
+        }
+        for each in measured.networks
+    )
+    return csv_text([*columns, *(f"passes of {score}" for score in scores)], rows)
+
+
+#: The estimates that sites show of each finding, with their titles.
+_ESTIMATES = {
+    "across": "Kendall’s τ with robustness",
+    "given_clean": "given clean accuracy",
+    "given_family": "within a family",
+    "within_standard": "standard training",
+    "error": "error of prediction",
+    "against_attack": "less that of PGD-20",
+}
+
+
+def _shown(found: Estimate) -> dict[str, Any]:
+    return {name: getattr(found, name) for name in ("value", "low", "high", "n", "reason")}
+
+
+def predictors_json(
+    study: PredictorsStudy, measured: Measured, result: Predictors, summary: Sequence[str], command: str
+) -> dict[str, Any]:
+    """The results of a predictors study as plain JSON, with what the page says in words."""
+    return {
+        "title": study.title,
+        "source": study.source,
+        "version": __version__,
+        "command": command,
+        "networks": len(result.networks),
+        "broken": len(result.broken),
+        "summary": summary,
+        "columns": [{"name": name, "title": title} for name, title in _ESTIMATES.items()],
+        "rows": [
+            {
+                "name": each.indicator.title,
+                "cells": {name: _shown(getattr(each, name)) for name in _ESTIMATES},
+            }
+            for each in result.findings
+        ],
+        "findings": [asdict(each) for each in result.findings],
+        "baselines": [asdict(each) for each in result.baselines],
+        "attack_curve": [{"passes": cost, "error": asdict(error)} for cost, error in result.curve],
+        "claims": [
+            {
+                "claim": f"{each.indicator.title}: {each.indicator.sign} correlation with robustness",
+                "verdict": each.verdict,
+                "difference": each.across.value,
+                "p_value": each.across.corrected,
+                "test": f"Kendall's τ, bootstrap over {each.across.n} networks, Holm",
+            }
+            for each in result.findings
+            if each.verdict
+        ],
+        "records": [record.id for record in measured.records],
+        "left_out": {each.title: each.left_out for each in measured.networks if each.left_out},
+        "failures": measured.failures,
     }

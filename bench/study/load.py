@@ -9,11 +9,24 @@ from pydantic import ValidationError
 from bench.attacks import Attack
 from bench.core.errors import UserError, unknown_name
 from bench.core.record import describe
+from bench.core.values import shown
 from bench.runs.config import RunConfig, load_yaml
 from bench.study.claims import parse_claim
 from bench.study.columns import AttackSettings, Column, parse_column
 from bench.study.quantities import REGRESSED
-from bench.study.spec import CorrelationStudy, Study, StudyDataset, StudyModel, TableRow, TableStudy
+from bench.study.spec import (
+    CorrelationStudy,
+    PredictorsStudy,
+    Study,
+    StudyDataset,
+    StudyModel,
+    TableRow,
+    TableStudy,
+)
+from bench.sweep.matrix import combinations
+
+#: Values of the key `study`.
+KINDS = ("correlation", "table", "predictors")
 
 Model = TypeVar("Model", bound=StudyModel)
 Value = TypeVar("Value")
@@ -50,9 +63,14 @@ def load_study(path: Path) -> Study:
     values = load_yaml(path)
     try:
         kind = values.get("study")
-        if kind not in ("correlation", "table"):
-            raise UserError(f"study must be correlation or table, got {kind!r}")
-        return _correlation(values) if kind == "correlation" else _table(values)
+        if kind not in KINDS:
+            raise UserError(f"study must be {', '.join(KINDS[:-1])} or {KINDS[-1]}, got {shown(kind)}")
+        readers: dict[str, Callable[[dict[str, Any]], Study]] = {
+            "correlation": _correlation,
+            "table": _table,
+            "predictors": _predictors,
+        }
+        return readers[kind](values)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
 
@@ -101,6 +119,38 @@ def _table(values: dict[str, Any]) -> TableStudy:
         "",
         list(TableStudy.model_fields),
     )
+
+
+def _predictors(values: dict[str, Any]) -> PredictorsStudy:
+    _check_keys(values, [*PredictorsStudy.model_fields, "train"], "")
+    shared = {"trials": 0, "battery": "indicators", **_mapping(values, "train")}
+    groups, broken = (
+        {
+            str(name): _networks(f"{key}.{name}", entry, shared)
+            for name, entry in _mapping(values, key).items()
+        }
+        for key in ("groups", "broken")
+    )
+    if not groups:
+        raise UserError(
+            "groups: expected at least one, such as `standard: {defense: standard, seeds: [0, 1]}`"
+        )
+    if doubled := sorted(groups.keys() & broken.keys()):
+        raise UserError(f"broken.{doubled[0]}: groups has one of this name; choose another")
+    rest = {key: value for key, value in values.items() if key != "train"}
+    made = {**rest, "groups": groups, "broken": broken}
+    return _make(PredictorsStudy, made, "", list(PredictorsStudy.model_fields))
+
+
+def _networks(where: str, entry: Any, shared: Mapping[str, Any]) -> tuple[RunConfig, ...]:
+    """The networks of a group, a sweep whose settings stand over the shared ones."""
+    if not isinstance(entry, dict):
+        raise UserError(f"{where}: expected settings such as {{defense: [standard, at]}}, got {shown(entry)}")
+    found = tuple(_located(where, combinations, {**shared, **entry}, {}, "the group"))
+    for config in found:
+        if config.trials:
+            raise UserError(f"{where}: trials must be 0, for a study searches nothing; got {config.trials}")
+    return found
 
 
 def _columns(values: Mapping[str, Any], key: str, attacks: Mapping[str, Attack]) -> tuple[Column, ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from bench.study.spec import CorrelationStudy, Study
+from bench.study.spec import CorrelationStudy, PredictorsStudy, Study
 from leaderboards import text
 
 
@@ -13,6 +13,14 @@ def outline(study: Study) -> str:
         return (
             f"{study.title}: {text.count(count_trainings(study), 'training')} of {', '.join(study.models)} on "
             f"{', '.join(study.datasets)}, {epochs:,} epochs in all"
+        )
+    if isinstance(study, PredictorsStudy):
+        honest, broken = (
+            sum(len(configs) for configs in groups.values()) for groups in (study.groups, study.broken)
+        )
+        return (
+            f"{study.title}: {text.count(honest, 'network')} ({', '.join(study.groups)}), and "
+            f"{broken} broken, held out"
         )
     trainings = sum(len(row.config.seeds) for row in study.rows.values())
     return (

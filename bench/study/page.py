@@ -1,6 +1,7 @@
 """Write the page of a study, with its charts and numbers as files."""
 
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,14 +20,25 @@ from bench.charts.png.sizes import png_size
 from bench.charts.table import table
 from bench.core.files import write_json, write_text
 from bench.core.names import dataset_label
-from bench.study import wording
+from bench.study import predictor_words, wording
 from bench.study.correlation import CorrelationResult
 from bench.study.correlation_charts import correlation_charts
-from bench.study.downloads import correlation_json, networks_csv, table_csv, table_json
+from bench.study.downloads import (
+    correlation_json,
+    measured_csv,
+    networks_csv,
+    predictors_json,
+    table_csv,
+    table_json,
+)
+from bench.study.indicators import PAPERS
+from bench.study.measured import Measured
 from bench.study.outline import count_trainings
+from bench.study.predictor_charts import predictor_charts
+from bench.study.predictors import ATTACKED, Predictors
 from bench.study.protocol import budget_facts, dataset_facts, image_sets, row_settings
 from bench.study.quantities import PROBED, REGRESSED
-from bench.study.spec import CorrelationStudy, TableStudy
+from bench.study.spec import CorrelationStudy, PredictorsStudy, TableStudy
 from bench.study.table import TableResult
 from bench.study.table_charts import table_charts
 from bench.training.probes import ATTACK
@@ -120,6 +132,50 @@ def write_table(folder: Path, study: TableStudy, result: TableResult, command: s
     )
 
 
+def write_predictors(
+    folder: Path, study: PredictorsStudy, measured: Measured, result: Predictors, command: str
+) -> Path:
+    """Write the page of a predictors study, `networks.csv`, `results.json` and the charts.
+
+    Args:
+        folder: where to write.
+        study: the study.
+        measured: its networks.
+        result: what was found.
+        command: the command that reproduces it.
+
+    Returns:
+        The page.
+    """
+    drawn = _write_charts(folder, predictor_charts(result), study.title)
+    words, of_papers = predictor_words.summary(result), predictor_words.by_paper(result)
+    papers = [f"{paper}: {said}" for paper, said in of_papers.items()]
+    write_text(folder / "networks.csv", measured_csv(measured))
+    write_json(folder / "results.json", predictors_json(study, measured, result, [*words, *papers], command))
+    reasons = Counter(f"{each.group}: {each.left_out}" for each in measured.networks if each.left_out)
+    return _write_page(
+        folder,
+        "predictors",
+        study=study,
+        result=result,
+        drawn=drawn,
+        notes=(),
+        command=command,
+        summary=words,
+        attacked=ATTACKED,
+        by_paper=of_papers,
+        papers={
+            paper: [each for each in result.findings if each.indicator.paper == paper] for paper in PAPERS
+        },
+        groups=Counter(each.group for each in (*result.networks, *result.broken)),
+        strata=Counter(each.stratum for each in result.networks),
+        images=sorted({len(each.survived) for each in measured.networks}),
+        left_out=reasons,
+        failures=measured.failures,
+        facts=budget_facts(measured.records),
+    )
+
+
 def _write_charts(folder: Path, charts: Sequence[Chart], title: str) -> list[ChartFiles]:
     """Write every chart as a picture, an interactive page, CSV and JSON, in place of those of an earlier page."""
     place = folder / "charts"
@@ -153,5 +209,5 @@ def _templates() -> Environment:
         {name: getattr(text, name) for name in ("breakable", "count", "duration", "number", "plain")}
     )
     environment.filters["dataset_label"] = dataset_label
-    environment.globals["p_value"] = wording.p_value
+    environment.globals.update(p_value=wording.p_value, tau=wording.tau, between=wording.between)
     return environment

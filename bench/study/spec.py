@@ -56,7 +56,7 @@ class StudyDataset(StudyModel):
 
 
 class _BaseStudy(StudyModel):
-    """What both kinds of study have.
+    """What all kinds of study have.
 
     Attributes:
         title: of the page.
@@ -136,4 +136,19 @@ class TableStudy(_BaseStudy):
     claims: tuple[Claim, ...] = ()
 
 
-Study = CorrelationStudy | TableStudy
+class PredictorsStudy(_BaseStudy):
+    """Networks of many kinds, each with its robustness and its indicators; docs/predictors.md says what is asked.
+
+    Attributes:
+        groups: by name, the networks, each with one seed.
+        broken: by name, deliberately broken networks, which are held out.
+        least_accuracy: networks with a lower clean accuracy are left out.
+    """
+
+    study: Literal["predictors"]
+    groups: dict[str, tuple[RunConfig, ...]]
+    broken: dict[str, tuple[RunConfig, ...]] = {}
+    least_accuracy: Annotated[float, Field(ge=0, lt=1)] = 0.5
+
+
+Study = CorrelationStudy | TableStudy | PredictorsStudy

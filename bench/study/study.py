@@ -12,9 +12,11 @@ from bench.study.bar_charts import bar_charts
 from bench.study.correlation import plan_correlation, read_correlation
 from bench.study.ended import EndedTraining, look_up
 from bench.study.load import load_study
-from bench.study.page import write_correlation, write_table
+from bench.study.measured import plan_networks, read_networks
+from bench.study.page import write_correlation, write_predictors, write_table
+from bench.study.predictors import analyze
 from bench.study.row_figures import add_row_figures, side_by_side_metrics
-from bench.study.spec import CorrelationStudy, TableStudy
+from bench.study.spec import CorrelationStudy, PredictorsStudy, TableStudy
 from bench.study.table import plan_table, read_table, table_battery
 from bench.sweep.cells import Board, Cell, Request, seed_cells, with_searches
 from bench.sweep.execution import Execution, Sweep
@@ -68,6 +70,8 @@ def plan_study(path: Path, *, out: Path, data_dir: Path | None) -> PlannedStudy:
     folder = out / "studies" / slug(path.stem)
     if isinstance(study, CorrelationStudy):
         return _plan_correlation(study, places, command, folder)
+    if isinstance(study, PredictorsStudy):
+        return _plan_predictors(study, places, command, folder)
     return _plan_table(study, places, command, folder)
 
 
@@ -101,6 +105,17 @@ def _plan_correlation(study: CorrelationStudy, places: Places, command: str, fol
 
     def write(trained: Sequence[EndedTraining], progress: Progress) -> Path:
         return write_correlation(folder, study, read_correlation(study, planned, trained), command)
+
+    cells = seed_cells([Request(each.config, command=command) for each in planned])
+    return PlannedStudy(cells, [each.label for each in planned], write)
+
+
+def _plan_predictors(study: PredictorsStudy, places: Places, command: str, folder: Path) -> PlannedStudy:
+    planned = list(plan_networks(study, places))
+
+    def write(trained: Sequence[EndedTraining], progress: Progress) -> Path:
+        measured = read_networks(study, planned, trained)
+        return write_predictors(folder, study, measured, analyze(measured.networks), command)
 
     cells = seed_cells([Request(each.config, command=command) for each in planned])
     return PlannedStudy(cells, [each.label for each in planned], write)

@@ -2,6 +2,7 @@
 
 from bench.charts.numbers import number
 from bench.study.columns import Column
+from bench.study.ranks import Estimate
 from bench.study.table import Cell
 from leaderboards import text
 from metrics import titles
@@ -37,6 +38,18 @@ def difference(value: float | None, percent: bool) -> str:
         return "—"
     shown = number(100 * value, 1) + " points" if percent else number(value)
     return f"+{shown}" if value > 0 else shown
+
+
+def tau(found: Estimate) -> str:
+    """A correlation, rounded."""
+    return "—" if found.value is None else number(found.value, 2)
+
+
+def between(found: Estimate, scale: float = 1.0, decimals: int = 2) -> str:
+    """A 95 % interval, rounded; empty without one."""
+    if found.low is None or found.high is None:
+        return ""
+    return f"{number(scale * found.low, decimals)} to {number(scale * found.high, decimals)}"
 
 
 def p_value(value: float | None) -> str:

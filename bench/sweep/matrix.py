@@ -33,12 +33,25 @@ def read_sweep(path: Path, local: Mapping[str, Any] | None = None) -> list[RunCo
     Raises:
         UserError: for an unknown key, a bad value, contradicting overrides, two runs that are the same, or none.
     """
-    given = load_yaml(path)
+    return combinations(load_yaml(path), local or {}, str(path))
+
+
+def combinations(given: Mapping[str, Any], local: Mapping[str, Any], where: str) -> list[RunConfig]:
+    """The runs of settings that are read already.
+
+    Args:
+        given, local: as in `read_sweep`.
+        where: their place, for messages.
+
+    Raises:
+        UserError: as for `read_sweep`.
+    """
+    given = dict(given)
     special = {key: given.pop(key, None) for key in (ZIP, EXCLUDE, OVERRIDE)}
     for key in given:
         if key not in RunConfig.model_fields:
             raise unknown_name("setting", key, [*RunConfig.model_fields, *special])
-    given |= {key: value for key, value in (local or {}).items() if value is not None}
+    given |= {key: value for key, value in local.items() if value is not None}
     zipped = [_zipped(each, given) for each in _mappings(special[ZIP], ZIP)]
     seeds = given.pop("seeds", [0]) if not _varies("seeds", zipped) else None
     axes = [*_axes(given), *zipped]
@@ -52,11 +65,11 @@ def read_sweep(path: Path, local: Mapping[str, Any] | None = None) -> list[RunCo
         written = config.model_dump_json()
         if written in configs:
             raise UserError(
-                f"{path}: two runs are the same: {' '.join(config.words())}; name each value once"
+                f"{where}: two runs are the same: {' '.join(config.words())}; name each value once"
             )
         configs[written] = config
     if not configs:
-        raise UserError(f"{path}: no run is left; a list is empty, or `{EXCLUDE}` leaves out every run")
+        raise UserError(f"{where}: no run is left; a list is empty, or `{EXCLUDE}` leaves out every run")
     return list(configs.values())
 
 

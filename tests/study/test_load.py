@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from bench.core.errors import UserError
-from bench.study import CorrelationStudy, TableStudy, load_study
+from bench.study import CorrelationStudy, PredictorsStudy, TableStudy, load_study
 from bench.study.outline import outline
 from defenses import get
 
@@ -54,11 +54,14 @@ def changed(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (changed(CORRELATION, "study", "corelation"), "study must be correlation or table, got 'corelation'"),
+        (
+            changed(CORRELATION, "study", "corelation"),
+            "study must be correlation, table or predictors, got 'corelation'",
+        ),
         (changed(TABLE, "bars", ["prs_rati"]), "bars: unknown score 'prs_rati'; did you mean prs_ratio"),
         (changed(TABLE, "bars", ["prs_ratio", "prs_ratio"]), "bars: prs_ratio is named twice"),
         (changed(TABLE, "bars", "prs_ratio"), "bars: expected a list"),
-        (changed(CORRELATION, "study", None), "study must be correlation or table, got None"),
+        (changed(CORRELATION, "study", None), "study must be correlation, table or predictors, got None"),
         (changed(CORRELATION, "batchsizes", [3]), "unknown key 'batchsizes'; did you mean batch_sizes"),
         (changed(CORRELATION, "epochs", None), "epochs: Field required"),
         (changed(CORRELATION, "epochs", "many"), "epochs: .*integer.*'many'"),
@@ -164,6 +167,10 @@ def test_every_shipped_study_loads_and_its_defenses_take_their_settings(path: Pa
         for row in study.rows.values():
             get(row.config.defense).make(row.config.set)
         assert study.claims
+    elif isinstance(study, PredictorsStudy):
+        for configs in {**study.groups, **study.broken}.values():
+            for config in configs:
+                get(config.defense).make(config.set)
     else:
         assert isinstance(study, CorrelationStudy)
         assert study.published
