@@ -37,7 +37,9 @@ def alone(out: Path, wait: float | None = None) -> Iterator[None]:
         out.parent.mkdir(parents=True, exist_ok=True)
         acquire(lock, WAIT if wait is None else wait, f"another process is building {out}", warnings.warn)
     except OSError as error:
-        raise UserError(f"cannot write beside {out}: {error.strerror or error}") from error
+        raise UserError(
+            f"cannot write beside {out}: {error.strerror or error}; choose another --out"
+        ) from error
     try:
         yield
     finally:

@@ -67,6 +67,22 @@ class Jagged(Disguised):
         return images + 0.1 * torch.sin(100 * images)
 
 
+class LargestAlone(Disguised):
+    """The largest logit, and zeros."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network(images)
+        return logits * (logits == logits.amax(dim=1, keepdim=True))
+
+
+class HalfDetached(Disguised):
+    """Half of every logit has no gradient, and that of the other half is of the mirrored image."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network(images.detach()) + 0.5 * self.network(images.flip(3))
+        return logits
+
+
 class OtherInLowPrecision(Disguised):
     """The opposite answer under autocast, so that low precision breaks what float32 does not."""
 

@@ -241,7 +241,11 @@ def test_the_limits_on_the_page_of_alarms_are_the_codes() -> None:
     )
     shown = {
         "more steps still help": f"over {100 * attacks.MORE_STEPS_LIMIT:g} point, p < {attacks.SIGNIFICANT:g}",
-        "PGD far above the strongest attack": f"over {100 * attacks.FAR_ABOVE_LIMIT:g} points",
+        "PGD far above the strongest attack": (
+            f"over {100 * attacks.FAR_ABOVE_LIMIT:g} points, and the battery's descents along the gradient "
+            f"together − worst case over {100 * attacks.UNEXPLAINED_LIMIT:g} points"
+        ),
+        "gradient contradicts the output": f"off by over {100 * gradients.SLOPE_LIMIT:g} %",
         "black box beats white box": f"over {100 * attacks.ONLY_SQUARE_LIMIT:g} %",
         "loss still moving": f"over {100 * gradients.LOSS_CHANGE_LIMIT:g} %",
         "randomised output": f"over {network.OUTPUT_LIMIT:.0e} of the largest".replace("e-0", "e-"),

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from bench.attacks import probabilities
-from bench.core.checks import check_logits, out_of_memory
+from bench.core.checks import check_logits
 from bench.core.classifier import AnyClassifier
+from bench.core.errors import out_of_memory
 from bench.core.progress import Task
 from bench.core.threat import Threat
 

@@ -10,8 +10,9 @@ from torch.func import functional_call
 
 from bench.attacks.losses import Objective
 from bench.attacks.probabilities import are_probabilities, logits_of
-from bench.core.checks import check_finite, check_logits, out_of_memory
+from bench.core.checks import check_finite, check_logits
 from bench.core.classifier import AnyClassifier
+from bench.core.errors import out_of_memory
 from bench.core.gradients import input_gradient, is_zero
 from bench.core.margins import decision_function
 from bench.core.progress import Task

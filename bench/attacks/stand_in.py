@@ -12,6 +12,9 @@ Three things are replaced in a forward pass, and nothing in the network itself:
 
 A stand-in only guides an attack. Whether an image is broken is always decided by the network itself.
 
+A softened stand-in goes further: its saturating activations are wider in the forward pass too, as wide as their
+usual input, so that it is another network, which the images are then transferred from.
+
 Source: Athalye et al. 2018, Obfuscated Gradients Give a False Sense of Security, section 4.1 (backward pass
 differentiable approximation); Bengio et al. 2013 (straight-through estimator); for (3), Carlini & Wagner 2016,
 Defensive Distillation is Not Robust to Adversarial Examples.
@@ -47,8 +50,10 @@ class StandIn(nn.Module):
         always: put the identity in place of what is done to the images even where that has a gradient, which may
             mislead, and a wider activation in place of those that saturate.
         inner: differentiate inner logits, see (3).
+        soft: widen activations that saturate, and the sign, in the forward pass too.
 
     Attributes:
+        saturates: whether the network has such activations.
         dtype: of the images it is best given.
         logits_of: names of the inner parts whose mean output is differentiated; empty for the network's own.
 
@@ -64,9 +69,10 @@ class StandIn(nn.Module):
         double: bool = False,
         always: bool = False,
         inner: bool = True,
+        soft: bool = False,
     ) -> None:
         super().__init__()
-        self._classifier, self._always = (classifier,), always
+        self._classifier, self._always, self._soft, self.saturates = (classifier,), always, soft, False
         self.dtype = torch.float64 if double else torch.float32
         self.input_shape, self.num_classes = classifier.input_shape, classifier.num_classes
         self._weights: dict[str, Tensor] | None = None
@@ -99,14 +105,14 @@ class StandIn(nn.Module):
 
     def _run(self, classifier: AnyClassifier, images: Tensor) -> Tensor:
         # The outer block gives back a mode that the network switched off: only the switching on was let through.
-        with (
-            torch.set_grad_enabled(torch.is_grad_enabled()),
-            StraightThrough(self._weights is not None, self._always),
-        ):
+        through = StraightThrough(self._weights is not None, self._always, self._soft)
+        with torch.set_grad_enabled(torch.is_grad_enabled()), through:
             if self._weights is None:
-                return classifier(images)
-            logits: Tensor = functional_call(classifier, self._weights, (images,))
-            return logits
+                logits = classifier(images)
+            else:
+                logits = functional_call(classifier, self._weights, (images,))
+        self.saturates |= through.saturates
+        return logits
 
     @contextmanager
     def _hooks(self, images: Tensor, inner: list[Tensor]) -> Iterator[None]:

@@ -74,11 +74,15 @@ class StraightThrough(TorchFunctionMode):
     Args:
         double: cast to float64 where the network casts to float32.
         saturating: give activations that saturate, and the sign, the gradient of a wide softsign.
+        soft: instead, widen them for the forward pass as well; the network then answers otherwise.
+
+    Attributes:
+        saturates: whether there was such an activation.
     """
 
-    def __init__(self, double: bool = False, saturating: bool = False) -> None:
+    def __init__(self, double: bool = False, saturating: bool = False, soft: bool = False) -> None:
         super().__init__()
-        self._double, self._saturating = double, saturating
+        self._double, self._saturating, self._soft, self.saturates = double, saturating, soft, False
         self._made_of: dict[int, tuple[Tensor, Tensor]] = {}
 
     def __torch_function__(
@@ -99,13 +103,18 @@ class StraightThrough(TorchFunctionMode):
             return self._cast(function, first, args, kwargs)
         if function in _COMPARISONS and first.is_floating_point() and len(args) == 2:
             return self._remember(function(*args, **kwargs), _COMPARISONS[function] * (first - args[1]))
+        if function in _SATURATING and first.is_floating_point():
+            self.saturates = True
+            usual = first.detach().abs().mean().clamp_min(1e-9)
+            if self._soft:
+                smooth = torch.tanh if function in _STEPS else function
+                return smooth(first / usual, *args[1:], **kwargs)
+            if self._saturating and first.requires_grad:
+                result = function(*args, **kwargs)
+                return with_gradient_of(first / (1 + first.abs() / usual), result)
         result = function(*args, **kwargs)
         if not first.requires_grad or not isinstance(result, Tensor):
             return result
-        if self._saturating and function in _SATURATING:
-            return with_gradient_of(
-                first / (1 + first.abs() / first.detach().abs().mean().clamp_min(1e-9)), result
-            )
         if function in _STEPS:
             return with_gradient_of(first, result)
         return result

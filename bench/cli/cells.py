@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli.options import tracker_of
-from bench.cli.streams import print_json, print_result
+from bench.cli.streams import print_json, print_note, print_result
 from bench.cli.types import NUMBER, PATH, TEXT, WHOLE
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def conclude(sweep: "Sweep", progress: "Progress") -> None:
     progress.say(one_line(states))
     lost = failures(sweep.cells, states)
     for line in lost:
-        click.echo(f"failed: {line}", err=True)
+        print_note(f"failed: {line}")
     if lost or (sweep.how.count == 1 and any(status.state != "done" for status in states.values())):
         sys.exit(1)
 

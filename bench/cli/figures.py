@@ -9,6 +9,7 @@ from bench.cli.options import SettingsCommand, quiet_option
 from bench.cli.streams import print_result
 from bench.cli.types import DEVICE, FOLDER_TO_WRITE, NAMES, PATH, PLACE, WORD
 from bench.core.errors import UserError
+from bench.core.values import folder_to_write
 
 if TYPE_CHECKING:
     from bench.results.figure_pages import FigurePage
@@ -93,6 +94,7 @@ def figures(
         raise UserError(f"--{option} is for a checkpoint; the record {results[0]} says it itself")
     for_record = {name: value for name, value in given.items() if name not in OF_A_CHECKPOINT}
     folders = _folders(results, out)
+    _check_writable(folders[0])
     drawn = [
         _of_record(result, folder, names, no_measure, checkpoint, loader, trust, quiet, for_record)
         if _is_record(result)
@@ -106,6 +108,13 @@ def figures(
     from bench.results.figure_pages import draw_side_by_side
 
     print_result(draw_side_by_side(drawn, out or Path("figures"), make_progress(quiet)))
+
+
+def _check_writable(folder: Path) -> None:
+    try:
+        folder_to_write(folder)
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
 
 def _check(result: Path) -> None:

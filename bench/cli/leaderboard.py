@@ -9,10 +9,9 @@ import click
 import leaderboards
 from bench.cli.options import quiet_option
 from bench.cli.serve import serve
-from bench.cli.streams import print_result
-from bench.cli.types import FOLDER, FOLDER_TO_WRITE, NAMES, PATH, PLACE, TEXT
+from bench.cli.streams import print_note, print_result
+from bench.cli.types import FOLDER, FOLDER_TO_WRITE, NAMES, PATH, PLACE, PORT_OR_ANY, TEXT
 from bench.core.errors import UserError
-from bench.core.values import printable
 
 if TYPE_CHECKING:
     from leaderboards.board import Board
@@ -44,9 +43,7 @@ def leaderboard() -> None:
     "--shipped", is_flag=True, help="Take the records of real runs that come with the package instead."
 )
 @click.option("--serve", "served", is_flag=True, help="Then serve the pages on 127.0.0.1 until Ctrl-C.")
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="For --serve; 0: any."
-)
+@click.option("--port", type=PORT_OR_ANY, default=8000, show_default=True, help="For --serve; 0: any.")
 @columns_option
 @click.option(
     "--robustbench",
@@ -148,7 +145,7 @@ def leaderboard_table(records: Path, form: str, columns: tuple[str, ...]) -> Non
 
 def _say_left_out(left_out: Iterable[object]) -> None:
     for each in left_out:
-        click.echo(printable(f"left out: {each}"), err=True)
+        print_note(f"left out: {each}")
 
 
 @leaderboard.command("export")

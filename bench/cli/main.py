@@ -21,15 +21,14 @@ from bench.cli.list import list_parts
 from bench.cli.run import run
 from bench.cli.show import show
 from bench.cli.signals import exit_code, stopping
-from bench.cli.streams import replace_unencodable, results_alone, without_secrets
+from bench.cli.streams import prepare_streams, print_note, results_alone, without_secrets
 from bench.cli.study import study
 from bench.cli.sweep import sweep
 from bench.cli.tracking import track, ui
 from bench.cli.verify import verify
 from bench.core.command_line import hide_arguments
-from bench.core.errors import UserError
+from bench.core.errors import UserError, out_of_memory
 from bench.core.foreign_code import PluginFailed, named
-from bench.core.values import printable
 from bench.version import __version__
 
 #: The environment variable that shows a traceback above the line on an error of the operating system or a plug-in.
@@ -42,7 +41,7 @@ class EndedEarly(Exception):
 
 def main() -> None:
     """Run the command line; a user's mistake is one line on standard error and exit code 2."""
-    replace_unencodable()
+    prepare_streams()
     with without_secrets():
         hide_arguments()
         try:
@@ -57,6 +56,7 @@ def _run() -> None:
     try:
         with stopping(), warnings.catch_warnings():
             warnings.showwarning = _warn  # type: ignore[assignment]
+            _check_working_folder()
             cli(standalone_mode=False)
     except UserError as error:
         if isinstance(error, PluginFailed) and os.environ.get(TRACEBACK):
@@ -72,14 +72,24 @@ def _run() -> None:
             traceback.print_exception(error)
         _fail(f"{error}; {TRACEBACK}=1 shows where", 1)
     except (KeyboardInterrupt, click.Abort) as stop:
-        click.echo("stopped; the same command goes on from here", err=True)
+        print_note("stopped; the same command goes on from here")
         sys.exit(exit_code(stop))
     except click.ClickException as error:
         _fail(error.format_message())
-    except OSError as error:
+    except Exception as error:
+        if not isinstance(error, OSError | ImportError) and not out_of_memory(error):
+            raise  # a fault of ours, whose traceback is wanted
         if os.environ.get(TRACEBACK):
             traceback.print_exception(error)
         _fail(*_refused(error))
+
+
+def _check_working_folder() -> None:
+    """Refuse a working folder that is gone, in which libraries fail one after another."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise UserError("the working folder was deleted; change to another one") from None
 
 
 def _shortened(message: str) -> str:
@@ -96,25 +106,29 @@ def _leave(code: object) -> None:
         os._exit(code if isinstance(code, int) else 1)
 
 
-def _refused(error: OSError) -> tuple[str, int]:
-    """Describe an error of the operating system; the exit code is 2 where naming another file can help."""
+def _refused(error: Exception) -> tuple[str, int]:
+    """Describe an error of the system; the exit code is 2 where naming another file can help."""
     again = "and give the same command again"
+    words = " ".join(str(error).split()) or type(error).__name__
+    if out_of_memory(error):
+        return f"out of memory ({words[:200]}); free some {again}, or take fewer or smaller images", 1
+    if not isinstance(error, OSError):
+        return f"a library cannot be imported: {words}; {TRACEBACK}=1 shows where", 1
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk is full: {error.filename or error}; free some space {again}", 2
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return f"too many open files; raise the limit (`ulimit -n`) {again}", 1
     if error.filename is not None:
         return f"{error.filename}: {error.strerror}", 2
-    words = " ".join(str(error).split()) or type(error).__name__
     return f"the system refused: {words}; {TRACEBACK}=1 shows where", 1
 
 
 def _warn(message: Warning | str, *_: object) -> None:
-    click.echo(printable(f"Warning: {' '.join(str(message).split())}"), err=True)
+    print_note(f"Warning: {' '.join(str(message).split())}")
 
 
 def _fail(message: str, code: int = 2) -> None:
-    click.echo(printable(f"Error: {' '.join(message.split())}"), err=True)
+    print_note(f"Error: {' '.join(message.split())}")
     sys.exit(code)
 
 

@@ -7,6 +7,9 @@ import click
 from bench.cli.streams import results
 from bench.cli.types import PATH
 
+#: Columns of a terminal below which the usual number is taken.
+NARROWEST, USUAL = 20, 80
+
 
 @click.command()
 @click.argument("record", type=PATH)
@@ -17,4 +20,7 @@ def show(record: Path) -> None:
     from bench.core.record import load_record
     from bench.core.record_text import show_record
 
-    show_record(load_record(record), Console(file=results(), highlight=False, emoji=False))
+    console = Console(file=results(), highlight=False, emoji=False)
+    if console.width < NARROWEST:  # COLUMNS=0 says that nobody knows
+        console.width = USUAL
+    show_record(load_record(record), console)

@@ -1,6 +1,7 @@
 """Standard output and standard error: no secret passes them."""
 
 import json
+import os
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
@@ -83,13 +84,24 @@ def print_line(text: object) -> None:
     print_result(printable(text))
 
 
+def print_note(text: object) -> None:
+    """Print one line on standard error, control characters as their escapes."""
+    click.echo(printable(text), err=True)
+
+
 def print_json(value: Any) -> None:
     """Print a result as JSON, in ASCII, so that it is the same in every encoding of standard output."""
     print_result(json.dumps(value, indent=1))
 
 
-def replace_unencodable() -> None:
-    """Let both streams replace what their encoding lacks, such as ℓ∞ in ASCII, instead of failing."""
+def prepare_streams() -> None:
+    """Let both streams replace what their encoding lacks, such as ℓ∞ in ASCII, instead of failing.
+
+    One that is closed (`>&-`) is None in Python, and takes everything silently from here on.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  open to the end
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

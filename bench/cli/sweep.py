@@ -8,7 +8,6 @@ import click
 from bench.cli.cells import LOCAL, carry_out, cell_options, conclude, execution_of, tracker
 from bench.cli.options import SettingsCommand, print_paths, quiet_option
 from bench.cli.types import PATH
-from bench.core.errors import UserError
 
 
 @click.command(cls=SettingsCommand, settings=LOCAL)
@@ -27,12 +26,11 @@ def sweep(file: Path, **given: Any) -> None:
     from bench.runs.run import build_pages
     from bench.sweep.cells import Request, make_cells
     from bench.sweep.execution import Sweep
-    from bench.sweep.matrix import MANY, read_sweep
+    from bench.sweep.matrix import read_sweep
 
     how = execution_of(given)
-    configs = read_sweep(file, {key: given[key] for key in LOCAL})
-    if len(configs) > MANY and not (given["yes"] or given["status"] or given["dry_run"]):
-        raise UserError(f"{file} has {len(configs):,} runs; give --yes if that is meant")
+    many = given["yes"] or given["status"] or given["dry_run"]
+    configs = read_sweep(file, {key: given[key] for key in LOCAL}, many=many)
     cells = Sweep(make_cells([Request(config) for config in configs]), how)
     progress = make_progress(given["quiet"])
     if not carry_out(cells, file, ["sweep", "--yes"], given, progress):

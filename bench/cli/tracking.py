@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from bench.cli.streams import print_note
 from bench.cli.types import HOST, PATH, PORT, TEXT
 from bench.core.errors import UserError
 
@@ -19,7 +20,7 @@ def ui(tracking: str | None, host: str, port: int) -> None:
     settings = load_settings(tracking)
     if settings is None:
         raise UserError("--tracking none has no UI")
-    serve_ui(settings, host, port, lambda line: click.echo(line, err=True))
+    serve_ui(settings, host, port, print_note)
 
 
 @click.command()
@@ -32,4 +33,4 @@ def track(records: tuple[Path, ...], tracking: str | None) -> None:
     settings = load_settings(tracking)
     if settings is None:
         raise UserError("--tracking none logs nothing")
-    track_records(list(records), settings, lambda line: click.echo(line, err=True))
+    track_records(list(records), settings, print_note)

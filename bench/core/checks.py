@@ -35,6 +35,20 @@ def moved_by_batch(classifier: AnyClassifier, images: Tensor, logits: Tensor) ->
     return moved / logits.abs().max().clamp_min(1e-12)
 
 
+def runner_up_is_tied(logits: Tensor) -> Tensor:
+    """For which images the second largest logit says nothing about the image: bool [n].
+
+    It equals the third largest exactly, or it is the value that most images have there.
+
+    Args:
+        logits: [n, K] of different images, K ≥ 3.
+    """
+    second, third = logits.topk(3, dim=1).values[:, 1:].unbind(dim=1)
+    usual = second.mode().values
+    constant = (second == usual) & (2 * (second == usual).sum() > len(second)) & (len(second) > 1)
+    return (second == third) | constant
+
+
 def images_per_pass(images: Tensor, most: int) -> int:
     """How many images to push through a network at once, at most `most`.
 
@@ -43,24 +57,6 @@ def images_per_pass(images: Tensor, most: int) -> int:
     if images.device.type != "cpu":
         return most
     return min(most, max(16, 2**16 // (images.shape[-2] * images.shape[-1])))
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out, on a GPU or (a plain RuntimeError) on the CPU."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    message = str(error).lower()
-    return isinstance(error, RuntimeError) and any(sign in message for sign in _MEMORY_SIGNS)
-
-
-#: How PyTorch's CPU allocator, cuBLAS, cuDNN and oneDNN say it.
-_MEMORY_SIGNS = (
-    "defaultcpuallocator",
-    "out of memory",
-    "can't allocate memory",
-    "alloc_failed",
-    "could not create a memory object",
-)
 
 
 def check_inputs(

@@ -9,12 +9,31 @@ from bench.core.values import WORD_LENGTH, shown
 MOST_KNOWN = 50
 
 
+#: How PyTorch's allocators, cuBLAS, cuDNN and oneDNN say that memory ran out, in a RuntimeError.
+_MEMORY_SIGNS = (
+    "defaultcpuallocator",
+    "out of memory",
+    "can't allocate memory",
+    "alloc_failed",
+    "could not create a memory object",
+)
+
+
 class UserError(Exception):
     """What was expected, what came, the likely fix. The command line prints it and exits with code 2."""
 
 
 class NotFinite(UserError):
     """A network gave NaN or infinity; a training that meets this has diverged."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out, on a GPU or (a plain RuntimeError) on the CPU."""
+    # By its name, since mistakes are told without loading torch.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    message = str(error).lower() if isinstance(error, RuntimeError) else ""
+    return any(sign in message for sign in _MEMORY_SIGNS)
 
 
 def first_line(error: BaseException) -> str:

@@ -26,6 +26,9 @@ DETECTION_AUC_CALIBRATED = "detection_auc_calibrated"
 TIME_PER_EPOCH = "time_per_epoch"
 TIME_PER_EPOCH_RATIO = "time_per_epoch_ratio"
 
+#: Longest name that is made of words, in bytes: file systems take 255, and a hash or a suffix may follow.
+MOST_BYTES_OF_NAME = 230
+
 #: What comes before the path in the name of an image folder, and of an npz file.
 FOLDER_PREFIX, NPZ_PREFIX = "imagefolder:", "npz:"
 #: Name of a data set that was given without one.
@@ -44,8 +47,17 @@ def identity(values: dict[str, Any]) -> str:
 
 
 def safe_name(word: str) -> str:
-    """A word that can stand in a file name."""
-    return "".join(character if character.isalnum() or character in "-_." else "_" for character in word)
+    """A word that can be the name of a file or folder: no path, and no longer than file systems allow.
+
+    Of a longer one the beginning is kept, and a hash of all of it.
+    """
+    name = "".join(character if character.isalnum() or character in "-_." else "_" for character in word)
+    if not name.strip("."):  # "." and ".." are folders
+        return name.replace(".", "_") or "_"
+    if len(name.encode()) <= MOST_BYTES_OF_NAME:
+        return name
+    mark = f"-{short_hash(word)}"
+    return name.encode()[: MOST_BYTES_OF_NAME - len(mark)].decode(errors="ignore") + mark
 
 
 def slug(text: str, limit: int = 48) -> str:

@@ -7,6 +7,7 @@ click and pydantic make of it a message that names the option or the key.
 import re
 import tempfile
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -113,10 +114,14 @@ def names(value: Any) -> tuple[str, ...]:
     parts = split_names(text(value)) if isinstance(value, str) else () if value is None else value
     if not isinstance(parts, list | tuple):
         raise ValueError(f"expected names joined by commas, got {shown(value)}")
-    for at, part in enumerate(parts):
-        if text(part) in parts[:at]:
-            raise ValueError(f"{shown(part)} is named twice")
-    return tuple(parts)
+    return distinct([text(part) for part in parts])
+
+
+def distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """Names, none of them twice."""
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise ValueError(f"{shown(twice[0])} is named twice")
+    return tuple(names)
 
 
 def split_names(joined: str) -> list[str]:

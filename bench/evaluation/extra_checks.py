@@ -14,9 +14,9 @@ from bench.core.record import Alarm, Record, Score
 from bench.core.standing import NO_SIGNAL, VERDICT, needs_answer
 from bench.evaluation.alarms.attacks import BLACK_BOX, FAR_ABOVE, MORE_STEPS_HELP, ONE_STEP
 from bench.evaluation.alarms.curve import CURVE, UNBOUNDED_LIMIT
-from bench.evaluation.alarms.gradients import LOSS_MOVING, ZERO_GRADIENTS
+from bench.evaluation.alarms.gradients import LOSS_MOVING, WRONG_GRADIENT, ZERO_GRADIENTS
 from bench.evaluation.alarms.make import exceeds
-from bench.evaluation.alarms.network import BATCH_DEPENDENCE, RANDOMIZED_OUTPUT
+from bench.evaluation.alarms.network import BATCH_DEPENDENCE, RANDOMIZED_OUTPUT, TIED
 from bench.evaluation.black_box_checks import Decision, MoreSquare, Noise
 from bench.evaluation.check import MOST_IMAGES, Check, surviving_images
 from bench.evaluation.estimate import time_passes
@@ -35,8 +35,8 @@ from bench.evaluation.stronger_attacks import (
 from metrics.base import Metric
 from metrics.evaluation import Arrays, Evaluation
 
-#: Alarms that say that gradients mislead: attacks with other gradients, or none, may break what survived.
-MASKED = frozenset((ZERO_GRADIENTS, ONE_STEP, BLACK_BOX, CURVE))
+#: Alarms that say that gradients or logits mislead: attacks with other gradients, or none, may break what survived.
+MASKED = frozenset((ZERO_GRADIENTS, WRONG_GRADIENT, TIED, ONE_STEP, BLACK_BOX, CURVE))
 #: Alarms that say that attacks had not converged, or not with their loss: losses in float64 may.
 UNSETTLED = frozenset((MORE_STEPS_HELP, FAR_ABOVE, LOSS_MOVING))
 

@@ -204,7 +204,8 @@ def check_data(dataset: Dataset) -> None:
     """Refuse data that `Split.batch` would silently turn into other pixels or classes.
 
     Raises:
-        UserError: when a split is not uint8 images [N, C, H, W] with labels int64 [N] of the classes.
+        UserError: when a split is not uint8 images [N, C, H, W] with labels int64 [N] of the classes, or a class
+            has a name that a record cannot hold, or that of another class.
     """
     splits = {"training": dataset.train, "validation": dataset.validation, "test": dataset.test}
     for name, split in splits.items():
@@ -213,6 +214,10 @@ def check_data(dataset: Dataset) -> None:
             raise UserError(f"{dataset.name}, {name} split: {problem}")
     if len(dataset.test) == 0:
         raise UserError(f"{dataset.name}: expected at least one test image, got none")
+    try:
+        values.distinct([values.text(name, MOST_OF_NAME) for name in dataset.classes])
+    except ValueError as error:
+        raise UserError(f"{dataset.name}: the names of its classes: {error}") from None
 
 
 def _problem(split: Split, dataset: Dataset) -> str:

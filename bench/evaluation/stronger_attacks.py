@@ -100,10 +100,12 @@ class MeanAttack(Check):
 
 
 class StandInAttack(Check):
-    """Attacks along the gradient of a stand-in with the network's answers and a backward pass that goes through.
+    """Attacks along the gradient of stand-ins with the network's answers and a backward pass that goes through.
 
-    Two of them: the identity in place of operations without a gradient (BPDA), and float64, in which gradients do
-    not underflow. Both differentiate inner logits where the output hides them.
+    Those of `straight_through` have the identity in place of operations without a gradient (BPDA); then also in
+    place of what is done to the images; then wider activations. Those of `float64` compute in float64, in which
+    gradients do not underflow: first the network's own output, then inner logits. Where the output is random,
+    the mean of twenty passes is differentiated (EOT).
 
     Args:
         double: float64 instead of the identity.
@@ -116,42 +118,39 @@ class StandInAttack(Check):
         self, double: bool, images: int = MOST_IMAGES, *, random: bool = False, alone: bool = False
     ) -> None:
         super().__init__("float64" if double else "straight_through", images, random=random, alone=alone)
-        self.double = double
         if random:
-            self.attack = Guided(steps=60, losses=("margin",), every=20)
+            self.attack = Guided(steps=100, losses=("margin", "ce"), every=20)
+        self.ways: list[dict[str, bool]] = [{}, {"always": True}, {"always": True, "soft": True}]
+        if double:
+            self.ways = [{"double": True, "inner": False}, {"double": True}]
 
     def find(self, batch: Batch) -> Tensor:
-        """Along the gradient of one stand-in, then of the other.
+        """Along the gradient of one stand-in after the other.
 
         Raises:
             NotMeasurable: when no stand-in can be made of the network.
         """
-        total, reasons = Found.nothing(batch.images), []
-        for other in (False, True):
+        total, reasons, network = Found.nothing(batch.images), [], batch.evaluation.classifier
+        for way in self.ways:
+            rows = (~total.broken).nonzero().squeeze(1)
             try:
-                guide = batch.answers.guide(self._stand_in(batch.evaluation, other))
+                stand_in = StandIn(network, batch.evaluation.images, **way)
             except Unsupported as error:
                 reasons.append(str(error))
                 continue
-            rows = (~total.broken).nonzero().squeeze(1)
-            if len(rows):
+            if len(rows) and (stand_in.saturates or "soft" not in way):
+                guide = batch.answers.guide(stand_in)
                 found = self.attack(guide, batch.answers.wrong, *batch.task(rows))
                 total.put(rows, found.adversarial, found.broken)
-        if len(reasons) == 2:
+        if len(reasons) == len(self.ways):
             raise NotMeasurable(f"no stand-in for the network's gradient: {reasons[0]}")
         return total.adversarial
 
-    def _stand_in(self, evaluation: Evaluation, other: bool) -> StandIn:
-        network, images = evaluation.classifier, evaluation.images
-        if self.double:
-            # First the network's own output, then inner logits.
-            return StandIn(network, images, double=True, inner=other)
-        return StandIn(network, images, always=other)
-
     def cost(self) -> tuple[int, int]:
-        """All steps with all losses along both stand-ins."""
-        steps = 2 * self.attack.steps * len(self.attack.losses) * self.mean_of
-        return steps + (2 * self.attack.judged() + 1) * self.votes, steps
+        """All steps with all losses along every stand-in; the last one has none where no activation saturates."""
+        ways = len(self.ways)
+        steps = ways * self.attack.steps * len(self.attack.losses) * self.mean_of
+        return steps + (ways * self.attack.judged() + 1) * self.votes, steps
 
 
 class Transfer(Check):

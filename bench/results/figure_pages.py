@@ -14,7 +14,7 @@ from bench.core.names import ROBUST_ACCURACY, SUSPICIOUS, short_hash, slug
 from bench.core.progress import Progress
 from bench.core.record import RECORD, Record, load_record, read_arrays
 from bench.evaluation.battery import BATTERIES, Battery, make_battery
-from bench.evaluation.draw_figures import draw_all, draw_charts
+from bench.evaluation.draw_figures import draw_charts, make_charts
 from bench.evaluation.files import unflatten
 from bench.evaluation.record_charts import caption_subject
 from bench.results.figure_matching import ResultFigures, enumeration, match_figures, network_names
@@ -81,9 +81,12 @@ def draw_record(
         evaluation = evaluation_of(restored, progress, arrays)
         record = measure_metrics(record, evaluation, missing, out / "measured", progress)
         arrays = evaluation.measured
-    charts = draw_all(record, arrays, known.values(), out, progress, vector=True)
-    if not charts:
+    made = make_charts(record, arrays, known.values(), progress)
+    if not made:
         raise UserError(f"nothing to draw: {path} has no training history and no stored arrays")
+    charts = draw_charts(made, out, progress, vector=True)
+    if not charts:
+        raise UserError(f"none of the {len(made)} figures of {path} could be drawn into {out}")
     page = write_sheet(out, charts, _title(record), _facts(record, charts), notes=_not_drawn(record))
     return FigurePage(page, ResultFigures(record, charts))
 

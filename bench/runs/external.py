@@ -72,7 +72,7 @@ def evaluate_checkpoint(
         }
     )
     (seed,) = config.seeds
-    run = "-".join(map(safe_name, (data.name, config.model, config.defense, digits)))
+    run = f"{safe_name('-'.join((data.name, config.model, config.defense)))}-{digits}"
     folder = config.out / run / f"seed-{seed}" / result_name(battery, len(data.test))
     known = finished_record(folder, progress.say)
     if known and not unanswered(known, config.escalate):

@@ -59,7 +59,7 @@ def run_name(plan: Plan, decisive: dict[str, Any]) -> str:
 
 
 def _readable(plan: Plan) -> str:
-    return "-".join(map(safe_name, (plan.dataset.name, plan.model, plan.name)))
+    return safe_name("-".join((plan.dataset.name, plan.model, plan.name)))
 
 
 def _device(plan: Plan) -> str:

@@ -220,12 +220,15 @@ class Board:
         return fits
 
     def failure(self, cell: Cell) -> dict[str, Any]:
-        """What is known of a cell's last failure; empty where there is none."""
+        """What is known of a cell's last failure; empty where there is none, or where its file is damaged."""
         try:
             found = read_json(self._failure(cell))
         except UserError:
             return {}
-        return found if isinstance(found, dict) and isinstance(found.get("tries"), int) else {}
+        whole = isinstance(found, dict) and all(
+            isinstance(found.get(key), kind) for key, kind in (("tries", int), ("token", str))
+        )
+        return found if whole else {}
 
     def fail(self, cell: Cell, error: str, tries: int) -> None:
         """Keep the cause of a failure, and how often the cell was tried since the sweep was started."""

@@ -73,7 +73,8 @@ class Leases:
             return None
         deaths = 0
         if holder is not None:
-            deaths = int(holder.get("deaths", 0)) + (holder.get("state") != "free")
+            known = holder.get("deaths")
+            deaths = (known if isinstance(known, int) else 0) + (holder.get("state") != "free")
         if holder is not None and deaths >= MOST_DEATHS:
             # Nobody holds it any more, so that it counts as failed and not as running.
             _replace(self._path(key, generation), {**holder, "state": "free", "deaths": deaths})
@@ -216,7 +217,7 @@ def _is_dead(holder: dict[str, Any]) -> bool:
         os.kill(number, 0)
     except ProcessLookupError:
         return True
-    except OSError:
+    except (OSError, OverflowError):  # a number that is no process's, in a damaged file
         return False
     return False
 

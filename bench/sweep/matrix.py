@@ -1,6 +1,7 @@
 """The runs of a sweep's file: every combination of the listed settings, less those left out."""
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from bench.runs.config import LISTS, RunConfig, load_yaml
 ZIP, EXCLUDE, OVERRIDE, WHEN = "zip", "exclude", "override", "when"
 #: More runs than this need a confirmation: a file with one list too many is a common mistake.
 MANY = 1000
+#: More combinations than this are not gone through.
+MOST = 100_000
 
 
 @dataclass(frozen=True)
@@ -23,15 +26,17 @@ class Axis:
     choices: tuple[dict[str, Any], ...]
 
 
-def read_sweep(path: Path, local: Mapping[str, Any] | None = None) -> list[RunConfig]:
+def read_sweep(path: Path, local: Mapping[str, Any] | None = None, *, many: bool = True) -> list[RunConfig]:
     """The runs of a sweep's file, each with one seed, in the order of its lists; seeds vary fastest.
 
     Args:
         path: YAML with settings of `bench run`, of which any may be a list, and with `zip`, `exclude`, `override`.
         local: settings of this machine, such as `out`, which replace those of the file.
+        many: allow more than `MANY` runs.
 
     Raises:
-        UserError: for an unknown key, a bad value, contradicting overrides, two runs that are the same, or none.
+        UserError: for an unknown key, a bad value, contradicting overrides, two runs that are the same, none,
+            or more than `MOST` combinations.
     """
     return combinations(load_yaml(path), local or {}, str(path))
 
@@ -59,8 +64,17 @@ def combinations(given: Mapping[str, Any], local: Mapping[str, Any], where: str)
         axes.append(Axis(tuple({"seeds": [seed]} for seed in _seeds(seeds))))
     excluded = [_condition(each, EXCLUDE) for each in _mappings(special[EXCLUDE], EXCLUDE)]
     overrides = [_override(each) for each in _mappings(special[OVERRIDE], OVERRIDE)]
+    combinations = math.prod(len(axis.choices) for axis in axes)
+    if combinations > MOST:
+        raise UserError(
+            f"{path}: its lists make {shown(combinations)} combinations, expected at most {MOST:,}; shorten "
+            f"them, or let some vary together with `{ZIP}`"
+        )
+    cells = list(_cells(axes, excluded, overrides))
+    if len(cells) > MANY and not many:
+        raise UserError(f"{path} has {len(cells):,} runs; give --yes if that is meant")
     configs: dict[str, RunConfig] = {}
-    for cell in _cells(axes, excluded, overrides):
+    for cell in cells:
         config = _config(cell)
         written = config.model_dump_json()
         if written in configs:

@@ -36,7 +36,8 @@ def calling(settings: Settings) -> Iterator[None]:
             install = f"; pip install {error.name}" if error.name else ""
             raise UserError(f"MLflow at {settings.shown}: {first_line(error)}{install}") from None
         except Exception as error:
-            raise UserError(f"MLflow at {settings.shown}: {first_line(error)}") from None
+            place = "; name another place with --tracking" if isinstance(error, PermissionError) else ""
+            raise UserError(f"MLflow at {settings.shown}: {first_line(error)}{place}") from None
 
 
 def _knock(settings: Settings) -> None:

@@ -1,7 +1,6 @@
 """Log records to MLflow (`bench track`) and fetch them (leaderboards)."""
 
 import os
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 from bench.core.errors import UserError
 from bench.core.files import sha256
+from bench.core.names import short_hash, slug
 from bench.core.record import RECORD, RUN, load_record
 from bench.tracking.calls import first_line
 from bench.tracking.entry import Entry
@@ -98,7 +98,7 @@ def fetch_records(settings: Settings, out: Path) -> Fetched:
 
     Args:
         settings: where they are.
-        out: the folder to fill: `<record id>/record.json`, its arrays and `figures`.
+        out: the folder to fill: a folder for each record, with `record.json`, its arrays and `figures`.
 
     Raises:
         UserError: when the store cannot be reached.
@@ -115,7 +115,7 @@ def fetch_records(settings: Settings, out: Path) -> Fetched:
             if run.info.end_time > known.info.end_time:
                 runs[name] = run
         for name, run in runs.items():
-            folder = out / re.sub(r"[^\w.\-]", "_", name)
+            folder = out / f"{slug(name)}-{short_hash(name)}"
             try:
                 paths.append(_fetch(store, run.info.run_id, run.data.tags["bench.record_sha256"], folder))
             except UserError as error:

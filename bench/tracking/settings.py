@@ -2,13 +2,15 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from bench.core import values
 from bench.core.errors import UserError, unknown_name
 from bench.core.record import describe
 from bench.core.secrets import hide, redact
@@ -46,7 +48,7 @@ class Settings(BaseSettings):
     )
 
     uri: str = "sqlite:///mlflow.db"
-    experiment: str = Field(default="regionbench", min_length=1, max_length=500)
+    experiment: Annotated[str, AfterValidator(partial(values.text, most=500))] = "regionbench"
     artifacts: str = Field(default="./mlartifacts", min_length=1)
     tags: dict[str, str] = {}
     timeout: int = Field(default=10, ge=1)

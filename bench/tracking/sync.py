@@ -8,6 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from bench.core.errors import UserError
 from bench.core.files import read_json, set_aside, write_json
 from bench.core.locks import anyone_works, waiting
@@ -16,6 +18,9 @@ from bench.tracking.entry import Entry
 from bench.tracking.run_entries import folder_identity, read_run_folder, record_part
 from bench.tracking.settings import Settings
 from bench.tracking.store import LOCKED_SECONDS, Logged, Store
+
+#: What `tracking.json` holds: store and experiment → part of the folder → what was logged.
+_SECTIONS = TypeAdapter(dict[str, dict[str, Logged]])
 
 
 def run_links(records: Iterable[Path], settings: Settings) -> dict[str, str]:
@@ -119,14 +124,15 @@ class Ledger:
         if not os.path.lexists(self._path):
             return {}
         try:
-            found = read_json(self._path)
-            for logged in (each for section in found.values() for each in section.values()):
-                Logged(**logged)
-        except (UserError, AttributeError, TypeError):
+            found = _SECTIONS.validate_python(read_json(self._path))
+        except (UserError, ValidationError):
             if say is not None:
                 set_aside(self._path, "is damaged, and is written again from what MLflow holds", say)
             return {}
-        return dict(found)
+        return {
+            name: {part: asdict(logged) for part, logged in section.items()}
+            for name, section in found.items()
+        }
 
     def get(self, part: str) -> Logged | None:
         """What was logged of a part."""

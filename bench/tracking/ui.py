@@ -1,5 +1,6 @@
 """`bench ui`: MLflow's pages over our store, one small process that stops when we do."""
 
+import errno
 import os
 import signal
 import socket
@@ -19,6 +20,8 @@ from bench.tracking.store import open_store
 
 LOOPBACK = ("localhost", "127.0.0.1")
 ANY = "0.0.0.0"
+#: Errors that another port mends.
+OF_THE_PORT = (errno.EADDRINUSE, errno.EACCES, errno.EPERM)
 #: The name under which the installed package offers MLflow the app of `bench/tracking/pages.py`.
 APP = "regionbench"
 START_SECONDS = 120
@@ -98,9 +101,12 @@ def _names(host: str) -> list[str]:
 def _free(host: str, port: int) -> None:
     try:
         socket.create_server((host, port)).close()
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else error
-        raise UserError(f"cannot listen on {host}:{port} ({reason}); choose another with --port") from error
+    except (OSError, UnicodeError) as error:
+        number = getattr(error, "errno", None) or -1
+        option = "--port" if number in OF_THE_PORT else "--host"
+        # The resolver's errors are negative.
+        reason = os.strerror(number) if number > 0 else "expected a name or an IPv4 address of this machine"
+        raise UserError(f"cannot listen on {host}:{port} ({reason}); choose another with {option}") from error
 
 
 def _wait_until_up(server: subprocess.Popen[bytes], host: str, port: int) -> None:

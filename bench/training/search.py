@@ -11,8 +11,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
-from bench.core.checks import out_of_memory
-from bench.core.errors import UserError
+from bench.core.errors import UserError, out_of_memory
 from bench.core.files import read_json, write_json
 from bench.core.foreign_code import plugin_behind, told
 from bench.core.locks import SEARCH_LOCK, locked, search_worker

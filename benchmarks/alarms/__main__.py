@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ import torch
 from bench.core.files import write_text
 from bench.core.progress import Progress
 from benchmarks.alarms.cases import cases
+from benchmarks.alarms.held_out import held_out
 from benchmarks.alarms.honest import Case, honest
 from benchmarks.alarms.measure import Row, is_kept, measure
 from benchmarks.alarms.report import markdown, summary
@@ -25,6 +27,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Sensitivity and false-alarm rate of the alarms.")
     parser.add_argument("--only", default="", help="measure networks whose name holds this")
     parser.add_argument("--kind", choices=("hidden", "honest"), help="one half of the zoo")
+    parser.add_argument(
+        "--part", choices=("chosen", "held-out"), help="those that limits were chosen on, or others"
+    )
     parser.add_argument("--json", action="store_true", help="every number as JSON")
     parser.add_argument("--kept", action="store_true", help="only what has been measured before")
     parser.add_argument("--docs", action="store_true", help="write the tables into docs/alarms.md")
@@ -32,6 +37,7 @@ def main() -> None:
     torch.set_num_threads(1)
     chosen = [case for case in every() if given.only in case.name]
     chosen = [case for case in chosen if not given.kind or case.honest == (given.kind == "honest")]
+    chosen = [case for case in chosen if not given.part or case.held_out == (given.part == "held-out")]
     if given.kept:
         chosen = [case for case in chosen if is_kept(case)]
     rows = []
@@ -49,26 +55,34 @@ def main() -> None:
     if given.docs:
         write_tables(rows)
     if given.json:
-        print(json.dumps({"summary": summary(rows), "rows": [row.as_dict() for row in rows]}, indent=1))
+        parts = {title: summary(some) for title, some in _parts(rows)}
+        print(json.dumps({"summary": parts, "rows": [row.as_dict() for row in rows]}, indent=1))
     else:
-        print(markdown(rows))
+        print(_tables(rows))
 
 
 def write_tables(rows: list[Row]) -> None:
     """Put the tables between the marks in the documentation."""
     before, _, rest = PAGE.read_text().partition(BEGIN)
     after = rest.partition(END)[2]
-    hidden, honest = (
-        f"{sum(row.honest == kind for row in rows)} of {sum(case.honest == kind for case in every())}"
-        for kind in (False, True)
-    )
-    measured = f"Measured: {hidden} networks that hide something, {honest} honest ones."
-    write_text(PAGE, f"{before}{BEGIN}\n{measured}\n\n{markdown(rows)}\n{END}{after}")
+    write_text(PAGE, f"{before}{BEGIN}\n{_tables(rows)}\n{END}{after}")
+
+
+def _tables(rows: list[Row]) -> str:
+    return "\n\n".join(f"### {title}\n\n{markdown(some)}" for title, some in _parts(rows))
+
+
+def _parts(rows: list[Row]) -> Iterator[tuple[str, list[Row]]]:
+    """The two parts of the zoo that were measured, each with its title."""
+    for title, held in (("The zoo", False), ("Held-out networks", True)):
+        some = [row for row in rows if row.held_out == held]
+        if some:
+            yield title, some
 
 
 def every() -> list[Case]:
-    """The whole zoo."""
-    return [*cases(), *honest()]
+    """The whole zoo, then the held-out networks."""
+    return [*cases(), *honest(), *held_out()]
 
 
 if __name__ == "__main__":

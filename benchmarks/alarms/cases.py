@@ -11,10 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.alarms import disguises as hide
-from benchmarks.alarms.disguises import Around
+from benchmarks.alarms.disguises import images as seen
+from benchmarks.alarms.disguises import inside
+from benchmarks.alarms.disguises import logits as said
+from benchmarks.alarms.disguises.inside import Around
 from benchmarks.alarms.honest import Case
-from benchmarks.alarms.networks import adversarial, cnn, mlp, noisy, standard, trained
+from benchmarks.alarms.networks import adversarial, cnn, deep, mlp, noisy, standard, trained
 
 PLAIN, ROBUST, NOISY = standard, adversarial(0.15), noisy(0.2)
 
@@ -31,37 +33,37 @@ def _cnn(loss: object = PLAIN, seed: int = 0) -> nn.Module:
 
 #: Name → how an undefended network sees the images.
 SEEN: dict[str, Callable[[Tensor], Tensor]] = {
-    "5 gray levels": hide.levels(5),
-    "8 gray levels, rounded down": hide.floor,
-    "bytes": hide.uint8,
-    "JPEG-like": hide.jpeg,
-    "JPEG-like in NumPy": hide.through_numpy(lambda images: hide.jpeg(torch.from_numpy(images)).numpy()),
-    "median filter": hide.through_numpy(hide.median),
-    "blur in NumPy": hide.through_numpy(hide.blur),
-    "random resize": hide.resized,
-    "random shift": hide.shifted,
-    "random erasing": hide.erased,
-    "noise 0.05": hide.noise(0.05),
-    "noise 0.15": hide.noise(0.15),
-    "5 gray levels and noise": lambda images: hide.levels(5)(images + 0.1 * torch.randn_like(images)),
-    "random gradient": hide.wrong_gradient,
-    "turned gradient": hide.turned_gradient,
-    "tiny gradient": hide.tiny_gradient,
-    "gradient not a number": hide.nan_gradient,
-    "ripple": hide.ripple,
-    "centered on the batch": hide.centered,
-    "by position in the batch": hide.by_position,
+    "5 gray levels": seen.levels(5),
+    "8 gray levels, rounded down": seen.floor,
+    "bytes": seen.uint8,
+    "JPEG-like": seen.jpeg,
+    "JPEG-like in NumPy": seen.through_numpy(lambda images: seen.jpeg(torch.from_numpy(images)).numpy()),
+    "median filter": seen.through_numpy(seen.median),
+    "blur in NumPy": seen.through_numpy(seen.blur),
+    "random resize": seen.resized,
+    "random shift": seen.shifted,
+    "random erasing": seen.erased,
+    "noise 0.05": seen.noise(0.05),
+    "noise 0.15": seen.noise(0.15),
+    "5 gray levels and noise": seen.noisy_levels(5, 0.1),
+    "random gradient": seen.wrong_gradient,
+    "turned gradient": seen.turned_gradient,
+    "tiny gradient": seen.tiny_gradient,
+    "gradient not a number": seen.nan_gradient,
+    "ripple": seen.ripple,
+    "centered on the batch": seen.centered,
+    "by position in the batch": seen.by_position,
 }
 #: Name → how it says its logits.
 SAID: dict[str, Callable[[Tensor], Tensor]] = {
-    "logits x1e4": hide.scaled(1e4),
-    "temperature 1/300": hide.scaled(300.0),
-    "squashed logits": lambda logits: hide.squashed(2 * logits),
-    "one-hot": hide.one_hot,
-    "rounded logits": hide.rounded,
-    "rounded probabilities": hide.rounded_probabilities,
-    "largest logit alone": hide.first_only,
-    "noise on logits": hide.noise(2.0),
+    "logits x1e4": said.scaled(1e4),
+    "temperature 1/300": said.scaled(300.0),
+    "squashed logits": lambda logits: said.squashed(2 * logits),
+    "one-hot": said.one_hot,
+    "rounded logits": said.rounded,
+    "rounded probabilities": said.rounded_probabilities,
+    "largest logit alone": said.first_only,
+    "noise on logits": seen.noise(2.0),
 }
 
 
@@ -76,16 +78,16 @@ def cases() -> Iterator[Case]:
     for name, say in SAID.items():
         yield _hidden(name, partial(_saying, say))
     # Robust behind the disguise: the number is between, and the alarm must come all the same.
-    yield _hidden("logits x1e4, robust", lambda: Around(_cnn(ROBUST), None, hide.scaled(1e4)))
-    yield _hidden("one-hot, robust", lambda: Around(_cnn(ROBUST), None, hide.one_hot))
-    yield _hidden("5 gray levels, robust", lambda: Around(_cnn(ROBUST), hide.levels(5)))
-    yield _hidden("noise 0.15, trained with noise", lambda: Around(_cnn(NOISY), hide.noise(0.15)))
-    yield _hidden("noise 0.3, trained with noise", lambda: Around(_mlp(NOISY), hide.noise(0.3)))
-    yield _hidden("one-hot, convolutions", lambda: Around(_cnn(), None, hide.one_hot))
-    yield _hidden("dropout at inference", lambda: hide.Dropping(_mlp(), False))
-    yield _hidden("stochastic activation pruning", lambda: hide.Dropping(_mlp(), True))
-    yield _hidden("no graph", lambda: hide.NoGraph(_cnn()))
-    yield _hidden("frozen first layer", lambda: hide.FrozenFirst(_cnn(), 2))  # type: ignore[arg-type]
+    yield _hidden("logits x1e4, robust", lambda: Around(_cnn(ROBUST), None, said.scaled(1e4)))
+    yield _hidden("one-hot, robust", lambda: Around(_cnn(ROBUST), None, said.one_hot))
+    yield _hidden("5 gray levels, robust", lambda: Around(_cnn(ROBUST), seen.levels(5)))
+    yield _hidden("noise 0.15, trained with noise", lambda: Around(_cnn(NOISY), seen.noise(0.15)))
+    yield _hidden("noise 0.3, trained with noise", lambda: Around(_mlp(NOISY), seen.noise(0.3)))
+    yield _hidden("one-hot, convolutions", lambda: Around(_cnn(), None, said.one_hot))
+    yield _hidden("dropout at inference", lambda: inside.Dropping(_mlp(), False))
+    yield _hidden("stochastic activation pruning", lambda: inside.Dropping(_mlp(), True))
+    yield _hidden("no graph", lambda: inside.NoGraph(_cnn()))
+    yield _hidden("frozen first layer", lambda: inside.FrozenFirst(_cnn(), 2))  # type: ignore[arg-type]
     yield _hidden("detached members", _detached)
     yield _hidden("votes of an ensemble", _votes)
     yield _hidden("batch statistics", _batch_statistics)
@@ -95,11 +97,11 @@ def cases() -> Iterator[Case]:
     yield _hidden("steep tanh activations", _steep)
     yield _hidden("distilled at T = 100", _distilled)
     yield _hidden("label smoothing and logit squeezing", _squeezed)
-    yield _hidden("catastrophic FGSM training", _catastrophic)
+    yield _hidden("catastrophic FGSM training", _catastrophic, "linf:0.3")
 
 
-def _hidden(name: str, make: Callable[[], nn.Module]) -> Case:
-    return Case(name, make, honest=False)
+def _hidden(name: str, make: Callable[[], nn.Module], threat: str = "linf:0.15") -> Case:
+    return Case(name, make, threat=threat, honest=False)
 
 
 def _seeing(name: str, see: Callable[[Tensor], Tensor]) -> nn.Module:
@@ -116,40 +118,40 @@ def _saying(say: Callable[[Tensor], Tensor]) -> nn.Module:
 
 
 def _detached() -> nn.Module:
-    return hide.Ensemble([_mlp(seed=seed) for seed in range(3)], attached=1)
+    return inside.Ensemble([_mlp(seed=seed) for seed in range(3)], attached=1)
 
 
 def _votes() -> nn.Module:
-    return hide.Ensemble([_mlp(seed=seed) for seed in range(3)], attached=3, votes=True)
+    return inside.Ensemble([_mlp(seed=seed) for seed in range(3)], attached=3, votes=True)
 
 
 def _batch_statistics() -> nn.Module:
-    return hide.BatchStatistics(trained("cnn-statistics", partial(cnn, 8, True)))
+    return inside.BatchStatistics(trained("cnn-statistics", partial(cnn, 8, True)))
 
 
 def _thermometer() -> nn.Module:
     def make() -> nn.Module:
         layers = (nn.Flatten(), nn.Linear(5 * 64, 64), nn.ReLU(), nn.Linear(64, 10))
-        return hide.Thermometer(nn.Sequential(*layers))
+        return inside.Thermometer(nn.Sequential(*layers))
 
     return trained("thermometer", make)
 
 
 def _winners() -> nn.Module:
-    network = trained("winners", partial(mlp, 8, 128, hide.Winners))
-    return hide.OtherActivation(network, hide.Winners, lambda values: values, F.relu)  # type: ignore[arg-type]
+    network = trained("winners", partial(mlp, 8, 128, inside.Winners))
+    return inside.OtherActivation(network, inside.Winners, lambda values: values, F.relu)  # type: ignore[arg-type]
 
 
 def _signs() -> nn.Module:
-    network = trained("signs", partial(mlp, 8, 128, hide.Sign))
+    network = trained("signs", partial(mlp, 8, 128, inside.Sign))
     soft = (lambda values: torch.tanh(values), lambda values: torch.tanh(4 * values))
-    return hide.OtherActivation(network, hide.Sign, *soft)  # type: ignore[arg-type]
+    return inside.OtherActivation(network, inside.Sign, *soft)  # type: ignore[arg-type]
 
 
 def _steep() -> nn.Module:
-    network = trained("steep", partial(mlp, 8, 64, hide.Steep))
+    network = trained("steep", partial(mlp, 8, 64, inside.Steep))
     soft = (lambda values: torch.tanh(values), lambda values: torch.tanh(5 * values))
-    return hide.OtherActivation(network, hide.Steep, *soft)  # type: ignore[arg-type]
+    return inside.OtherActivation(network, inside.Steep, *soft)  # type: ignore[arg-type]
 
 
 def _distilled() -> nn.Module:
@@ -187,4 +189,4 @@ def _catastrophic() -> nn.Module:
         (gradient,) = torch.autograd.grad(F.cross_entropy(network(points), labels), points)
         return F.cross_entropy(network((images + 0.3 * gradient.sign()).clamp(0, 1)), labels)
 
-    return Around(trained("catastrophic", partial(mlp, 8, 256), single, steps=500))
+    return Around(trained("catastrophic", partial(deep, 8), single, steps=500))

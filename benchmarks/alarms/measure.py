@@ -28,6 +28,7 @@ from bench.attacks import (
     steps,
     straight_through,
 )
+from bench.core import checks, differences
 from bench.core.classifier import WrappedClassifier
 from bench.core.errors import UserError
 from bench.core.guards import full_precision, random_state_kept
@@ -41,14 +42,26 @@ from bench.evaluation.check import MOST_IMAGES
 from bench.evaluation.resume import FinishedMetrics
 from bench.evaluation.run_battery import answer_alarms, run_battery
 from bench.evaluation.standard_network import train_standard
-from benchmarks.alarms import cases, disguises, networks, truth
+from benchmarks.alarms import cases, disguises, held_out, networks, truth
 from benchmarks.alarms.honest import Case
 from benchmarks.alarms.networks import CACHE, cnn, data, mlp, trained
 from metrics.evaluation import Evaluation
 
 IMAGES = 100
 #: The code behind the battery, and behind the checks.
-ATTACKS = (metrics.accuracy, autoattack, autoattack_suite, cycles, losses, oracle, pgd, probabilities, steps)
+ATTACKS = (
+    metrics.accuracy,
+    checks,
+    differences,
+    autoattack,
+    autoattack_suite,
+    cycles,
+    losses,
+    oracle,
+    pgd,
+    probabilities,
+    steps,
+)
 CHECKS = (
     answers,
     guided,
@@ -68,7 +81,7 @@ class Row:
     """What was measured of a network.
 
     Attributes:
-        name, honest: of the case.
+        name, honest, held_out: of the case.
         refused: why no evaluation took place, or "".
         raised: the battery's alarms that were raised.
         clean, pgd20: accuracies.
@@ -87,6 +100,7 @@ class Row:
     after: float = 0.0
     truth: float = 0.0
     broken_by: dict[str, int] = field(default_factory=dict)
+    held_out: bool = False
 
     def as_dict(self) -> dict[str, object]:
         """Every field."""
@@ -95,7 +109,7 @@ class Row:
 
 def measure(case: Case, progress: Progress) -> Row:
     """Measure a network, or take what is kept of it."""
-    row = Row(case.name, case.honest)
+    row = Row(case.name, case.honest, held_out=case.held_out)
     folder = _folder(case)
     threat = Threat.parse(case.threat)
     try:
@@ -196,7 +210,7 @@ def _others(dataset: str) -> list[torch.nn.Module]:
 def _identity(case: Case, code: Iterable[ModuleType], more: str = "") -> str:
     """The code that a measurement depends on, and the case; the last line would be logits, which are in neither."""
     digest = hashlib.sha256(f"{case.name} {case.threat} {case.dataset} {more}".encode())
-    zoo = [networks] if case.honest else [networks, disguises, cases]
+    zoo = [networks] if case.honest else [networks, disguises, held_out if case.held_out else cases]
     for module in [*zoo, *code]:
         source = Path(inspect.getfile(module))
         for path in sorted(source.parent.glob("*.py")) if source.name == "__init__.py" else [source]:

@@ -53,7 +53,9 @@ def _rates(
 def markdown(rows: Sequence[Row]) -> str:
     """The tables of the documentation."""
     found = summary(rows)
-    lines = ["| alarm | hidden | of these overstated | honest |", "| --- | --- | --- | --- |"]
+    hidden = sum(not row.honest for row in rows)
+    lines = [f"{hidden} networks that hide something, {len(rows) - hidden} honest ones.", ""]
+    lines += ["| alarm | hidden | of these overstated | honest |", "| --- | --- | --- | --- |"]
     for name, rates in found["alarms"].items():
         cells = " | ".join(_cell(rates[kind]) for kind in ("hidden", "overstated", "honest"))
         lines.append(f"| {name or '**any**'} | {cells} |")

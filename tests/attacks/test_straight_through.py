@@ -133,6 +133,17 @@ def test_a_saturated_activation_passes_the_gradient_on(activation: Callable[[Ten
     torch.testing.assert_close(F.normalize(found.flatten(1)), expected)
 
 
+def test_a_softened_activation_is_wide_in_the_forward_pass_too() -> None:
+    images, _ = some_images()
+    network = classifier(Saturated(torch.tanh))
+    stand_in = StandIn(network, images, inner=False, soft=True)
+    assert stand_in.saturates
+    inner = 1e4 * Linear()(images)
+    torch.testing.assert_close(stand_in(images), 3 * torch.tanh(inner / inner.abs().mean()))
+    assert gradient(stand_in, images).flatten(1).any(dim=1).all()
+    assert not StandIn(classifier(Linear()), images, soft=True).saturates
+
+
 def test_gradients_stay_off_where_the_caller_switched_them_off() -> None:
     images, _ = some_images()
     with torch.no_grad():

@@ -10,7 +10,8 @@ from bench.core.statistics import wilson
 from bench.core.threat import Threat
 from benchmarks.alarms import measure, networks
 from benchmarks.alarms.__main__ import every
-from benchmarks.alarms.disguises import Around, one_hot
+from benchmarks.alarms.disguises.inside import Around
+from benchmarks.alarms.disguises.logits import one_hot
 from benchmarks.alarms.measure import Row
 from benchmarks.alarms.report import markdown, summary
 from benchmarks.alarms.truth import true_accuracy

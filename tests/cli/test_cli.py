@@ -3,6 +3,7 @@
 import errno
 import importlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -108,6 +109,7 @@ def test_help_prints_the_defaults() -> None:
         (["evaluate", "--loader", "a:b", "--seed", "1e26"], "digits from 0 to 9"),
         (["ui", "--port", "99999"], "expected at most 65535"),
         (["ui", "--port", "0"], "expected at least 1"),
+        (["leaderboard", "build", "--port", "١٢"], "expected digits from 0 to 9"),
         (["ui", "--host", "a b"], "expected a host"),
         (["track", "nowhere"], "expected a record, a seed folder or a run folder, found none at"),
         (["track", "x", "--tracking", ""], "expected some text"),
@@ -144,12 +146,15 @@ def test_a_mistake_is_one_line_and_exit_code_2(
         (OSError(errno.EIO, "Input/output error"), 1, "the system refused: [Errno 5] Input/output error"),
         (TimeoutError("too\nlate"), 1, "the system refused: too late; BENCH_TRACEBACK=1 shows where"),
         (OSError(), 1, "the system refused: OSError"),
+        (MemoryError(), 1, "out of memory (MemoryError); free some"),
+        (RuntimeError("[x] DefaultCPUAllocator: can't allocate memory:\n9 bytes"), 1, "out of memory ([x] "),
+        (ImportError("libtorch.so: failed to map"), 1, "a library cannot be imported: libtorch.so: failed"),
     ],
     ids=str,
 )
 @pytest.mark.parametrize("traced", [False, True])
 def test_what_the_system_refuses_is_one_line_and_its_traceback_is_in_reach(
-    error: OSError,
+    error: Exception,
     code: int,
     message: str,
     traced: bool,
@@ -166,6 +171,17 @@ def test_what_the_system_refuses_is_one_line_and_its_traceback_is_in_reach(
     assert ("Traceback" in err) is traced
     assert err.splitlines()[-1].startswith(f"Error: {message}")
     assert traced or err.count("\n") == 1
+
+
+def test_a_working_folder_that_is_gone_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def gone() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+    monkeypatch.setattr(os, "getcwd", gone)
+    code, out, err = bench("list", "models", monkeypatch=monkeypatch, capsys=capsys)
+    assert (code, out, err) == (2, "", "Error: the working folder was deleted; change to another one\n")
 
 
 @pytest.mark.parametrize(

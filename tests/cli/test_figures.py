@@ -113,6 +113,27 @@ def test_the_page_says_that_a_training_without_probes_has_no_courses(
     assert "Not beside each other" not in page
 
 
+@pytest.mark.parametrize("name", ["..", "x" * 300])
+def test_figures_stay_below_their_folder_whatever_a_record_is_called(
+    name: str, run: Run, record: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(record, tmp_path / "record")
+    load_record(record).model_copy(update={"id": name}).save(tmp_path / "record" / "record.json")
+    page = Path(run(tmp_path / "record", "--no-measure").output.strip())
+    assert (page.parts[0], len(page.parts)) == ("figures", 3)
+    assert page.resolve().parent.parent == tmp_path / "figures"
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_drawn(
+    run: Run, record: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.core.values.unwritable", lambda place: "Read-only file system")
+    with pytest.raises(
+        UserError, match=r"cannot write below figures/.*Read-only file system; choose another --out"
+    ):
+        run(record, "--no-measure")
+
+
 def test_the_page_links_every_file_of_every_figure_and_they_are_there(
     run_and_draw: Run, record: Path
 ) -> None:

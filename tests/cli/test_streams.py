@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from bench.cli.streams import print_json, print_result, replace_unencodable
+from bench.cli.streams import prepare_streams, print_json, print_result
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
@@ -23,7 +23,14 @@ def test_json_is_the_same_in_every_encoding(encoding: str, monkeypatch: pytest.M
 def test_text_that_the_encoding_lacks_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     content = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(content, encoding="ascii"))
-    replace_unencodable()
+    prepare_streams()
     print_result("ℓ∞")
     sys.stdout.flush()
     assert content.getvalue() == b"\\u2113\\u221e\n"
+
+
+def test_a_closed_stream_takes_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    prepare_streams()
+    print_result("ℓ∞")
+    sys.stdout.close()

@@ -26,7 +26,9 @@ from tests.disguises import (
     ByPosition,
     CenteredOnBatch,
     Disguised,
+    HalfDetached,
     Jagged,
+    LargestAlone,
     Masked,
     OnlyAtCleanPixels,
     OtherInLowPrecision,
@@ -113,6 +115,20 @@ def test_an_honest_network_raises_none() -> None:
         ),
         ("randomised output", {"clean_accuracy": {"right": right(0.9), "between_passes": np.array([0.1])}}),
         (
+            "tied logits",
+            {"clean_accuracy": {"right": right(0.9), "between_passes": np.zeros(1), "tied": right(0.51)}},
+        ),
+        (
+            "gradient contradicts the output",
+            {
+                "clean_accuracy": {
+                    "right": right(0.9),
+                    "between_passes": np.zeros(1),
+                    "gradient_error": np.array([1.0] * 3 + [0.01] * 8 + [np.nan] * 21),
+                }
+            },
+        ),
+        (
             "predictions depend on the batch",
             {
                 "clean_accuracy": {
@@ -126,6 +142,42 @@ def test_an_honest_network_raises_none() -> None:
 )
 def test_each_sign_raises_its_alarm_alone(name: str, change: dict[str, dict[str, np.ndarray]]) -> None:
     assert raised(measured(**change)) == {name}
+
+
+@pytest.mark.parametrize(
+    ("pgd", "cw", "worst", "is_raised"),
+    [
+        (0.5, 0.45, 0.41, False),  # 9 points, all but 4 of which another loss along the gradient explains
+        (0.5, 0.47, 0.41, True),
+        (0.5, 0.5, 0.41, True),
+        (0.62, 0.41, 0.41, False),
+        (0.48, 0.48, 0.41, False),
+    ],
+)
+def test_a_gap_that_other_losses_explain_is_a_weak_attack_not_a_masked_gradient(
+    pgd: float, cw: float, worst: float, is_raised: bool
+) -> None:
+    arrays = {
+        "robust_accuracy/pgd20": attack(pgd),
+        "robust_accuracy/cw": attack(cw),
+        "robust_accuracy/worst_case": {"right": right(worst)},
+    }
+    (alarm,) = [one for one in read_alarms(arrays, 10) if one.name == "PGD far above the strongest attack"]
+    assert alarm.raised is is_raised
+    assert ("no misleading gradient" in alarm.message) is (pgd - worst > 0.08 and not is_raised)
+
+
+def test_a_gradient_is_not_judged_where_the_output_is_random_or_too_few_images_tell() -> None:
+    wrong = {"right": right(0.9), "between_passes": np.array([0.1]), "gradient_error": np.ones(32)}
+    few = {
+        "right": right(0.9),
+        "between_passes": np.zeros(1),
+        "gradient_error": np.array([1.0] * 7 + [np.nan]),
+    }
+    for clean, why in ((wrong, "randomised output"), (few, "agree for 7 of 8 images")):
+        alarms = {alarm.name: alarm for alarm in read_alarms(measured(clean_accuracy=clean), 10)}
+        assert alarms["gradient contradicts the output"].raised is None
+        assert why in alarms["gradient contradicts the output"].message
 
 
 @pytest.mark.parametrize(
@@ -239,7 +291,7 @@ def test_autoattack_plus_runs_square_too_early_to_tell() -> None:
 def test_an_alarm_without_its_metrics_is_neither_raised_nor_not_raised() -> None:
     alarms = read_alarms({}, num_classes=10)
     assert {alarm.raised for alarm in alarms if alarm.name != "precision"} == {None}
-    assert len(alarms) == 11
+    assert len(alarms) == 13
 
 
 @pytest.fixture(scope="module")
@@ -279,6 +331,8 @@ def test_an_honestly_robust_network_raises_none(honest: nn.Module, digits: Datas
 @pytest.mark.parametrize(
     ("disguise", "names"),
     [
+        (LargestAlone, {"tied logits"}),
+        (HalfDetached, {"gradient contradicts the output"}),
         (Saturated, {"zero gradients", "curve not falling", "PGD far above the strongest attack"}),
         (Quantised, {"zero gradients", "curve not falling"}),
         (Randomised, {"randomised output"}),

@@ -395,6 +395,24 @@ def test_unusable_data_are_refused_by_every_battery(
         bench.evaluate(linear, data, "linf:0.1", battery(CleanAccuracy()))
 
 
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["0"] * 2, "'0' is named twice"),
+        (["", "1"], "expected some text"),
+        (["a\x1b[31m", "1"], "printable characters alone"),
+        (["a" * 20_000, "1"], "expected at most 300 characters"),
+    ],
+)
+def test_classes_with_names_that_no_record_can_hold_are_refused(
+    digits: Dataset, names: list[str], message: str
+) -> None:
+    data = replace(digits, classes=(*names, *digits.classes[2:]))
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    with pytest.raises(UserError, match=f"the names of its classes: .*{message}"):
+        bench.evaluate(linear, data, "linf:0.1", battery(CleanAccuracy()))
+
+
 def test_training_images_that_are_no_pictures_are_refused(digits: Dataset) -> None:
     data = replace(digits, train=Split(digits.train.images[:, 0], digits.train.labels))
     linear = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))

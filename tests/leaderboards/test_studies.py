@@ -48,7 +48,9 @@ CORRELATION: dict[str, Any] = {
 
 
 def test_studies_are_linked_from_the_front_page_and_from_entries(tmp_path: Path) -> None:
-    for name, results in (("table", TABLE), ("correlation", CORRELATION), ("broken", {"rows": 3})):
+    row = {**TABLE["rows"][0], "name": "lost", "records": ["one that is not there"]}
+    table = {**TABLE, "rows": [*TABLE["rows"], row]}
+    for name, results in (("table", table), ("correlation", CORRELATION), ("broken", {"rows": 3})):
         (tmp_path / "runs" / "studies" / name).mkdir(parents=True)
         (tmp_path / "runs" / "studies" / name / "results.json").write_text(json.dumps(results))
     path = write_record(tmp_path / "runs" / "r", make_record())
@@ -58,13 +60,12 @@ def test_studies_are_linked_from_the_front_page_and_from_entries(tmp_path: Path)
     assert "1 confirmed" in front
     assert "Table 1 &lt;b&gt;" in front
     assert ["broken" in str(left) for left in site.left_out] == [True]
-    table, correlation = (
-        next((tmp_path / "site" / "studies").glob(f"{name}*")) for name in ("table", "corr")
-    )
-    text = table.read_text()
+    page, correlation = (next((tmp_path / "site" / "studies").glob(f"{name}*")) for name in ("table", "corr"))
+    text = page.read_text()
     assert "91.2<small>90 to 92</small>" in text
     assert "paper 99.1" in text
     (entry,) = (tmp_path / "site" / "entries").glob("*.html")
-    assert f"../entries/{entry.name}" in text
-    assert f"../studies/{table.name}" in entry.read_text()
+    assert f'<a href="../entries/{entry.name}">natural</a>' in text
+    assert '<th scope="row">lost</th>' in text
+    assert f"../studies/{page.name}" in entry.read_text()
     assert "−1.5" in correlation.read_text()

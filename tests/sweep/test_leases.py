@@ -139,7 +139,7 @@ def test_another_version_is_refused(tmp_path: Path) -> None:
         leases.take("cell")
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"pid": "x"}'])
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"pid": "x"}', '{"deaths": "x"}'])
 def test_a_damaged_lease_is_taken_over_after_silence(tmp_path: Path, content: str) -> None:
     (tmp_path / "cell.4.lease").write_text(content)
     leases = Leases(tmp_path, patience=0)
@@ -148,3 +148,8 @@ def test_a_damaged_lease_is_taken_over_after_silence(tmp_path: Path, content: st
     lease = leases.take("cell")
     assert lease is not None
     lease.release()
+
+
+def test_a_number_that_is_no_process_of_ours_is_silent(tmp_path: Path) -> None:
+    foreign(tmp_path, pid=2**62, machine=leases_module._self()["machine"])
+    assert Leases(tmp_path).take("cell") is None

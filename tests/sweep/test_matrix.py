@@ -101,6 +101,11 @@ def test_settings_of_this_machine_replace_those_of_the_file(tmp_path: Path) -> N
             },
             "epochs is both 3 and 4",
         ),
+        (
+            {"defense": "at", "epochs": list(range(1, 402)), "seeds": list(range(250))},
+            "100250 combinations, expected at most 100,000",
+        ),
+        ({"defense": "at", "set": {f"x{at}": [1, 2] for at in range(200)}}, "more than 30 digits"),
         ("- at", "must hold settings"),
         ("defense: [at", "not valid YAML"),
     ],
@@ -117,7 +122,7 @@ def test_a_list_in_the_file_of_one_run_names_the_sweep() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "runs"), [("digits-linf", 34), ("digits-l2", 34), ("mnist-linf", 28), ("cifar10-jpeg-linf", 24)]
+    ("name", "runs"), [("digits-linf", 36), ("digits-l2", 36), ("mnist-linf", 30), ("cifar10-jpeg-linf", 24)]
 )
 def test_the_boards_sweeps_are_read(name: str, runs: int) -> None:
     found = read_sweep(Path("studies/boards") / f"{name}.yaml")

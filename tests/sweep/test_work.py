@@ -102,6 +102,15 @@ def test_a_failure_is_kept_and_tried_again_by_the_next_call(searched: list[Cell]
     assert board.failure(cells[2]) == {}
 
 
+@pytest.mark.parametrize("content", ["", "[]", '{"tries": 1}', '{"tries": "x", "token": "y"}'])
+def test_a_damaged_failure_counts_as_none(searched: list[Cell], tmp_path: Path, content: str) -> None:
+    cells = moved(searched, tmp_path)
+    board = Board(cells, tmp_path, Leases(tmp_path / FOLDER))
+    board.fail(cells[2], "x", 1)
+    next((tmp_path / FOLDER).glob("*.failed.json")).write_text(content)
+    assert board.failure(cells[2]) == {}
+
+
 def test_seeds_of_a_search_that_failed_are_blocked(searched: list[Cell], tmp_path: Path) -> None:
     cells = moved(searched, tmp_path)
 

@@ -906,6 +906,20 @@ def test_a_record_measured_again_is_another_run_and_the_newest_counts(
     assert load_record(path).metrics["robust_accuracy/pgd20"].value == 0.3
 
 
+def test_no_name_of_a_record_leads_out_of_the_folder(tmp_path: Path, sqlite: MakeStore) -> None:
+    settings, ids = sqlite(tmp_path), ["..", ".", "a/b", "a_b", "x" * 300]
+    for number, name in enumerate(ids):
+        path = make_record(tmp_path / "records" / str(number))
+        load_record(path).model_copy(update={"id": name}).save(path)
+    track_records([tmp_path / "records"], settings, lambda line: None)
+    place = tmp_path / "place" / "out"
+    fetched = fetch_records(settings, place)
+    assert fetched.left_out == {}
+    assert sorted(load_record(path).id for path in fetched.paths) == sorted(ids)
+    assert [path.name for path in place.parent.iterdir()] == ["out"]
+    assert {path.parent.parent for path in fetched.paths} == {place}
+
+
 def test_fetching_from_nowhere_creates_nothing(tmp_path: Path, sqlite: MakeStore) -> None:
     with pytest.raises(UserError, match="no MLflow store at"):
         fetch_records(Settings(), tmp_path / "out")
@@ -1004,6 +1018,12 @@ def test_a_taken_port_is_told_with_the_way_out(tmp_path: Path, server: Server, s
         serve_ui(sqlite(tmp_path), "127.0.0.1", server.port, quiet)
 
 
+def test_an_unknown_host_is_told_with_the_way_out(tmp_path: Path, sqlite: MakeStore) -> None:
+    for host in ("a..b", "1.2.3.4.5", "x" * 70):
+        with pytest.raises(UserError, match=r"IPv4 address of this machine.*--host"):
+            serve_ui(sqlite(tmp_path), host, 5000, quiet)
+
+
 @pytest.mark.slow
 def test_for_a_server_the_address_is_enough(server: Server) -> None:
     lines: list[str] = []
@@ -1070,7 +1090,13 @@ def test_whatever_a_server_answers_is_one_line(error: Exception, line: str) -> N
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"a": 3}', '{"a": {"search": {"run": 1}}}', "folder", None])
+#: A ledger whose types are wrong.
+UNHASHABLE = '{"a": {"search": {"run_id": [[]], "started": 1, "status": "FINISHED"}}}'
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"a": 3}', '{"a": {"search": {"run": 1}}}', UNHASHABLE, "folder", None]
+)
 def test_a_damaged_ledger_is_written_again_and_nothing_is_logged_twice(
     tmp_path: Path, content: str | None, sqlite: MakeStore
 ) -> None:

@@ -12,8 +12,17 @@ from bench.evaluation.alarms.attacks import (
     pgd_far_above_strongest,
 )
 from bench.evaluation.alarms.curve import curve_not_falling
-from bench.evaluation.alarms.gradients import loss_still_moving, zero_gradients
-from bench.evaluation.alarms.network import depends_on_batch, low_precision, randomized_output
+from bench.evaluation.alarms.gradients import (
+    gradient_contradicts_output,
+    loss_still_moving,
+    zero_gradients,
+)
+from bench.evaluation.alarms.network import (
+    depends_on_batch,
+    low_precision,
+    randomized_output,
+    tied_logits,
+)
 from bench.evaluation.alarms.signal import no_signal
 from bench.evaluation.files import ArraysByMetric
 
@@ -26,6 +35,8 @@ def read_alarms(measured: ArraysByMetric, num_classes: int, search: Search | Non
         pgd_far_above_strongest(measured),
         black_box_beats_white_box(measured),
         zero_gradients(measured),
+        gradient_contradicts_output(measured),
+        tied_logits(measured),
         curve_not_falling(measured, num_classes),
         loss_still_moving(measured),
         randomized_output(measured),

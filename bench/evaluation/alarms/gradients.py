@@ -2,19 +2,25 @@
 
 import numpy as np
 
-from bench.core.names import ADAPTIVE, AUTOATTACK, CW, CW100X5, PGD20, PGD100
+from bench.core.names import ADAPTIVE, AUTOATTACK, CLEAN_ACCURACY, CW, CW100X5, PGD20, PGD100
 from bench.core.record import Alarm
-from bench.evaluation.alarms.make import not_run, over
+from bench.evaluation.alarms.make import exceeds, not_run, over
+from bench.evaluation.alarms.network import depends_on_batch, randomized_output
 from bench.evaluation.files import ArraysByMetric
 
 ZERO_GRADIENTS = "zero gradients"
 LOSS_MOVING = "loss still moving"
+WRONG_GRADIENT = "gradient contradicts the output"
 #: "zero gradients": share of attacked images whose gradient may be exactly zero.
 ZERO_GRADIENT_LIMIT = 0.0
 #: "loss still moving": by how much the loss may change, relative to itself, over the last steps of PGD-100 ...
 LOSS_CHANGE_LIMIT = 0.05
 #: ... and how many these are.
 LAST_STEPS = 10
+#: "gradient contradicts the output": by how much of the larger one the two slopes of an image may differ ...
+SLOPE_LIMIT = 0.25
+#: ... the share of images that may differ by more, and of how many images finite differences must tell.
+SLOPE_SHARE, LEAST_TOLD = 0.25, 8
 #: Attacks whose losses have a gradient where cross-entropy has none: margin, scaled logits, DLR.
 OTHER_LOSSES = (CW, CW100X5, ADAPTIVE, AUTOATTACK)
 
@@ -91,4 +97,32 @@ def loss_still_moving(measured: ArraysByMetric) -> Alarm:
         LOSS_CHANGE_LIMIT,
         "relative change over the last ten steps",
         {"before": before, "after": after},
+    )
+
+
+def gradient_contradicts_output(measured: ArraysByMetric) -> Alarm:
+    """The gradient promises another slope than finite differences of the output show, for over a quarter of images.
+
+    Part of the backward pass is missing, or is not that of the forward pass. Images whose finite differences
+    disagree among themselves, as those of a rounded or random output do, are left out.
+    """
+    errors = measured.get(CLEAN_ACCURACY, {}).get("gradient_error")
+    if errors is None:
+        return not_run(WRONG_GRADIENT, "clean accuracy")
+    for other in (randomized_output(measured), depends_on_batch(measured)):
+        if other.raised:
+            return Alarm(name=WRONG_GRADIENT, raised=None, message=f"cannot be told: {other.name}")
+    told = errors[~np.isnan(errors)]
+    if len(told) < LEAST_TOLD:
+        message = f"cannot be told: finite differences agree for {len(told)} of {len(errors)} images"
+        return Alarm(name=WRONG_GRADIENT, raised=None, message=message)
+    share, middle = float((told > SLOPE_LIMIT).mean()), float(np.median(told))
+    return Alarm(
+        name=WRONG_GRADIENT,
+        raised=exceeds(share, SLOPE_SHARE),
+        message=(
+            f"for {share:.0%} of {len(told)} images the slope by the gradient is off by over {SLOPE_LIMIT:.0%} of "
+            f"that by finite differences (median {middle:.1e})"
+        ),
+        numbers={"share": share, "median": middle, "told": float(len(told))},
     )

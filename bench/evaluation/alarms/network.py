@@ -1,4 +1,4 @@
-"""Alarms about the network's output: random, dependent on the batch, or broken in low precision alone."""
+"""Alarms about the network's output: random, dependent on the batch, tied, or broken in low precision alone."""
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from bench.evaluation.files import ArraysByMetric
 
 RANDOMIZED_OUTPUT = "randomised output"
 BATCH_DEPENDENCE = "predictions depend on the batch"
+TIED = "tied logits"
 #: "randomised output": by how much logits may differ between two passes, relative to the largest.
 OUTPUT_LIMIT = SAME_LOGITS
 #: "predictions depend on the batch": by how much logits may move with what an image is batched with, relative to
@@ -18,6 +19,8 @@ OUTPUT_LIMIT = SAME_LOGITS
 BATCH_LIMIT = 5e-3
 #: ... and the share of images that may move further: a network with thresholds inside can jump by rounding.
 BATCH_SHARE = 0.25
+#: "tied logits": share of images whose second largest logit may say nothing.
+TIED_LIMIT = 0.5
 #: "precision": share of images that an attack may break in low precision alone.
 LOW_PRECISION_LIMIT = 0.0
 
@@ -65,6 +68,18 @@ def depends_on_batch(measured: ArraysByMetric) -> Alarm:
     if raised:
         message += "; scores hold for the batches they were measured in"
     return Alarm(name=name, raised=raised, message=message, numbers={"share": share, "median": middle})
+
+
+def tied_logits(measured: ArraysByMetric) -> Alarm:
+    """For most images the second largest logit equals the third exactly, or is the same number for every image.
+
+    A loss then sees the largest logit alone, and no attack can tell how near another class is.
+    """
+    tied = measured.get(CLEAN_ACCURACY, {}).get("tied")
+    if tied is None or len(tied) < 2:
+        return not_run(TIED, "clean accuracy with at least three classes and several images")
+    share = float(tied.mean())
+    return over(TIED, share, TIED_LIMIT, "images whose second largest logit says nothing", {"share": share})
 
 
 def low_precision(measured: ArraysByMetric) -> Alarm:
