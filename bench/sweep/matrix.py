@@ -38,14 +38,16 @@ def read_sweep(path: Path, local: Mapping[str, Any] | None = None, *, many: bool
         UserError: for an unknown key, a bad value, contradicting overrides, two runs that are the same, none,
             or more than `MOST` combinations.
     """
-    return combinations(load_yaml(path), local or {}, str(path))
+    return combinations(load_yaml(path), local or {}, str(path), many=many)
 
 
-def combinations(given: Mapping[str, Any], local: Mapping[str, Any], where: str) -> list[RunConfig]:
+def combinations(
+    given: Mapping[str, Any], local: Mapping[str, Any], where: str, *, many: bool = True
+) -> list[RunConfig]:
     """The runs of settings that are read already.
 
     Args:
-        given, local: as in `read_sweep`.
+        given, local, many: as in `read_sweep`.
         where: their place, for messages.
 
     Raises:
@@ -64,15 +66,15 @@ def combinations(given: Mapping[str, Any], local: Mapping[str, Any], where: str)
         axes.append(Axis(tuple({"seeds": [seed]} for seed in _seeds(seeds))))
     excluded = [_condition(each, EXCLUDE) for each in _mappings(special[EXCLUDE], EXCLUDE)]
     overrides = [_override(each) for each in _mappings(special[OVERRIDE], OVERRIDE)]
-    combinations = math.prod(len(axis.choices) for axis in axes)
-    if combinations > MOST:
+    number = math.prod(len(axis.choices) for axis in axes)
+    if number > MOST:
         raise UserError(
-            f"{path}: its lists make {shown(combinations)} combinations, expected at most {MOST:,}; shorten "
+            f"{where}: its lists make {shown(number)} combinations, expected at most {MOST:,}; shorten "
             f"them, or let some vary together with `{ZIP}`"
         )
     cells = list(_cells(axes, excluded, overrides))
     if len(cells) > MANY and not many:
-        raise UserError(f"{path} has {len(cells):,} runs; give --yes if that is meant")
+        raise UserError(f"{where} has {len(cells):,} runs; give --yes if that is meant")
     configs: dict[str, RunConfig] = {}
     for cell in cells:
         config = _config(cell)
