@@ -1,14 +1,15 @@
 """Whether a CUDA device gives the CPU's answers, how fast it trains and attacks, and what trainings reach there.
 
-python -m benchmarks.gpu                                          # a few minutes on one data-center GPU
-python -m benchmarks.gpu --data imagefolder:DIR --out DIR         # real images; tables and records as files
-python -m benchmarks.gpu --device cpu --small                     # a rehearsal without a GPU
+python -m benchmarks.gpu                                             # a few minutes on one data-center GPU
+python -m benchmarks.gpu --data imagefolder:cifar10-jpeg --out DIR   # real images; tables and records as files
+python -m benchmarks.gpu --device cpu --small                        # a rehearsal without a GPU
 
 Agreement comes first: networks trained on the device are copied to the CPU, and both answer the same questions.
 Then training is repeated, resumed, taken without captured steps and in a second process; no bit of the weights may
 differ. The table of times follows: seconds of an epoch of 50,000 images for each defense, beside a plain PyTorch
 loop on the same network and batches, in float32, in bfloat16 with channels innermost, and compiled; and of attacks.
-Last, real trainings with full records, which `bench leaderboard build` reads. Each part has a time limit, and what
+Last, the trainings of a board with full records, by `bench sweep` with several processes on the device (they work at
+the same time only under CUDA's multi-process service), and AutoAttack on a network of `fast`. Each part has a time limit, and what
 was found is written after it; a part that fails or is cut off is reported, and the next one runs. MLflow is not
 needed.
 """
@@ -42,8 +43,13 @@ def main() -> None:
     parser.add_argument(
         "--rows", nargs="*", default=[], help="of the table of training times; all by default"
     )
-    parser.add_argument("--epochs", type=int, default=30, help="of the real trainings")
-    parser.add_argument("--test-size", type=int, default=200, help="test images of the records")
+    parser.add_argument(
+        "--board",
+        type=Path,
+        default=Path("studies/boards/cifar10-jpeg-linf.yaml"),
+        help="the sweep of the real trainings",
+    )
+    parser.add_argument("--jobs", type=int, default=12, help="its processes")
     parser.add_argument("--passes", default="bfloat16", help="of AutoAttack: exact, fast or bfloat16")
     parser.add_argument("--seconds", type=float, default=530, help="for everything")
     parser.add_argument("--out", type=Path, help="folder for the tables and the records")
@@ -59,19 +65,21 @@ def main() -> None:
     dataset = load(options.data, image_size=32) if options.data else random_data(size)
     print(f"     (data: {time.perf_counter() - started:.0f} s)", flush=True)
     for part in options.parts:
-        for name in options.networks if part not in ("records", "autoattack") else options.networks[-1:]:
+        if part == "records":
+            report.attempt(400, make_records, options)
+            continue
+        if part == "autoattack":  # of the data of the board
+            report.attempt(300, attack_fast, dataset, options)
+            continue
+        for name in options.networks:
             if part == "agreement":
                 report.attempt(60, compare_devices, name, dataset, size, device)
             elif part == "bits":
                 report.attempt(90, repeat_and_resume, name, size, device)
             elif part == "training":
                 report.attempt(150, time_training, name, dataset, size, device, options.rows)
-            elif part == "attacks":
-                report.attempt(60, time_attacks, name, dataset, size, device)
-            elif part == "records":
-                report.attempt(400, make_records, name, dataset, options)
             else:
-                report.attempt(300, attack_fast, name, dataset, options)
+                report.attempt(60, time_attacks, name, dataset, size, device)
     if report.failures:
         raise SystemExit("; ".join(report.failures))
     bad = [row["what"] for row in report.agreement if not row["good"]]
