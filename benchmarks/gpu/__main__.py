@@ -9,9 +9,9 @@ Then training is repeated, resumed, taken without captured steps and in a second
 differ. The table of times follows: seconds of an epoch of 50,000 images for each defense, beside a plain PyTorch
 loop on the same network and batches, in float32, in bfloat16 with channels innermost, and compiled; and of attacks.
 Last, the trainings of a board with full records, by `bench sweep` with several processes on the device, which work
-at the same time only under CUDA's multi-process service, and AutoAttack on a network of `fast`. Each part has a time
-limit, and what was found is written after it; a part that fails or is cut off is reported, and the next one runs.
-MLflow is not needed.
+at the same time only under CUDA's multi-process service, and AutoAttack on a network of `fast`. Each part has a
+time limit, and what was found is written after it; a part that fails or is cut off is reported, and the next one
+runs. MLflow is not needed.
 """
 
 import argparse
