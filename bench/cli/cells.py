@@ -11,6 +11,7 @@ import click
 from bench.cli.options import tracker_of
 from bench.cli.streams import print_json, print_note, print_result
 from bench.cli.types import NUMBER, PATH, TEXT, WHOLE
+from bench.core.errors import UserError
 
 if TYPE_CHECKING:
     from bench.core.progress import Progress
@@ -158,7 +159,10 @@ def _told(call: Path) -> dict[str, str]:
     """The failures that were known when the sweep was started, which its worker processes read from a file."""
     from bench.core.files import read_json
 
-    return dict(read_json(call))
+    found = read_json(call)
+    if not isinstance(found, dict):
+        raise UserError(f"{call}: expected failures by cell, got {type(found).__name__}")
+    return found
 
 
 def _local_words(given: Mapping[str, Any]) -> list[str]:

@@ -15,6 +15,8 @@ from typing import Any, Literal, get_args
 #: Longest word, such as a name, and longest text, such as a list of metrics or a path, in characters.
 WORD_LENGTH = 200
 TEXT_LENGTH = 4_000
+#: Folders of a path; `pathlib` makes them by recursion.
+MOST_FOLDERS = 200
 #: Largest whole number that every file format and library here can hold.
 LARGEST = 2**63 - 1
 #: Where networks can run; "cuda:1" is the second CUDA device.
@@ -76,7 +78,10 @@ def word(value: Any) -> str:
 
 def path(value: Any) -> Path:
     """A path that can be printed and that a file system can hold."""
-    return Path(text(str(value) if isinstance(value, Path) else value))
+    place = Path(text(str(value) if isinstance(value, Path) else value))
+    if len(place.parts) > MOST_FOLDERS:
+        raise ValueError(f"expected at most {MOST_FOLDERS} folders within each other, got {len(place.parts)}")
+    return place
 
 
 def folder(value: Any) -> Path:

@@ -160,7 +160,9 @@ def _ready(network: AnyClassifier, dataset: Dataset) -> AnyClassifier:
 
 def _network_of(record: Record, folder: Path, dataset: Dataset) -> AnyClassifier | None:
     """The network of a record; None where its weights are missing, changed, or need code to be run."""
-    file = record.files["weights"]
+    file = record.files.get("weights")
+    if file is None:
+        return None
     try:
         source = file_beside(folder / RECORD, file.path)
         if not source.is_file() or sha256(source) != file.sha256:

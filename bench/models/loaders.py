@@ -16,6 +16,7 @@ from bench.core.errors import UserError, first_line, unknown_name
 from bench.core.foreign_code import call_offering, calling
 from bench.core.guards import torch_defaults
 from bench.core.registry import load_object
+from bench.core.values import shown
 from bench.data import Dataset
 from bench.models import build
 from bench.models.packages import import_package
@@ -49,6 +50,8 @@ def make_network(model: str, loader: str | None, data: Dataset, *, pretrained: b
         return build(
             model, input_shape=data.shape, num_classes=data.num_classes, mean=data.mean, std=data.std, seed=0
         )
+    if not isinstance(loader, str):  # in a stranger's record
+        raise UserError(f"expected a loader such as module:function, got {shown(loader)}")
     source, _, name = loader.partition(":")
     with torch_defaults():
         if source == "timm":

@@ -96,7 +96,7 @@ def _cells(
         cell: dict[str, Any] = {}
         for choice in choices:
             for key, value in choice.items():
-                cell[key] = {**cell.get(key, {}), **value} if key == "set" else value
+                cell[key] = {**cell.get(key, {}), **_named(value)} if key == "set" else value
         if any(_fits(condition, cell) for condition in excluded):
             continue
         yield _overridden(cell, overrides)
@@ -118,7 +118,7 @@ def _overridden(
             changes[key] = value
     merged = {**cell, **changes}
     if "set" in cell and "set" in changes:
-        merged["set"] = {**cell["set"], **changes["set"]}
+        merged["set"] = {**cell["set"], **_named(changes["set"])}
     return merged
 
 
@@ -139,6 +139,12 @@ def _axes(given: dict[str, Any]) -> Iterator[Axis]:
                 yield Axis(tuple({"set": {name: one}} for one in values))
         else:
             yield Axis(tuple({key: each} for each in _values(key, value)))
+
+
+def _named(hyperparameters: Any) -> dict[str, Any]:
+    if not isinstance(hyperparameters, dict | None):
+        raise UserError(f"set: expected names with values, got {shown(hyperparameters)}")
+    return hyperparameters or {}
 
 
 def _values(key: str, value: Any) -> list[Any]:
@@ -214,7 +220,9 @@ def _fits(condition: dict[str, Any], cell: dict[str, Any]) -> bool:
         if key == "seeds" and isinstance(value, list):
             value = value[0]
         if key == "set":
-            if not isinstance(value, dict) or any(value.get(name) != one for name, one in wanted.items()):
+            if not isinstance(value, dict) or any(
+                value.get(name) != one for name, one in _named(wanted).items()
+            ):
                 return False
         elif value not in (wanted if isinstance(wanted, list) else [wanted]):
             return False

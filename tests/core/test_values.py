@@ -82,6 +82,11 @@ def test_paths_may_have_any_letters() -> None:
     assert values.path("Bilder/ä \u00a0é") == Path("Bilder/ä \u00a0é")
 
 
+def test_a_path_has_no_more_folders_than_can_be_made() -> None:
+    with pytest.raises(ValueError, match="at most 200 folders"):
+        values.path("x/" * 1_500)
+
+
 @pytest.mark.parametrize("written", ["", ",", "a,", "a,,b", "a,a", [""], [3], "a, ,b", {"a": 1}])
 def test_names_are_written_once_each(written: Any) -> None:
     with pytest.raises(ValueError, match=r"expected|twice"):

@@ -14,6 +14,7 @@ from bench.models.weights import load_weights, save_weights
 from bench.runs.config import RunConfig
 from bench.runs.run import run
 from bench.tracking import NullTracker
+from tests.records import make_record, write_record
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +68,9 @@ def test_what_holds_no_network_is_one_line_with_the_fix(
     torch.save({"layer": torch.zeros(3)}, tmp_path / "other.pt")
     with pytest.raises(UserError, match=message):
         standard_from(tmp_path / name, digits)
+
+
+def test_a_record_without_weights_is_refused(tmp_path: Path, digits: Dataset) -> None:
+    path = write_record(tmp_path, make_record(files={}))
+    with pytest.raises(UserError, match="expected a record with the weights of a network of ours"):
+        standard_from(path, digits)
