@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -78,7 +79,7 @@ class Cell:
             return f"{self.job.name}.search"
         return f"{self.job.name}.seed-{self.seed}.{result_folder(self.job, self.seed).name}"
 
-    @property
+    @cached_property
     def needs(self) -> str:
         """Key of the search that comes first; "" for none."""
         return f"{self.job.name}.search" if self.kind == "seed" and self.job.trials else ""
@@ -182,30 +183,45 @@ class Board:
         self._leases = leases
         self._progress = progress
         self._fits: dict[str, tuple[int, bool]] = {}
+        self._searched: set[str] = set()
 
     def status(self, cell: Cell) -> Status:
+        """The state of a cell now, with what people want to know of it."""
+        state = self.state(cell)
+        if state == "running":
+            return Status(state, " · ".join(filter(None, (_progress(cell), self._leases.holder(cell.key)))))
+        if state == "failed":
+            return Status(state, str(self.failure(cell).get("error", "")))
+        if state == "blocked":
+            return Status(state, f"its search failed: {self.failure(self._cells[cell.needs]).get('error', '')}")
+        if state == "waiting":
+            return Status(state, _progress(cell) if self.is_ready(cell) else "for its search")
+        return Status(state)
+
+    def state(self, cell: Cell) -> State:
         """The state of a cell now."""
         if self.is_done(cell):
-            return Status("done")
-        if holder := self._leases.holder(cell.key):
-            return Status("running", " · ".join(filter(None, (_progress(cell), holder))))
-        if failure := self.failure(cell):
-            return Status("failed", str(failure.get("error", "")))
+            return "done"
+        if self._leases.holder(cell.key):
+            return "running"
+        if self.failure(cell):
+            return "failed"
+        return "waiting" if self.is_ready(cell) or not self.failure(self._cells[cell.needs]) else "blocked"
+
+    def is_ready(self, cell: Cell) -> bool:
+        """Whether the search that a cell needs is done."""
         needed = self._cells.get(cell.needs)
-        if needed is not None and not self.is_done(needed):
-            if failure := self.failure(needed):
-                return Status("blocked", f"its search failed: {failure.get('error', '')}")
-            return Status("waiting", "for its search")
-        return Status("waiting", _progress(cell))
+        return needed is None or self.is_done(needed)
 
     def is_done(self, cell: Cell) -> bool:
         """Whether a cell has its result."""
         if cell.kind == "seed":
             return cell.result.is_file() and (self._progress is None or self._fits_job(cell, self._progress))
-        try:
-            return bool(read_json(cell.result)["trials"] >= cell.job.trials)
-        except (UserError, KeyError, TypeError):
-            return False
+        if cell.key not in self._searched:
+            with suppress(UserError, KeyError, TypeError):
+                if read_json(cell.result)["trials"] >= cell.job.trials:
+                    self._searched.add(cell.key)
+        return cell.key in self._searched
 
     def _fits_job(self, cell: Cell, progress: Progress) -> bool:
         """Whether a record is whole, and of the battery and the images that are asked for now."""

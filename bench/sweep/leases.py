@@ -12,11 +12,12 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from bench.core.errors import UserError
-from bench.core.files import read_json, replacing
+from bench.core.files import replacing
 from bench.core.temporary import temporary_file
 from bench.sweep.clock import Clock
 from bench.version import __version__
@@ -68,8 +69,8 @@ class Leases:
             DeadProcesses: when too many processes died over it; `forgive` lets it be tried again.
             UserError: when a process with another version of the package holds it.
         """
-        generation, holder = self._latest(key)
-        if holder is not None and not self._is_free(self._path(key, generation), holder):
+        generation, holder, content = self._latest(key)
+        if holder is not None and not self._is_free(self._path(key, generation), holder, content):
             return None
         deaths = 0
         if holder is not None:
@@ -83,66 +84,66 @@ class Leases:
                 f"{holder.get('host')}, process {holder.get('pid')} (too little memory?)"
             )
         path = self._path(key, generation + 1)
-        content = {**_self(), "state": "held", "deaths": deaths, "token": secrets.token_hex(8)}
-        if not _create(path, content):
+        own = {**_self(), "state": "held", "deaths": deaths, "token": secrets.token_hex(8)}
+        if not _create(path, own):
             self._listed = None
             return None
-        self._list()
-        if (
-            self._generations.get(key, 0) > generation + 1
-        ):  # others had taken it and left it since the last listing
+        if generation and self._is_passed(key, generation + 1):
             path.unlink(missing_ok=True)
             return None
-        for old in range(generation):
+        # The first generation stays, so that nobody else can be the first.
+        for old in range(2, generation):
             self._path(key, old).unlink(missing_ok=True)
+        self._generations[key] = generation + 1
         next_path, pause = self._path(key, generation + 2), self._patience / SHARE
-        return Lease(path, next_path, content, pause, on_loss, self._clock)
+        return Lease(path, next_path, own, pause, on_loss, self._clock)
 
     def holder(self, key: str) -> str:
         """Who works on a cell, as "host, process N"; "" for nobody."""
-        _, holder = self._latest(key)
+        _, holder, _ = self._latest(key)
         if holder is None or holder.get("state") == "free" or _is_dead(holder):
             return ""
         return f"{holder.get('host')}, process {holder.get('pid')}"
 
     def forgive(self, key: str) -> None:
         """Forget the deaths over a cell, so that it may be tried again."""
-        generation, holder = self._latest(key)
-        if (
-            holder is not None
-            and holder.get("deaths")
-            and (holder.get("state") == "free" or _is_dead(holder))
-        ):
+        generation, holder, _ = self._latest(key)
+        free = holder is not None and (holder.get("state") == "free" or _is_dead(holder))
+        if holder is not None and holder.get("deaths") and free:
             _replace(self._path(key, generation), {**holder, "state": "free", "deaths": 0})
 
-    def _latest(self, key: str) -> tuple[int, dict[str, Any] | None]:
+    def _latest(self, key: str) -> tuple[int, dict[str, Any] | None, bytes]:
+        """The latest generation of a lease, what it says, and its bytes; 0 and None where nobody ever held it."""
         if self._listed is None or self._clock.now() - self._listed > LISTED:
             self._list()
         generation = self._generations.get(key, 0)
         if not generation:
-            return 0, None
-        holder: dict[str, Any] = {}
-        with suppress(UserError):  # being written, or damaged: then only its silence counts
-            holder = read_json(self._path(key, generation))
-        return generation, holder if isinstance(holder, dict) else {}
+            return 0, None, b""
+        holder, content = None, b""
+        with suppress(OSError, ValueError, RecursionError):  # gone, or damaged: then only its silence counts
+            content = self._path(key, generation).read_bytes()
+            holder = json.loads(content)
+        return generation, holder if isinstance(holder, dict) else {}, content
+
+    def _is_passed(self, key: str, generation: int) -> bool:
+        """Whether others took a lease several times since it was listed, and deleted what we created again."""
+        self._list()
+        return self._generations.get(key, 0) > generation
 
     def _list(self) -> None:
         found: dict[str, int] = {}
         with suppress(FileNotFoundError):
             for name in os.listdir(self._folder):
                 if name.endswith(".lease"):
-                    key, _, number = name.removesuffix(".lease").rpartition(".")
-                    if number.isdecimal():
-                        found[key] = max(int(number), found.get(key, 0))
+                    key, _, digits = name[:-6].rpartition(".")
+                    number = int(digits) if digits.isdecimal() else 0
+                    if number > found.get(key, 0):
+                        found[key] = number
         self._generations, self._listed = found, self._clock.now()
 
-    def _is_free(self, path: Path, holder: dict[str, Any]) -> bool:
+    def _is_free(self, path: Path, holder: dict[str, Any], content: bytes) -> bool:
         if holder.get("state") == "free" or _is_dead(holder):
             return True
-        try:
-            content = path.read_bytes()
-        except OSError:
-            return False
         seen = self._seen.get(path)
         if seen is None or seen.content != content:
             self._seen[path] = _Seen(content, self._clock.now())
@@ -199,6 +200,7 @@ def _self() -> dict[str, Any]:
     return {"host": socket.gethostname(), "pid": os.getpid(), "machine": _machine(), "version": __version__}
 
 
+@cache
 def _machine() -> str:
     """Marks processes that see each other's numbers: one boot of one machine, one container."""
     try:

@@ -8,7 +8,7 @@ from typing import Any
 from bench.core.errors import UserError
 from bench.core.foreign_code import named, told
 from bench.core.locks import Busy
-from bench.core.progress import Progress, Task
+from bench.core.progress import Progress
 from bench.runs.run import Tracker, run_job, run_search
 from bench.sweep.cells import Board, Cell
 from bench.sweep.clock import Clock
@@ -53,16 +53,36 @@ class Worker:
         """Work until each of the cells is done or has failed."""
         needed = {cell.needs for cell in self.cells if cell.key in self.mine}
         wanted = [cell for cell in self.cells if cell.key in self.mine or cell.key in needed]
-        left, waited = wanted, 0.0
+        waited = 0.0
         with self.progress.task("cells", len(wanted)) as task:
-            while left := self._unsettled(left, task):
-                worked_on = [cell for cell in left if self._try(cell)]
-                if worked_on or self._help(left):
+            while wanted:
+                left, worked = self._pass(wanted)
+                task.advance(len(wanted) - len(left))
+                wanted = left
+                if worked or not left or self._help(left):
                     waited = 0.0
                     continue
                 pause = max(self.pause, min(SHARE * waited, LONGEST))
                 self.clock.sleep(pause)
                 waited += pause
+
+    def _pass(self, cells: Sequence[Cell]) -> tuple[list[Cell], bool]:
+        """Go through cells and do those that can be done now; gives those that are left, and whether any was done.
+
+        A look at a cell on a shared folder takes time, and there may be thousands: of those that wait for a search,
+        one is looked at.
+        """
+        left, worked, waiting = [], False, set()
+        for cell in cells:
+            if cell.needs in waiting:
+                left.append(cell)
+            elif not self._is_settled(cell):
+                left.append(cell)
+                if self.board.is_ready(cell):
+                    worked |= self._try(cell)
+                else:
+                    waiting.add(cell.needs)
+        return left, worked
 
     def _help(self, left: Sequence[Cell]) -> bool:
         """Join a search that another process does, where its storage lets several search; True when it did."""
@@ -78,22 +98,17 @@ class Worker:
                 return True
         return False
 
-    def _unsettled(self, cells: Sequence[Cell], task: Task) -> list[Cell]:
-        left = [cell for cell in cells if not self._is_settled(cell)]
-        task.advance(len(cells) - len(left))
-        return left
-
     @cached_property
     def _by_key(self) -> dict[str, Cell]:
         return {cell.key: cell for cell in self.cells}
 
     def _is_settled(self, cell: Cell) -> bool:
-        status = self.board.status(cell)
-        if status.state == "failed":
-            return not self._may_try_again(cell)
-        if status.state == "blocked":
-            return not self._may_try_again(self._by_key[cell.needs])
-        return status.state == "done"
+        """Whether a cell is done, or it or its search has failed for good and nobody tries it again now."""
+        if self.board.is_done(cell):
+            return True
+        needed = cell if self.board.is_ready(cell) else self._by_key[cell.needs]
+        failed = self.board.failure(needed) and not self.leases.holder(needed.key)
+        return bool(failed) and not self._may_try_again(needed)
 
     def _may_try_again(self, cell: Cell) -> bool:
         failure = self.board.failure(cell)
@@ -103,12 +118,10 @@ class Worker:
         return failure.get("token") == self.earlier.get(cell.key)
 
     def _try(self, cell: Cell) -> bool:
-        """Do a cell if it can be done now; True when it was worked on."""
-        # One that runs may be taken too: its holder may be a machine that is gone, which only the lease tells.
-        if self._is_settled(cell):  # by others, since the pass began
-            return False
-        if cell.needs and not self.board.is_done(self._by_key[cell.needs]):
-            return False
+        """Do a cell if nobody else does it; True when it was worked on.
+
+        One that runs may be taken too: its holder may be a machine that is gone, which only the lease tells.
+        """
         try:
             lease = self.leases.take(cell.key, self.clock.interrupt)
         except DeadProcesses as error:

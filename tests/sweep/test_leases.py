@@ -117,17 +117,17 @@ def test_a_process_that_stood_still_between_its_look_and_its_take_takes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow = Leases(tmp_path)
-    foreign(tmp_path, 1, state="free")
+    foreign(tmp_path, 2, state="free")
     original = leases_module._create
 
     def late(path: Path, content: dict[str, Any]) -> bool:
-        foreign(tmp_path, 1).unlink()  # others took it twice meanwhile, which deletes what was before
-        foreign(tmp_path, 3)
+        foreign(tmp_path, 2).unlink()  # others took it three times meanwhile, which deletes what was before
+        foreign(tmp_path, 5)
         return original(path, content)
 
     monkeypatch.setattr(leases_module, "_create", late)
     assert slow.take("cell") is None
-    assert [path.name for path in tmp_path.iterdir()] == ["cell.3.lease"]
+    assert [path.name for path in tmp_path.iterdir()] == ["cell.5.lease"]
 
 
 def test_another_version_is_refused(tmp_path: Path) -> None:
