@@ -193,7 +193,9 @@ class Board:
         if state == "failed":
             return Status(state, str(self.failure(cell).get("error", "")))
         if state == "blocked":
-            return Status(state, f"its search failed: {self.failure(self._cells[cell.needs]).get('error', '')}")
+            return Status(
+                state, f"its search failed: {self.failure(self._cells[cell.needs]).get('error', '')}"
+            )
         if state == "waiting":
             return Status(state, _progress(cell) if self.is_ready(cell) else "for its search")
         return Status(state)
