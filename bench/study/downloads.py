@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
+from bench.charts.numbers import number
 from bench.core.files import csv_text
 from bench.study.correlation import CorrelationResult, ProbedNetwork
 from bench.study.indicators import indicators
@@ -155,6 +156,12 @@ def _shown(found: Estimate) -> dict[str, Any]:
     return {name: getattr(found, name) for name in ("value", "low", "high", "n", "reason")}
 
 
+def _test(found: Estimate) -> str:
+    if found.value is None:
+        return found.reason
+    return f"Kendall’s τ = {number(found.value, 2)} over {found.n} networks, Holm’s correction"
+
+
 def predictors_json(
     study: PredictorsStudy, measured: Measured, result: Predictors, summary: Sequence[str], command: str
 ) -> dict[str, Any]:
@@ -182,9 +189,8 @@ def predictors_json(
             {
                 "claim": f"{each.indicator.title}: {each.indicator.sign} correlation with robustness",
                 "verdict": each.verdict,
-                "difference": each.across.value,
                 "p_value": each.across.corrected,
-                "test": f"Kendall's τ, bootstrap over {each.across.n} networks, Holm",
+                "test": _test(each.across),
             }
             for each in result.findings
             if each.verdict

@@ -151,7 +151,9 @@ def write_predictors(
     words, of_papers = predictor_words.summary(result), predictor_words.by_paper(result)
     papers = [f"{paper}: {said}" for paper, said in of_papers.items()]
     write_text(folder / "networks.csv", measured_csv(measured))
-    write_json(folder / "results.json", predictors_json(study, measured, result, [*words, *papers], command))
+    write_json(
+        folder / "results.json", predictors_json(study, measured, result, [" ".join(words), *papers], command)
+    )
     reasons = Counter(f"{each.group}: {each.left_out}" for each in measured.networks if each.left_out)
     return _write_page(
         folder,

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from bench.charts import Chart, Panel, Points, Tiles
 from leaderboards.build import build
 from leaderboards.studies import find_studies
 from tests.records import make_record, write_record
@@ -45,6 +46,25 @@ CORRELATION: dict[str, Any] = {
         }
     ],
 }
+
+
+def test_findings_and_charts_of_a_study_are_shown_and_others_left_out(tmp_path: Path) -> None:
+    folder = tmp_path / "studies" / "predictors"
+    chart = Chart(name="c", title="A chart", panels=[Panel(marks=[Points(x=[1.0], y=[2.0])])])
+    tiles = Chart(name="t", title="Tiles", panels=[Panel(marks=[Tiles(captions=["a"], values=[[[1.0]]])])])
+    for name, each in (("a", chart), ("b", tiles)):
+        each.save(folder / "charts" / f"{name}.json")
+    (folder / "charts" / "damaged.json").write_text("{")
+    (folder / "results.json").write_text(
+        json.dumps({"title": "Predictors", "summary": ["<i>None</i> does."]})
+    )
+    site = build([], tmp_path / "site", studies=find_studies(tmp_path), empty=True)
+    (page,) = (tmp_path / "site" / "studies").glob("*.html")
+    text = page.read_text()
+    assert "&lt;i&gt;None&lt;/i&gt; does." in text
+    assert "A chart" in text
+    assert "Tiles" not in text
+    assert ["damaged.json" in str(left) for left in site.left_out] == [True]
 
 
 def test_studies_are_linked_from_the_front_page_and_from_entries(tmp_path: Path) -> None:
