@@ -26,8 +26,11 @@ from bench.cli.types import FOLDER, FOLDER_TO_WRITE, PATH, TEXT
 )
 @cell_options
 @click.option("--check", is_flag=True, help="Only check the file, and say what it would train.")
+@click.option(
+    "--page", is_flag=True, help="Only write the page of what is finished; the rest is listed as missing."
+)
 @quiet_option
-def study(file: Path, check: bool, **given: Any) -> None:
+def study(file: Path, check: bool, page: bool, **given: Any) -> None:
     """Train and measure what a paper's table or regression needs, and set our numbers beside its own.
 
     FILE.yaml names networks, data sets and settings; `studies/` has those of the papers. Giving the same command
@@ -46,6 +49,9 @@ def study(file: Path, check: bool, **given: Any) -> None:
     planned = plan_study(file, out=given["out"], data_dir=given["data_dir"])
     cells = Sweep(planned.cells, how)
     progress = make_progress(given["quiet"])
+    if page:
+        print_result(planned.write_page(cells.board, progress))
+        return
     if not carry_out(cells, file, ["study"], given, progress):
         return
     if how.count == 1:

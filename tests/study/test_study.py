@@ -313,9 +313,12 @@ def test_a_study_is_done_in_parts_and_says_how_far_it_is(tmp_path: Path) -> None
     assert call("--index", "1", "--count", "2").stdout == ""
     told = call("--status")
     assert [line.split()[0] for line in told.stdout.splitlines()] == ["waiting", "done", "2"]
+    half = Path(call("--page").stdout.strip())
+    assert "not done (waiting)" in half.read_text()
     done = call()
     assert done.exit_code == 0
-    assert Path(done.stdout.strip()).is_file()
+    assert Path(done.stdout.strip()) == half
+    assert "not done" not in half.read_text()
 
 
 @pytest.mark.slow
