@@ -9,7 +9,7 @@ from bench.core.foreign_code import calling
 from bench.core.lazy import imported_from
 from bench.core.names import ROBUST_ACCURACY
 from bench.core.registry import Registry, imported_on_use
-from bench.core.values import shown
+from bench.core.values import WORD_LENGTH, shown, text
 
 if TYPE_CHECKING:
     from metrics.base import Metric
@@ -147,6 +147,11 @@ def _check(name: str, metric: "Metric") -> None:
         raise UserError(f"metric {name}: names() must give a tuple of texts, got {shown(names)}")
     if not isinstance(titles, Mapping) or not isinstance(getattr(metric, "name", None), str):
         raise UserError(f"metric {name}: expected a name as text and titles by score, got {shown(titles)}")
+    for each in (metric.name, *names):
+        try:
+            text(each, WORD_LENGTH)
+        except ValueError as error:
+            raise UserError(f"metric {name}, the name of it or of a score: {error}") from None
 
 
 def owner_of(score: str) -> str | None:

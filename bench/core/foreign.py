@@ -12,6 +12,8 @@ from bench.core.randomness import seeded
 
 #: What a network that changes its images does instead.
 _HINT = "write images = images * scale instead of images.data.mul_(scale)"
+#: Of a network on "meta".
+NO_VALUES = "the network's weights are on the device meta, which holds no values; load them first"
 
 
 class GuardedNetwork(nn.Module):
@@ -125,6 +127,8 @@ def try_network(
             "attacks cannot differentiate; give it before it was quantized"
         )
     tensor = next(chain(network.parameters(), network.buffers()), torch.zeros(()))
+    if tensor.is_meta:
+        raise UserError(NO_VALUES)
     images = torch.rand(3, *input_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32).to(
         tensor.device
     )

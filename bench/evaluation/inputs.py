@@ -13,7 +13,7 @@ from bench.core import values
 from bench.core.checks import check_differentiable, check_finite, check_inputs, check_logits
 from bench.core.classifier import AnyClassifier, Classifier, WrappedClassifier
 from bench.core.errors import NotFinite, UserError
-from bench.core.foreign import reason_of
+from bench.core.foreign import NO_VALUES, reason_of
 from bench.core.guards import evaluating, random_state_kept
 from bench.core.limits import MOST_OF_NAME
 from bench.core.threat import NORMS, Threat
@@ -88,9 +88,7 @@ def device_of(model: nn.Module) -> torch.device:
     """
     devices = {str(tensor.device) for tensor in (*model.parameters(), *model.buffers())}
     if "meta" in devices:
-        raise UserError(
-            "the network's weights are on the device meta, which holds no values; load them first"
-        )
+        raise UserError(NO_VALUES)
     if len(devices) > 1:
         some, other = sorted(devices)[:2]
         raise UserError(f"the network's weights are on {some} and {other}; give model.to({other!r})")

@@ -121,8 +121,9 @@ def normalized(module: nn.Module, mean: Sequence[float], std: Sequence[float]) -
 
 def _called(loader: str, data: Dataset) -> nn.Module:
     make: Any = load_object(loader, "loader")
-    if not callable(make):
-        raise UserError(f"--loader {loader}: expected a function that returns a torch.nn.Module")
+    if not callable(make) or isinstance(make, nn.Module):
+        came = "a network itself" if callable(make) else type(make).__name__
+        raise UserError(f"--loader {loader}: expected a function that returns a torch.nn.Module, got {came}")
     with calling(f"--loader {loader}"):
         module = call_offering(make, input_shape=data.shape, num_classes=data.num_classes)
     if not isinstance(module, nn.Module):

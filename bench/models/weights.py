@@ -135,7 +135,7 @@ def set_weights(classifier: nn.Module, weights: dict[str, Any], source: Path | s
         raise UserError(f"checkpoint {source} has NaN or infinite weights ({', '.join(broken[:3])})")
     problems = problems or _loaded(module, fitting, expected)
     if problems:
-        prefix = other_prefix(list(weights), list(expected))
+        prefix = other_prefix(list(weights), list(weights_of(module)))
         raise UserError(f"checkpoint {source} does not fit the network: {'; '.join([*problems, *prefix])}")
 
 

@@ -1,18 +1,17 @@
 """The entries of a run folder in MLflow: one for the search, each trial, each training, each record."""
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.core.errors import UserError
-from bench.core.files import read_bytes, read_json, sha256
+from bench.core.files import read_json, sha256
 from bench.core.record import (
     HISTORY,
     RECORD,
@@ -27,6 +26,7 @@ from bench.core.record import (
 )
 from bench.core.run_file import first_started
 from bench.tracking.entry import Data, Entry, Status, milliseconds, source_tags, training_data
+from bench.tracking.epoch_rows import read_rows
 from bench.tracking.record_entry import read_record
 
 STATUS: dict[str, Status] = {
@@ -220,7 +220,7 @@ def _search(
 
 def _trial(path: Path, common: dict[str, str], data: list[Data], live: bool) -> Entry:
     trial = _load(_Trial, path)
-    history = _history(path.with_name(HISTORY))
+    history = read_rows(path.with_name(HISTORY))
     killed = trial.state == "RUNNING" and not live
     scores = {"value": trial.value, "clean_accuracy": trial.clean_accuracy}
     return Entry(
@@ -246,7 +246,7 @@ def _trial(path: Path, common: dict[str, str], data: list[Data], live: bool) -> 
 
 def _training(path: Path, common: dict[str, str], data: list[Data], live: bool) -> Entry:
     folder = path.parent
-    history = _history(path)
+    history = read_rows(path)
     evaluated = any(child.is_dir() for child in folder.iterdir())
     seconds = sum(row.get("seconds") or 0 for row in history)
     return Entry(
@@ -270,21 +270,6 @@ def _table(history: Path, ended: bool) -> dict[str, Path]:
 def _final(path: Path, folder: Path, identity: dict[str, str]) -> Entry:
     entry, part = read_record(path), record_part(path, folder)
     return replace(entry, part=part, tags={**entry.tags, **identity, "bench.part": part})
-
-
-def _history(path: Path) -> list[dict[str, Any]]:
-    return list(_rows(path)) if path.is_file() else []
-
-
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    for line in read_bytes(path).decode(errors="replace").splitlines():
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            return  # the epoch that is being written at this moment
-        if not isinstance(row, dict) or not isinstance(row.get("epoch"), int):
-            return
-        yield row
 
 
 def _changed(path: Path) -> int:

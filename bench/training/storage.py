@@ -128,6 +128,8 @@ def _journal(path: Path) -> BaseStorage:
     path = path.absolute()
     if path.suffix in (".db", ".sqlite", ".sqlite3"):
         raise UserError(f"--storage: {path.name} looks like a SQLite database; {EXPECTED}")
+    if path.exists() and not path.is_file():
+        raise UserError(f"--storage: {path} is no regular file; {EXPECTED}")
     probe = path.with_name(f".{path.name}.{random.getrandbits(64):016x}.link")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,15 +1,20 @@
 """Every metric says beforehand which scores it writes."""
 
+from collections.abc import Mapping
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import bench
+from bench.core.errors import UserError
+from bench.core.record import Score
 from bench.core.threat import Threat
 from bench.data import load
 from bench.evaluation.battery import BATTERIES, Battery
 from bench.models import build
-from metrics import METRICS, get
+from metrics import METRICS, as_metric, get
 from metrics.accuracy.autoattack import AutoAttack
 from metrics.base import Metric
 from metrics.evaluation import Evaluation
@@ -107,3 +112,18 @@ def test_what_cannot_be_measured_is_in_the_record_with_every_score_and_the_reaso
     assert reason
     assert all(score.value is None for score in record.metrics.values())
     assert record.metrics[metric.name].unit == metric.unit
+
+
+class Misnamed(Metric):
+    name = "own\x1b[31m"
+
+    def measure(self, evaluation: Evaluation) -> dict[str, np.ndarray]:
+        return {}
+
+    def reduce(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Score]:
+        return {}
+
+
+def test_a_name_that_no_record_can_hold_is_refused_before_anything_is_measured() -> None:
+    with pytest.raises(UserError, match=r"metric Misnamed, the name of it.*printable characters alone"):
+        as_metric(Misnamed)

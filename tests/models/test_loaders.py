@@ -201,6 +201,28 @@ def test_a_timm_record_can_be_restored(timm: list[dict[str, Any]], tmp_path: Pat
     assert torch.allclose(restored.classifier(images), network(seed=5)((images - 0.4) / (0.875 / 3)))
 
 
+def made_already() -> nn.Module:
+    with torch.device("meta"):
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+
+READY = nn.Linear(1, 1)
+
+
+@pytest.mark.parametrize(
+    ("loader", "message"),
+    [
+        (3, "expected a loader such as module:function, got 3"),
+        (f"{__name__}:READY", "expected a function that returns a torch.nn.Module, got a network itself"),
+        (f"{__name__}:MEAN", "expected a function that returns a torch.nn.Module, got tuple"),
+        (f"{__name__}:made_already", "weights are on the device meta, which holds no values"),
+    ],
+)
+def test_what_makes_no_network_is_one_line(digits: Dataset, loader: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make_network("x", loader, digits)
+
+
 @pytest.mark.parametrize(
     ("loader", "message"),
     [

@@ -56,6 +56,7 @@ from bench.tracking import (
 )
 from bench.tracking.background import Tracker as Background
 from bench.tracking.calls import calling
+from bench.tracking.epoch_rows import read_rows
 from bench.tracking.names import PARAM_LENGTH, TAG_LENGTH, shorten
 from bench.tracking.run_entries import read_run_folder
 from bench.tracking.store import open_store
@@ -1125,6 +1126,21 @@ def test_one_damaged_trial_is_left_out_alone(tmp_path: Path, sqlite: MakeStore) 
     with pytest.raises(UserError, match=r"1 of 1 were not logged: .*0000/trial\.json is not valid JSON"):
         track_records([run], other, lambda line: None)
     assert set(all_runs(other)) == whole - {"trial 0000"}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "[]",
+        '{"epoch": 2, "seconds": "x"}',
+        '{"epoch": 2, "seconds": 1e999}',
+        '{"epoch": 2, "n": 1%s}' % ("0" * 400),
+    ],
+)
+def test_rows_that_no_store_can_hold_end_a_history(tmp_path: Path, row: str) -> None:
+    path = tmp_path / "history.jsonl"
+    path.write_text(f'{{"epoch": 1, "seconds": 2.0}}\n{row}\n{{"epoch": 3}}\n')
+    assert read_rows(path) == [{"epoch": 1, "seconds": 2.0}]
 
 
 def test_a_damaged_run_file_is_made_up_for_by_a_record(tmp_path: Path, sqlite: MakeStore) -> None:

@@ -94,6 +94,7 @@ def test_a_silent_trial_fails_and_the_same_setting_is_tried_again(tmp_path: Path
         ("grpc://host", "expected grpc://host:port"),
         ("sqlite://", "expected sqlite:///FILE"),
         ("study.db", "looks like a SQLite database"),
+        ("/dev/full", "is no regular file"),
         ("/proc/s.journal", "cannot hold the lock of a journal"),
     ],
 )
