@@ -5,6 +5,7 @@ for a while by its own clock, so that clocks may differ. A lease that is taken o
 its own: only one process can create it, and the earlier owner sees it and stops.
 """
 
+import errno
 import json
 import os
 import secrets
@@ -27,6 +28,7 @@ PATIENCE = 60.0
 SHARE = 6
 #: Seconds for which one listing of the folder serves many looks: with thousands of cells, each listing is long.
 LISTED = 1.0
+_NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP)
 #: Processes that may die over one cell before it counts as failed.
 MOST_DEATHS = 3
 
@@ -233,6 +235,13 @@ def _create(path: Path, content: dict[str, Any]) -> bool:
             os.link(draft, path)
         except FileExistsError:
             return False
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            raise UserError(
+                f"cannot divide the work in {path.parent}: its file system has no hard links "
+                f"({error.strerror}); choose another --out"
+            ) from error
     return True
 
 

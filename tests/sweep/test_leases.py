@@ -1,5 +1,6 @@
 """Leases: one holder, whatever dies and whatever the clocks say."""
 
+import errno
 import json
 import os
 import subprocess
@@ -128,6 +129,18 @@ def test_a_process_that_stood_still_between_its_look_and_its_take_takes_nothing(
     monkeypatch.setattr(leases_module, "_create", late)
     assert slow.take("cell") is None
     assert [path.name for path in tmp_path.iterdir()] == ["cell.5.lease"]
+
+
+def test_a_file_system_without_hard_links_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(UserError, match=r"has no hard links .*choose another --out"):
+        Leases(tmp_path).take("cell")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_another_version_is_refused(tmp_path: Path) -> None:
