@@ -8,14 +8,16 @@ from typing import Any
 
 from bench.core.errors import unknown_name
 from bench.core.names import TIME_PER_EPOCH, TIME_PER_EPOCH_RATIO, dataset_label, short_hash, slug
-from bench.core.places import foreign_network
 from bench.core.record import NORM_SIGNS
 from leaderboards.columns import COLUMNS, MAIN, PARTS, Column, own_column
 from leaderboards.entry import Entry, board_identity, group
 from leaderboards.rank import Rank, order, rank
 from leaderboards.result import Result
+from leaderboards.settings import differences
 from leaderboards.text import count, plain
 
+#: A page holds all rows of a board of so many entries, and of a larger one so many rows.
+MOST_ON_PAGE, FIRST_ON_PAGE = 3_000, 500
 #: Most columns that a selection of metrics gets without being asked.
 MOST_OWN = 8
 
@@ -48,6 +50,16 @@ class Board:
     def results(self) -> tuple[Result, ...]:
         """Every result on the board that no newer one supersedes."""
         return tuple(result for entry in self.entries for result in entry.results)
+
+    @property
+    def large(self) -> bool:
+        """Whether its page holds its first rows alone; a script makes the others from its data."""
+        return len(self.entries) > MOST_ON_PAGE
+
+    @property
+    def on_page(self) -> tuple[Entry, ...]:
+        """The entries whose rows its page holds."""
+        return self.entries[:FIRST_ON_PAGE] if self.large else self.entries
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -213,7 +225,7 @@ class Board:
             together.setdefault((entry.defense.name, entry.model), []).append(entry)
         found: dict[str, str] = {}
         for similar in together.values():
-            found |= _differences(similar)
+            found |= differences(similar)
         return found
 
     @cached_property
@@ -277,28 +289,3 @@ def _distinguished(boards: list[Board]) -> list[Board]:
             words += f", data {short_hash(board.identity)[:6]}"
         named.append(replace(board, distinction=words) if len(others) > 1 else board)
     return named
-
-
-def _differences(similar: list[Entry]) -> dict[str, str]:
-    """Entry page → the settings in which it differs from others of its defense and network."""
-    settings = {entry.page: settings_of(entry) for entry in similar}
-    values: dict[str, set[str]] = {}
-    for own in settings.values():
-        for name, value in own.items():
-            values.setdefault(name, set()).add(value)
-    common = set.intersection(*(set(own) for own in settings.values()))
-    differing = sorted(name for name, found in values.items() if len(found) > 1 or name not in common)
-    told = {}
-    for page, own in settings.items():
-        shown = [f"{name} = {own[name]}" for name in differing if name in own]
-        told[page] = ", ".join(shown[:3]) + (", …" if len(shown) > 3 else "")
-    return told
-
-
-def settings_of(entry: Entry) -> dict[str, str]:
-    """Hyper-parameters and recipe of an entry as text."""
-    training = entry.record.training
-    recipe: dict[str, Any] = foreign_network(entry.record)
-    if training:
-        recipe = {**training.recipe, "epochs": training.epochs, "precision": training.precision}
-    return {name: plain(value) for name, value in {**recipe, **entry.defense.hyperparameters}.items()}

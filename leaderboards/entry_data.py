@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.charts import Chart, Line
-from leaderboards.board import Board, settings_of
+from leaderboards.board import Board
 from leaderboards.charts import battery_charts, history_charts
 from leaderboards.entry import Entry
 from leaderboards.figure_files import ShownFigure
 from leaderboards.rows import as_script, digits
+from leaderboards.settings import settings_of
 from leaderboards.text import duration, interval, plain, quantity, unit_shown
 
 #: Scripts find the data of entries under this name, by their digits.

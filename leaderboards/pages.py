@@ -14,7 +14,7 @@ from bench.charts.svg.figure import figure
 from bench.core.names import CLEAN_ACCURACY, ROBUST_ACCURACY, SUSPICIOUS, WORST_CASE, dataset_label
 from bench.core.values import printable
 from leaderboards import text
-from leaderboards.board import Board
+from leaderboards.board import MOST_ON_PAGE, Board
 from leaderboards.card import Card
 from leaderboards.charts import battery_charts, history_charts, past_chart
 from leaderboards.entry import Entry
@@ -90,7 +90,7 @@ class Pages:
                 key=lambda each: (-each.lowest, each.id),
             ),
             about=f"{board.title}: {text.count(len(board.entries), 'defense')} ranked by worst-case accuracy.",
-            charts=[figure(chart) for chart in trade_off_charts(board, self.families)],
+            charts=[] if board.large else [figure(chart) for chart in trade_off_charts(board, self.families)],
         )
 
     def geometry(self, board: GeometryBoard, figures: Mapping[str, Sequence[ShownFigure]]) -> str:
@@ -108,7 +108,11 @@ class Pages:
             fits=fits,
             slope_words=slope_words,
             gallery=gallery(board, figures),
-            charts=[figure(chart) for chart in geometry_charts(board, self.families)],
+            charts=[
+                figure(chart)
+                for chart in geometry_charts(board, self.families)
+                if len(board.rows) <= MOST_ON_PAGE
+            ],
         )
 
     def study(self, study: Study, pages: Mapping[str, str]) -> str:
@@ -240,6 +244,7 @@ def _templates(titles: tuple[tuple[str, str], ...]) -> Environment:
         unit_shown=text.unit_shown,
         worst_case=WORST_CASE,
         bar_path=text.bar_path,
+        most_on_page=MOST_ON_PAGE,
         headline=headline,
     )
     return environment

@@ -14,15 +14,17 @@ _NAME = r"[^\s/\\:*?\"'<>|,;()\[\]{}]+"
 _PATHS = re.compile(
     rf"(?:(?<![\w./~\\\-])|(?<=:)/{{2,3}}(?=/))(?:~?/(?:{_NAME}/)+|~/|[A-Za-z]:[\\/](?:{_NAME}[\\/])+)"
 )
-#: Every text with such a path has one of these; most have none, and it takes a hundredth of the time to see that.
-_HINT = re.compile(r"\A~?/|[^\w./~\\\-]~?/|//|:[\\/]")
+#: A slash that a path may begin with. It comes first, so that the search leaps from slash to slash.
+_FIRST_SLASH = re.compile(r"/(?<![\w.~\\\-/]/)")
+#: Every other such path has one of these.
+_SIGNS = ("//", ":/", ":\\", "~/")
 #: Signs of a path as JSON may escape them.
 _ESCAPED = re.compile(r"\\(?:[\\/]|u00(?:2f|5c|7e|3a))", re.IGNORECASE)
 
 
 def scrub(text: str) -> str:
     """A text with `DIR/` in the place of the folders of each path; the names of files stay."""
-    if not _HINT.search(text):
+    if not _FIRST_SLASH.search(text) and not any(sign in text for sign in _SIGNS):
         return text
     return _PATHS.sub(f"{FOLDER}/", text)
 

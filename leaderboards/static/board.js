@@ -16,6 +16,10 @@
   const wide = matchMedia("(min-width: 75rem)").matches;
   const first = 200; // rows that a browser lays out at once without a pause
   const most = 5; // rows that are compared at once
+  const large = data.rows.length > body.rows.length; // more entries than the page holds; window.js makes their rows
+  const more = document.querySelector(".more-rows");
+  let order = [];
+  let limit = first;
   let sorted = { ...initial };
   let picked = [];
   let typing = false;
@@ -24,8 +28,9 @@
   const tokens = (text) => text.toLowerCase().split(/[^\p{L}\p{N}]+/u).filter(Boolean);
   const items = data.rows.map((entry, place) => {
     const words = [entry.defense, entry.network, entry.more, entry.tuning, entry.family, ...entry.alarms];
-    return { entry, place, row: body.rows[place], words: new Set(tokens(words.join(" "))), fits: true };
+    return { entry, place, row: body.rows[place] ?? null, words: new Set(tokens(words.join(" "))), fits: true };
   });
+  order = items;
   const byId = new Map(items.map((item) => [item.entry.id, item]));
 
   function valueOf(entry, key) {
@@ -41,7 +46,7 @@
     const sign = direction === "ascending" ? 1 : -1;
     for (const item of items) item.value = valueOf(item.entry, key);
     const text = key === "defense" || key === "network";
-    const order = [...items].sort((a, b) => {
+    order = [...items].sort((a, b) => {
       // A worst case in doubt has no place: such rows stand after all others.
       const doubt = key === worst ? Boolean(a.entry.doubt) - Boolean(b.entry.doubt) : 0;
       if (doubt) return doubt;
@@ -49,11 +54,13 @@
       const difference = text ? collator.compare(a.value, b.value) : a.value - b.value;
       return sign * difference || a.place - b.place;
     });
-    const whole = document.createDocumentFragment();
-    for (const item of order) whole.append(item.row);
-    for (const item of order.slice(first)) item.row.classList.add("later");
-    body.append(whole);
-    reveal(visible(), 0);
+    if (!large) {
+      const whole = document.createDocumentFragment();
+      for (const item of order) whole.append(item.row);
+      for (const item of order.slice(first)) item.row.classList.add("later");
+      body.append(whole);
+      reveal(visible(), 0);
+    } else show(first);
     table.classList.toggle("resorted", key !== initial.key || direction !== initial.direction);
     for (const header of headers) {
       if (header.dataset.key === key) header.setAttribute("aria-sort", direction);
@@ -69,6 +76,24 @@
       if (at >= from) row.classList.toggle("later", at >= until);
     });
     if (until < rows.length) waiting = setTimeout(() => reveal(rows, until), 60);
+  }
+
+  // Of a large board, the first rows in the present order that fit the filters.
+  function show(rows) {
+    limit = rows;
+    const fitting = order.filter((item) => item.fits);
+    body.replaceChildren(...fitting.slice(0, limit).map(rowOf));
+    more.hidden = fitting.length <= limit;
+    more.textContent = `Show more of ${fitting.length} rows`;
+    say();
+  }
+
+  function rowOf(item) {
+    if (!item.row) {
+      item.row = regionbench.makeRow(item.entry, headers, data);
+      addBox(item);
+    }
+    return item.row;
   }
 
   const visible = () => [...body.rows].filter((row) => !row.hidden);
@@ -87,8 +112,11 @@
       found = whole.length ? whole : found.filter((item) => [...item.words].some((each) => each.startsWith(word)));
     }
     const shown = new Set(found);
-    for (const item of items) item.row.hidden = !shown.has(item);
-    reveal(visible(), 0);
+    for (const item of items) item.fits = shown.has(item);
+    if (!large) {
+      for (const item of items) item.row.hidden = !item.fits;
+      reveal(visible(), 0);
+    } else show(first);
     form.querySelector("output").textContent = `${found.length} of ${items.length} shown`;
     for (const facet of form.querySelectorAll("[data-facet]")) {
       const number = chosen(facet.dataset.facet).length;
@@ -116,6 +144,7 @@
 
   function say() {
     for (const { row, entry } of items) {
+      if (!row) continue;
       const on = picked.includes(entry.id);
       if (on !== row.classList.contains("picked")) row.classList.toggle("picked", on);
       const box = row.querySelector(".pick input");
@@ -177,7 +206,7 @@
     sorted = known ? { key, direction: order.startsWith("-") ? "descending" : "ascending" } : { ...initial };
     picked = state.getAll("a").filter((id, at, all) => byId.has(id) && all.indexOf(id) === at).slice(0, most);
     // The rows are there in the first order already.
-    if (known || table.classList.contains("resorted")) sort();
+    if (known || table.classList.contains("resorted") || order !== items) sort();
     else for (const header of headers) if (header.dataset.key !== worst) header.removeAttribute("aria-sort");
     filter();
     columns();
@@ -198,7 +227,7 @@
     });
   }
 
-  for (const { row, entry } of items) {
+  function addBox({ row, entry }) {
     const box = document.createElement("input");
     box.type = "checkbox";
     box.value = entry.id;
@@ -207,6 +236,12 @@
     label.className = "pick";
     label.append(box);
     row.cells[1].prepend(label);
+  }
+
+  for (const item of items) if (item.row) addBox(item);
+  if (large) {
+    more.addEventListener("click", () => show(limit + first));
+    new IntersectionObserver(([at]) => at.isIntersecting && !more.hidden && show(limit + first)).observe(more);
   }
   body.addEventListener("change", ({ target }) => {
     if (!target.closest(".pick")) return;

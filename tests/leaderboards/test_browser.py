@@ -433,6 +433,59 @@ def test_every_row_of_a_long_board_is_there_soon(visit: Any, tmp_path: Path) -> 
     playwright.expect(rows).to_have_count(10)
 
 
+REMADE = """at => {
+  const heads = [...document.querySelectorAll("#board th[data-key]")];
+  const drawn = document.querySelector("#board tbody").rows[at];
+  const made = regionbench.makeRow(regionbench_board.rows[at], heads, regionbench_board);
+  drawn.before(made);
+  const texts = [made, drawn].map((row) => [...row.cells].map((cell) => cell.innerText.trim()));
+  made.remove();
+  return texts;
+}"""
+
+
+@pytest.mark.slow
+def test_the_rows_of_a_very_long_board_are_made_from_its_data(
+    visit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = []
+    for number in range(230):
+        arrays = make_arrays({"robust_accuracy/autoattack": number / 500}, n=250, seed=number % 7)
+        alarms = [{"name": "zero_gradients", "raised": number % 3 == 0, "message": "m", "numbers": {}}]
+        lean: dict[str, Any] = {"history": [], "curves": {}, "alarms": alarms}
+        record = make_record(arrays, id=f"r{number}", defense={"name": f"d{number:03}"}, **lean)
+        paths.append(write_record(tmp_path / f"{number}", record, arrays))
+    monkeypatch.setattr("leaderboards.board.MOST_ON_PAGE", 100)
+    monkeypatch.setattr("leaderboards.board.FIRST_ON_PAGE", 20)
+    build(paths, tmp_path / "site")
+    (page,) = (tmp_path / "site" / "boards").glob("*.html")
+    plain = visit(page, java_script_enabled=False)
+    assert plain.page.locator("#board tbody tr").count() == 20
+    assert "The first 20 rows of 230" in plain.page.locator(".scroll.board").inner_text()
+    board = visit(page)
+    rows = board.page.locator("#board tbody tr")
+    playwright.expect(board.page.locator("output")).to_have_text("230 of 230 shown")
+    # A row that the script makes reads as the page's, but for the intervals of scores other than the worst case.
+    for at in (0, 7, 19):
+        made, drawn = board.page.evaluate(REMADE, at)
+        assert made[:3] == drawn[:3]
+        assert all(text.startswith(own.split("\n")[0]) for own, text in zip(made, drawn, strict=True))
+    board.page.locator(".more-rows").scroll_into_view_if_needed()
+    playwright.expect(rows).to_have_count(230)
+    board.sort("defense")
+    assert board.column("defense")[:2] == ["d000", "d001"]
+    board.search("d22")
+    playwright.expect(rows).to_have_count(10)
+    board.page.locator(".pick input").nth(3).check()
+    board.page.locator(".pick input").nth(4).check()
+    assert "points" in board.page.locator(".said").inner_text()
+    board.page.go_back()
+    board.page.go_back()
+    board.page.go_back()
+    playwright.expect(board.page.locator("output")).to_have_text("230 of 230 shown")
+    assert board.complaints == []
+
+
 COLOURS = """selector => {
   const element = document.querySelector(selector);
   let behind = element;
