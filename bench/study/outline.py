@@ -19,7 +19,7 @@ def outline(study: Study) -> str:
             sum(len(configs) for configs in groups.values()) for groups in (study.groups, study.broken)
         )
         return (
-            f"{study.title}: {text.count(honest, 'network')} ({', '.join(study.groups)}), and "
+            f"{study.title}: {text.count(honest, 'network')} ({'; '.join(study.groups)}), and "
             f"{broken} broken, held out"
         )
     trainings = sum(len(row.config.seeds) for row in study.rows.values())
