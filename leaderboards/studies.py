@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bench.charts import Chart, Line, Points, Rule, load_chart
+from bench.charts import Chart, Line, Panel, Points, Rule, load_chart
 from bench.charts.numbers import number
 from bench.core.errors import UserError
 from bench.core.files import read_json
@@ -160,7 +160,7 @@ def read_studies(paths: Iterable[Path]) -> tuple[list[Study], list[LeftOut]]:
 
 
 def _read_charts(folder: Path) -> tuple[list[Chart], list[LeftOut]]:
-    """The charts of lines and points in a folder, and those that cannot be read."""
+    """The charts in a folder that a site can draw, and those that cannot be read."""
     found, left_out = [], []
     # A link could point at anything on the machine that builds the site.
     for path in sorted(folder.glob("*.json")) if not folder.is_symlink() else []:
@@ -169,11 +169,14 @@ def _read_charts(folder: Path) -> tuple[list[Chart], list[LeftOut]]:
         except UserError as error:
             left_out.append(LeftOut.because(path, error))
             continue
-        if chart and all(
-            isinstance(mark, Line | Points | Rule) for panel in chart.panels for mark in panel.marks
-        ):
+        if chart and all(map(_is_drawn, chart.panels)):
             found.append(chart)
     return found, left_out
+
+
+def _is_drawn(panel: Panel) -> bool:
+    """Whether a site can draw a panel: of lines and points, without words beside it, for which there is no room."""
+    return not panel.y.tick_labels and all(isinstance(mark, Line | Points | Rule) for mark in panel.marks)
 
 
 def our_value(cell: Cell, column: Column) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from bench.study.regression import Sign
 
-P1, YU, FAWZI, FIELD, BASELINE = "P1", "Yu et al.", "Fawzi et al.", "the field", "baseline"
+P1, YU, FAWZI, FIELD, BASELINE = "P1", "Yu et al.", "Fawzi et al.", "The field", "Baselines"
 #: In the order of the page.
 PAPERS = (P1, YU, FAWZI, FIELD, BASELINE)
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench.charts import Chart, Panel, Points, Tiles
+from bench.charts import Axis, Chart, Panel, Points, Tiles
 from leaderboards.build import build
 from leaderboards.studies import find_studies
 from tests.records import make_record, write_record
@@ -52,7 +52,9 @@ def test_findings_and_charts_of_a_study_are_shown_and_others_left_out(tmp_path: 
     folder = tmp_path / "studies" / "predictors"
     chart = Chart(name="c", title="A chart", panels=[Panel(marks=[Points(x=[1.0], y=[2.0])])])
     tiles = Chart(name="t", title="Tiles", panels=[Panel(marks=[Tiles(captions=["a"], values=[[[1.0]]])])])
-    for name, each in (("a", chart), ("b", tiles)):
+    axis = Axis(ticks=[2.0], tick_labels=["a long name"])
+    named = Chart(name="n", title="Names", panels=[Panel(y=axis, marks=[Points(x=[1.0], y=[2.0])])])
+    for name, each in (("a", chart), ("b", tiles), ("c", named)):
         each.save(folder / "charts" / f"{name}.json")
     (folder / "charts" / "damaged.json").write_text("{")
     (folder / "results.json").write_text(
@@ -64,6 +66,7 @@ def test_findings_and_charts_of_a_study_are_shown_and_others_left_out(tmp_path: 
     assert "&lt;i&gt;None&lt;/i&gt; does." in text
     assert "A chart" in text
     assert "Tiles" not in text
+    assert "Names" not in text
     assert ["damaged.json" in str(left) for left in site.left_out] == [True]
 
 

@@ -153,7 +153,7 @@ def test_words_name_what_holds(result: Any) -> None:
     assert "The strongest is PRS ratio: τ = −0." in text
     assert "Broken networks fool 2 of 2 quantities, most of all PRS ratio and RDI" in text
     papers = by_paper(result)
-    assert list(papers) == ["P1", "Yu et al.", "the field"]
+    assert list(papers) == ["P1", "Yu et al.", "The field"]
     assert "confirmed for PRS ratio" in papers["P1"]
     assert "the opposite for ‖J‖₁" in papers["Yu et al."]
     assert summary(analyze([])) == ["There are too few networks for any answer yet."]
