@@ -17,7 +17,7 @@ from bench.training.storage import is_shared
 
 #: Seconds between two looks at cells that other processes work on: a share of what was waited already, within
 #: bounds, since hundreds of idle workers would keep a shared folder busy.
-PAUSE, LONGEST = 1.0, 10.0
+PAUSE, LONGEST = 1.0, 30.0
 SHARE = 0.1
 
 
@@ -67,22 +67,23 @@ class Worker:
                 waited += pause
 
     def _pass(self, cells: Sequence[Cell]) -> tuple[list[Cell], bool]:
-        """Go through cells and do those that can be done now; gives those that are left, and whether any was done.
+        """Go through cells until one could be done; gives those that are left, and whether one was done.
 
-        A look at a cell on a shared folder takes time, and there may be thousands: of those that wait for a search,
-        one is looked at.
+        Each pass begins anew, so that the cell of a machine that is gone is looked at again soon. A look at a cell
+        on a shared folder takes time, and there may be thousands: of those that wait for a search, it looks at one.
         """
-        left, worked, waiting = [], False, set()
-        for cell in cells:
+        left: list[Cell] = []
+        waiting: set[str] = set()
+        for number, cell in enumerate(cells):
             if cell.needs in waiting:
                 left.append(cell)
             elif not self._is_settled(cell):
                 left.append(cell)
-                if self.board.is_ready(cell):
-                    worked |= self._try(cell)
-                else:
+                if not self.board.is_ready(cell):
                     waiting.add(cell.needs)
-        return left, worked
+                elif self._try(cell):
+                    return [*left, *cells[number + 1 :]], True
+        return left, False
 
     def _help(self, left: Sequence[Cell]) -> bool:
         """Join a search that another process does, where its storage lets several search; True when it did."""

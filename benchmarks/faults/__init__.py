@@ -18,6 +18,8 @@ from benchmarks.faults.servers import SERVERS
 from benchmarks.faults.signals import SIGNALS
 from benchmarks.faults.sites import SITES
 from benchmarks.faults.stores import STORES
+from benchmarks.faults.sweep_servers import SWEEP_SERVERS
+from benchmarks.faults.sweeps import SWEEPS
 from benchmarks.faults.trial import FaultClass
 
 #: Every class by its name.
@@ -38,5 +40,7 @@ CLASSES: dict[str, FaultClass] = {
         DAMAGED_RUNS,
         DISK,
         ALTERED,
+        *SWEEPS,
+        *SWEEP_SERVERS,
     )
 }

@@ -4,6 +4,7 @@ An import of torch and MLflow takes seconds; a fork takes milliseconds. The comm
 exit code, standard streams and signals.
 """
 
+import itertools
 import multiprocessing
 import os
 import re
@@ -11,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,7 +73,7 @@ class Bench:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(PRELOADED)
-        self._count = 0
+        self._numbers = itertools.count(1)
 
     def __call__(
         self,
@@ -86,10 +87,10 @@ class Bench:
 
         The streams go to files of a folder beside `folder`, so that commands find nothing new in theirs.
         """
-        self._count += 1
+        number = next(self._numbers)
         streams = folder.parent / f".{folder.name}-streams"
         streams.mkdir(exist_ok=True)
-        output, errors = streams / f"{self._count}.out", streams / f"{self._count}.err"
+        output, errors = streams / f"{number}.out", streams / f"{number}.err"
         started = time.monotonic()
         process = self._context.Process(
             target=run_command,
@@ -121,13 +122,20 @@ class Bench:
         )
 
     def start(
-        self, *arguments: str | os.PathLike[str], folder: Path, environment: Mapping[str, str] | None = None
+        self,
+        *arguments: str | os.PathLike[str],
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+        before: Sequence[str] = (),
     ) -> "subprocess.Popen[str]":
-        """Start `bench *arguments` as a fresh interpreter, to be sent signals at any time of its life."""
+        """Start `bench *arguments` as a fresh interpreter, to be sent signals at any time of its life.
+
+        `before` is a command that becomes it, such as `unshare`.
+        """
         root = Path(__file__).resolve().parents[2]
         variables = {**os.environ, "PYTHONPATH": str(root), **(environment or {})}
         return subprocess.Popen(
-            [sys.executable, "-m", "bench", *map(os.fspath, arguments)],
+            [*before, sys.executable, "-m", "bench", *map(os.fspath, arguments)],
             preexec_fn=_hear_interrupts,
             cwd=folder,
             env=variables,

@@ -24,18 +24,18 @@ LEVELS = 14
 def _provoke(bench: Bench, folder: Path, tries: int, draw: random.Random) -> Iterator[Trial]:
     whole = folder / "whole"
     whole.mkdir()
-    if not _mount(whole, "64m"):
+    if not mount(whole, "64m"):
         return
     try:
         bench(*COMMAND, folder=whole, cpu_seconds=SECONDS, wall_seconds=10 * SECONDS)
         used, expected = _used(whole), result(whole)
     finally:
-        _unmount(whole)
+        unmount(whole)
     for number in range(tries):
         size = int(used * (number + 0.5) / tries)
         place = folder / str(number)
         place.mkdir()
-        _mount(place, str(size))
+        mount(place, str(size))
         try:
             full = bench(*COMMAND, folder=place, cpu_seconds=SECONDS, wall_seconds=10 * SECONDS)
             faults = list(_of_full(full))
@@ -45,18 +45,20 @@ def _provoke(bench: Bench, folder: Path, tries: int, draw: random.Random) -> Ite
             tracked = bench("track", "runs", folder=place, cpu_seconds=SECONDS, wall_seconds=10 * SECONDS)
             faults += _of_store(tracked, place / "mlflow.db", len(expected))
         finally:
-            _unmount(place)
+            unmount(place)
         yield Trial(f"{size / 2**20:.1f} of {used / 2**20:.1f} MiB", tuple(faults))
 
 
-def _mount(place: Path, size: str) -> bool:
+def mount(place: Path, size: str) -> bool:
+    """Give a folder a file system in memory; False where that cannot be done."""
     if os.name != "posix" or os.geteuid() != 0:
         return False
     words = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
     return subprocess.run(words, capture_output=True, check=False).returncode == 0
 
 
-def _unmount(place: Path) -> None:
+def unmount(place: Path) -> None:
+    """Take it away, with what it holds."""
     subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 

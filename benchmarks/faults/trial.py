@@ -10,8 +10,10 @@ from benchmarks.faults.command import Bench
 
 #: What can go wrong: a traceback; more than its time; a secret printed or written; a result lost or a file left
 #: unusable; bad input accepted, or a false statement; a file left behind; good input refused; more
-#: than one line said.
-Kind = Literal["traceback", "hang", "secret", "lost", "accepted", "leftover", "refused", "wordy"]
+#: than one line said; work done twice; something left as if it went on.
+Kind = Literal[
+    "traceback", "hang", "secret", "lost", "accepted", "leftover", "refused", "wordy", "doubled", "running"
+]
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class Setting:
 
     cells: int = 10_000
     machines: int = 256
-    trainings: int = 49
+    trainings: int = 24
     cell: float = 1800.0
     spread: float = 0.3
     search: float = 2.0
