@@ -113,8 +113,9 @@ def _paper(own: Sequence[Findings]) -> Iterator[str]:
     better = [
         each for each in own if each.against_attack.significant and (each.against_attack.value or 0) < 0
     ]
-    verb = _verb(better, "predicts", "predict")
-    yield f"{_named(better, capital=True)} {verb} better than {ATTACKED} attacked images."
+    if any(each.against_attack.value is not None for each in own):
+        verb = _verb(better, "predicts", "predict")
+        yield f"{_named(better, capital=True)} {verb} better than {ATTACKED} attacked images."
 
 
 def _named(some: Sequence[Findings], *, capital: bool = False) -> str:

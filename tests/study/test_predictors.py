@@ -156,6 +156,8 @@ def test_words_name_what_holds(result: Any) -> None:
     assert list(papers) == ["P1", "Yu et al.", "The field"]
     assert "confirmed for PRS ratio" in papers["P1"]
     assert "the opposite for ‖J‖₁" in papers["Yu et al."]
+    few = analyze(networks()[:6], resamples=20)
+    assert "predict" not in " ".join(by_paper(few).values())
     assert summary(analyze([])) == ["There are too few networks for any answer yet."]
 
 
