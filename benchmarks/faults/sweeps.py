@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from bench.sweep.cells import FOLDER
-from bench.sweep.leases import Leases
 from benchmarks.faults.command import Bench, Outcome
 from benchmarks.faults.disk import mount, unmount
 from benchmarks.faults.trial import Fault, FaultClass, Trial
@@ -100,7 +99,7 @@ def results(place: Path) -> dict[str, Any]:
     return found
 
 
-def faults_of(place: Path, whole: Whole) -> Iterator[Fault]:
+def faults_of(bench: Bench, place: Path, whole: Whole) -> Iterator[Fault]:
     """What differs from an undisturbed sweep."""
     found = results(place)
     for path in whole.results.keys() - found.keys():
@@ -116,10 +115,9 @@ def faults_of(place: Path, whole: Whole) -> Iterator[Fault]:
     statuses = _query(place, "SELECT status FROM runs")
     if set(statuses) != {"FINISHED"}:
         yield Fault("running", f"MLflow has {dict(statuses)}")
-    held = Leases(place / "runs" / FOLDER)
-    for key in {path.name.rsplit(".", 2)[0] for path in (place / "runs" / FOLDER).glob("*.lease")}:
-        if holder := held.holder(key):
-            yield Fault("running", f"{key} by {holder}")
+    told = sweep(bench, place, "--status", "--json").output
+    if told.count('"state": "done"') != told.count('"state"'):
+        yield Fault("running", " ".join(told.split())[-300:])
     if left := [path.name for path in (place / "runs").rglob("*") if ".part" in path.name]:
         yield Fault("leftover", ", ".join(left))
 
@@ -143,7 +141,7 @@ def _ended(bench: Bench, place: Path, whole: Whole) -> Iterator[Fault]:
         if outcome.traceback:
             yield Fault("traceback", outcome.last_line)
         if outcome.code == 0:
-            yield from faults_of(place, whole)
+            yield from faults_of(bench, place, whole)
             return
     yield Fault("lost", f"after {CALLS} calls: {outcome.last_line}")
 
