@@ -76,10 +76,10 @@ def _of_server(port: int, experiment: str, count: int) -> Iterator[Fault]:
     with urllib.request.urlopen(request) as answer:
         runs = json.load(answer).get("runs", [])
     statuses = Counter(run["info"]["status"] for run in runs)
-    names = Counter(run["info"]["run_name"] for run in runs)
-    roles = Counter(
-        tag["value"] for run in runs for tag in run["data"].get("tags", []) if tag["key"] == "role"
-    )
+    tags = [{tag["key"]: tag["value"] for tag in run["data"].get("tags", [])} for run in runs]
+    # Runs of several trainings have one name, under different parents.
+    names = Counter((each.get("mlflow.runName"), each.get("mlflow.parentRunId")) for each in tags)
+    roles = Counter(each.get("role") for each in tags)
     if set(statuses) != {"FINISHED"}:
         yield Fault("running", f"MLflow has {dict(statuses)}")
     if doubled := {name: number for name, number in names.items() if number > 1}:
