@@ -103,6 +103,7 @@ def good(inputs: Inputs) -> dict[str, tuple[list[str], dict[str, str]]]:
         "leaderboard build": ([], {"--records": str(inputs.folder / "runs")}),
         "leaderboard table": ([], {}),
         "leaderboard check": ([inputs.record], {}),
+        "leaderboard export": ([], {"--records": str(inputs.folder / "runs"), "--format": "sarif"}),
         "list": (["attacks"], {}),
         "show": ([inputs.record], {}),
         "compare": ([inputs.record, inputs.record], {}),
