@@ -53,7 +53,7 @@ CHANGES = st.lists(
 )
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=CHANGES)
 def test_incremental_equals_full_whatever_changed(changes: Any, tmp_path_factory: Any) -> None:
     tmp = tmp_path_factory.mktemp("changes")
