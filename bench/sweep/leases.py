@@ -97,8 +97,7 @@ class Leases:
         for old in range(2, generation):
             self._path(key, old).unlink(missing_ok=True)
         self._generations[key] = generation + 1
-        next_path, pause = self._path(key, generation + 2), self._patience / SHARE
-        return Lease(path, next_path, own, pause, on_loss, self._clock)
+        return Lease(self._folder, key, generation + 1, own, self._patience / SHARE, on_loss, self._clock)
 
     def holder(self, key: str) -> str:
         """Who works on a cell, as "host, process N"; "" for nobody."""
@@ -133,15 +132,7 @@ class Leases:
         return self._generations.get(key, 0) > generation
 
     def _list(self) -> None:
-        found: dict[str, int] = {}
-        with suppress(FileNotFoundError):
-            for name in os.listdir(self._folder):
-                if name.endswith(".lease"):
-                    key, _, digits = name[:-6].rpartition(".")
-                    number = int(digits) if digits.isdecimal() else 0
-                    if number > found.get(key, 0):
-                        found[key] = number
-        self._generations, self._listed = found, self._clock.now()
+        self._generations, self._listed = _listing(self._folder), self._clock.now()
 
     def _is_free(self, path: Path, holder: dict[str, Any], content: bytes) -> bool:
         if holder.get("state") == "free" or _is_dead(holder):
@@ -158,7 +149,7 @@ class Leases:
         return self._clock.now() - seen.since > self._patience
 
     def _path(self, key: str, generation: int) -> Path:
-        return self._folder / f"{key}.{generation}.lease"
+        return _path(self._folder, key, generation)
 
 
 class Lease:
@@ -170,32 +161,67 @@ class Lease:
 
     def __init__(
         self,
-        path: Path,
-        next_path: Path,
+        folder: Path,
+        key: str,
+        generation: int,
         content: dict[str, Any],
         pause: float,
         on_loss: Callable[[], None],
         clock: Clock,
     ) -> None:
-        self._path, self._next, self._content = path, next_path, content
+        self._folder, self._key, self._generation = folder, key, generation
+        self._path, self._content = _path(folder, key, generation), content
         self._on_loss, self._beats = on_loss, 0
         self.lost = False
         self._end = clock.every(pause, self._beat)
 
-    def release(self) -> None:
-        """Give the cell back."""
+    def release(self, *, over: bool = False) -> None:
+        """Give the cell back.
+
+        Args:
+            over: the cell has its result, so that its lease is deleted: a sweep of thousands of cells would leave
+                thousands of files otherwise, and each look at any cell lists them all.
+        """
         self._end()
-        if not self.lost:
+        if self.lost:
+            return
+        if not over:
             _replace(self._path, {**self._content, "state": "free", "deaths": 0})
+            return
+        # The own file is the last one, so that nobody takes an earlier one for the latest.
+        for generation in (1, self._generation - 1, self._generation):
+            _path(self._folder, self._key, generation).unlink(missing_ok=True)
 
     def _beat(self) -> bool:
-        if self._next.exists():
+        # A later generation, or none: others took it over, and may have finished the cell meanwhile.
+        try:
+            latest = _listing(self._folder).get(self._key)
+        except OSError:  # a folder that cannot be read for a moment ends no training either
+            return True
+        if latest != self._generation:
             self.lost = True
             self._on_loss()
             return False
         self._beats += 1
         _replace(self._path, {**self._content, "beats": self._beats})
         return True
+
+
+def _path(folder: Path, key: str, generation: int) -> Path:
+    return folder / f"{key}.{generation}.lease"
+
+
+def _listing(folder: Path) -> dict[str, int]:
+    """The latest generation of each lease in a folder."""
+    found: dict[str, int] = {}
+    with suppress(FileNotFoundError):
+        for name in os.listdir(folder):
+            if name.endswith(".lease"):
+                key, _, digits = name[:-6].rpartition(".")
+                number = int(digits) if digits.isdecimal() else 0
+                if number > found.get(key, 0):
+                    found[key] = number
+    return found
 
 
 def _self() -> dict[str, Any]:

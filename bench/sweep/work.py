@@ -133,7 +133,7 @@ class Worker:
         try:
             return not self.board.is_done(cell) and self._do(cell, lease)
         finally:
-            lease.release()
+            lease.release(over=self.board.is_done(cell))
 
     def _do(self, cell: Cell, lease: Lease) -> bool:
         self.progress.say(f"{cell.title}: started")

@@ -98,6 +98,20 @@ def test_the_earlier_holder_is_told_and_does_not_free_the_others_lease(tmp_path:
     assert "elsewhere" in Leases(tmp_path).holder("cell")
 
 
+def test_a_finished_cell_leaves_no_lease_and_an_earlier_holder_is_told(tmp_path: Path) -> None:
+    told = threading.Event()
+    slow = Leases(tmp_path, patience=0.12).take("cell", told.set)
+    assert slow is not None
+    foreign(tmp_path, 2, state="free")
+    other = Leases(tmp_path).take("cell")
+    assert other is not None
+    other.release(over=True)
+    assert told.wait(10)
+    assert slow.lost
+    slow.release(over=True)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_cell_that_processes_die_over_fails(tmp_path: Path) -> None:
     foreign(tmp_path, deaths=MOST_DEATHS - 1)
     leases = Leases(tmp_path, patience=0)

@@ -154,6 +154,7 @@ def test_the_cell_of_a_machine_that_is_gone_is_taken_over_after_silence(
     one.leases = Leases(tmp_path / FOLDER, patience=0.05)
     one.work()
     assert states(cells, tmp_path) == ["done"] * 4
+    assert list((tmp_path / FOLDER).iterdir()) == [], "a listing for each look would grow with the sweep"
 
 
 def test_a_worker_of_another_version_is_refused(searched: list[Cell], tmp_path: Path) -> None:
