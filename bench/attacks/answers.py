@@ -36,17 +36,34 @@ class Answers:
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
         """The class of each image: int64 [B]."""
+        return self.votes_for(images).argmax(dim=1)
+
+    @torch.no_grad()
+    def votes_for(self, images: Tensor) -> Tensor:
+        """How many passes answer each class: float [B, K]."""
         counts = torch.zeros(len(images), self.classifier.num_classes, device=images.device)
         size = 1 if self.alone else self.batch_size
         for _ in range(self.votes):
             classes = [self.classifier(some).argmax(dim=1) for some in images.split(size)]
             if classes:
                 counts.scatter_add_(1, torch.cat(classes)[:, None], torch.ones_like(counts[:, :1]))
-        return counts.argmax(dim=1)
+        return counts
 
     def wrong(self, images: Tensor, labels: Tensor) -> Tensor:
         """Which images are misclassified: bool [B]."""
         return self(images) != labels
+
+    def degree(self, images: Tensor, labels: Tensor) -> Tensor:
+        """How surely images are misclassified: float [B], above 0 where they are.
+
+        It is 1 where one pass decides, or where the leading class is two standard errors of a tie ahead.
+        """
+        counts = self.votes_for(images)
+        own = counts.gather(1, labels[:, None]).squeeze(1)
+        ahead = counts.scatter(1, labels[:, None], -1).amax(dim=1) - own
+        if self.votes == 1:
+            return (ahead > 0).float()
+        return ahead / (2 * (ahead + 2 * own).sqrt())
 
     def guide(self, network: nn.Module | None = None) -> nn.Module:
         """What an attack differentiates: `network` or the classifier, one image at a time, or in the mean."""

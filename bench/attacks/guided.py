@@ -17,6 +17,9 @@ from bench.core.threat import Threat
 
 #: Which images [B, C, H, W] with labels [B] are misclassified: bool [B].
 Judge = Callable[[Tensor, Tensor], Tensor]
+#: How surely they are: float [B], above 0 where misclassified, and from `SURE` on where chance does not explain it.
+Degree = Callable[[Tensor, Tensor], Tensor]
+SURE = 1.0
 
 
 @dataclass
@@ -25,21 +28,38 @@ class Found:
 
     Attributes:
         adversarial: [B, C, H, W]; the image itself where nothing was found.
-        broken: bool [B]; misclassified within the threat, as the judge sees it.
+        degree: float [B]; how surely it is misclassified within the threat, as the judge sees it.
     """
 
     adversarial: Tensor
-    broken: Tensor
+    degree: Tensor
 
     @classmethod
     def nothing(cls, images: Tensor) -> "Found":
         """Before any attack."""
-        return cls(images.detach().clone(), torch.zeros(len(images), dtype=torch.bool, device=images.device))
+        return cls(images.detach().clone(), torch.zeros(len(images), device=images.device))
 
-    def put(self, rows: Tensor, points: Tensor, hit: Tensor) -> None:
-        """Keep those of the points [b, C, H, W] of these rows [b] that were a hit [b]."""
-        self.adversarial[rows[hit]] = points[hit]
-        self.broken[rows[hit]] = True
+    @property
+    def broken(self) -> Tensor:
+        """Which images are misclassified: bool [B]."""
+        return self.degree > 0
+
+    @property
+    def sure(self) -> Tensor:
+        """Which images are surely misclassified, so that no attack goes on with them: bool [B]."""
+        return self.degree >= SURE
+
+    def put(self, rows: Tensor, points: Tensor, degree: Tensor) -> None:
+        """Keep those of the points [b, C, H, W] of these rows [b] that are more surely misclassified than before.
+
+        Args:
+            rows, points: which images, and their points.
+            degree: of each point [b]; a hit or none where it is bool.
+        """
+        degree = degree.to(self.degree)
+        better = degree > self.degree[rows]
+        self.adversarial[rows[better]] = points[better]
+        self.degree[rows[better]] = degree[better]
 
 
 @dataclass(frozen=True)
@@ -47,7 +67,8 @@ class Guided:
     """Projected gradient descent along the gradient of a guide.
 
     A step is 4·ε/steps long in the first half, and falls to a tenth of that until the end, so that all steps
-    together cross the ball. Losses take turns, each from a random start, on the images that are not broken yet.
+    together cross the ball. Losses take turns, each from a random start, on the images that are not surely broken
+    yet: where votes decide, an image that a lucky vote broke is attacked further.
 
     Args:
         steps: for each loss.
@@ -66,7 +87,7 @@ class Guided:
     def __call__(
         self,
         guide: nn.Module,
-        judge: Judge,
+        judge: Judge | Degree,
         images: Tensor,
         labels: Tensor,
         threat: Threat,
@@ -76,7 +97,7 @@ class Guided:
 
         Args:
             guide: images to logits, in eval mode; in any precision.
-            judge: decides which iterates count.
+            judge: decides which iterates count, and how surely.
             images, labels: float32 [B, C, H, W] in [0, 1] and int64 [B].
             threat: norm and ε; checked for every iterate that counts.
             generator: of the random starts.
@@ -85,7 +106,7 @@ class Guided:
         length = 4 * threat.radius / self.steps
         for loss in self.losses:
             start = threat.random_start(images, generator)
-            rows = (~found.broken).nonzero().squeeze(1)
+            rows = (~found.sure).nonzero().squeeze(1)
             points = start[rows]
             for step in range(1, self.steps + 1):
                 if len(rows) == 0:
@@ -95,9 +116,10 @@ class Guided:
                     guide, points, images[rows], labels[rows], threat, length * 0.1**share, loss
                 )
                 if step % self.every == 0 or step == self.steps:
-                    hit = judge(points, labels[rows]) & threat.allows(points, images[rows])
-                    found.put(rows, points, hit)
-                    rows, points = rows[~hit], points[~hit]
+                    degree = judge(points, labels[rows]) * threat.allows(points, images[rows])
+                    found.put(rows, points, degree)
+                    left = ~found.sure[rows]
+                    rows, points = rows[left], points[left]
         return found
 
     def _step(

@@ -176,7 +176,7 @@ def _resume(path: Path | None, found: Found, passes: PassCount) -> int:
         if adversarial.shape != tuple(found.adversarial.shape):
             return 0
         found.adversarial[:] = torch.from_numpy(adversarial).to(found.adversarial)
-        found.broken[:] = torch.from_numpy(broken).to(found.broken)
+        found.degree[:] = torch.from_numpy(broken).to(found.degree)
         done, forwards, backwards = (int(value) for value in position)
     except Exception:  # what is no archive of arrays may raise anything
         return 0

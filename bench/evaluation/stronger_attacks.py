@@ -91,7 +91,7 @@ class MeanAttack(Check):
 
     def find(self, batch: Batch) -> Tensor:
         """Along the gradient of the mean."""
-        return self.attack(batch.answers.guide(), batch.answers.wrong, *batch.task()).adversarial
+        return self.attack(batch.answers.guide(), batch.answers.degree, *batch.task()).adversarial
 
     def cost(self) -> tuple[int, int]:
         """All steps with both losses, and the votes."""
@@ -119,7 +119,7 @@ class StandInAttack(Check):
     ) -> None:
         super().__init__("float64" if double else "straight_through", images, random=random, alone=alone)
         if random:
-            self.attack = Guided(steps=100, losses=("margin", "ce"), every=20)
+            self.attack = Guided(steps=100, losses=("margin", "ce") * 2, every=20)
         self.ways: list[dict[str, bool]] = [{}, {"always": True}, {"always": True, "soft": True}]
         if double:
             self.ways = [{"double": True, "inner": False}, {"double": True}]
@@ -132,7 +132,7 @@ class StandInAttack(Check):
         """
         total, reasons, network = Found.nothing(batch.images), [], batch.evaluation.classifier
         for way in self.ways:
-            rows = (~total.broken).nonzero().squeeze(1)
+            rows = (~total.sure).nonzero().squeeze(1)
             try:
                 stand_in = StandIn(network, batch.evaluation.images, **way)
             except Unsupported as error:
@@ -140,8 +140,8 @@ class StandInAttack(Check):
                 continue
             if len(rows) and (stand_in.saturates or "soft" not in way):
                 guide = batch.answers.guide(stand_in)
-                found = self.attack(guide, batch.answers.wrong, *batch.task(rows))
-                total.put(rows, found.adversarial, found.broken)
+                found = self.attack(guide, batch.answers.degree, *batch.task(rows))
+                total.put(rows, found.adversarial, found.degree)
         if len(reasons) == len(self.ways):
             raise NotMeasurable(f"no stand-in for the network's gradient: {reasons[0]}")
         return total.adversarial
@@ -174,7 +174,7 @@ class Transfer(Check):
     def find(self, batch: Batch) -> Tensor:
         """By iterates of PGD-100 on the standard network, with cross-entropy or with the margin."""
         with counting(self.standard, batch.evaluation.passes):
-            return self.attack(self.standard, batch.answers.wrong, *batch.task()).adversarial
+            return self.attack(self.standard, batch.answers.degree, *batch.task()).adversarial
 
     def cost(self) -> tuple[int, int]:
         """All steps of both losses through the standard network, and every judged iterate through this one."""

@@ -22,6 +22,8 @@ from bench.core.threat import Threat
 
 #: Passes of which most decide, for a stochastic network; passes whose gradients are averaged.
 VOTES, MEAN = 65, 10
+#: Passes that confirm it, drawn anew: of some fifty votes on an image at the boundary, one is lucky.
+CONFIRM = 401
 #: Starts of each gradient, and steps from each.
 STARTS, STEPS, RANDOM_STEPS = 6, 80, 40
 
@@ -45,7 +47,10 @@ def true_accuracy(
         random, alone = _is_random(network, images), _depends_on_batch(network, images)
 
         def wrong(points: Tensor, classes: Tensor) -> Tensor:
-            return _classes(network, points, VOTES if random else 1, alone) != classes
+            found = _classes(network, points, VOTES if random else 1, alone) != classes
+            if random and bool(found.any()):
+                found[found.clone()] = _classes(network, points[found], CONFIRM, alone) != classes[found]
+            return found
 
         right = ~wrong(images, labels)
         own = getattr(network, "smooth", list)()

@@ -77,3 +77,37 @@ def test_a_network_that_depends_on_the_batch_is_asked_for_each_image_alone() -> 
     assert not Answers(network, alone=True).wrong(images, labels).any()
     alone = Answers(network, alone=True).guide()(images)
     torch.testing.assert_close(alone, Linear()(images))
+
+
+def test_an_attack_goes_on_until_the_judge_is_sure() -> None:
+    images, labels = some_images()
+    degrees, seen = [0.2, 0.5, 0.1, 1.0, 2.0], []
+
+    def judge(points: Tensor, classes: Tensor) -> Tensor:
+        seen.append(points)
+        return torch.full((len(points),), degrees[len(seen) - 1])
+
+    task = (images, labels, THREATS[0], torch.Generator())
+    found = Guided(steps=3, losses=("margin",), every=1)(Linear(), judge, *task)
+    assert found.broken.all()
+    assert not found.sure.any()
+    assert torch.equal(found.adversarial, seen[1])
+    seen.clear()
+    found = Guided(steps=5, losses=("margin",), every=1)(Linear(), judge, *task)
+    assert found.sure.all()
+    assert torch.equal(found.adversarial, seen[3])
+    assert len(seen) == 4
+
+
+def test_a_vote_is_sure_where_chance_does_not_explain_it() -> None:
+    images, labels = some_images()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = classifier(Sometimes())
+        degree = Answers(network, votes=301).degree(images, 1 - labels)  # wrong in two thirds of the passes
+        assert (degree > 1).float().mean() > 0.9
+        assert (Answers(network, votes=5).degree(images, 1 - labels) < 1.2).all()
+        assert (Answers(network, votes=101).degree(images, labels) < 0).all()
+    one = Answers(classifier(Linear()))
+    assert (one.degree(images, 1 - labels) == 1).all()
+    assert (one.degree(images, labels) == 0).all()
