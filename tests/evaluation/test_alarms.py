@@ -288,6 +288,19 @@ def test_autoattack_plus_runs_square_too_early_to_tell() -> None:
     assert "before apgd-t and fab-t" in alarm.message
 
 
+@pytest.mark.parametrize(("images", "is_raised"), [(0, False), (5, False), (6, True)])
+def test_a_few_images_that_square_alone_breaks_are_sampling_error(images: int, is_raised: bool) -> None:
+    stage = np.array(["survived"] * 460 + ["apgd-t"] * (540 - images) + ["square"] * images)
+    others = {f"robust_accuracy__{name}": attack(1.0) for name in ("fgsm", "pgd20")}
+    arrays = measured(**others)
+    arrays["robust_accuracy/pgd100"]["right"] = right(1.0)
+    arrays["robust_accuracy/autoattack"]["stage"] = stage
+    (alarm,) = [one for one in read_alarms(arrays, 10) if one.name == "black box beats white box"]
+    assert alarm.raised is is_raised
+    assert alarm.numbers == {"only_square": images / 1000}
+    assert ("within sampling error" in alarm.message) == (images == 5)
+
+
 def test_an_alarm_without_its_metrics_is_neither_raised_nor_not_raised() -> None:
     alarms = read_alarms({}, num_classes=10)
     assert {alarm.raised for alarm in alarms if alarm.name != "precision"} == {None}

@@ -113,9 +113,12 @@ def pgd_far_above_strongest(measured: ArraysByMetric) -> Alarm:
 
 
 def black_box_beats_white_box(measured: ArraysByMetric) -> Alarm:
-    """Square, which uses no gradient, is the only attack to break more than the limit of the images.
+    """Square, which uses no gradient, is the only attack to break more than the limit of the images, and more than
+    sampling error explains (paired test).
 
-    AutoAttack's version "plus" cannot show this, since it runs Square before two stages that use gradients.
+    Without the test, one image of a hundred would raise the alarm, and an honest network can have a few for which
+    every loss ends in a local maximum. AutoAttack's version "plus" cannot show this, since it runs Square before two
+    stages that use gradients.
     """
     name = BLACK_BOX
     if AUTOATTACK not in measured or not _ran_square(measured[AUTOATTACK]):
@@ -133,12 +136,19 @@ def black_box_beats_white_box(measured: ArraysByMetric) -> Alarm:
     for attack, arrays in measured.items():
         if attack.startswith(ROBUST_ACCURACY) and attack not in (AUTOATTACK, WORST_CASE):
             square = square & arrays["right"]
-    return over(
+    alarm = over(
         name,
         square.mean(),
         ONLY_SQUARE_LIMIT,
         "images that only Square breaks",
         {"only_square": square.mean()},
+    )
+    p_value = mcnemar(square, np.zeros_like(square))
+    if not alarm.raised or p_value < SIGNIFICANT:
+        return alarm
+    images = f"{int(square.sum())} of {len(square)} images, paired test p = {p_value:.2g}"
+    return alarm.model_copy(
+        update={"raised": False, "message": f"{alarm.message}; {images}: within sampling error"}
     )
 
 
