@@ -117,7 +117,7 @@ def black_box_beats_white_box(measured: ArraysByMetric) -> Alarm:
     sampling error explains (paired test).
 
     Without the test, one image of a hundred would raise the alarm, and an honest network can have a few for which
-    every loss ends in a local maximum. AutoAttack's version "plus" cannot show this, since it runs Square before two
+    every loss ends in a local maximum. AutoAttack's version "plus" cannot show this: it runs Square before two
     stages that use gradients.
     """
     name = BLACK_BOX
