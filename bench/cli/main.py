@@ -27,7 +27,7 @@ from bench.cli.sweep import sweep
 from bench.cli.tracking import track, ui
 from bench.cli.verify import verify
 from bench.core.command_line import hide_arguments
-from bench.core.errors import UserError, out_of_memory
+from bench.core.errors import UserError, failed_import, out_of_memory
 from bench.core.foreign_code import PluginFailed, named
 from bench.version import __version__
 
@@ -77,7 +77,7 @@ def _run() -> None:
     except click.ClickException as error:
         _fail(error.format_message())
     except Exception as error:
-        if not isinstance(error, OSError | ImportError) and not out_of_memory(error):
+        if not isinstance(error, OSError) and not failed_import(error) and not out_of_memory(error):
             raise  # a fault of ours, whose traceback is wanted
         if os.environ.get(TRACEBACK):
             traceback.print_exception(error)
@@ -113,7 +113,12 @@ def _refused(error: Exception) -> tuple[str, int]:
     if out_of_memory(error):
         return f"out of memory ({words[:200]}); free some {again}, or take fewer or smaller images", 1
     if not isinstance(error, OSError):
-        return f"a library cannot be imported: {words}; {TRACEBACK}=1 shows where", 1
+        again = (
+            " (torch and torchvision have to be of one release and from one index)"
+            if "torch" in words
+            else ""
+        )
+        return f"a library cannot be imported: {words}{again}; {TRACEBACK}=1 shows where", 1
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk is full: {error.filename or error}; free some space {again}", 2
     if error.errno in (errno.EMFILE, errno.ENFILE):

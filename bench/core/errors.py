@@ -36,6 +36,18 @@ def out_of_memory(error: BaseException) -> bool:
     return any(sign in message for sign in _MEMORY_SIGNS)
 
 
+def failed_import(error: BaseException) -> bool:
+    """Whether an exception says that a library cannot be imported; torchvision raises a RuntimeError then."""
+    importing, last = False, ""
+    trace = error.__traceback__
+    while trace is not None:
+        importing |= trace.tb_frame.f_code.co_filename.startswith("<frozen importlib")
+        last = str(trace.tb_frame.f_globals.get("__name__"))
+        trace = trace.tb_next
+    ours = last.partition(".")[0] in ("bench", "defenses", "metrics", "leaderboards")
+    return isinstance(error, ImportError) or (importing and not ours)
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an exception's message; its type where it has none."""
     return (str(error).splitlines() or [type(error).__name__])[0]

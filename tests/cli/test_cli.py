@@ -173,6 +173,22 @@ def test_what_the_system_refuses_is_one_line_and_its_traceback_is_in_reach(
     assert traced or err.count("\n") == 1
 
 
+def test_a_library_that_fails_while_it_is_imported_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = 'raise RuntimeError("operator torchvision::nms does not exist")'
+    (tmp_path / "library_of_another_build.py").write_text(line)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(
+        cli.cli.commands["list"],
+        "callback",
+        lambda kind, name: importlib.import_module("library_of_another_build"),
+    )
+    code, out, err = bench("list", "models", monkeypatch=monkeypatch, capsys=capsys)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "cannot be imported: operator torchvision::nms does not exist (torch and torchvision have" in err
+
+
 def test_a_working_folder_that_is_gone_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
