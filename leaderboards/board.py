@@ -9,7 +9,7 @@ from typing import Any
 from bench.core.errors import unknown_name
 from bench.core.names import TIME_PER_EPOCH, TIME_PER_EPOCH_RATIO, dataset_label, short_hash, slug
 from bench.core.record import NORM_SIGNS
-from leaderboards.columns import COLUMNS, MAIN, PARTS, Column, own_column
+from leaderboards.columns import COLUMNS, MAIN, OF_SEARCHES, PARTS, Column, own_column
 from leaderboards.entry import Entry, board_identity, group
 from leaderboards.rank import Rank, order, rank
 from leaderboards.result import Result
@@ -139,7 +139,8 @@ class Board:
     @cached_property
     def more_columns(self) -> tuple[Column, ...]:
         """The other columns that at least one entry has a value for."""
-        usual = (c for c in COLUMNS if c not in self.main_columns and self.has(c.metric))
+        known = (*COLUMNS, *OF_SEARCHES)
+        usual = (c for c in known if c not in self.main_columns and self.has(c.metric))
         return (*usual, *(own_column(metric, self.entries) for metric in self.own_metrics))
 
     @cached_property
@@ -150,7 +151,7 @@ class Board:
             names = sorted({name for entry in self.entries for name in entry.scores})
             main = [name for name in names if not any(name.startswith(f"{other}/") for other in names)]
             found += main[:MOST_OWN]
-        usual = {column.metric for column in COLUMNS}
+        usual = {column.metric for column in (*COLUMNS, *OF_SEARCHES)}
         return [metric for metric in dict.fromkeys(found) if metric not in usual and self.has(metric)]
 
     def has(self, metric: str) -> bool:

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from bench.charts import Axis, Chart, Line, Panel, Points, Rule
+from bench.core.intervals import proportion_interval
 from bench.core.names import WORST_CASE, short_hash, slug
-from bench.core.record import Curve
+from bench.core.record import Curve, Front, FrontPoint
 from leaderboards.entry import Entry
+from leaderboards.text import plain
 
 LEFT_OUT = ("epoch", "learning_rate")
 #: Lines of more points have no markers.
@@ -74,6 +76,68 @@ def battery_charts(entry: Entry) -> list[Chart]:
             )
         )
     return charts
+
+
+def front_charts(entry: Entry) -> list[Chart]:
+    """The front of each search for clean and robust accuracy together, with the setting that was trained."""
+    charts = []
+    for search, seeds in entry.searches:
+        if search.front is None:
+            continue
+        points = search.front.points
+        chosen = [point for point in points if point.trial == search.best_trial]
+        of = f" (seeds {', '.join(map(str, seeds))})" if len(entry.searches) > 1 else ""
+        marks = [
+            _settings(name, drawn, search.front)
+            for name, drawn in (
+                ("the others of the front", [point for point in points if point not in chosen]),
+                ("trained for the seeds", chosen),
+            )
+            if drawn
+        ]
+        outline = sorted({(100 * point.clean_accuracy, 100 * point.robust_accuracy) for point in points})
+        line = _line("front", outline).model_copy(update={"markers": False})
+        charts.append(
+            make_chart(
+                "front",
+                f"search{of}",
+                f"Front of the search{of}",
+                "Settings that no other one matches in every objective and beats in one, on validation images, "
+                f"with 95 % intervals for their choice. Trained for the seeds: {search.front.rule}.",
+                "Clean validation accuracy, %",
+                "Robust validation accuracy, %",
+                [line, *marks],
+            )
+        )
+    return charts
+
+
+def _settings(name: str, points: Sequence[FrontPoint], front: Front) -> Points:
+    ends = [
+        [proportion_interval(right, images) for right in counts] if images else []
+        for images, counts in (
+            (front.clean_images, [point.clean_right for point in points]),
+            (front.robust_images, [point.robust_right for point in points]),
+        )
+    ]
+    (x_low, x_high), (low, high) = ([[100 * pair[at] for pair in each] for at in (0, 1)] for each in ends)
+    return Points(
+        name=name,
+        x=[100 * point.clean_accuracy for point in points],
+        y=[100 * point.robust_accuracy for point in points],
+        labels=[_told(point)[:LONGEST_LABEL] for point in points],
+        x_low=x_low,
+        x_high=x_high,
+        low=low,
+        high=high,
+    )
+
+
+def _told(point: FrontPoint) -> str:
+    cost = [] if point.cost is None else [f"{point.cost:.3g}× the passes"]
+    return ", ".join(
+        [f"trial {point.trial}", *(f"{k} = {plain(v)}" for k, v in point.hyperparameters.items()), *cost]
+    )
 
 
 def past_chart(entry: Entry) -> Chart | None:

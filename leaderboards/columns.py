@@ -11,6 +11,7 @@ from bench.core.names import (
     DETECTION_AUC,
     DETECTION_AUC_CALIBRATED,
     FGSM,
+    HYPERVOLUME,
     INCLUSION_RATIO,
     PGD20,
     PGD100,
@@ -132,6 +133,18 @@ COLUMNS = (
     ),
 )
 
+#: What a search gave, beside the metrics of batteries.
+OF_SEARCHES = (
+    Column(
+        HYPERVOLUME,
+        "Hypervolume",
+        "",
+        "search",
+        "higher",
+        "Area below the front of clean and robust validation accuracy that the search found, between 0 and 1.",
+    ),
+)
+
 #: The columns that every screen shows, after rank and defense; the cost and the alarms follow.
 MAIN = (WORST_CASE, CLEAN_ACCURACY)
 
@@ -149,6 +162,7 @@ PARTS = {
     "regions": "Decision regions",
     "detection": "Detection",
     "time": "Time",
+    "search": "Search",
 }
 
 
@@ -158,7 +172,7 @@ def column_rules(own: Iterable[Column] = ()) -> str:
     Args:
         own: columns of scores beside those of `COLUMNS`.
     """
-    columns = [column for column in COLUMNS if column.metric not in MAIN]
+    columns = [column for column in (*COLUMNS, *OF_SEARCHES) if column.metric not in MAIN]
     columns += {column.key: column for column in own}.values()
     keys = [column.key for column in columns] + ["network", "seeds"]
     hidden = [f".no-{key} .c-{key}" for key in keys]

@@ -5,8 +5,10 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from bench.core.data_defaults import defaults_of
+from bench.core.front import front_of, hypervolume
+from bench.core.limits import range_problems
 from bench.core.names import CLEAN_ACCURACY, ROBUST_ACCURACY, WORST_CASE
-from bench.core.record import Record, Score
+from bench.core.record import Front, Record, Score, Search
 
 ROUNDING = 1e-9
 #: The array that says which test images were attacked.
@@ -105,6 +107,31 @@ def _sizes(record: Record) -> Iterator[str]:
         yield f"training.epoch_of_weights must lie in 1 … {training.epochs}, got {training.epoch_of_weights}"
     if search is not None and search.complete + search.pruned + search.failed > search.trials:
         yield f"defense.search counts more ends than its {search.trials} trials"
+    if search is not None and search.front is not None:
+        yield from _front(search, search.front)
+
+
+def _front(search: Search, front: Front) -> Iterator[str]:
+    """What cannot be in the front of a search."""
+    points = front.points
+    where = "defense.search.front"
+    if search.best_trial not in [point.trial for point in points]:
+        yield f"{where} does not hold trial {search.best_trial}, which was chosen"
+    for point in points:
+        for kind, accuracy, right, images in (
+            ("clean", point.clean_accuracy, point.clean_right, front.clean_images),
+            ("robust", point.robust_accuracy, point.robust_right, front.robust_images),
+        ):
+            if images and abs(accuracy - right / images) > ROUNDING:
+                yield f"{where}: {right} of {images} images are no {kind} accuracy of {accuracy:g}"
+    merits = [(point.robust_accuracy, point.clean_accuracy, -(point.cost or 0)) for point in points]
+    if len(front_of(merits)) < len(points):
+        yield f"{where} holds a setting that another one beats"
+    area = front.hypervolume.value
+    accuracies = np.array([merit[:2] for merit in merits])
+    if area is not None and points and abs(area - hypervolume(*accuracies.T[::-1])) > ROUNDING:
+        yield f"{where}.hypervolume is not that of its points"
+    yield from range_problems(where, "fraction", area, front.hypervolume.low, front.hypervolume.high)
 
 
 def _against_arrays(record: Record, arrays: Mapping[str, np.ndarray]) -> Iterator[str]:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from bench.core import places
-from bench.core.names import WORST_CASE
+from bench.core.names import HYPERVOLUME, WORST_CASE
 from bench.core.places import entry_identity, entry_page
-from bench.core.record import Alarm, Defense, Record, Score
+from bench.core.record import Alarm, Defense, Record, Score, Search
 from bench.core.standing import Standing, findings, standing
 from leaderboards.lowest import lowest_known
 from leaderboards.result import Result
@@ -126,12 +126,27 @@ class Entry:
 
     @cached_property
     def scores(self) -> dict[str, Summary]:
-        """Every metric that any seed has, by name."""
+        """Every metric that any seed has, by name; and the hypervolume over its searches for a front."""
         names = sorted({name for result in self.results for name in result.record.metrics})
-        return {
+        found = {
             name: summarize([(r.record.seed, r.record.metrics.get(name)) for r in self.results])
             for name in names
         }
+        fronts = [(seeds[0], search.front.hypervolume) for search, seeds in self.searches if search.front]
+        return {**found, HYPERVOLUME: summarize(fronts)} if fronts else found
+
+    @cached_property
+    def searches(self) -> list[tuple[Search, list[int]]]:
+        """The different searches behind it, each with the seeds that used it."""
+        found: list[tuple[Search, list[int]]] = []
+        for result in self.results:
+            search = result.record.defense.search
+            same = next((seeds for other, seeds in found if other == search), None)
+            if same is not None:
+                same.append(result.record.seed)
+            elif search is not None:
+                found.append((search, [result.record.seed]))
+        return found
 
     @property
     def worst_case(self) -> Summary | None:

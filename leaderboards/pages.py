@@ -11,12 +11,19 @@ from markupsafe import Markup
 
 from bench.charts.jinja import make_environment
 from bench.charts.svg.figure import figure
-from bench.core.names import CLEAN_ACCURACY, ROBUST_ACCURACY, SUSPICIOUS, WORST_CASE, dataset_label
+from bench.core.names import (
+    CLEAN_ACCURACY,
+    HYPERVOLUME,
+    ROBUST_ACCURACY,
+    SUSPICIOUS,
+    WORST_CASE,
+    dataset_label,
+)
 from bench.core.values import printable
 from leaderboards import text
 from leaderboards.board import MOST_ON_PAGE, Board
 from leaderboards.card import Card
-from leaderboards.charts import battery_charts, history_charts, past_chart
+from leaderboards.charts import battery_charts, front_charts, history_charts, past_chart
 from leaderboards.entry import Entry
 from leaderboards.entry_data import entry_script
 from leaderboards.exchange.robustbench import Published
@@ -32,6 +39,8 @@ from leaderboards.studies import Study, judged, our_value, studies_of
 MAIN = (ROBUST_ACCURACY, SUSPICIOUS)
 #: Most entries of a defense that the page of one of them links to.
 MOST_ELSEWHERE = 21
+#: Most settings of a front that the page of an entry lists.
+MOST_OF_FRONT = 50
 
 
 class Pages:
@@ -158,7 +167,7 @@ class Pages:
         """
         columns = [column.metric for column in board.main_columns + board.more_columns]
         known = [name for name in entry.scores if name in self._titles or name.startswith(MAIN)]
-        first = [name for name in columns if name in entry.scores]
+        first = [name for name in columns if name in entry.scores and name != HYPERVOLUME]
         first += [name for name in known if name not in columns]
         return self._render(
             "entry",
@@ -167,9 +176,11 @@ class Pages:
             entry=entry,
             sections=figures or {},
             metrics=first,
-            families=_families(name for name in entry.scores if name not in first),
-            charts=[figure(chart) for chart in battery_charts(entry) + history_charts(entry)],
-            searches=_searches(entry),
+            families=_families(name for name in entry.scores if name not in (*first, HYPERVOLUME)),
+            charts=[
+                figure(chart) for chart in battery_charts(entry) + front_charts(entry) + history_charts(entry)
+            ],
+            searches=entry.searches,
             geometry=geometry,
             studies=self._studies_of(entry),
             about=f"{text.cut(entry.defense.name)} on {text.cut(entry.model)}, {board.title}: scores and alarms.",
@@ -245,6 +256,7 @@ def _templates(titles: tuple[tuple[str, str], ...]) -> Environment:
         worst_case=WORST_CASE,
         bar_path=text.bar_path,
         most_on_page=MOST_ON_PAGE,
+        most_of_front=MOST_OF_FRONT,
         headline=headline,
     )
     return environment
@@ -267,16 +279,3 @@ def _families(names: Iterable[str]) -> dict[str, list[str]]:
     for name in names:
         families.setdefault(name.partition("/")[0].replace("_", " "), []).append(name)
     return families
-
-
-def _searches(entry: Entry) -> list[tuple[Any, list[int]]]:
-    """The different searches behind an entry, each with the seeds that used it."""
-    found: list[tuple[Any, list[int]]] = []
-    for result in entry.results:
-        search = result.record.defense.search
-        same = next((seeds for other, seeds in found if other == search), None)
-        if same is not None:
-            same.append(result.record.seed)
-        elif search is not None:
-            found.append((search, [result.record.seed]))
-    return found

@@ -222,3 +222,44 @@ def _template(n: int) -> dict[str, Any]:
             "created": "2025-03-01T10:00:00Z",
         },
     }
+
+
+def search_with_front(**changes: Any) -> dict[str, Any]:
+    """The summary of a search whose front has two settings.
+
+    Args:
+        changes: of its second setting, which was chosen; "best_trial" and "area" are of the search.
+    """
+    other = {"best_trial": changes.pop("best_trial", 3), "area": changes.pop("area", 0.95 * 0.2 + 0.9 * 0.2)}
+    point = {"hyperparameters": {"weight": 2.0}, "cost": None}
+    points = [
+        {"trial": 3, "clean_accuracy": 0.9, "robust_accuracy": 0.4, "clean_right": 90, "robust_right": 40},
+        {"trial": 0, "clean_accuracy": 0.95, "robust_accuracy": 0.2, "clean_right": 95, "robust_right": 20},
+    ]
+    return {
+        "trials": 5,
+        "complete": 5,
+        "pruned": 0,
+        "failed": 0,
+        "objective": "clean against robust validation accuracy",
+        "clean_floor": 0.85,
+        "space": {"weight": "log 1 … 10"},
+        "default_value": 0.2,
+        "best_value": 0.4,
+        "best_trial": other["best_trial"],
+        "seconds": 1.0,
+        "front": {
+            "points": [{**point, **points[0], **changes}, {**point, **points[1]}],
+            "clean_images": 100,
+            "robust_images": 100,
+            "rule": "the most robust",
+            "hypervolume": {
+                "value": other["area"],
+                "low": 0.3,
+                "high": 0.6,
+                "n": 100,
+                "unit": "fraction",
+                "reason": "of validation images",
+            },
+        },
+    }

@@ -25,6 +25,8 @@ DETECTION_AUC = "detection_auc"
 DETECTION_AUC_CALIBRATED = "detection_auc_calibrated"
 TIME_PER_EPOCH = "time_per_epoch"
 TIME_PER_EPOCH_RATIO = "time_per_epoch_ratio"
+#: Of the front of a search: no score of the battery, and measured on validation images.
+HYPERVOLUME = "hypervolume"
 
 #: Longest name that is made of words, in bytes: file systems take 255, and a hash or a suffix may follow.
 MOST_BYTES_OF_NAME = 230

@@ -66,6 +66,40 @@ class Curve(Part):
     points: list[Point]
 
 
+#: More settings than a front can have: 1,000 images give 1,001 robust accuracies.
+MOST_OF_FRONT = 2_000
+
+
+class FrontPoint(Part):
+    """A setting that no other one of its search matches in every objective and beats in one."""
+
+    trial: Count
+    hyperparameters: dict[Name, Value] = Field(description="those that were searched")
+    clean_accuracy: float = Field(ge=0, le=1)
+    robust_accuracy: float = Field(ge=0, le=1)
+    clean_right: Count = Field(description="validation images that are classified correctly")
+    robust_right: Count = Field(description="validation images that survive both attacks")
+    cost: float | None = Field(
+        default=None,
+        ge=0,
+        description="passes of a training step, relative to standard training; None: no objective",
+    )
+
+
+class Front(Part):
+    """The outcome of a search for clean and robust accuracy together."""
+
+    points: list[FrontPoint] = Field(
+        min_length=1, max_length=MOST_OF_FRONT, description="the most robust first"
+    )
+    clean_images: Count = Field(description="validation images behind each clean accuracy")
+    robust_images: Count = Field(description="validation images behind each robust accuracy")
+    rule: str = Field(description="which point is trained for the seeds")
+    hypervolume: Score = Field(
+        description="share of the square of the two accuracies that lies below the front"
+    )
+
+
 class Search(Part):
     """How the hyper-parameters were found: on a validation split of the training set, never on test data."""
 
@@ -85,6 +119,11 @@ class Search(Part):
     sampler: dict[str, Any] = Field(default={}, description="of the settings: its name and arguments")
     pruner: dict[str, Any] = Field(default={}, description="what stops a trial early: its name and arguments")
     optuna: str = Field(default="", description="version of Optuna")
+    front: Front | None = Field(
+        default=None,
+        exclude_if=lambda front: front is None,
+        description="of a search with several objectives; absent from others",
+    )
 
 
 class Defense(Part):

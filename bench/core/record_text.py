@@ -5,7 +5,7 @@ from rich.markup import escape as escape_markup
 from rich.table import Table
 
 from bench.core.progress import readable
-from bench.core.record import Record, Score
+from bench.core.record import Front, Record, Score
 from bench.core.standing import standing
 from bench.core.values import printable
 
@@ -55,6 +55,8 @@ def show_record(record: Record, console: Console | None = None) -> None:
             f"{readable(found.seconds)} of training; defaults {_percent(found.default_value)}, "
             f"best {_percent(found.best_value)}: {escape(found.objective)}"
         )
+        if found.front is not None:
+            _show_front(found.front, found.best_trial, console)
 
     trained = (
         f"trained in {readable(record.cost.train_seconds)}, " if record.cost.train_seconds is not None else ""
@@ -66,6 +68,23 @@ def show_record(record: Record, console: Console | None = None) -> None:
     )
     again = record.provenance.command or "made from Python, no command repeats it"
     console.print(f"again: {escape(again)}", soft_wrap=True)
+
+
+def _show_front(front: Front, chosen: int, console: Console) -> None:
+    """Print the settings that a search with several objectives found."""
+    area = front.hypervolume
+    between = f" ({area.low:.3f} – {area.high:.3f})" if area.low is not None and area.high is not None else ""
+    value = "—" if area.value is None else f"{area.value:.3f}"
+    console.print(f"  front of {len(front.points)} settings, hypervolume {value}{between}:")
+    for point in front.points:
+        settings = ", ".join(f"{name} = {value}" for name, value in point.hyperparameters.items())
+        cost = "" if point.cost is None else f", {point.cost:.3g}x the passes"
+        mark = "*" if point.trial == chosen else " "
+        clean, robust = _percent(point.clean_accuracy), _percent(point.robust_accuracy)
+        console.print(
+            f"    {mark} trial {point.trial}: clean {clean}, robust {robust}{cost}; {escape(settings)}"
+        )
+    console.print(f"    * trained: {escape(front.rule)}")
 
 
 def escape(text: str) -> str:

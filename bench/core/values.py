@@ -24,6 +24,8 @@ DEVICES = ("auto", "cpu", "cuda", "cuda:N")
 #: In which precision networks are trained.
 Precision = Literal["auto", "fp32", "bf16"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
+#: What a search looks for: robust accuracy; clean against robust accuracy; or these and cost.
+SearchObjective = Literal["robust", "pareto", "pareto-cost"]
 
 #: Unicode's categories of control, format and surrogate characters, and of separators of lines and paragraphs.
 _CONTROL = ("Cc", "Cf", "Cs", "Zl", "Zp")

@@ -18,7 +18,7 @@ from bench.core.errors import UserError, unknown_name
 from bench.core.names import data_source, is_local_path
 from bench.core.record import describe
 from bench.core.secrets import redact
-from bench.core.values import Precision
+from bench.core.values import Precision, SearchObjective
 from bench.core.yaml_files import read_yaml
 from bench.models import MODELS
 from bench.runs.options import (
@@ -126,6 +126,15 @@ class RunConfig(BaseModel):
             shown_default="the defaults' less 0.10",
         ),
     ] = None
+    objective: Annotated[
+        SearchObjective,
+        Option(
+            "training",
+            "Of the search: robust accuracy, pareto (clean against robust accuracy), or pareto-cost (and cost).",
+            "NAME",
+        ),
+        Field(exclude_if=lambda objective: objective == "robust"),
+    ] = "robust"
     storage: Annotated[
         Text | None,
         Option(

@@ -46,6 +46,7 @@ def training_identity(config: RunConfig, plan: Plan) -> dict[str, Any]:
         "epochs": plan.epochs,
         "trials": trials,
         "clean_floor": config.clean_floor if trials else None,
+        **({"objective": config.objective} if trials and config.objective != "robust" else {}),
         "precision": plan.precision,
         "device": _device(plan),
         "probes": _probes(config, plan.dataset),

@@ -16,6 +16,7 @@ from bench.runs.config import RunConfig
 from bench.runs.identity import find_earlier_run, run_name, training_identity
 from bench.runs.plan import count_trials, make_plan
 from bench.training.folder import Plan
+from bench.training.objectives import check_objective
 from bench.training.precision import choose, worth_a_trial
 from bench.training.storage import check_storage
 from defenses.base import Objective, Training
@@ -65,6 +66,7 @@ def resolve(
         UserError: for an unknown name, a bad value, missing data, or a combination that cannot work.
     """
     plan = make_plan(config, dataset)
+    check_objective(config.objective, plan.defense, plan.fixed, count_trials(config, plan))
     classifier = plan.classifier(config.seeds[0])
     # Only for its checks: a stage that does not fit the number of epochs is refused before any training.
     objective = plan.defense.make(plan.fixed).objective(

@@ -128,8 +128,16 @@ def run_search(job: Job, tracker: Tracker, progress: Progress) -> SearchOutcome:
 
 
 def _search(job: Job, progress: Progress, changed: Callable[[], None]) -> SearchOutcome:
+    config = job.config
     return search(
-        job.plan, job.folder, job.trials, job.config.clean_floor, progress, changed, storage=job.storage
+        job.plan,
+        job.folder,
+        job.trials,
+        config.clean_floor,
+        progress,
+        changed,
+        storage=job.storage,
+        objective=config.objective,
     )
 
 

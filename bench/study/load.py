@@ -44,6 +44,7 @@ TRAINING_SETTINGS = (
     "epochs",
     "trials",
     "clean_floor",
+    "objective",
     "seeds",
     "train_size",
     "test_size",

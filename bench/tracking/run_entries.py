@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.core.errors import UserError
 from bench.core.files import read_json, sha256
+from bench.core.names import HYPERVOLUME
 from bench.core.record import (
     HISTORY,
     RECORD,
@@ -198,6 +199,8 @@ def _search(
     killed = any(part.status == "KILLED" for part in parts)
     ended = not killed and trained <= measured and bool(search or measured)
     scores = search.model_dump(include=SEARCH_SCORES) if search else {}
+    if search and search.front:
+        scores[HYPERVOLUME] = search.front.hypervolume.value
     return Entry(
         part="search",
         name=run.run,

@@ -29,14 +29,19 @@ def choose(ended: Sequence[FrozenTrial], clean_floor: float | None) -> FrozenTri
     """The chosen trial; None where no trial is complete.
 
     Where all trials are below the floor, it is the closest one. The earlier trial wins ties, and so do the
-    defaults.
+    defaults. With several objectives the higher clean accuracy comes before that, and then the lower cost, so that
+    the chosen trial is on the front.
     """
     complete = [trial for trial in ended if trial.state == TrialState.COMPLETE]
     floor = find_floor(ended, clean_floor)
     # `max` takes the first of equals.
-    return max(
-        complete, key=lambda trial: (min(trial.user_attrs[CLEAN] - floor, 0.0), robust(trial)), default=None
-    )
+    return max(complete, key=lambda trial: _merit(trial, floor), default=None)
+
+
+def _merit(trial: FrozenTrial, floor: float) -> tuple[float, ...]:
+    robust_accuracy, *rest = trial.values
+    clean, cost = rest[:1], rest[1:]
+    return (min(trial.user_attrs[CLEAN] - floor, 0.0), robust_accuracy, *clean, *(-each for each in cost))
 
 
 def robust(trial: FrozenTrial) -> float:

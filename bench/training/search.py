@@ -17,24 +17,25 @@ from bench.core.foreign_code import plugin_behind, told
 from bench.core.locks import SEARCH_LOCK, locked, search_worker
 from bench.core.progress import Progress
 from bench.core.record import SEARCH, TRIAL, Search, finite
+from bench.core.values import SearchObjective
 from bench.training.choice import CLEAN, choose, find_floor, robust
 from bench.training.folder import Plan, train_in_folder, trained_rows
 from bench.training.history import HistoryRow, clean_accuracy, robust_accuracy
 from bench.training.loop import Diverged, Stop
+from bench.training.objectives import WORDS, make_front, values_with_outcomes
 from bench.training.storage import is_of_storage, open_storage, root
 from bench.training.study import PRUNED, describe_again, join_study, open_study
-from bench.training.trials import PRUNER, SAMPLER, SharedTrials, Trials, make_sampler, number_of
+from bench.training.trials import PRUNER, SAMPLER, SharedTrials, Trials, make_sampler, number_of, suggest
 from defenses.base import Defense
-from defenses.space import Choice, LogUniform, Range
+from defenses.space import Range
 
 #: All trials train with this seed, so that only their hyper-parameters differ.
 TRIAL_SEED = 0
 #: Attribute of a trial: the seconds of its training.
 SECONDS = "seconds"
+#: Attribute of a trial with several objectives: the epochs that were trained.
+EPOCH = "epoch"
 
-OBJECTIVE = (
-    "validation robust accuracy: images that survive PGD-20 and the C&W-margin attack at the threat's ε"
-)
 FLOOR = "clean accuracy"
 
 
@@ -61,6 +62,7 @@ def search(
     progress: Progress,
     changed: Callable[[], None] = lambda: None,
     storage: str | None = None,
+    objective: SearchObjective = "robust",
 ) -> SearchOutcome:
     """Search for hyper-parameters in `trials` trainings; an interrupted search resumes.
 
@@ -78,6 +80,7 @@ def search(
         progress: where the bars go.
         changed: called after every epoch and every trial.
         storage: as for `bench.training.storage.open_storage`; None keeps the study in the folder.
+        objective: with several objectives no trial is pruned.
 
     Raises:
         UserError: when no trial finished, or the study's database cannot be used.
@@ -88,8 +91,8 @@ def search(
     if trials == 0 or not space:
         return SearchOutcome(plan.defense.make(plan.fixed), None, None)
     try:
-        with _open(plan, folder, trials, space, storage, progress) as study:
-            return _Searcher(plan, study, space, clean_floor, folder, progress, changed).search()
+        with _open(plan, folder, trials, space, storage, progress, objective) as study:
+            return _Searcher(plan, study, space, clean_floor, folder, progress, changed, objective).search()
     except Exception as error:
         if not is_of_storage(error):
             raise
@@ -99,15 +102,21 @@ def search(
 
 @contextmanager
 def _open(
-    plan: Plan, folder: Path, count: int, space: dict[str, Range], storage: str | None, progress: Progress
+    plan: Plan,
+    folder: Path,
+    count: int,
+    space: dict[str, Range],
+    storage: str | None,
+    progress: Progress,
+    objective: SearchObjective,
 ) -> Iterator[Trials]:
     defaults = plan.defense.make(plan.fixed).hyperparameters()
     first = {name: defaults[name] for name in space}
     if storage is None:
-        yield Trials(open_study(plan, folder, first, space, progress), count, make_sampler)
+        yield Trials(open_study(plan, folder, first, space, progress, objective), count, make_sampler)
         return
     with open_storage(storage) as opened, search_worker(folder):
-        study = join_study(opened, plan, folder.name, space)
+        study = join_study(opened, plan, folder.name, space, objective)
         trials = SharedTrials(study, count, make_sampler, storage=opened, first=first)
         # All at once would each enqueue all, which counts once and yet fills the storage.
         with locked(folder / SEARCH_LOCK, "", wait=lambda: None):
@@ -126,6 +135,7 @@ class _Searcher:
     folder: Path
     progress: Progress
     changed: Callable[[], None]
+    objective: SearchObjective
 
     def search(self) -> SearchOutcome:
         plan, trials = self.plan, self.trials
@@ -171,7 +181,7 @@ class _Searcher:
     def _run(self, trial: optuna.Trial) -> None:
         plan, here = self.plan, self._home(number_of(trial))
         values = {
-            name: _suggest(trial, name, search_range, plan.defense)
+            name: suggest(trial, name, search_range, plan.defense)
             for name, search_range in self.space.items()
         }
         defense = plan.defense.make({**plan.fixed, **values})
@@ -186,15 +196,16 @@ class _Searcher:
             "ended": None,
         }
         write_json(here / TRIAL, entry)
-        state, value, clean, message = self._train(trial, defense, here)
+        state, values, clean, message = self._train(trial, defense, here)
         if clean is not None:
             trial.set_user_attr(CLEAN, clean)
-            trial.set_constraint(FLOOR, find_floor(self.trials.ended(), self.clean_floor) - clean)
+            if self.objective == "robust":
+                trial.set_constraint(FLOOR, find_floor(self.trials.ended(), self.clean_floor) - clean)
         trial.set_user_attr(SECONDS, self._seconds(here))
-        ended = self.trials.study.tell(trial, value, state=state).datetime_complete or datetime.now()
+        ended = self.trials.study.tell(trial, values, state=state).datetime_complete or datetime.now()
         entry |= {
             "state": state.name,
-            "value": value,
+            "value": values[0] if values else None,
             "clean_accuracy": clean,
             "message": message,
             "ended": ended.astimezone(UTC).isoformat(timespec="seconds"),
@@ -203,13 +214,17 @@ class _Searcher:
 
     def _train(
         self, trial: optuna.Trial, defense: Defense, here: Path
-    ) -> tuple[TrialState, float | None, float | None, str]:
-        """Train a setting; returns how it ended, its robust and clean accuracy, and a message."""
+    ) -> tuple[TrialState, list[float] | None, float | None, str]:
+        """Train a setting; returns how it ended, its values, its clean accuracy, and a message."""
         last: HistoryRow = {}
 
         def report(row: HistoryRow) -> None:
             nonlocal last
             last, step = row, int(row["epoch"] or 0)
+            if self.objective != "robust":  # Optuna prunes by one value alone
+                trial.set_user_attr(EPOCH, step)  # raises where another process has taken the trial over
+                self.changed()
+                return
             if step not in self.trials.study.get_trials(deepcopy=False)[trial.number].intermediate_values:
                 trial.report(robust_accuracy(row), step)
             self.changed()
@@ -217,7 +232,7 @@ class _Searcher:
                 raise Stop
 
         try:
-            _, result = train_in_folder(self.plan, defense, TRIAL_SEED, here, self.progress, report)
+            network, result = train_in_folder(self.plan, defense, TRIAL_SEED, here, self.progress, report)
         except Stop:
             return TrialState.PRUNED, None, clean_accuracy(last), PRUNED
         except BaseException as error:
@@ -227,7 +242,10 @@ class _Searcher:
             self.progress.say(f"trial {number_of(trial)} failed: {message}")
             return TrialState.FAIL, None, None, message
         kept = result.history[result.epoch_of_weights - 1]
-        return TrialState.COMPLETE, robust_accuracy(kept), clean_accuracy(kept), ""
+        values = [robust_accuracy(kept)]
+        if self.objective != "robust":
+            values = values_with_outcomes(trial, self.plan, defense, network, TRIAL_SEED, self.objective)
+        return TrialState.COMPLETE, values, values[1] if values[1:] else clean_accuracy(kept), ""
 
     def _seconds(self, here: Path) -> float:
         return sum(float(row["seconds"] or 0) for row in trained_rows(here, self.progress.say))
@@ -240,7 +258,7 @@ class _Searcher:
             complete=states.count(TrialState.COMPLETE),
             pruned=states.count(TrialState.PRUNED),
             failed=states.count(TrialState.FAIL),
-            objective=OBJECTIVE,
+            objective=WORDS[self.objective],
             clean_floor=find_floor(trials, self.clean_floor),
             space={name: str(search_range) for name, search_range in self.space.items()},
             default_value=finite(robust(trials[0])) if trials[0].state == TrialState.COMPLETE else None,
@@ -253,8 +271,9 @@ class _Searcher:
                 for trial in trials
             ),
             sampler={"name": "TPESampler", "seed": "from the trial's number", **SAMPLER},
-            pruner={"name": "MedianPruner", **PRUNER},
+            pruner={"name": "MedianPruner", **PRUNER} if self.objective == "robust" else {},
             optuna=optuna.__version__,
+            front=None if self.objective == "robust" else make_front(trials),
         )
 
 
@@ -267,22 +286,3 @@ def _fails_the_trial(error: BaseException) -> bool:
         return not isinstance(error, KeyboardInterrupt)
     ours = isinstance(error, UserError | OSError) or is_of_storage(error)
     return isinstance(error, Exception) and not ours and not out_of_memory(error)
-
-
-def _suggest(trial: optuna.Trial, name: str, search_range: Range, defense: type[Defense]) -> Any:
-    if isinstance(search_range, Choice):
-        return trial.suggest_categorical(name, list(search_range.values))
-    default = defense.make({}).hyperparameters()[name]
-    if (
-        not search_range.low
-        <= (default if isinstance(default, int | float) else search_range.low)
-        <= search_range.high
-    ):
-        raise UserError(
-            f"defense {defense.name}: the default of {name} ({default}) lies outside its search range "
-            f"{search_range.low:g} … {search_range.high:g}"
-        )
-    log = isinstance(search_range, LogUniform)
-    if isinstance(default, int) and not isinstance(default, bool):
-        return trial.suggest_int(name, int(search_range.low), int(search_range.high), log=log)
-    return trial.suggest_float(name, search_range.low, search_range.high, log=log)

@@ -20,8 +20,11 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from bench.core.errors import UserError
 from bench.core.randomness import derive_seed
 from bench.training.storage import is_of_storage
+from defenses.base import Defense
+from defenses.space import Choice, LogUniform, Range
 
 #: Seconds without a sign of life after which a trial is taken over, and how many signs there are in that time.
 PATIENCE = 60.0
@@ -229,3 +232,27 @@ def make_sampler(number: int) -> optuna.samplers.TPESampler:
 def make_pruner() -> optuna.pruners.MedianPruner:
     """It stops a trial below the median of all processes' trials."""
     return optuna.pruners.MedianPruner(**PRUNER)
+
+
+def suggest(trial: optuna.Trial, name: str, search_range: Range, defense: type[Defense]) -> Any:
+    """The value that the sampler of a trial proposes for a hyper-parameter of a defense.
+
+    Raises:
+        UserError: when the default lies outside the range, so that it could not be the first trial.
+    """
+    if isinstance(search_range, Choice):
+        return trial.suggest_categorical(name, list(search_range.values))
+    default = defense.make({}).hyperparameters()[name]
+    if (
+        not search_range.low
+        <= (default if isinstance(default, int | float) else search_range.low)
+        <= search_range.high
+    ):
+        raise UserError(
+            f"defense {defense.name}: the default of {name} ({default}) lies outside its search range "
+            f"{search_range.low:g} … {search_range.high:g}"
+        )
+    log = isinstance(search_range, LogUniform)
+    if isinstance(default, int) and not isinstance(default, bool):
+        return trial.suggest_int(name, int(search_range.low), int(search_range.high), log=log)
+    return trial.suggest_float(name, search_range.low, search_range.high, log=log)

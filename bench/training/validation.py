@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -45,26 +46,47 @@ def validate(
         }
         if len(validation):
             row["validation_accuracy"] = accuracy(network, validation)
-            row["validation_robust_accuracy"] = _survivors(
-                network, validation, threat, seed, precision == "bf16"
-            )
+            right = _survivors(network, validation, threat, seed, precision == "bf16")
+            row["validation_robust_accuracy"] = int(right.sum()) / len(right)
     return row
 
 
-@torch.no_grad()
+def outcomes(
+    network: Classifier, dataset: Dataset, threat: Threat, seed: int, precision: str = "fp32"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which validation images are right, and which are under attack, as `validate` counts them.
+
+    Returns:
+        bool [n] over all validation images, and bool [m] over those that are attacked, the first m of them.
+    """
+    validation = dataset.validation
+    if not len(validation):
+        return np.zeros(0, bool), np.zeros(0, bool)
+    with evaluating(network):
+        clean = classified(network, validation)
+        robust = _survivors(network, validation, threat, seed, precision == "bf16")
+    return clean.numpy(), robust.cpu().numpy()
+
+
 def accuracy(classifier: nn.Module, split: Split, batch_size: int = 1000) -> float:
     """Share of a split that is classified correctly, in the classifier's current mode."""
-    right = 0
+    return int(classified(classifier, split, batch_size).sum()) / len(split)
+
+
+@torch.no_grad()
+def classified(classifier: nn.Module, split: Split, batch_size: int = 1000) -> Tensor:
+    """Which images of a split are classified correctly, bool [N] on the CPU, in the classifier's current mode."""
+    found = []
     for start in range(0, len(split), batch_size):
         images, labels = split.batch(slice(start, start + batch_size))
-        right += int((classifier(images).argmax(dim=1) == labels).sum())
-    return right / len(split)
+        found.append((classifier(images).argmax(dim=1) == labels).cpu())
+    return torch.cat(found)
 
 
-def _survivors(network: Classifier, split: Split, threat: Threat, seed: int, bf16: bool) -> float:
-    """Share of the first `VALIDATION_IMAGES` images that every one of `VALIDATION_ATTACKS` leaves correct."""
+def _survivors(network: Classifier, split: Split, threat: Threat, seed: int, bf16: bool) -> Tensor:
+    """Which of the first `VALIDATION_IMAGES` images every one of `VALIDATION_ATTACKS` leaves correct, bool [m]."""
     images, labels = split.batch(slice(0, VALIDATION_IMAGES))
-    attacked = len(images)
+    right = torch.ones(len(images), dtype=torch.bool, device=images.device)
     for name in VALIDATION_ATTACKS:
         if len(images) == 0:
             break
@@ -72,8 +94,9 @@ def _survivors(network: Classifier, split: Split, threat: Threat, seed: int, bf1
         result = ATTACKS[name](
             network, images, labels, threat, generator, batch_size=VALIDATION_IMAGES, bf16=bf16
         )
+        right[right.clone()] = ~result.broken
         images, labels = images[~result.broken], labels[~result.broken]
-    return len(images) / attacked
+    return right
 
 
 class _Candidate(NamedTuple):

@@ -26,6 +26,7 @@ WRITTEN: dict[str, tuple[str | None, Any]] = {
     "epochs": ("3", 3),
     "trials": ("4", 4),
     "clean_floor": ("0.5", 0.5),
+    "objective": ("pareto", "pareto"),
     "storage": ("search.journal", "search.journal"),
     "seeds": ("1,2", (1, 2)),
     "battery": ("full", "full"),
@@ -115,7 +116,8 @@ def test_a_command_names_what_differs_from_the_defaults_and_the_network() -> Non
     assert RunConfig.make({name: value for name, (_, value) in WRITTEN.items()}).command() == (
         "bench run --defense jacobian --model vgg16 --dataset mnist --data-dir DIR --image-size 32 "
         "--class-order dog,cat --threat l2:0.5 "
-        "--set lam=0.5 --recipe strong,lr=0.1 --epochs 3 --trials 4 --clean-floor 0.5 --seeds 1,2 --battery full "
+        "--set lam=0.5 --recipe strong,lr=0.1 --epochs 3 --trials 4 --clean-floor 0.5 "
+        "--objective pareto --seeds 1,2 --battery full "
         "--metrics clean_accuracy,prs_ratio --no-escalate --transfer-from FILE --suspicious "
         "--probe-every 5 --probe-images 6 --train-size 70 "
         "--test-size 8 --precision bf16"

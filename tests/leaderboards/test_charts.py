@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from bench.charts import Chart, Line, Points, Rule
 from leaderboards.board import Board, make_boards
-from leaderboards.charts import battery_charts, history_charts
+from leaderboards.charts import battery_charts, front_charts, history_charts
 from leaderboards.entry import Entry
+from leaderboards.pages import Pages
 from leaderboards.result import read_result, read_results
 from leaderboards.scatter import pareto_front, trade_off_charts
-from tests.records import make_record, write_record
+from tests.records import make_record, search_with_front, write_record
 
 numbers = st.floats(-1e9, 1e9)
 points = st.lists(st.tuples(numbers, numbers), min_size=1, max_size=12)
@@ -119,3 +120,29 @@ def test_the_front_is_what_no_other_point_dominates(data: list[tuple[float, floa
 
     assert {data[at] for at in front} == {point for point in data if not dominated(point)}
     assert [data[at][0] for at in front] == sorted(data[at][0] for at in front)
+
+
+def test_a_front_is_a_column_a_table_and_a_chart(tmp_path: Path) -> None:
+    search = {"search": search_with_front(), "hyperparameters": {"weight": 2.0}}
+    paths = [
+        write_record(tmp_path / "front", make_record(id="front", defense=search)),
+        write_record(tmp_path / "other", make_record(id="other", model="vgg16")),
+    ]
+    (board,) = make_boards(read_results(paths)[0])
+    column = next(each for each in board.choices["Search"] if each.metric == "hypervolume")
+    assert not column.default
+    entry = next(each for each in board.entries if "hypervolume" in each.scores)
+    assert (entry.scores["hypervolume"].low, entry.scores["hypervolume"].high) == (0.3, 0.6)
+    (chart,) = front_charts(entry)
+    others, chosen = (mark for mark in chart.panels[0].marks if isinstance(mark, Points))
+    assert (others.x, others.y, chosen.x, chosen.y) == ([95.0], [20.0], [90.0], [40.0])
+    assert chosen.labels == ["trial 3, weight = 2"]
+    page = Pages({}, {}).entry(board, entry)
+    for words in ("Front of the search", "2 settings; hypervolume 0.370", "the most robust: clean accuracy"):
+        assert words in page
+    without = next(each for each in board.entries if each != entry)
+    assert front_charts(without) == []
+
+
+def test_a_board_without_a_front_has_no_such_column(board: Board) -> None:
+    assert "hypervolume" not in [column.metric for column in (*board.more_columns, *board.empty_columns)]

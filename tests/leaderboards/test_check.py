@@ -6,7 +6,7 @@ import pytest
 
 from bench.core.names import WORST_CASE
 from leaderboards.check import check
-from tests.records import make_arrays, make_record, make_scores, write_record
+from tests.records import make_arrays, make_record, make_scores, search_with_front, write_record
 
 PGD = "robust_accuracy/pgd20"
 
@@ -106,6 +106,22 @@ def test_a_search_cannot_end_more_trials_than_it_had(tmp_path: Path) -> None:
     }
     problems = check(write_record(tmp_path, make_record(defense={"search": search})))
     assert problems == ["defense.search counts more ends than its 5 trials"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({}, None),
+        ({"best_trial": 5}, "does not hold trial 5"),
+        ({"clean_right": 91}, "91 of 100 images are no clean accuracy of 0.9"),
+        ({"robust_accuracy": 0.2, "robust_right": 20}, "a setting that another one beats"),
+        ({"area": 0.5}, "hypervolume is not that of its points"),
+    ],
+)
+def test_a_front_fits_itself(tmp_path: Path, changes: dict[str, Any], problem: str | None) -> None:
+    search = search_with_front(**changes)
+    problems = check(write_record(tmp_path, make_record(defense={"search": search})))
+    assert (problem in problems[0]) if problem else problems == []
 
 
 def test_no_json_and_a_foreign_schema_are_told_not_raised(tmp_path: Path) -> None:
