@@ -1,7 +1,7 @@
 """What a search looks for: robust accuracy, or clean against robust accuracy, and cost where asked."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import optuna
@@ -21,7 +21,7 @@ from defenses.base import Defense
 from defenses.space import Choice, Range
 
 #: Directions of the values of a trial: robust accuracy, clean accuracy, cost.
-DIRECTIONS: dict[SearchObjective, list[str]] = {
+DIRECTIONS: dict[SearchObjective, list[Literal["maximize", "minimize"]]] = {
     "robust": ["maximize"],
     "pareto": ["maximize", "maximize"],
     "pareto-cost": ["maximize", "maximize", "minimize"],

@@ -196,16 +196,16 @@ class _Searcher:
             "ended": None,
         }
         write_json(here / TRIAL, entry)
-        state, values, clean, message = self._train(trial, defense, here)
+        state, reached, clean, message = self._train(trial, defense, here)
         if clean is not None:
             trial.set_user_attr(CLEAN, clean)
             if self.objective == "robust":
                 trial.set_constraint(FLOOR, find_floor(self.trials.ended(), self.clean_floor) - clean)
         trial.set_user_attr(SECONDS, self._seconds(here))
-        ended = self.trials.study.tell(trial, values, state=state).datetime_complete or datetime.now()
+        ended = self.trials.study.tell(trial, reached, state=state).datetime_complete or datetime.now()
         entry |= {
             "state": state.name,
-            "value": values[0] if values else None,
+            "value": reached[0] if reached else None,
             "clean_accuracy": clean,
             "message": message,
             "ended": ended.astimezone(UTC).isoformat(timespec="seconds"),
