@@ -36,10 +36,10 @@ def shorter(monkeypatch):
 
     def shorten(suite, version="standard"):
         set_version(suite, version)
-        suite.square.n_queries = 60
+        suite.square.n_queries = 40
         suite.apgd.n_restarts = min(suite.apgd.n_restarts, 2)
         for attack in (suite.apgd, suite.apgd_targeted, suite.fab):
-            attack.n_iter = 8
+            attack.n_iter = 6
 
     monkeypatch.setattr(package.AutoAttack, "_set_version", shorten)
 
@@ -516,7 +516,7 @@ def test_eps_zero_is_clean_accuracy():
 
 
 @pytest.mark.parametrize(
-    "share", [0.05, 0.95, *(pytest.param(share, marks=pytest.mark.slow) for share in (0.005, 0.4))]
+    "share", [0.1, 0.95, *(pytest.param(share, marks=pytest.mark.slow) for share in (0.005, 0.4))]
 )
 def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been_killed(shorter, tmp_path, share):
     network, threat, state = small_cnn(), Threat("linf", "0.02"), tmp_path / "state"

@@ -58,7 +58,7 @@ def every_step(monkeypatch):
     return with_every_step
 
 
-@pytest.mark.parametrize("steps", [40, 119, 120])
+@pytest.mark.parametrize("steps", [40, 119, pytest.param(120, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("threat", [THREAT, Threat("l2", "1/5")], ids=["linf", "l2"])
 def test_outcomes_are_those_of_every_step(steps, threat, every_step):
     result, expected = run(Network(), steps, threat=threat), every_step(Network(), steps, threat=threat)

@@ -109,7 +109,7 @@ def dual_norm(threat, direction):
     ],
     ids=lambda attack: attack.name,
 )
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_a_linear_network_loses_exactly_eps_times_the_dual_norm(attack, threat, seed):
     classifier = random_linear(seed)

@@ -59,7 +59,7 @@ def chart(name: str) -> Chart:
 def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Record, Path]:
     folder = tmp_path_factory.mktemp("measured")
     digits = load("digits", train_size=50, test_size=12)
-    network = build("cnn6", input_shape=digits.shape, num_classes=10, seed=0)
+    network = build("cnn6(width=0.25)", input_shape=digits.shape, num_classes=10, seed=0)
     metrics = (
         RobustAccuracy("fgsm"),
         RobustAccuracy("pgd20"),

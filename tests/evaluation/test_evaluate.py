@@ -40,7 +40,7 @@ def digits() -> Dataset:
 
 
 def network(dataset: Dataset) -> Any:
-    return build("cnn6", input_shape=dataset.shape, num_classes=dataset.num_classes, seed=0)
+    return build("cnn6(width=0.25)", input_shape=dataset.shape, num_classes=dataset.num_classes, seed=0)
 
 
 def battery(*metrics: Metric, images: int | None = 20) -> Battery:
@@ -237,7 +237,7 @@ def test_a_metric_whose_file_is_incomplete_runs_again(digits: Dataset, tmp_path:
 
 
 def test_the_record_holds_what_was_measured(digits: Dataset, tmp_path: Path) -> None:
-    record = bench.evaluate(network(digits), digits, "linf:1/10", battery(), out=tmp_path, name="cnn6")
+    record = bench.evaluate(network(digits), digits, "linf:1/10", battery(), out=tmp_path, name="cnn6(width=0.25)")
     assert load_record(tmp_path, check_files=True) == record
     assert record.threat.eps == "1/10"
     assert (record.dataset.evaluated_size, record.dataset.test_size) == (20, 30)
@@ -610,7 +610,7 @@ def test_weights_from_a_plain_loop_get_the_same_scores(tmp_path: Path) -> None:
     config = RunConfig.make(
         {
             "defense": "external",
-            "model": "cnn6",
+            "model": "cnn6(width=0.25)",
             "metrics": names,
             "threat": "linf:0.3",
             "train_size": 400,

@@ -119,9 +119,9 @@ def test_a_strangers_network_comes_back_through_its_loader(
 
 
 def test_a_record_made_in_python_finds_its_data(tmp_path: Path) -> None:
-    network = build("cnn6", input_shape=(1, 8, 8), num_classes=10, seed=0)
+    network = build("cnn6(width=0.25)", input_shape=(1, 8, 8), num_classes=10, seed=0)
     battery = make_battery("quick", ["clean_accuracy"])
-    bench.evaluate(network, "digits", "linf:0.1", battery, out=tmp_path, name="cnn6")
+    bench.evaluate(network, "digits", "linf:0.1", battery, out=tmp_path, name="cnn6(width=0.25)")
     restored = restore(tmp_path)
     assert torch.equal(restored.classifier.head.weight, network.head.weight)
 
@@ -132,9 +132,9 @@ def test_a_strangers_code_is_run_for_those_who_trust_it_alone(
 ) -> None:
     (tmp_path / f"trap_{where}.py").write_text("import pathlib\npathlib.Path('sprung').touch()\n")
     monkeypatch.chdir(tmp_path)
-    network = build("cnn6", input_shape=(1, 8, 8), num_classes=10, seed=0)
+    network = build("cnn6(width=0.25)", input_shape=(1, 8, 8), num_classes=10, seed=0)
     battery = make_battery("quick", ["clean_accuracy"])
-    bench.evaluate(network, "digits", "linf:0.1", battery, out=tmp_path, name="cnn6")
+    bench.evaluate(network, "digits", "linf:0.1", battery, out=tmp_path, name="cnn6(width=0.25)")
     path = tmp_path / "record.json"
     content = json.loads(path.read_text())
     (content if where == "model" else content["provenance"]["config"])[where] = f"trap_{where}:make"

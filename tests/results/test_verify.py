@@ -34,7 +34,7 @@ METRICS = ("clean_accuracy", "robust_accuracy/fgsm", "robust_accuracy/pgd20", "r
 
 def trained(dataset: Dataset) -> nn.Module:
     """A few steps of plain training: right on many images, and robust on few."""
-    network = build("cnn6", input_shape=dataset.shape, num_classes=dataset.num_classes, seed=0)
+    network = build("cnn6(width=0.25)", input_shape=dataset.shape, num_classes=dataset.num_classes, seed=0)
     optimizer = torch.optim.Adam(network.parameters(), 3e-3)
     images, labels = dataset.train.batch(slice(None))
     for _ in range(25):
@@ -55,7 +55,7 @@ def measure(weights: Path, metrics: tuple[str, ...]) -> Path:
     config = RunConfig.make(
         {
             "defense": "external",
-            "model": "cnn6",
+            "model": "cnn6(width=0.25)",
             "metrics": metrics,
             "train_size": 100,
             "test_size": 60,
@@ -141,7 +141,7 @@ def test_the_stored_images_are_those_of_broken_test_images(measured: Path) -> No
 
 def test_other_weights_are_seen(copied: Path) -> None:
     weights = load_weights(copied / "weights.safetensors")
-    network = build("cnn6", input_shape=(1, 8, 8), num_classes=10, seed=1)
+    network = build("cnn6(width=0.25)", input_shape=(1, 8, 8), num_classes=10, seed=1)
     assert weights.keys() == network.state_dict().keys()
     save_weights(copied / "weights.safetensors", network)
     assert outcomes(copied) == {

@@ -11,6 +11,7 @@ from bench.study.correlation import CorrelationResult, ProbedNetwork, regression
 from bench.study.page import write_correlation
 from bench.study.spec import CorrelationStudy
 from tests.browser import CHROMIUM, PHONE, Visit
+from tests.shortened import blank_pictures
 
 STUDY = CorrelationStudy.model_validate(
     {
@@ -65,7 +66,9 @@ def networks() -> list[ProbedNetwork]:
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = networks()
     result = CorrelationResult(networks=found, regressions=regressions(STUDY, found))
-    return write_correlation(tmp_path_factory.mktemp("study"), STUDY, result, "bench study a.yaml")
+    with pytest.MonkeyPatch.context() as patch:
+        blank_pictures(patch)
+        return write_correlation(tmp_path_factory.mktemp("study"), STUDY, result, "bench study a.yaml")
 
 
 def rows(page: Path, quantity: str) -> dict[tuple[str, str], list[str]]:

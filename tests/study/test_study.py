@@ -32,14 +32,14 @@ CORRELATION: dict[str, Any] = {
     "title": "Small <b>study</b>",
     "source": "P1, table 1",
     "text": "One paragraph.\n\nAnother.",
-    "models": ["cnn6"],
+    "models": ["cnn6(width=0.25)"],
     "datasets": {"digits": {"least_accuracy": 0.0, "train_size": 60, "test_size": 20, "threat": 0.1}},
     "batch_sizes": [20],
     "seeds": [0, 1, 2],
     "epochs": 2,
     "probe_every": 1,
     "probe_images": 5,
-    "published": {"inclusion_ratio": {"cnn6": {"digits": {"slope": -0.7, "p": 1e-9}}}},
+    "published": {"inclusion_ratio": {"cnn6(width=0.25)": {"digits": {"slope": -0.7, "p": 1e-9}}}},
     "claims": {"sparsity": "negative"},
 }
 TABLE: dict[str, Any] = {
@@ -291,7 +291,7 @@ def test_the_command_checks_a_file_or_runs_it(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump({**CORRELATION, "seeds": [0]}))
 
     checked = CliRunner().invoke(study_command, [str(path), "--check"])
-    assert "1 training of cnn6 on digits, 2 epochs in all" in checked.stdout
+    assert "1 training of cnn6(width=0.25) on digits, 2 epochs in all" in checked.stdout
     assert not (tmp_path / "runs").exists()
     words = [str(path), "--out", str(tmp_path / "runs"), "--tracking", "none", "--quiet"]
     done = CliRunner().invoke(study_command, words, catch_exceptions=False)

@@ -29,7 +29,7 @@ def digits() -> Dataset:
 
 
 def run(
-    dataset: Dataset, recipe: str, epochs: int, model: str = "cnn6", **options: Any
+    dataset: Dataset, recipe: str, epochs: int, model: str = "cnn6(width=0.25)", **options: Any
 ) -> tuple[Any, list[HistoryRow]]:
     classifier = build(model, input_shape=dataset.shape, num_classes=10, seed=0)
     defense = get_defense("standard").make({})
@@ -71,7 +71,7 @@ def test_swa_estimates_batch_norm_anew(digits: Dataset) -> None:
 
 def test_ema_follows_its_recurrence() -> None:
     digits = load("digits", train_size=30, test_size=10)
-    network = build("cnn6", input_shape=digits.shape, num_classes=10, seed=0)
+    network = build("cnn6(width=0.25)", input_shape=digits.shape, num_classes=10, seed=0)
     average = Average(Recipe(averaging="ema", ema_decay=0.3), network)
     expected = network.head.weight.detach().clone()
     for step in range(6):
@@ -124,7 +124,7 @@ def test_label_smoothing_reaches_the_loss(digits: Dataset) -> None:
 
 
 def test_the_best_epoch_of_a_staged_defense_is_not_of_its_warm_up(digits: Dataset) -> None:
-    classifier = build("cnn6", input_shape=digits.shape, num_classes=10, seed=0)
+    classifier = build("cnn6(width=0.25)", input_shape=digits.shape, num_classes=10, seed=0)
     defense = get_defense("prs").make({"min_count": 0, "warmup": 4})
     recipe = make_recipe("paper,weights=best,patience=1")
     result = train(defense, classifier, digits, recipe, THREAT, epochs=6, seed=0)

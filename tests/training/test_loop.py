@@ -30,12 +30,12 @@ def digits() -> Dataset:
     return load("digits", train_size=110, test_size=20)
 
 
-def network(dataset: Dataset, model: str = "cnn6", seed: int = 0) -> Any:
+def network(dataset: Dataset, model: str = "cnn6(width=0.25)", seed: int = 0) -> Any:
     return build(model, input_shape=dataset.shape, num_classes=dataset.num_classes, seed=seed)
 
 
 def run(dataset: Dataset, defense: Defense, epochs: int = 4, **options: Any) -> tuple[Any, list[HistoryRow]]:
-    classifier = network(dataset, options.pop("model", "cnn6"))
+    classifier = network(dataset, options.pop("model", "cnn6(width=0.25)"))
     recipe = make_recipe(options.pop("recipe", "paper,batch_size=50"))
     result = train(defense, classifier, dataset, recipe, THREAT, epochs=epochs, seed=3, **options)
     return classifier, result.history
@@ -104,7 +104,7 @@ def test_every_part_of_a_recipe_resumes(recipe: str, precision: str, digits: Dat
 
 @pytest.mark.usefixtures("still_clock")
 def test_training_learns_and_ends_in_eval_mode(digits: Dataset) -> None:
-    classifier, history = run(digits, get_defense("standard").make({}), epochs=6)
+    classifier, history = run(digits, get_defense("standard").make({}), epochs=6, model="cnn6")
     assert float(history[-1]["train_loss"] or 9) < float(history[0]["train_loss"] or 0)
     assert accuracy(classifier, digits.train) > 0.5
     assert not any(module.training for module in classifier.modules())

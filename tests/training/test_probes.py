@@ -40,7 +40,7 @@ def digits() -> Dataset:
 
 
 def fit(
-    dataset: Dataset, every: int | None, *, model: str = "cnn6", defense: str = "standard", **options: Any
+    dataset: Dataset, every: int | None, *, model: str = "cnn6(width=0.25)", defense: str = "standard", **options: Any
 ) -> tuple[Any, list[HistoryRow]]:
     classifier = build(model, input_shape=dataset.shape, num_classes=dataset.num_classes, seed=0)
     probe = every and make_probe(dataset, THREAT, every=every, images=10, epochs=4, seed=3)
@@ -63,7 +63,7 @@ def untimed(rows: list[HistoryRow]) -> list[HistoryRow]:
 
 @pytest.mark.parametrize(
     ("model", "defense"),
-    [pytest.param("cnn6", "standard", marks=pytest.mark.slow), (NORMALIZED, "at"), (NORMALIZED, "standard")],
+    [pytest.param("cnn6(width=0.25)", "standard", marks=pytest.mark.slow), (NORMALIZED, "at"), (NORMALIZED, "standard")],
 )
 def test_weights_and_history_are_the_same_with_and_without_probes(
     model: str, defense: str, digits: Dataset
@@ -96,7 +96,7 @@ def test_a_resumed_run_has_the_probes_of_an_uninterrupted_one(digits: Dataset, t
 
 
 def test_a_probe_leaves_modes_gradients_and_random_state_unchanged(digits: Dataset) -> None:
-    classifier = build("cnn6", input_shape=digits.shape, num_classes=10, seed=0)
+    classifier = build("cnn6(width=0.25)", input_shape=digits.shape, num_classes=10, seed=0)
     classifier.train()
     parameter = next(classifier.parameters())
     parameter.grad = torch.ones_like(parameter)

@@ -57,7 +57,7 @@ def plan(fixed: dict[str, Any] | None = None, epochs: int = 2) -> Plan:
         "scaled",
         Scaled,
         fixed or {},
-        "cnn6",
+        "cnn6(width=0.25)",
         dataset,
         Threat("linf", "0.1"),
         make_recipe("paper"),

@@ -41,7 +41,7 @@ class Behind(nn.Module):
     def __init__(self, change):
         super().__init__()
         data = load("digits", train_size=50, test_size=20)
-        self.network = build("cnn6", input_shape=data.shape, num_classes=10, seed=0)
+        self.network = build("cnn6(width=0.25)", input_shape=data.shape, num_classes=10, seed=0)
         self.change = change
 
     def forward(self, images):
