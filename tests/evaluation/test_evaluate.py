@@ -237,7 +237,9 @@ def test_a_metric_whose_file_is_incomplete_runs_again(digits: Dataset, tmp_path:
 
 
 def test_the_record_holds_what_was_measured(digits: Dataset, tmp_path: Path) -> None:
-    record = bench.evaluate(network(digits), digits, "linf:1/10", battery(), out=tmp_path, name="cnn6(width=0.25)")
+    record = bench.evaluate(
+        network(digits), digits, "linf:1/10", battery(), out=tmp_path, name="cnn6(width=0.25)"
+    )
     assert load_record(tmp_path, check_files=True) == record
     assert record.threat.eps == "1/10"
     assert (record.dataset.evaluated_size, record.dataset.test_size) == (20, 30)

@@ -36,7 +36,15 @@ def train(folder: Path, seed: int = 0, stop: int = EPOCHS) -> tuple[Any, list[in
     dataset = load("digits", train_size=60, test_size=10)
     defense = get_defense("standard")
     plan = Plan(
-        "standard", defense, {}, "cnn6(width=0.25)", dataset, Threat("linf", "0.1"), make_recipe("paper"), EPOCHS, "fp32"
+        "standard",
+        defense,
+        {},
+        "cnn6(width=0.25)",
+        dataset,
+        Threat("linf", "0.1"),
+        make_recipe("paper"),
+        EPOCHS,
+        "fp32",
     )
     seen: list[int] = []
     listener = Listener()

@@ -40,7 +40,12 @@ def digits() -> Dataset:
 
 
 def fit(
-    dataset: Dataset, every: int | None, *, model: str = "cnn6(width=0.25)", defense: str = "standard", **options: Any
+    dataset: Dataset,
+    every: int | None,
+    *,
+    model: str = "cnn6(width=0.25)",
+    defense: str = "standard",
+    **options: Any,
 ) -> tuple[Any, list[HistoryRow]]:
     classifier = build(model, input_shape=dataset.shape, num_classes=dataset.num_classes, seed=0)
     probe = every and make_probe(dataset, THREAT, every=every, images=10, epochs=4, seed=3)
@@ -63,7 +68,11 @@ def untimed(rows: list[HistoryRow]) -> list[HistoryRow]:
 
 @pytest.mark.parametrize(
     ("model", "defense"),
-    [pytest.param("cnn6(width=0.25)", "standard", marks=pytest.mark.slow), (NORMALIZED, "at"), (NORMALIZED, "standard")],
+    [
+        pytest.param("cnn6(width=0.25)", "standard", marks=pytest.mark.slow),
+        (NORMALIZED, "at"),
+        (NORMALIZED, "standard"),
+    ],
 )
 def test_weights_and_history_are_the_same_with_and_without_probes(
     model: str, defense: str, digits: Dataset
