@@ -61,18 +61,18 @@ class Board:
         """The entries whose rows its page holds."""
         return self.entries[:FIRST_ON_PAGE] if self.large else self.entries
 
-    @property
+    @cached_property
     def identity(self) -> dict[str, Any]:
         """What the entries share."""
         return board_identity(self.results[0])
 
-    @property
+    @cached_property
     def page(self) -> str:
         """File name of its page, without suffix."""
         names = (self.dataset, self.norm, self.eps, self.battery, self.version, f"n{self.n}")
         return "-".join(slug(str(name), 24) for name in names) + "-" + short_hash(self.identity)
 
-    @property
+    @cached_property
     def dataset(self) -> str:
         """Name of the data set, without folders."""
         return dataset_label(self.results[0].record.dataset.name)
@@ -114,17 +114,17 @@ class Board:
         """Test images that the attacks ran on."""
         return self.results[0].record.dataset.evaluated_size
 
-    @property
+    @cached_property
     def title(self) -> str:
         """Its name, which no other board of the site has."""
         return ", ".join(filter(None, (self.dataset, self.threat, self.distinction)))
 
-    @property
+    @cached_property
     def ranked(self) -> bool:
         """Whether it judges robustness; a selection of metrics does not."""
         return not self.battery.startswith("selected-") and any(entry.worst_case for entry in self.entries)
 
-    @property
+    @cached_property
     def measured(self) -> list[str]:
         """The metrics that its battery ran, by name."""
         return sorted(self.results[0].record.battery.settings) or ["metrics without settings"]

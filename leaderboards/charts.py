@@ -29,6 +29,11 @@ class _Interval:
     high: float | None = None
 
 
+def entry_charts(entry: Entry) -> list[Chart]:
+    """The charts of an entry's page: its curves, its search, its training."""
+    return battery_charts(entry) + front_charts(entry) + history_charts(entry)
+
+
 def history_charts(entry: Entry) -> list[Chart]:
     """Accuracies, losses and every other quantity of the training history by epoch; one line for each seed."""
     names = sorted({name for result in entry.results for row in result.record.history for name in row})

@@ -5,7 +5,6 @@ from typing import Any
 
 from bench.charts import Chart, Line
 from leaderboards.board import Board
-from leaderboards.charts import battery_charts, history_charts
 from leaderboards.entry import Entry
 from leaderboards.figure_files import ShownFigure
 from leaderboards.rows import as_script, digits
@@ -19,20 +18,24 @@ LONGEST = 300
 
 
 def entry_script(
-    board: Board, entry: Entry, titles: Mapping[str, str], figures: Mapping[str, Sequence[ShownFigure]]
+    board: Board,
+    entry: Entry,
+    titles: Mapping[str, str],
+    figures: Mapping[str, Sequence[ShownFigure]],
+    charts: Sequence[Chart],
 ) -> str:
     """The script of an entry: scores, curves, settings and figures.
 
     Args:
         titles: score → title.
-        figures: those of its page, by heading.
+        figures, charts: those of its page, the figures by heading.
     """
     columns = [column.metric for column in board.main_columns + board.more_columns]
     names = [name for name in columns if name in entry.scores]
     names += [name for name in titles if name in entry.scores and name not in columns]
     data = {
         "scores": [_score(entry, name, titles.get(name, name)) for name in names],
-        "curves": _curves(battery_charts(entry) + history_charts(entry)),
+        "curves": _curves(charts),
         "settings": _settings(entry),
         "figures": {
             figure.title[:LONGEST]: {

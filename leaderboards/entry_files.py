@@ -9,6 +9,7 @@ from bench.charts.plotly.page import write_assets
 from bench.core.files import compact_json, sha256
 from bench.core.secrets import hide
 from leaderboards.board import Board
+from leaderboards.charts import entry_charts
 from leaderboards.downloads import entry_json
 from leaderboards.entry import Entry
 from leaderboards.figure_files import Picture, ShownFigure, write_figures
@@ -66,8 +67,9 @@ class EntryFiles:
         figures = write_figures(entry, self._folder)
         self.left_out += figures.left_out
         shown = [figure for some in figures.sections.values() for figure in some]
-        page = hide(self._pages.entry(board, entry, figures.sections, geometry), only_certain=True)
-        script = self._pages.entry_script(board, entry, figures.sections)
+        charts = entry_charts(entry)
+        page = hide(self._pages.entry(board, entry, figures.sections, geometry, charts), only_certain=True)
+        script = self._pages.entry_script(board, entry, figures.sections, charts)
         stem = page_file(entry.page).removesuffix(".html")
         files = {
             page_file(entry.page): digest(page),

@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
+from bench.charts.chart import Chart
 from bench.charts.jinja import make_environment
 from bench.charts.svg.figure import figure
 from bench.core.names import (
@@ -23,13 +24,14 @@ from bench.core.values import printable
 from leaderboards import text
 from leaderboards.board import MOST_ON_PAGE, Board
 from leaderboards.card import Card
-from leaderboards.charts import battery_charts, front_charts, history_charts, past_chart
+from leaderboards.charts import past_chart
 from leaderboards.entry import Entry
 from leaderboards.entry_data import entry_script
 from leaderboards.exchange.robustbench import Published
 from leaderboards.figure_files import ShownFigure
 from leaderboards.geometry import GeometryBoard, gallery
 from leaderboards.headline import headline
+from leaderboards.markup import bar, board_rows, cut, missing, name, place, score, score_rows
 from leaderboards.rank import Rank
 from leaderboards.rows import facets
 from leaderboards.scatter import geometry_charts, slope_words, trade_off_charts, trend
@@ -145,9 +147,15 @@ class Pages:
         """The page that shows entries side by side."""
         return self._render("compare", root="", boards=boards)
 
-    def entry_script(self, board: Board, entry: Entry, figures: Mapping[str, Sequence[ShownFigure]]) -> str:
-        """What that page needs of an entry."""
-        return entry_script(board, entry, self._titles, figures)
+    def entry_script(
+        self,
+        board: Board,
+        entry: Entry,
+        figures: Mapping[str, Sequence[ShownFigure]],
+        charts: Sequence[Chart],
+    ) -> str:
+        """What that page needs of an entry: `figures` and `charts` are those of the entry's page."""
+        return entry_script(board, entry, self._titles, figures, charts)
 
     def _summary(self, board: Board) -> Markup:
         template = self._templates.get_template("_headline.html.j2")
@@ -159,10 +167,12 @@ class Pages:
         entry: Entry,
         figures: Mapping[str, Sequence[ShownFigure]] | None = None,
         geometry: str = "",
+        charts: Sequence[Chart] = (),
     ) -> str:
         """The page of an entry without its live parts, with its figures by heading.
 
         Args:
+            charts: what `entry_charts` draws of it.
             geometry: the page with the geometry of its network.
         """
         columns = [column.metric for column in board.main_columns + board.more_columns]
@@ -177,9 +187,7 @@ class Pages:
             sections=figures or {},
             metrics=first,
             families=_families(name for name in entry.scores if name not in (*first, HYPERVOLUME)),
-            charts=[
-                figure(chart) for chart in battery_charts(entry) + front_charts(entry) + history_charts(entry)
-            ],
+            charts=[figure(chart) for chart in charts],
             searches=entry.searches,
             geometry=geometry,
             studies=self._studies_of(entry),
@@ -234,7 +242,6 @@ def _templates(titles: tuple[tuple[str, str], ...]) -> Environment:
     environment, title_of = make_environment("leaderboards"), dict(titles)
     environment.finalize = text.short_words
     helpers = (
-        "breakable",
         "count",
         "cut",
         "duration",
@@ -254,10 +261,11 @@ def _templates(titles: tuple[tuple[str, str], ...]) -> Environment:
         interval=text.interval,
         unit_shown=text.unit_shown,
         worst_case=WORST_CASE,
-        bar_path=text.bar_path,
         most_on_page=MOST_ON_PAGE,
         most_of_front=MOST_OF_FRONT,
         headline=headline,
+        **{each.__name__: each for each in (bar, board_rows, cut, missing, name, place, score)},
+        score_rows=lambda entry, metrics: score_rows(entry, metrics, lambda name: title_of.get(name, name)),
     )
     return environment
 
@@ -276,6 +284,6 @@ def _grouped(boards: Sequence[Board]) -> list[tuple[str, list[tuple[str, list[Bo
 def _families(names: Iterable[str]) -> dict[str, list[str]]:
     """Scores that no board shows, by the first part of their names."""
     families: dict[str, list[str]] = {}
-    for name in names:
-        families.setdefault(name.partition("/")[0].replace("_", " "), []).append(name)
+    for each in names:
+        families.setdefault(each.partition("/")[0].replace("_", " "), []).append(each)
     return families

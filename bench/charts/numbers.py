@@ -1,10 +1,12 @@
 """Format numbers for reading."""
 
 import re
+from functools import lru_cache
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
+@lru_cache(1 << 14)
 def number(value: float, decimals: int | None = None) -> str:
     """Format a number for reading: `decimals` digits after the point, or three or more significant ones."""
     size = abs(value)

@@ -1,5 +1,6 @@
 """The ticks of axes, shared by all renderers."""
 
+from functools import cache
 from typing import Literal
 
 from matplotlib.ticker import AutoLocator, Locator, LogLocator, MaxNLocator, MultipleLocator
@@ -26,6 +27,11 @@ def tick_locator(
     whole = _whole(panel, letter)
     if most is None:
         return MaxNLocator(integer=True) if whole else AutoLocator()
+    return _round_numbers(most, whole)
+
+
+@cache
+def _round_numbers(most: int, whole: bool) -> Locator:
     return MaxNLocator(most, steps=(1, 2, 2.5, 5, 10), integer=whole)
 
 

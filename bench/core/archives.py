@@ -7,7 +7,6 @@ import zipfile
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -22,6 +21,8 @@ MOST_ARRAYS = 20_000
 SMALL, MOST_COMPRESSED = 64 * 2**20, 20
 #: numpy itself reads no longer header of an archive that is not trusted.
 _LONGEST_HEADER = 10_000 + 12
+#: Bytes of the header that zip puts before a member, without its name, and of most headers of numpy.
+_LOCAL_HEADER, _FIRST = 30, 128
 #: Kinds of numpy types: booleans, integers, floats, complex numbers, text.
 _KINDS = "biufcU"
 
@@ -65,13 +66,26 @@ def _members(archive: zipfile.ZipFile, most: int) -> dict[str, zipfile.ZipInfo]:
         if name in members or name == member.filename:
             raise ValueError(f"expected each array once as NAME.npy, got {shown(member.filename)}")
         members[name] = member
-        with archive.open(member) as stream:
-            _check_header(stream, member)
+        _check_header(_start(archive, member), member)
     return members
 
 
-def _check_header(stream: IO[bytes], member: zipfile.ZipInfo) -> None:
-    start = stream.read(_LONGEST_HEADER)
+def _start(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    """The first bytes of a member, with the header of its array."""
+    raw = archive.fp
+    if raw is None or member.compress_type != zipfile.ZIP_STORED:
+        with archive.open(member) as stream:
+            return stream.read(_LONGEST_HEADER)
+    # Opening each of hundreds of members takes most of the time of reading an archive.
+    raw.seek(member.header_offset)
+    local = raw.read(_LOCAL_HEADER)
+    raw.seek(sum(int.from_bytes(local[at : at + 2], "little") for at in (26, 28)), os.SEEK_CUR)
+    start = raw.read(min(_FIRST, member.file_size))
+    longer = min(_header_length(start), _LONGEST_HEADER, member.file_size) - len(start)
+    return start + raw.read(max(longer, 0))
+
+
+def _check_header(start: bytes, member: zipfile.ZipInfo) -> None:
     shape, dtype, length = _declared(start[: _header_length(start)])
     if dtype.kind not in _KINDS or dtype.subdtype is not None:
         raise ValueError(f"{shown(member.filename)} has type {dtype}, expected numbers or text")

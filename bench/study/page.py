@@ -42,6 +42,7 @@ from bench.study.spec import CorrelationStudy, PredictorsStudy, TableStudy
 from bench.study.table import TableResult
 from bench.study.table_charts import table_charts
 from bench.training.probes import ATTACK
+from leaderboards.markup import missing
 from leaderboards import text
 
 PAGE = "index.html"
@@ -208,8 +209,10 @@ def _write_page(folder: Path, template: str, **context: Any) -> Path:
 def _templates() -> Environment:
     environment = make_environment("bench.study", "leaderboards")
     environment.filters.update(
-        {name: getattr(text, name) for name in ("breakable", "count", "duration", "number", "plain")}
+        {name: getattr(text, name) for name in ("count", "duration", "number", "plain")}
     )
     environment.filters["dataset_label"] = dataset_label
-    environment.globals.update(p_value=wording.p_value, tau=wording.tau, between=wording.between)
+    environment.globals.update(
+        p_value=wording.p_value, tau=wording.tau, between=wording.between, missing=missing
+    )
     return environment

@@ -1,0 +1,198 @@
+"""The small pieces that pages have thousands of, as markup; every text is escaped.
+
+A template takes several times as long to fill such a piece.
+"""
+
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+
+from markupsafe import Markup, escape
+
+from bench.core.record import Score
+from leaderboards.board import Board
+from leaderboards.entry import Entry, Summary
+from leaderboards.rank import Rank
+from leaderboards.text import (
+    bar_path,
+    breakable,
+    count,
+    interval,
+    p_value,
+    quantity,
+    short_words,
+    unit_shown,
+)
+from leaderboards.text import cut as shorter
+
+#: Longer names are cut, with the rest on hover.
+LONGEST_NAME = 60
+#: What is better of a score, in a word.
+_BETTER = {True: "higher", False: "lower", None: "neither"}
+
+
+# Pages repeat their texts: names of scores, reasons, networks.
+@lru_cache(4096)
+def text(content: str) -> str:
+    """A text as a page shows it, escaped."""
+    return str(escape(short_words(content)))
+
+
+@lru_cache(4096)
+def name(content: str) -> Markup:
+    """A name that may break within a line."""
+    return Markup("<wbr>".join(map(text, breakable(content))))
+
+
+@lru_cache(4096)
+def cut(content: str) -> Markup:
+    """A name that fits in a table, with the rest on hover."""
+    if len(content) <= LONGEST_NAME:
+        return name(content)
+    return Markup(f'<span title="{text(content)}">{name(shorter(content))}</span>')
+
+
+@lru_cache(4096)
+def missing(reason: str) -> Markup:
+    """A dash in the place of a value, and why."""
+    return Markup(
+        f'<span class="none" title="{text(reason)}"><span aria-hidden="true">—</span>'
+        f'<span class="hidden">no value: {text(reason)}</span></span>'
+    )
+
+
+def score(summary: Summary | None, metric: str, in_doubt: bool = False) -> Markup:
+    """A value with its interval and its spread over seeds, or why there is none."""
+    if summary is None:
+        return missing("not in the record")
+    if summary.mean is None:
+        return missing(summary.reason)
+    value = quantity(summary.mean, metric, summary.unit)
+    found = f"({value})" if in_doubt else value
+    between = interval(summary.low, summary.high, metric, summary.unit)
+    if between:
+        found += f"<small>{between}</small>"
+    if summary.std is not None:
+        found += f'<small class="spread">± {quantity(summary.std, metric, summary.unit)}</small>'
+    return Markup(found)
+
+
+def bar(summary: Summary | None, reach: int) -> Markup:
+    """The interval of an accuracy as a small drawing; nothing where there is none."""
+    if summary is None or summary.mean is None:
+        return Markup()
+    return Markup(
+        '<svg class="iv" viewBox="0 0 100 12" preserveAspectRatio="none" aria-hidden="true">'
+        f'<path d="{bar_path(summary, reach)}"/></svg>'
+    )
+
+
+def place(rank: Rank) -> Markup:
+    """The place of an entry."""
+    if rank.in_doubt:
+        return missing("in doubt, as a raised alarm has no answer")
+    if rank.place is None:
+        return missing("no worst-case accuracy")
+    if not rank.shared:
+        return Markup(str(rank.place))
+    paired = rank.method == "paired" and rank.p_value is not None
+    title = f' title="{text(p_value(rank.p_value))}"' if paired and rank.p_value is not None else ""
+    by_intervals = '<sup title="compared by intervals">i</sup>' if rank.method == "intervals" else ""
+    return Markup(
+        f'<span{title}><span aria-hidden="true">=</span>{rank.place}<span class="hidden"> shared</span></span>'
+        f"{by_intervals}"
+    )
+
+
+def badges(entry: Entry) -> Markup:
+    """The alarms of an entry as a board shows them."""
+    raised = entry.raised
+    if raised:
+        shown = "".join(f'<li class="alarm">{text(alarm.label)}</li>' for alarm in raised[:2])
+        shown += f'<li class="alarm">+{len(raised) - 2}</li>' if len(raised) > 2 else ""
+        found = (
+            f'<ul class="badges">{shown}</ul>\n<span class="alarm short">{count(len(raised), "alarm")}</span>'
+        )
+    else:
+        found = '<span class="quiet">none</span>' if entry.alarms else missing("the record holds no alarms")
+    if entry.in_doubt or entry.answers:
+        word = "in doubt" if entry.in_doubt else "answered"
+        found += f"<small>{word}: {text(shorter('; '.join(entry.answers)))}</small>"
+    if entry.unchecked:
+        found += f"<small>{len(entry.unchecked)} not checked</small>"
+    return Markup(found)
+
+
+def board_rows(board: Board) -> Markup:
+    """The rows of a board; ends of cells and rows are left out, without which a long board is a tenth smaller."""
+    return Markup("".join(_board_row(board, at, entry) for at, entry in enumerate(board.on_page)))
+
+
+def _board_row(board: Board, at: int, entry: Entry) -> str:
+    rank, (band, starts) = board.ranks[at], board.bands[at]
+    classes = " ".join(
+        name for name, has in (("b1", band % 2), ("starts", starts), ("shares", rank.shared)) if has
+    )
+    about = (
+        shorter(entry.model),
+        shorter(board.qualifiers[entry.page]),
+        entry.tuning if entry.tuning == "tuned" else "",
+    )
+    cells = [
+        f'<tr class="{classes}">' if classes else "<tr>",
+        f'<td class="rank">{place(rank)}',
+        f'<th scope="row" class="name"><a href="../entries/{entry.page}.html">{cut(entry.defense.name)}</a>'
+        f"<small>{text(' · '.join(filter(None, about)))}</small>",
+    ]
+    for kind, column in zip(("worst", "clean", "cost"), board.main_columns, strict=True):
+        summary = entry.scores.get(column.metric)
+        shown = score(summary, column.metric)
+        if kind == "worst" and entry.in_doubt:
+            doubted = score(summary, column.metric, in_doubt=True)
+            shown = Markup(
+                f'<span class="doubt" title="in doubt: a raised alarm has no answer">{doubted}</span>'
+            )
+        cells.append(f'<td class="{kind}">{bar(summary, board.reach) if kind == "worst" else ""}{shown}')
+    cells.append(f'<td class="alarms-cell">{badges(entry)}')
+    cells.append(f'<td class="c-network">{cut(entry.model)}')
+    cells += [
+        f'<td class="c-{column.key}">{score(entry.scores.get(column.metric), column.metric)}'
+        for column in board.more_columns
+    ]
+    cells.append(f'<td class="c-seeds">{len(entry.results)}')
+    return "".join(cells) + "\n"
+
+
+def score_rows(entry: Entry, metrics: Iterable[str], title_of: Callable[[str], str]) -> Markup:
+    """The rows of a table of scores, with a column for each seed where there are several."""
+    return Markup("".join(_score_row(entry, metric, title_of(metric)) for metric in metrics))
+
+
+def _score_row(entry: Entry, metric: str, title: str) -> str:
+    summary, several = entry.scores[metric], len(entry.results) > 1
+    value = missing(summary.reason) if summary.mean is None else quantity(summary.mean, metric, summary.unit)
+    between = interval(summary.low, summary.high, metric, summary.unit) or missing("no interval")
+    n = missing("not counted in examples") if summary.n is None else f"{summary.n:,}"
+    original = "" if title == metric else f"<small><code>{text(metric)}</code></small>"
+    spread = own = ""
+    if several:
+        spread = f"<td>{_spread(summary, metric)}</td>"
+        own = "".join(f"<td>{_own(r.record.metrics.get(metric), metric)}</td>" for r in entry.results)
+    return (
+        f'<tr><th scope="row">{text(title)}{original}</th>\n'
+        f"<td>{value}</td>\n<td>{between}</td>{spread}"
+        f"<td>{text(unit_shown(metric, summary.unit))}</td>\n<td>{n}</td>{own}"
+        f'<td class="word">{_BETTER[summary.higher_is_better]}</td>\n'
+        f'<td class="word">{text(summary.reason)}</td></tr>\n'
+    )
+
+
+def _spread(summary: Summary, metric: str) -> str:
+    if summary.std is None:
+        return missing("fewer than two seeds have a value")
+    return quantity(summary.std, metric, summary.unit)
+
+
+def _own(own: Score | None, metric: str) -> str:
+    if own is None or own.value is None:
+        return missing(own.reason if own else "not in the record")
+    return quantity(own.value, metric, own.unit)
