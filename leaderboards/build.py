@@ -4,10 +4,13 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import as_file
 from importlib.resources import files as resources
 from pathlib import Path
+from typing import Any
 
+from bench.charts.plotly.page import write_assets
 from bench.core.errors import UserError
 from bench.core.files import read_json, write_json, write_text
 from bench.version import __version__
@@ -15,13 +18,15 @@ from leaderboards.board import Board, make_boards
 from leaderboards.card import Card
 from leaderboards.columns import column_rules
 from leaderboards.downloads import board_csv, board_json, geometry_csv
-from leaderboards.entry_files import EntryFiles
+from leaderboards.entry_files import EntryFiles, Written
 from leaderboards.exchange.robustbench import Published
 from leaderboards.geometry import GeometryBoard, geometry_boards
+from leaderboards.left_out import LeftOut
 from leaderboards.manifest import MANIFEST, code_digest, manifest, read_manifest
 from leaderboards.pages import Pages
+from leaderboards.processes import do_all
 from leaderboards.replace import alone, replacing_folder
-from leaderboards.result import LeftOut, read_ranked
+from leaderboards.result import read_ranked
 from leaderboards.rows import board_script
 from leaderboards.schemas import schemas
 from leaderboards.studies import read_studies
@@ -105,9 +110,10 @@ def build(
             with as_file(resources("leaderboards") / "static") as static:
                 shutil.copytree(static, folder / "static", copy_function=shutil.copyfile)
             files = EntryFiles(pages, earlier, folder)
-            _write(folder, boards, geometry, pages, files)
-            refused += files.left_out
-            made = manifest(code, results, files.drawn)
+            written = _write(folder, boards, geometry, pages, files)
+            refused += [each for one in written for each in one.left_out]
+            drawn = {each.page: each.drawn for each in written if each.drawn is not None}
+            made = manifest(code, results, drawn)
             write_json(folder / MANIFEST, made, compact=True)
             shared = shared_folder([*paths, *(each.path for each in (*left_out, *unread))])
             listed = [(relative(each.path, shared), each.reason) for each in refused]
@@ -131,31 +137,51 @@ def relative(path: Path, folder: Path) -> str:
 
 def _write(
     folder: Path, boards: list[Board], geometry: list[GeometryBoard], pages: Pages, files: EntryFiles
-) -> None:
+) -> list[Written]:
+    """Write all but the front page; gives what was written for each entry."""
     measured = {entry.page: each.page for each in geometry for row in each.rows for entry in row.entries}
     own = [column for board in boards for column in board.more_columns if column.part == "own"]
     write_text(folder / "static" / "columns.css", column_rules(own))
     write_text(folder / "compare.html", pages.compare(boards))
     for name, schema in schemas().items():
         write_json(folder / "schema" / f"{name}.schema.json", schema)
-    for board in boards:
-        stem = folder / "boards" / board.page
-        write_text(
-            stem.with_name(f"{board.page}.html"), pages.board(board, measured.get(board.entries[0].page, ""))
-        )
-        write_text(stem.with_name(f"{board.page}.csv"), board_csv(board))
-        write_json(stem.with_name(f"{board.page}.json"), board_json(board), compact=True)
-        write_text(stem.with_name(f"{board.page}.data.js"), board_script(board, pages.families))
-        for entry, rank in zip(board.entries, board.ranks, strict=True):
-            files.write(board, entry, rank, measured.get(entry.page, ""))
+    jobs = [
+        partial(files.write, board, entry, rank, measured.get(entry.page, ""))
+        for board in boards
+        for entry, rank in zip(board.entries, board.ranks, strict=True)
+    ]
+    of_boards = [
+        partial(_write_board, folder, board, pages, measured.get(board.entries[0].page, ""))
+        for board in boards
+    ]
+    # Those of boards take longest, so they begin first.
+    written = [each for each in do_all([*of_boards, *jobs]) if each is not None]
+    shown = {each.page: each.shown for each in written}
+    if any(picture.page for some in shown.values() for figure in some for picture in figure.pictures):
+        write_assets(folder / "static")
     by_record = {
         r.record.id: entry.page for board in boards for entry in board.entries for r in entry.results
     }
     for study in pages.studies:
         write_text(folder / "studies" / f"{study.page}.html", pages.study(study, by_record))
     for each in geometry:
-        write_text(folder / "geometry" / f"{each.page}.html", pages.geometry(each, files.shown))
+        write_text(folder / "geometry" / f"{each.page}.html", pages.geometry(each, shown))
         write_text(folder / "geometry" / f"{each.page}.csv", geometry_csv(each))
+    write_json(folder / "site.json", _listing(boards))
+    return written
+
+
+def _write_board(folder: Path, board: Board, pages: Pages, geometry: str) -> None:
+    """Write the page of a board and its data; `geometry` is the page with the geometry of its networks."""
+    stem = folder / "boards" / board.page
+    write_text(stem.with_name(f"{board.page}.html"), pages.board(board, geometry))
+    write_text(stem.with_name(f"{board.page}.csv"), board_csv(board))
+    write_json(stem.with_name(f"{board.page}.json"), board_json(board), compact=True)
+    write_text(stem.with_name(f"{board.page}.data.js"), board_script(board, pages.families))
+
+
+def _listing(boards: Iterable[Board]) -> dict[str, Any]:
+    """What a site holds, as plain JSON."""
     listing = [
         {
             "title": board.title,
@@ -167,7 +193,7 @@ def _write(
         for board in boards
     ]
     about = {"format": SITE_FORMAT, "generator": GENERATOR, "version": __version__}
-    write_json(folder / "site.json", {**about, "boards": listing})
+    return {**about, "boards": listing}
 
 
 def _check_place(out: Path, paths: Iterable[Path]) -> None:

@@ -1,11 +1,10 @@
 """Write the files of entries, or take them from an earlier build where nothing that they show has changed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.charts.plotly.page import write_assets
 from bench.core.files import compact_json, sha256
 from bench.core.secrets import hide
 from leaderboards.board import Board
@@ -13,21 +12,32 @@ from leaderboards.charts import entry_charts
 from leaderboards.downloads import entry_json
 from leaderboards.entry import Entry
 from leaderboards.figure_files import Picture, ShownFigure, write_figures
+from leaderboards.left_out import LeftOut
 from leaderboards.manifest import Drawn, Earlier, digest, filled, page_file
 from leaderboards.pages import Pages
 from leaderboards.rank import Rank
-from leaderboards.result import LeftOut, Result
+from leaderboards.result import Result
 from leaderboards.scrub import published
 
 
-class EntryFiles:
-    """The pages of entries with their data, records and figures.
+@dataclass(frozen=True)
+class Written:
+    """What was written for an entry.
 
     Attributes:
-        drawn: entry page → what the next build may use again; entries with a figure that was left out are missing.
-        shown: entry page → its figures.
-        left_out: figures that are not shown.
+        page: of the entry.
+        drawn: what the next build may use again; None where a figure was left out.
+        shown, left_out: its figures, and those that are not shown.
     """
+
+    page: str
+    drawn: Drawn | None
+    shown: list[ShownFigure]
+    left_out: list[LeftOut]
+
+
+class EntryFiles:
+    """The pages of entries with their data, records and figures."""
 
     def __init__(self, pages: Pages, earlier: Earlier, folder: Path) -> None:
         """Prepare.
@@ -36,14 +46,10 @@ class EntryFiles:
             folder: the new site.
         """
         self._pages, self._earlier, self._folder = pages, earlier, folder
-        self.drawn: dict[str, Drawn] = {}
-        self.shown: dict[str, list[ShownFigure]] = {}
-        self.left_out: list[LeftOut] = []
-        self._assets = False
         for name in ("entries", "records"):
             (folder / name).mkdir(exist_ok=True)
 
-    def write(self, board: Board, entry: Entry, rank: Rank, geometry: str) -> None:
+    def write(self, board: Board, entry: Entry, rank: Rank, geometry: str) -> Written:
         """Write the files of an entry.
 
         Args:
@@ -53,19 +59,14 @@ class EntryFiles:
         again = self._earlier.reuse(entry.page, key, self._folder)
         if again is not None:
             page, drawn = again
-            self.drawn[entry.page] = drawn
-            shown = [_figure(plain) for plain in drawn.figures]
+            written = Written(entry.page, drawn, [_figure(plain) for plain in drawn.figures], [])
         else:
-            page, shown = self._draw(board, entry, geometry, key)
-        self.shown[entry.page] = shown
-        if not self._assets and any(picture.page for each in shown for picture in each.pictures):
-            write_assets(self._folder / "static")
-            self._assets = True
+            page, written = self._draw(board, entry, geometry, key)
         self._put(page_file(entry.page), filled(page, self._pages.live(board, entry, rank)))
+        return written
 
-    def _draw(self, board: Board, entry: Entry, geometry: str, key: str) -> tuple[str, list[ShownFigure]]:
+    def _draw(self, board: Board, entry: Entry, geometry: str, key: str) -> tuple[str, Written]:
         figures = write_figures(entry, self._folder)
-        self.left_out += figures.left_out
         shown = [figure for some in figures.sections.values() for figure in some]
         charts = entry_charts(entry)
         page = hide(self._pages.entry(board, entry, figures.sections, geometry, charts), only_certain=True)
@@ -83,9 +84,9 @@ class EntryFiles:
         for result in entry.results:
             for path in sorted((self._folder / "figures" / result.digest[:12]).glob("*")):
                 files[path.relative_to(self._folder).as_posix()] = sha256(path)
-        if not figures.left_out:
-            self.drawn[entry.page] = Drawn(key, files, [asdict(figure) for figure in shown])
-        return page, shown
+        plain = [asdict(figure) for figure in shown]
+        drawn = None if figures.left_out else Drawn(key, files, plain)
+        return page, Written(entry.page, drawn, shown, figures.left_out)
 
     def _put(self, path: str, text: str) -> str:
         """Write a file of the new site; gives its digest."""

@@ -14,8 +14,9 @@ from bench.core.errors import UserError
 from bench.core.files import write_text
 from bench.core.names import short_hash, slug
 from leaderboards.entry import Entry
+from leaderboards.left_out import LeftOut
 from leaderboards.own_figures import Figure
-from leaderboards.result import LeftOut, Result
+from leaderboards.result import Result
 
 #: Larger chart files, in bytes, are not shown.
 LARGEST = 32 * 2**20

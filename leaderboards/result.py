@@ -19,8 +19,10 @@ from bench.core.record import RECORD, Record, load_record, read_arrays
 from bench.core.standing import CHECKED, count_checks
 from bench.core.values import shown
 from leaderboards.contradictions import contradictions, is_looked_at
+from leaderboards.left_out import LeftOut
 from leaderboards.own_figures import Figure, find_figures
 from leaderboards.packing import packed_with_length, unpacked
+from leaderboards.processes import do_all, is_shared_out
 from leaderboards.scrub import has_folders, scrubbed
 
 #: Records that were admitted before: source → the arrays that a board needs, packed.
@@ -129,23 +131,6 @@ def _without_folders(record: Record, content: bytes) -> Record:
     return Record.model_validate(scrubbed(record.model_dump(mode="json"))) if has_folders(content) else record
 
 
-@dataclass(frozen=True)
-class LeftOut:
-    """A record, or a figure of one, that no board shows, and why; the reason names no folder."""
-
-    path: Path
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
-
-    @classmethod
-    def because(cls, path: Path, error: Exception) -> "LeftOut":
-        """What an error says of a file, without the folders of the machine that read it."""
-        words = str(error).replace(f"{path.parent}/", "")
-        return cls(path, words.removeprefix(path.name).removeprefix(":").strip())
-
-
 def read_results(
     paths: Iterable[Path], *, strict: bool = True, unattacked: bool = False
 ) -> tuple[list[Result], list[LeftOut]]:
@@ -175,12 +160,25 @@ def read_ranked(
     Args:
         admitted: what was read before: source → its arrays; these files are not checked again.
     """
-    results, left_out = _read(paths, partial(_read_ranked, admitted=admitted or {}), strict)
+    paths, known = list(paths), dict(admitted or {})
+    if is_shared_out(len(paths) - len(known)):
+        # Checking a record takes several times as long as reading it again.
+        known |= dict(filter(None, do_all([partial(_admitted, path, known) for path in paths])))
+    results, left_out = _read(paths, partial(_read_ranked, admitted=known), strict)
     impostors = _impostors(results)
     if strict and impostors:
         raise UserError(str(next(iter(impostors.values()))))
     kept = [result for result in results if result.digest not in impostors]
     return kept, [*left_out, *impostors.values()]
+
+
+def _admitted(path: Path, admitted: Admitted) -> tuple[str, Mapping[str, str]] | None:
+    """What to remember of a record that is admitted; None for another one, whose reading says why."""
+    try:
+        result = _read_ranked(path, admitted)
+    except UserError:
+        return None
+    return None if result.arrays is None else (result.source, result.arrays)
 
 
 def _read_ranked(path: Path, admitted: Admitted) -> Result:

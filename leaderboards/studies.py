@@ -14,7 +14,7 @@ from bench.core.errors import UserError
 from bench.core.files import read_json
 from bench.core.names import short_hash, slug
 from bench.core.record import describe
-from leaderboards.result import LeftOut
+from leaderboards.left_out import LeftOut
 from leaderboards.text import p_value
 
 RESULTS = "results.json"

@@ -77,7 +77,7 @@ def leaderboard_build(
     from bench.tracking import Fetched, fetch_records, load_settings
     from leaderboards.build import build
     from leaderboards.exchange.robustbench import find_published
-    from leaderboards.result import LeftOut
+    from leaderboards.left_out import LeftOut
     from leaderboards.studies import find_studies
     from metrics import titles
 

@@ -42,8 +42,8 @@ from bench.study.spec import CorrelationStudy, PredictorsStudy, TableStudy
 from bench.study.table import TableResult
 from bench.study.table_charts import table_charts
 from bench.training.probes import ATTACK
-from leaderboards.markup import missing
 from leaderboards import text
+from leaderboards.markup import missing
 
 PAGE = "index.html"
 

@@ -22,7 +22,7 @@ from bench.core.values import shown
 from leaderboards.board import Board
 from leaderboards.card import Card
 from leaderboards.entry import Entry, Summary
-from leaderboards.result import LeftOut
+from leaderboards.left_out import LeftOut
 from leaderboards.text import count
 
 #: Our norms → RobustBench's folders.

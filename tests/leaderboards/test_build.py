@@ -10,6 +10,7 @@ import pytest
 from bench.core.errors import UserError
 from bench.core.names import WORST_CASE
 from bench.core.record import Record, load_record
+from leaderboards import processes
 from leaderboards.build import build
 from metrics import titles
 from tests.records import make_arrays, make_record, make_scores, write_record
@@ -49,7 +50,9 @@ def board_page(site: Path) -> Path:
     return page
 
 
-def test_the_same_records_give_the_same_bytes_wherever_they_lie(sample: list[Path], tmp_path: Path) -> None:
+def test_the_same_records_give_the_same_bytes_wherever_they_lie_and_whoever_draws_them(
+    sample: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     moved = []
     for at, path in enumerate(reversed(sample)):
         folder = tmp_path / "elsewhere" / f"{at}"
@@ -62,6 +65,8 @@ def test_the_same_records_give_the_same_bytes_wherever_they_lie(sample: list[Pat
                 target.write_bytes(file.read_bytes())
         moved.append(folder / "record.json")
     build(sample, tmp_path / "first")
+    monkeypatch.setattr(processes, "MANY", 1)
+    monkeypatch.setattr(processes, "_processors", lambda: 2)
     build(moved, tmp_path / "second")
     assert contents(tmp_path / "first") == contents(tmp_path / "second")
 

@@ -62,8 +62,8 @@ from bench.tracking.run_entries import read_run_folder
 from bench.tracking.store import open_store
 from bench.tracking.ui import APP
 from leaderboards.build import build
+from leaderboards.left_out import LeftOut
 from leaderboards.own_figures import find_figures
-from leaderboards.result import LeftOut
 
 ROOT = Path(__file__).resolve().parents[2]
 MakeStore = Callable[..., Settings]
