@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.charts import Chart, Line
+from bench.charts import Chart, Line, Points
 from leaderboards.board import Board
 from leaderboards.entry import Entry
 from leaderboards.figure_files import ShownFigure
@@ -68,6 +68,8 @@ def _curves(charts: Sequence[Chart]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for chart in charts:
         panel = chart.panels[0]
+        if any(isinstance(mark, Points) for mark in panel.marks):
+            continue  # of a search: nothing runs along its line
         for line in panel.marks:
             if not isinstance(line, Line) or not line.x:
                 continue
