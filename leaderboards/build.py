@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import as_file
@@ -145,12 +145,12 @@ def _write(
     write_text(folder / "compare.html", pages.compare(boards))
     for name, schema in schemas().items():
         write_json(folder / "schema" / f"{name}.schema.json", schema)
-    jobs = [
+    jobs: list[Callable[[], Written | None]] = [
         partial(files.write, board, entry, rank, measured.get(entry.page, ""))
         for board in boards
         for entry, rank in zip(board.entries, board.ranks, strict=True)
     ]
-    of_boards = [
+    of_boards: list[Callable[[], Written | None]] = [
         partial(_write_board, folder, board, pages, measured.get(board.entries[0].page, ""))
         for board in boards
     ]
