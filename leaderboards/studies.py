@@ -18,6 +18,8 @@ from leaderboards.left_out import LeftOut
 from leaderboards.text import p_value
 
 RESULTS = "results.json"
+#: What `find_studies` and `read_studies` read below a folder of runs.
+PATTERNS = (f"studies/*/{RESULTS}", "studies/*/charts/*.json")
 
 
 class _Part(BaseModel):

@@ -10,7 +10,7 @@ import leaderboards
 from bench.cli.options import quiet_option
 from bench.cli.serve import serve
 from bench.cli.streams import print_note, print_result
-from bench.cli.types import FOLDER, FOLDER_TO_WRITE, NAMES, PATH, PLACE, PORT_OR_ANY, TEXT
+from bench.cli.types import FOLDER, FOLDER_OR_URL, FOLDER_TO_WRITE, NAMES, PATH, PLACE, PORT_OR_ANY, TEXT
 from bench.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def leaderboard() -> None:
 
 
 @leaderboard.command("build")
-@click.option("--records", type=FOLDER, help="Folder of records.  [default: runs]")
+@click.option("--records", type=FOLDER_OR_URL, help="Folder or URL of records.  [default: runs]")
 @click.option("--tracking", type=TEXT, metavar="URI", help="Take the records from this MLflow store instead.")
 @click.option(
     "--out", type=FOLDER_TO_WRITE, default=Path("site"), show_default=True, help="Folder for the pages."
@@ -53,7 +53,7 @@ def leaderboard() -> None:
 @click.option("--strict", is_flag=True, help="Exit with code 1 when a record or a figure was left out.")
 @quiet_option
 def leaderboard_build(
-    records: Path | None,
+    records: Path | str | None,
     tracking: str | None,
     out: Path,
     shipped: bool,
@@ -72,18 +72,20 @@ def leaderboard_build(
     folder drew from the same records is used again.
     """
     from bench.core.record import find_records
+    from bench.core.remote import local_copy
     from bench.core.temporary import scratch_folder
     from bench.runs.cards import defense_cards
     from bench.tracking import Fetched, fetch_records, load_settings
     from leaderboards.build import build
     from leaderboards.exchange.robustbench import find_published
     from leaderboards.left_out import LeftOut
+    from leaderboards.studies import PATTERNS as STUDIES
     from leaderboards.studies import find_studies
     from metrics import titles
 
     if (records is not None) + (tracking is not None) + shipped > 1:
         raise UserError("give one of --records, --tracking and --shipped")
-    records = SHIPPED if shipped else records or Path("runs")
+    records = local_copy(SHIPPED if shipped else records or Path("runs"), print_note, STUDIES)
     with scratch_folder() as scratch:
         fetched = Fetched([], {}, {})
         if tracking:
@@ -119,7 +121,9 @@ def leaderboard_build(
 
 
 @leaderboard.command("table")
-@click.option("--records", type=FOLDER, default=Path("runs"), show_default=True, help="Folder of records.")
+@click.option(
+    "--records", type=FOLDER_OR_URL, default=Path("runs"), show_default=True, help="Folder or URL of records."
+)
 @click.option(
     "--format",
     "form",
@@ -129,7 +133,7 @@ def leaderboard_build(
     help="latex needs booktabs; csv is one table of all boards.",
 )
 @columns_option
-def leaderboard_table(records: Path, form: str, columns: tuple[str, ...]) -> None:
+def leaderboard_table(records: Path | str, form: str, columns: tuple[str, ...]) -> None:
     """Print the boards of a folder of records as tables, with 95 % intervals and marks of significance."""
     from leaderboards.downloads import boards_csv
     from leaderboards.latex import board_latex
@@ -149,7 +153,9 @@ def _say_left_out(left_out: Iterable[object]) -> None:
 
 
 @leaderboard.command("export")
-@click.option("--records", type=FOLDER, default=Path("runs"), show_default=True, help="Folder of records.")
+@click.option(
+    "--records", type=FOLDER_OR_URL, default=Path("runs"), show_default=True, help="Folder or URL of records."
+)
 @click.option(
     "--format",
     "form",
@@ -160,7 +166,7 @@ def _say_left_out(left_out: Iterable[object]) -> None:
 @click.option(
     "--out", type=FOLDER_TO_WRITE, default=Path("exchange"), show_default=True, help="Folder for the files."
 )
-def leaderboard_export(records: Path, form: str, out: Path) -> None:
+def leaderboard_export(records: Path | str, form: str, out: Path) -> None:
     """Write results as RobustBench, Every Eval Ever, Hugging Face or Croissant read them, or alarms as SARIF.
 
     Prints the files. Folders of the machine in texts of records become DIR.
@@ -178,13 +184,14 @@ def leaderboard_export(records: Path, form: str, out: Path) -> None:
         print_result(path)
 
 
-def _boards(records: Path, columns: tuple[str, ...] = ()) -> "list[Board]":
+def _boards(records: Path | str, columns: tuple[str, ...] = ()) -> "list[Board]":
     """The boards of a folder of records; says what was left out."""
     from bench.core.record import find_records
+    from bench.core.remote import local_copy
     from leaderboards.board import make_boards
     from leaderboards.result import read_ranked
 
-    paths = find_records(records)
+    paths = find_records(local_copy(records, print_note))
     if not paths:
         raise UserError(f"no records in {records}; `bench run` makes them")
     results, left_out = read_ranked(paths, strict=False)

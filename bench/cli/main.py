@@ -25,6 +25,7 @@ from bench.cli.streams import prepare_streams, print_note, results_alone, withou
 from bench.cli.study import study
 from bench.cli.sweep import sweep
 from bench.cli.tracking import track, ui
+from bench.cli.upload import upload
 from bench.cli.verify import verify
 from bench.core.command_line import hide_arguments
 from bench.core.errors import UserError, failed_import, out_of_memory
@@ -171,6 +172,7 @@ for command in (
     cite,
     verify,
     figures,
+    upload,
     study,
     ui,
     track,

@@ -7,7 +7,6 @@ import math
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from importlib import import_module
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -241,7 +240,14 @@ def find_records(folder: Path) -> list[Path]:
         raise UserError(f"no such folder of records: {folder}")
     if folder.is_file():
         return [folder]
-    return sorted(Path(place) / RECORD for place, *names in os.walk(folder) if RECORD in chain(*names))
+    found = []
+    for place, folders, names in os.walk(folder):
+        if RECORD in names or RECORD in folders:
+            found.append(Path(place) / RECORD)
+        # Neither the trials of a search nor figures hold records, and there may be many thousands of them.
+        without = "trials" if RUN in names else "figures" if RECORD in names else ""
+        folders[:] = [name for name in folders if name != without]
+    return sorted(found)
 
 
 def describe(error: ValidationError) -> str:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from bench.core.errors import UserError
 from bench.core.record import Record, find_records, load_record
 from bench.core.record_columns import frame
+from bench.core.remote import local_copy
+from bench.core.values import is_url
 
 if TYPE_CHECKING:
     import pandas
@@ -32,13 +34,14 @@ def load_records(folder: Path | str) -> Records:
     """Load every record below a folder, such as `runs`; a warning names those that are not admitted.
 
     Args:
-        folder: it, or the file of a single record.
+        folder: it, or the file of a single record, or the URL of either, such as "s3://bucket/runs".
 
     Raises:
         UserError: when there is no such folder, or no record in it that is admitted.
     """
+    place = local_copy(folder) if is_url(folder) else Path(folder).expanduser()
     records, refused = Records(), []
-    for path in find_records(Path(folder).expanduser()):
+    for path in find_records(place):
         try:
             records.append(load_record(path))
         except UserError as error:

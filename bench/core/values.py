@@ -32,6 +32,7 @@ _CONTROL = ("Cc", "Cf", "Cs", "Zl", "Zp")
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 _HOST = re.compile(r"[0-9A-Za-z:][0-9A-Za-z.:_-]{0,252}")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://")
 _DEVICE = re.compile(r"auto|cpu|cuda(:(0|[1-9][0-9]?))?")
 _FLAGS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
@@ -78,8 +79,19 @@ def word(value: Any) -> str:
     return text(value, WORD_LENGTH)
 
 
+def is_url(written: object) -> bool:
+    """Whether a text begins as a URL does."""
+    return isinstance(written, str) and _URL.match(written) is not None
+
+
 def path(value: Any) -> Path:
     """A path that can be printed and that a file system can hold."""
+    if is_url(value):
+        scheme = value.partition("://")[0]
+        raise ValueError(
+            f"expected a path, got a URL ({scheme}://…): runs and sites need locks and renames, which object "
+            "stores lack; `bench upload` copies finished records there, and boards are built from them"
+        )
     place = Path(text(str(value) if isinstance(value, Path) else value))
     if len(place.parts) > MOST_FOLDERS:
         raise ValueError(f"expected at most {MOST_FOLDERS} folders within each other, got {len(place.parts)}")
@@ -95,6 +107,16 @@ def folder(value: Any) -> Path:
                 raise ValueError(f"expected a folder, got the file {above}")
             break
     return place
+
+
+def folder_or_url(value: Any) -> Path | str:
+    """A path of a folder, or the URL of one on an object store."""
+    return text(value) if is_url(value) else folder(value)
+
+
+def path_or_url(value: Any) -> Path | str:
+    """A path, or the URL of a file or a folder on an object store."""
+    return text(value) if is_url(value) else path(value)
 
 
 def folder_to_write(value: Any) -> Path:

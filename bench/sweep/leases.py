@@ -56,7 +56,7 @@ class Leases:
         self._folder = folder
         self._patience = patience
         self._clock = clock or Clock()
-        self._seen: dict[Path, _Seen] = {}
+        self._seen: dict[str, _Seen] = {}
         self._generations: dict[str, int] = {}
         self._listed: float | None = None
 
@@ -72,7 +72,7 @@ class Leases:
             UserError: when a process with another version of the package holds it.
         """
         generation, holder, content = self._latest(key)
-        if holder is not None and not self._is_free(self._path(key, generation), holder, content):
+        if holder is not None and not self._is_free(key, holder, content):
             return None
         deaths = 0
         if holder is not None:
@@ -133,13 +133,14 @@ class Leases:
 
     def _list(self) -> None:
         self._generations, self._listed = _listing(self._folder), self._clock.now()
+        self._seen = {key: seen for key, seen in self._seen.items() if key in self._generations}
 
-    def _is_free(self, path: Path, holder: dict[str, Any], content: bytes) -> bool:
+    def _is_free(self, key: str, holder: dict[str, Any], content: bytes) -> bool:
         if holder.get("state") == "free" or _is_dead(holder):
             return True
-        seen = self._seen.get(path)
+        seen = self._seen.get(key)
         if seen is None or seen.content != content:
-            self._seen[path] = _Seen(content, self._clock.now())
+            self._seen[key] = _Seen(content, self._clock.now())
             if seen is not None and holder.get("version", __version__) != __version__:
                 raise UserError(
                     f"{holder.get('host')} works on this folder with regionbench {holder['version']}, and this is "
