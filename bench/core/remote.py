@@ -260,10 +260,9 @@ def upload(store: Store, folder: Path, files: Iterable[str]) -> None:
     Raises:
         UserError: when the store cannot be written.
     """
-    rest, records = [], []
-    for path in files:
-        (records if Path(path).name == RECORD else rest).append(path)
-    for kind in (rest, records):
+    paths = list(files)
+    records = [path for path in paths if Path(path).name == RECORD]
+    for kind in ([path for path in paths if Path(path).name != RECORD], records):
         for some in _parts(kind):
             with reaching(store.url):
                 store.files.put([str(folder / path) for path in some], [store.path(path) for path in some])
