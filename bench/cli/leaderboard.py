@@ -75,7 +75,7 @@ def leaderboard_build(
     from bench.core.remote import local_copy
     from bench.core.temporary import scratch_folder
     from bench.runs.cards import defense_cards
-    from bench.tracking import Fetched, fetch_records, load_settings
+    from bench.tracking import Fetched, fetch_records, kept_copy, load_settings
     from leaderboards.build import build
     from leaderboards.exchange.robustbench import find_published
     from leaderboards.left_out import LeftOut
@@ -92,7 +92,7 @@ def leaderboard_build(
             settings = load_settings(tracking)
             if settings is None:
                 raise UserError("--tracking none holds no records; give --records FOLDER")
-            fetched = fetch_records(settings, scratch)
+            fetched = fetch_records(settings, kept_copy(settings) or scratch)
         paths = fetched.paths if tracking else find_records(records) if records.exists() or not served else []
         left_out = [LeftOut(path, reason) for path, reason in fetched.left_out.items()]
         if not paths and not served:

@@ -30,6 +30,11 @@ MOST_CHARACTERS = 100_000
 LARGEST_NUMBER = 1e300
 
 
+def cache_folder() -> Path:
+    """The folder of what can be made or fetched again, below the user's cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "regionbench"
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder; rename it to `path` when the block succeeds.

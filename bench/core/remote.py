@@ -17,7 +17,7 @@ from typing import Any
 
 from bench.core.archives import MOST_BYTES as MOST_OF_ARRAYS
 from bench.core.errors import UserError
-from bench.core.files import MOST_BYTES, read_json, write_json
+from bench.core.files import MOST_BYTES, cache_folder, read_json, write_json
 from bench.core.locks import locked
 from bench.core.record import ARRAYS, RECORD
 from bench.core.secrets import hide
@@ -167,10 +167,9 @@ def local_copy(place: Path | str, say: Say = lambda _: None, also: Sequence[str]
 
 
 def _folder(store: Store) -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "regionbench" / "records"
     digest = sha256(f"{type(store.files).__name__} {store.root}".encode()).hexdigest()[:12]
     readable = re.sub(r"[^A-Za-z0-9]+", "-", store.root).strip("-")[-60:]
-    return cache / f"{readable}-{digest}"
+    return cache_folder() / "records" / f"{readable}-{digest}"
 
 
 def _refresh(store: Store, copy: Path, name: str, say: Say, also: Sequence[str]) -> None:

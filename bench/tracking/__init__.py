@@ -1,7 +1,7 @@
 """MLflow: what a run folder holds, shown and stored there; importing this does not import MLflow."""
 
 from bench.tracking.background import NullTracker, Tracker
-from bench.tracking.records import Fetched, fetch_records, track_records
+from bench.tracking.records import Fetched, fetch_records, kept_copy, track_records
 from bench.tracking.settings import Settings, load_settings
 from bench.tracking.store import check_store
 from bench.tracking.sync import run_links
@@ -14,6 +14,7 @@ __all__ = [
     "Tracker",
     "check_store",
     "fetch_records",
+    "kept_copy",
     "load_settings",
     "run_links",
     "serve_ui",

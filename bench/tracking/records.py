@@ -2,15 +2,17 @@
 
 import os
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.core.errors import UserError
-from bench.core.files import sha256
+from bench.core.files import cache_folder, read_json, sha256, write_json
 from bench.core.names import short_hash, slug
 from bench.core.record import RECORD, RUN, load_record
-from bench.tracking.calls import first_line
+from bench.tracking.calls import first_line, time_limits
 from bench.tracking.entry import Entry
 from bench.tracking.record_entry import outside_files, read_record
 from bench.tracking.settings import Settings
@@ -19,6 +21,10 @@ from bench.tracking.sync import find_record, sync_folder
 
 #: The folder of figures beside a record, and among the artifacts of its run.
 FIGURES = "figures"
+#: In the folder of a record that was copied with all of its files: of which run, and which version.
+_COMPLETE = ".complete"
+#: Records that are copied from a server at once.
+_AT_ONCE = 8
 
 
 def track_records(paths: Iterable[Path], settings: Settings, say: Callable[[str], None]) -> None:
@@ -91,6 +97,14 @@ class Fetched:
     left_out: dict[Path, str]
 
 
+def kept_copy(settings: Settings) -> Path | None:
+    """Where the user's cache keeps what was copied from a server; None for a database of this machine."""
+    if not settings.server:
+        return None
+    name = short_hash([settings.shown, settings.experiment])
+    return cache_folder() / "mlflow" / f"{slug(settings.experiment)}-{name}"
+
+
 def fetch_records(settings: Settings, out: Path) -> Fetched:
     """Copy the records, arrays and figures of all finished results out of MLflow.
 
@@ -114,12 +128,23 @@ def fetch_records(settings: Settings, out: Path) -> Fetched:
             known = runs.setdefault(name, run)
             if run.info.end_time > known.info.end_time:
                 runs[name] = run
-        for name, run in runs.items():
-            folder = out / f"{slug(name)}-{short_hash(name)}"
+        folders = {name: out / f"{slug(name)}-{short_hash(name)}" for name in runs}
+
+        def fetch(name: str) -> Path | UserError:
+            run = runs[name]
             try:
-                paths.append(_fetch(store, run.info.run_id, run.data.tags["bench.record_sha256"], folder))
+                return _fetch(store, run.info.run_id, run.data.tags["bench.record_sha256"], folders[name])
             except UserError as error:
-                left_out[folder / RECORD] = str(error)
+                return error
+
+        # Each asks a server several times and waits for it. The limits are set once, for all threads.
+        threads = ThreadPoolExecutor(_AT_ONCE if settings.server else 1)
+        with time_limits(settings.upload_timeout), threads:
+            for name, found in zip(runs, threads.map(fetch, runs), strict=True):
+                if isinstance(found, UserError):
+                    left_out[folders[name] / RECORD] = str(found)
+                else:
+                    paths.append(found)
     return Fetched(
         sorted(paths), {name: settings.run_page(run.info.run_id) for name, run in runs.items()}, left_out
     )
@@ -155,8 +180,23 @@ def _track_lone(store: Store, entry: Entry) -> str:
 
 
 def _fetch(store: Store, run_id: str, expected: str, folder: Path) -> Path:
+    """Copy a record, its arrays and figures, unless that was done before: a finished run changes no more."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / RECORD
+    path, complete = folder / RECORD, folder / _COMPLETE
+    with suppress(UserError, TypeError, AttributeError, KeyError):
+        known = read_json(complete)
+        if known["run"] == run_id and all(
+            sha256(folder / name) == held for name, held in known["files"].items()
+        ):
+            return path
+    files = [path, *_fetch_files(store, run_id, expected, path)]
+    write_json(complete, {"run": run_id, "files": {file.name: sha256(file) for file in files}}, compact=True)
+    return path
+
+
+def _fetch_files(store: Store, run_id: str, expected: str, path: Path) -> list[Path]:
+    """Copy the files of a run; gives the arrays where it has them."""
+    folder, found = path.parent, []
     if not path.is_file() or sha256(path) != expected:
         _download(store, run_id, path.name, folder)
         if sha256(path) != expected:
@@ -165,7 +205,7 @@ def _fetch(store: Store, run_id: str, expected: str, folder: Path) -> Path:
     try:
         arrays = load_record(path).files.get("arrays")
     except UserError:
-        return path  # a board says why it leaves the record out
+        return []  # a board says why it leaves the record out
     name = Path(arrays.path).name if arrays else ""
     if arrays is not None and name in held:  # some records are kept without their arrays
         beside = folder / name
@@ -173,9 +213,10 @@ def _fetch(store: Store, run_id: str, expected: str, folder: Path) -> Path:
             _download(store, run_id, name, folder)
             if sha256(beside) != arrays.sha256:
                 raise UserError(f"{name} of MLflow run {run_id} has changed since it was logged")
+        found.append(beside)
     if FIGURES in held:
         _download(store, run_id, FIGURES, folder)
-    return path
+    return found
 
 
 def _download(store: Store, run_id: str, name: str, folder: Path) -> None:

@@ -21,6 +21,7 @@ from bench.tracking.logged_model import link_weights
 from bench.tracking.names import PARAM_LENGTH, TAG_LENGTH, shorten
 from bench.tracking.settings import Settings
 from bench.tracking.short_scores import EPOCH
+from bench.tracking.versions import compare_versions
 from bench.tracking.views import KIND, NOTE, refresh, results_page
 
 if TYPE_CHECKING:
@@ -66,12 +67,12 @@ def check_store(settings: Settings) -> str:
     """Connect to the store and describe it in a few words.
 
     Raises:
-        UserError: when it cannot be reached or written.
+        UserError: when it cannot be reached or written, its schema is out of date, or a server has another version.
     """
     if settings.database and not settings.database.is_file():
         return f"{settings.shown}, made by the first run"
     with open_store(settings):
-        return f"{settings.shown}, experiment {settings.experiment!r}"
+        return f"{settings.shown}, experiment {settings.experiment!r}{compare_versions(settings)}"
 
 
 class Store:

@@ -2,7 +2,6 @@
 
 import copy
 import math
-import os
 import time
 import warnings
 from contextlib import suppress
@@ -16,7 +15,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from bench.core.classifier import Classifier
 from bench.core.errors import UserError
-from bench.core.files import read_json, write_json
+from bench.core.files import cache_folder, read_json, write_json
 from bench.core.guards import random_state_kept
 from bench.core.names import identity
 from bench.core.provenance import hardware
@@ -182,8 +181,7 @@ def _now(device: torch.device) -> float:
 
 
 def _file() -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "regionbench" / "precision.json"
+    return cache_folder() / "precision.json"
 
 
 def _read() -> dict[str, _Trial]:

@@ -935,7 +935,9 @@ def test_fetching_from_nowhere_creates_nothing(tmp_path: Path, sqlite: MakeStore
 
 
 @pytest.mark.slow
-def test_records_make_the_round_trip_through_a_server(tmp_path: Path, server: Server) -> None:
+def test_records_make_the_round_trip_through_a_server(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = make_run(tmp_path)
     originals = [add_result(run, seed) for seed in (0, 1)]
     Tracker(server.settings, quiet).sync(run, final=True)
@@ -956,6 +958,13 @@ def test_records_make_the_round_trip_through_a_server(tmp_path: Path, server: Se
     (paths[0].parent / "arrays.npz").write_bytes(b"damaged")
     fetch_records(server.settings, tmp_path / "out")
     assert sha256(paths[0].parent / "arrays.npz") == load_record(paths[0]).files["arrays"].sha256
+    assert "experiment" in check_store(server.settings)
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("what was copied before is asked for again")
+
+    monkeypatch.setattr(Store, "download", refuse)
+    assert fetch_records(server.settings, tmp_path / "out").paths == paths
 
 
 @pytest.mark.slow
