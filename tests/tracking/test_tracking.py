@@ -59,7 +59,7 @@ from bench.tracking.calls import calling
 from bench.tracking.epoch_rows import read_rows
 from bench.tracking.names import PARAM_LENGTH, TAG_LENGTH, shorten
 from bench.tracking.run_entries import read_run_folder
-from bench.tracking.store import open_store
+from bench.tracking.store import Store, open_store
 from bench.tracking.ui import APP
 from leaderboards.build import build
 from leaderboards.left_out import LeftOut
