@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import optuna
@@ -16,6 +17,7 @@ from optuna.trial import TrialState
 from bench.core.errors import UserError
 from bench.training.storage import check_storage, open_storage
 from bench.training.trials import LEFT, SharedTrials, make_sampler, number_of
+from benchmarks.faults.local_servers import free_port
 from tests.postgres import postgres
 
 ROOT = Path(__file__).parents[2]
@@ -59,7 +61,7 @@ lock = threading.Lock()
 def several(address: str, count: int, workers: int) -> list[int]:
     done: list[int] = []
     threads = [
-        threading.Thread(target=lambda: done.extend(work(address, "several", count))) for _ in range(workers)
+        threading.Thread(target=lambda: done.extend(work(address, f"several-{count}", count))) for _ in range(workers)
     ]
     for thread in threads:
         thread.start()
@@ -118,6 +120,37 @@ def test_threads_on_postgresql_divide_the_numbers_and_a_wrong_password_is_one_li
     with pytest.raises(UserError, match="password authentication failed") as caught:
         check_storage(f"{login}x@{rest}")
     assert login.rpartition(":")[2] not in str(caught.value)
+
+
+PROXY = """
+import os, warnings
+from optuna.storages import RDBStorage, run_grpc_proxy_server
+warnings.simplefilter("ignore")
+run_grpc_proxy_server(RDBStorage(os.environ["ADDRESS"]), host="localhost", port=int(os.environ["PORT"]))
+"""
+
+
+@pytest.mark.long
+@pytest.mark.slow
+def test_sixty_four_workers_behind_a_proxy_divide_the_numbers(database: str) -> None:
+    pytest.importorskip("grpc")
+    port = free_port()
+    environment = {**os.environ, "ADDRESS": database, "PORT": str(port)}
+    with subprocess.Popen([sys.executable, "-c", PROXY], env=environment, stderr=subprocess.DEVNULL) as proxy:
+        try:
+            while True:
+                with suppress(UserError):
+                    check_storage(f"grpc://localhost:{port}")
+                    break
+                assert proxy.poll() is None
+            assert several(f"grpc://localhost:{port}", 192, 64) == list(range(192))
+            with open_storage(database) as storage:
+                found = optuna.load_study(storage=storage, study_name="several-192").get_trials()
+            over = [number_of(trial) for trial in found if trial.state == TrialState.COMPLETE]
+            assert sorted(over) == list(range(192))
+            assert len(found) == 192
+        finally:
+            proxy.terminate()
 
 
 WORKER = """
