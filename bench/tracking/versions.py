@@ -15,11 +15,11 @@ def compare_versions(settings: Settings) -> str:
     if not settings.server:
         return ""
     import mlflow
-    from mlflow.tracking._tracking_service.utils import _get_default_host_creds
+    from mlflow.utils.credentials import get_default_host_creds
     from mlflow.utils.rest_utils import http_request
 
     here = str(mlflow.__version__)
-    answer = http_request(_get_default_host_creds(settings.uri), "/version", "GET", timeout=settings.timeout)
+    answer = http_request(get_default_host_creds(settings.uri), "/version", "GET", timeout=settings.timeout)
     there = answer.text.strip() if answer.status_code == 200 else ""
     if not there[:1].isdigit() or len(there) > 40:
         raise UserError(f"{settings.shown} does not say its version of MLflow; here it is {here}")
