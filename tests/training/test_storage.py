@@ -61,7 +61,8 @@ lock = threading.Lock()
 def several(address: str, count: int, workers: int) -> list[int]:
     done: list[int] = []
     threads = [
-        threading.Thread(target=lambda: done.extend(work(address, f"several-{count}", count))) for _ in range(workers)
+        threading.Thread(target=lambda: done.extend(work(address, f"several-{count}", count)))
+        for _ in range(workers)
     ]
     for thread in threads:
         thread.start()
