@@ -284,7 +284,7 @@ def _prefix_bits(rows: int, rows_at_once: int) -> int:
 
 
 def _partitions(keys: NDArray[np.uint64], bits: int) -> Iterator[NDArray[np.int64]]:
-    # Two shifts, because a shift by 64 bits is undefined. Numpy sorts 16 bits by radix: one pass for all partitions.
+    # Two shifts, because a shift by 64 bits is undefined. Numpy sorts 16 bits by radix, in one pass for all.
     prefix = (keys >> np.uint64(1) >> np.uint64(63 - bits)).astype(np.uint16 if bits <= 16 else np.uint64)
     order = np.argsort(prefix, kind="stable")
     ends = np.searchsorted(prefix, np.arange(1 << bits, dtype=prefix.dtype), side="right", sorter=order)
