@@ -166,6 +166,18 @@ def test_mistakes_are_one_line_with_the_fix() -> None:
             "from 0 to 9, got 1 to 10; give labels - 1",
         ),
         (
+            lambda: bench.evaluate(flat_network().double(), (pixels, labels), "linf:0.1"),
+            "weights are torch.float64 and images come as float32: give it as model.float",
+        ),
+        (
+            lambda: bench.evaluate(network, (pixels[:0], labels[:0]), "linf:0.1"),
+            "expected at least one of the images, with its label, got none",
+        ),
+        (
+            lambda: bench.evaluate(network, (pixels, labels + 10), "linf:0.1"),
+            "from 0 to 9, got 10 to 19; give labels - 10",
+        ),
+        (
             lambda: bench.evaluate(network.to("meta"), digits, "linf:0.1"),
             "on the device meta, which holds no values",
         ),

@@ -82,7 +82,9 @@ def read_examples(given: Any, part: str) -> Examples:
     name = f"{part} " if part else ""
     images, labels, classes = _columns(given, f"{name}data")
     read = as_images(images, f"{name}images"), as_labels(labels, f"{name}labels")
-    if len(read[0]) != len(read[1]) or len(read[1]) == 0:
+    if len(read[0]) == len(read[1]) == 0:
+        raise UserError(f"expected at least one of the {name}images, with its label, got none")
+    if len(read[0]) != len(read[1]):
         raise UserError(f"expected as many {name}images as labels, got {len(read[0])} and {len(read[1])}")
     return Examples(*read, classes)
 

@@ -109,8 +109,9 @@ def only_test_images(
     classes = examples.classes or tuple(map(str, range(count_classes(examples.images))))
     if int(examples.labels.max()) >= len(classes):
         least, most = int(examples.labels.min()), int(examples.labels.max())
-        fix = f"; give labels - {least}" if least > 0 and most - least < len(classes) else ""
-        raise UserError(f"expected labels from 0 to {len(classes) - 1}, got {least} to {most}{fix}")
+        fits = least > 0 and most - least < len(classes)
+        fix = f"give labels - {least}" if fits else f"there are {len(classes)} classes"
+        raise UserError(f"expected labels from 0 to {len(classes) - 1}, got {least} to {most}; {fix}")
     empty = torch.empty(0, dtype=torch.int64)
     nothing = Split(examples.images[:0], empty)
     test = _take(examples.images, examples.labels, split_test(examples.labels, test_size))
