@@ -75,6 +75,17 @@ def materialize(network: nn.Module, input_shape: tuple[int, ...]) -> None:
         ) from error
 
 
+def other_type(network: nn.Module) -> str:
+    """What to do where a network that fails has weights of another type than the images, which are float32."""
+    types = {str(weight.dtype) for weight in network.parameters() if weight.is_floating_point()}
+    others = sorted(types - {"torch.float32"})
+    return (
+        f"; its weights are {others[0]} and images come as float32: give it as model.float()"
+        if others
+        else ""
+    )
+
+
 def try_training(network: nn.Module, input_shape: tuple[int, ...], num_classes: int) -> None:
     """Try a pass and a gradient in training mode; buffers and modes are restored.
 

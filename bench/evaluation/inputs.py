@@ -13,7 +13,7 @@ from bench.core import values
 from bench.core.checks import check_differentiable, check_finite, check_inputs, check_logits
 from bench.core.classifier import AnyClassifier, Classifier, WrappedClassifier
 from bench.core.errors import NotFinite, UserError
-from bench.core.foreign import NO_VALUES, reason_of
+from bench.core.foreign import NO_VALUES, other_type, reason_of
 from bench.core.guards import evaluating, random_state_kept
 from bench.core.limits import MOST_OF_NAME
 from bench.core.threat import NORMS, Threat
@@ -109,7 +109,7 @@ def count_classes(model: nn.Module, images: Tensor) -> int:
         except Exception as error:  # a stranger's code may raise anything
             shape = tuple(images.shape[1:])
             raise UserError(
-                f"the network does not take images of shape {shape}: {reason_of(error)}{_other_type(model)}"
+                f"the network does not take images of shape {shape}: {reason_of(error)}{other_type(model)}"
             ) from error
     if not isinstance(logits, Tensor) or logits.dim() != 2:
         came = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
@@ -283,20 +283,9 @@ def _logits(classifier: AnyClassifier, images: Tensor) -> Tensor:
         except UserError:
             raise
         except Exception as error:  # a stranger's code may raise anything
-            reason = f"{reason_of(error)}{_other_type(classifier)}"
+            reason = f"{reason_of(error)}{other_type(classifier)}"
             raise UserError(f"the network fails on {len(images)} images: {reason}") from error
     return check_logits(logits, len(images), classifier.num_classes)
-
-
-def _other_type(network: nn.Module) -> str:
-    """What to do where a network that fails has weights of another type than the images, which are float32."""
-    types = {str(weight.dtype) for weight in network.parameters() if weight.is_floating_point()}
-    others = sorted(types - {"torch.float32"})
-    return (
-        f"; its weights are {others[0]} and images come as float32: give it as model.float()"
-        if others
-        else ""
-    )
 
 
 def _kind(value: object) -> str:
