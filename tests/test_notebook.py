@@ -9,6 +9,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -16,6 +17,8 @@ import bench
 from bench.attacks.autoattack import autoattack
 from bench.core.classifier import WrappedClassifier
 from bench.core.errors import UserError
+from bench.core.names import is_accuracy
+from bench.core.record_text import show_record
 from bench.core.threat import Threat
 from bench.data import load
 from bench.tracking.record_entry import read_record
@@ -232,10 +235,22 @@ def test_html_shows_alarms_and_scores_and_no_markup_of_the_record() -> None:
     assert all(name in html for name in record.metrics)
 
 
+def test_html_begins_with_the_worst_case_and_folds_what_is_no_accuracy() -> None:
+    record = make_record()
+    html = record._repr_html_()
+    folded = html.index("<details>")
+    assert html.index("robust_accuracy/worst_case") < html.index("clean_accuracy") < folded
+    assert all((html.index(f">{name}<") < folded) == is_accuracy(name) for name in record.metrics)
+
+
 def test_records_show_themselves_as_the_command_does(capsys: pytest.CaptureFixture[str]) -> None:
     record = make_record()
     record.show()
     assert record.id in capsys.readouterr().out
+    score = record.metrics["clean_accuracy"].model_copy(update={"reason": "a note that is long. " * 9})
+    noted = record.model_copy(update={"metrics": {"clean_accuracy": score, "prs_ratio": score}})
+    show_record(noted, Console(width=80))
+    assert "\nnotes\n  clean_accuracy, prs_ratio: a note that is long." in capsys.readouterr().out
 
 
 def test_public_names_are_there_typed_and_lazy() -> None:

@@ -2,8 +2,10 @@
 
 from html import escape
 
+from bench.core.names import CLEAN_ACCURACY, WORST_CASE, is_accuracy
 from bench.core.record import Alarm, Record, Score
 from bench.core.record_text import score_text
+from bench.core.standing import standing
 from bench.core.values import printable
 
 #: Colors of an alarm that is raised, and of text that stands back; both are readable on white and on black.
@@ -11,19 +13,33 @@ RAISED, FAINT = "#d03030", "#888888"
 
 
 def html(record: Record) -> str:
-    """Title, alarms, and a table of every score with its interval."""
+    """Title, alarms, how the record stands, and every score with its interval; those of no accuracy are folded."""
     threat = f"{record.threat.norm} ε={record.threat.eps}"
     title = f"{record.defense.name} · {record.model} · {record.dataset.name} · {threat}"
     about = (
         f"battery {record.battery.name} {record.battery.version}, seed {record.seed}, "
         f"{record.dataset.evaluated_size} test images attacked"
     )
-    rows = "".join(_row(name, score) for name, score in record.metrics.items())
-    heading = "".join(f'<th style="text-align:left">{each}</th>' for each in HEADINGS)
+    first = sorted((name for name in record.metrics if is_accuracy(name)), key=_place)
+    others = [name for name in record.metrics if name not in first]
+    stands = standing(record)
+    more = f"<details><summary>{len(others)} other scores</summary>{_table(record, others)}</details>"
     return (
         f"<div><strong>{_text(title)}</strong><br>{_faint(about)}{_alarms(record.alarms)}"
-        f"<table><thead><tr>{heading}</tr></thead><tbody>{rows}</tbody></table></div>"
+        f"{f'<br>{_text(str(stands))}' if stands.raised else ''}{_table(record, first) if first else ''}"
+        f"{more if first and others else _table(record, others)}</div>"
     )
+
+
+def _place(name: str) -> int:
+    """The worst case first, then clean accuracy, then the attacks as they ran; sorting keeps their order."""
+    return {WORST_CASE: 0, CLEAN_ACCURACY: 1}.get(name, 2)
+
+
+def _table(record: Record, names: list[str]) -> str:
+    heading = "".join(f'<th style="text-align:left">{each}</th>' for each in HEADINGS)
+    rows = "".join(_row(name, record.metrics[name]) for name in names)
+    return f"<table><thead><tr>{heading}</tr></thead><tbody>{rows}</tbody></table>"
 
 
 #: Of the table of scores.

@@ -9,6 +9,9 @@ from bench.core.record import Front, Record, Score
 from bench.core.standing import standing
 from bench.core.values import printable
 
+#: From this width on, notes stand beside their scores; in a narrower terminal their column would hold single words.
+WIDE = 120
+
 
 def show_record(record: Record, console: Console | None = None) -> None:
     """Print scores with intervals, alarms, settings and cost."""
@@ -22,17 +25,20 @@ def show_record(record: Record, console: Console | None = None) -> None:
     scores = Table(box=None, pad_edge=False)
     for heading in ("metric", "value", "95 % interval", "n"):
         scores.add_column(heading, no_wrap=True)
-    scores.add_column("note", overflow="fold")
+    beside = console.width >= WIDE
+    if beside:
+        scores.add_column("note", overflow="fold")
     for name, score in record.metrics.items():
         interval = (
             f"{score_text(score, score.low)} – {score_text(score, score.high)}"
             if score.low is not None
             else ""
         )
-        scores.add_row(
-            escape(name), score_text(score, score.value), interval, str(score.n or ""), escape(score.reason)
-        )
+        note = (escape(score.reason),) if beside else ()
+        scores.add_row(escape(name), score_text(score, score.value), interval, str(score.n or ""), *note)
     console.print(scores)
+    if not beside:
+        _show_notes(record, console)
 
     console.print("\n[bold]alarms[/bold] (no alarm does not mean trustworthy)")
     for alarm in record.alarms:
@@ -85,6 +91,18 @@ def _show_front(front: Front, chosen: int, console: Console) -> None:
             f"    {mark} trial {point.trial}: clean {clean}, robust {robust}{cost}; {escape(settings)}"
         )
     console.print(f"    * trained: {escape(front.rule)}")
+
+
+def _show_notes(record: Record, console: Console) -> None:
+    """Every note once, with the scores it belongs to."""
+    of: dict[str, list[str]] = {}
+    for name, score in record.metrics.items():
+        if score.reason:
+            of.setdefault(score.reason, []).append(name)
+    if of:
+        console.print("\n[bold]notes[/bold]")
+    for note, names in of.items():
+        console.print(f"  {escape(', '.join(names))}: {escape(note)}")
 
 
 def escape(text: str) -> str:
