@@ -31,7 +31,7 @@ FORMAT = "regionbench.manifest/1"
 MOST_BYTES = 2**30
 #: What pages are drawn with, besides the code of these packages.
 _PACKAGES = (leaderboards, bench.charts, bench.core)
-_LIBRARIES = ("jinja2", "markupsafe", "matplotlib", "numpy", "pandas", "plotly", "pydantic")
+_LIBRARIES = ("jinja2", "markupsafe", "matplotlib", "numpy", "pandas", "pydantic")
 _SOURCES = (".py", ".j2", ".js", ".css", ".svg")
 #: Parts of a page that depend on other entries: filled in by every build.
 _LIVE = re.compile(r"<!--live:([a-z]+)-->.*?<!--/live-->", re.DOTALL)

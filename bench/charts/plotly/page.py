@@ -18,17 +18,14 @@ from bench.charts.palette import COLORS, DARK_COLORS, style_numbers
 from bench.charts.plotly.canvas import Json
 from bench.charts.plotly.panel import draw_panel
 from bench.charts.tiling import TOGETHER, panel_columns
-from bench.core.files import write_text
 
-#: What pages of charts need beside them: plotly's script, ours, and the style sheet.
-ASSETS = ("plotly.min.js", "charts.js", "charts.css")
+#: What pages of charts need beside them: plotly's script of flat charts, version 4.1.1, ours, and the style sheet.
+ASSETS = ("plotly.min.js", "plotly.LICENSE", "charts.js", "charts.css")
 
 
 def write_assets(folder: Path) -> None:
     """Write the files that `page` and `division` refer to into a folder, once for all its charts."""
-    from plotly.offline import get_plotlyjs
-
-    write_text(folder / "plotly.min.js", get_plotlyjs())
+    folder.mkdir(parents=True, exist_ok=True)
     with as_file(files("bench.charts") / "static") as static:
         for path in sorted(static.iterdir()):
             shutil.copyfile(path, folder / path.name)
