@@ -81,7 +81,7 @@ def bar(summary: Summary | None, reach: int) -> Markup:
     if summary is None or summary.mean is None:
         return Markup()
     return Markup(
-        '<svg class="iv" viewBox="0 0 100 12" preserveAspectRatio="none" aria-hidden="true">'
+        '<svg class=iv viewBox="0 0 100 12" preserveAspectRatio=none aria-hidden=true>'
         f'<path d="{bar_path(summary, reach)}"/></svg>'
     )
 
@@ -123,7 +123,7 @@ def badges(entry: Entry) -> Markup:
 
 
 def board_rows(board: Board) -> Markup:
-    """The rows of a board; ends of cells and rows are left out, without which a long board is a tenth smaller."""
+    """The rows of a board; without ends of cells and quotes around words, a long board is an eighth smaller."""
     return Markup("".join(_board_row(board, at, entry) for at, entry in enumerate(board.on_page)))
 
 
@@ -139,8 +139,8 @@ def _board_row(board: Board, at: int, entry: Entry) -> str:
     )
     cells = [
         f'<tr class="{classes}">' if classes else "<tr>",
-        f'<td class="rank">{place(rank)}',
-        f'<th scope="row" class="name"><a href="../entries/{entry.page}.html">{cut(entry.defense.name)}</a>'
+        f'<td class=rank>{place(rank)}',
+        f'<th scope=row class=name><a href="../entries/{entry.page}.html">{cut(entry.defense.name)}</a>'
         f"<small>{text(' · '.join(filter(None, about)))}</small>",
     ]
     for kind, column in zip(("worst", "clean", "cost"), board.main_columns, strict=True):
@@ -151,14 +151,14 @@ def _board_row(board: Board, at: int, entry: Entry) -> str:
             shown = Markup(
                 f'<span class="doubt" title="in doubt: a raised alarm has no answer">{doubted}</span>'
             )
-        cells.append(f'<td class="{kind}">{bar(summary, board.reach) if kind == "worst" else ""}{shown}')
-    cells.append(f'<td class="alarms-cell">{badges(entry)}')
-    cells.append(f'<td class="c-network">{cut(entry.model)}')
+        cells.append(f'<td class={kind}>{bar(summary, board.reach) if kind == "worst" else ""}{shown}')
+    cells.append(f'<td class=alarms-cell>{badges(entry)}')
+    cells.append(f'<td class=c-network>{cut(entry.model)}')
     cells += [
-        f'<td class="c-{column.key}">{score(entry.scores.get(column.metric), column.metric)}'
+        f'<td class=c-{column.key}>{score(entry.scores.get(column.metric), column.metric)}'
         for column in board.more_columns
     ]
-    cells.append(f'<td class="c-seeds">{len(entry.results)}')
+    cells.append(f'<td class=c-seeds>{len(entry.results)}')
     return "".join(cells) + "\n"
 
 
