@@ -139,7 +139,7 @@ def _board_row(board: Board, at: int, entry: Entry) -> str:
     )
     cells = [
         f'<tr class="{classes}">' if classes else "<tr>",
-        f'<td class=rank>{place(rank)}',
+        f"<td class=rank>{place(rank)}",
         f'<th scope=row class=name><a href="../entries/{entry.page}.html">{cut(entry.defense.name)}</a>'
         f"<small>{text(' · '.join(filter(None, about)))}</small>",
     ]
@@ -151,14 +151,14 @@ def _board_row(board: Board, at: int, entry: Entry) -> str:
             shown = Markup(
                 f'<span class="doubt" title="in doubt: a raised alarm has no answer">{doubted}</span>'
             )
-        cells.append(f'<td class={kind}>{bar(summary, board.reach) if kind == "worst" else ""}{shown}')
-    cells.append(f'<td class=alarms-cell>{badges(entry)}')
-    cells.append(f'<td class=c-network>{cut(entry.model)}')
+        cells.append(f"<td class={kind}>{bar(summary, board.reach) if kind == 'worst' else ''}{shown}")
+    cells.append(f"<td class=alarms-cell>{badges(entry)}")
+    cells.append(f"<td class=c-network>{cut(entry.model)}")
     cells += [
-        f'<td class=c-{column.key}>{score(entry.scores.get(column.metric), column.metric)}'
+        f"<td class=c-{column.key}>{score(entry.scores.get(column.metric), column.metric)}"
         for column in board.more_columns
     ]
-    cells.append(f'<td class=c-seeds>{len(entry.results)}')
+    cells.append(f"<td class=c-seeds>{len(entry.results)}")
     return "".join(cells) + "\n"
 
 
