@@ -130,7 +130,9 @@ def _counts(entry: Entry, metric: str) -> bool:
     """Whether a score may be the best of its column: not where alarms say that it overstates robustness."""
     if metric not in entry.scores or not metric.startswith(ROBUST_ACCURACY):
         return metric in entry.scores
-    overstated = metric != WORST and any(alarm.name == VERDICT for alarm in entry.raised)
+    # Nothing answers the alarms of an entry whose worst case is zero; its other accuracies are not to be believed.
+    refuted = any(alarm.name == VERDICT for alarm in entry.raised)
+    overstated = metric != WORST and (refuted or (bool(entry.raised) and not entry.answers))
     return not (entry.in_doubt or overstated)
 
 

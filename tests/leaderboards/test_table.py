@@ -9,7 +9,7 @@ import pytest
 
 from bench.core.errors import UserError
 from bench.core.names import CLEAN_ACCURACY, WORST_CASE
-from bench.core.record import Record
+from bench.core.record import Alarm, Record
 from leaderboards.board import Board, make_boards
 from leaderboards.downloads import boards_csv
 from leaderboards.latex import board_latex
@@ -53,6 +53,30 @@ def test_the_best_and_what_is_not_separated_from_it_are_marked(results: list[Res
     assert "44.0† (" in text
     assert "| `b_x&y` |" in text
     assert text.splitlines()[-1].startswith("Bold: the best of a column.")
+
+
+def test_no_attack_is_the_best_under_a_worst_case_of_zero_with_alarms(
+    tmp_path: Path, make_record: Callable[..., Record], write_record: Callable[..., Path]
+) -> None:
+    """Extra checks do not run there, so that nothing answers the alarms; PGD-20 alone is no evidence."""
+    paths = []
+    for name, pgd, worst in (("honest", 0.5, 0.4), ("weak", 0.3, 0.2), ("masked", 0.9, 0.0)):
+        rates = {"robust_accuracy/pgd20": pgd, "robust_accuracy/autoattack": worst}
+        arrays = make_arrays(rates)
+        record = make_record(
+            arrays, id=f"{name}-seed-0", defense={"name": name}, metrics=make_scores(arrays), alarms=[]
+        )
+        if name == "masked":
+            alarm = Alarm(name="zero gradients", raised=True, message="all of them")
+            record = record.model_copy(update={"alarms": [alarm]})
+        paths.append(write_record(tmp_path / name, record, arrays))
+    (board,) = make_boards(read_results(paths)[0])
+    rows = make_table(board, ["robust_accuracy/pgd20"]).rows
+    assert {row.defense: row.cells[0].best for row in rows} == {
+        "honest": True,
+        "weak": False,
+        "masked": False,
+    }
 
 
 def test_latex_escapes_what_it_reads_as_markup(results: list[Result]) -> None:
