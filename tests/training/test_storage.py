@@ -151,7 +151,7 @@ def test_sixty_four_workers_behind_a_proxy_divide_the_numbers(database: str) -> 
             assert sorted(over) == list(range(192))
             assert len(found) == 192
         finally:
-            proxy.terminate()
+            proxy.kill()
 
 
 WORKER = """
