@@ -30,6 +30,7 @@ from bench.cli.verify import verify
 from bench.core.command_line import hide_arguments
 from bench.core.errors import UserError, failed_import, out_of_memory
 from bench.core.foreign_code import PluginFailed, named
+from bench.core.torchrun import refuse_others, silence_workers
 from bench.version import __version__
 
 #: The environment variable that shows a traceback above the line on an error of the operating system or a plug-in.
@@ -43,6 +44,7 @@ class EndedEarly(Exception):
 def main() -> None:
     """Run the command line; a user's mistake is one line on standard error and exit code 2."""
     prepare_streams()
+    silence_workers()
     with without_secrets():
         hide_arguments()
         try:
@@ -151,13 +153,15 @@ def _command() -> Iterator[None]:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="bench")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Train defenses, measure them with one fixed battery, and rank them honestly.
 
     \b
     bench run --defense prs --model resnet18    search, train, evaluate, log, draw the pages
     bench ui                                    compare runs in MLflow
     """
+    refuse_others(context.invoked_subcommand)
 
 
 for command in (

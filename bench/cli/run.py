@@ -1,7 +1,7 @@
 """`bench run`."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -9,6 +9,9 @@ from bench.cli.options import SettingsCommand, json_option, print_paths, quiet_o
 from bench.cli.types import PATH
 from bench.core import values
 from bench.core.errors import UserError
+
+if TYPE_CHECKING:
+    from bench.runs.config import RunConfig
 
 
 @click.command(cls=SettingsCommand, settings=("training", "data", "result"))
@@ -33,6 +36,20 @@ def run(file: Path | None, as_json: bool, quiet: bool, **given: Any) -> None:
     if "defense" not in settings:
         raise UserError("--defense is missing; `bench list defenses` names them")
     config = RunConfig.make(settings)
+    from bench.core.torchrun import is_worker
+    from bench.training.workers import joined, own_device, serve
+
+    config = config.model_copy(update={"device": own_device(config.device)})
+    with joined(config.device):
+        if is_worker():
+            from bench.runs.plan import make_plan
+
+            serve(make_plan(config))
+        else:
+            _run(config, as_json, quiet)
+
+
+def _run(config: "RunConfig", as_json: bool, quiet: bool) -> None:
     from bench.cli.display import make_progress
     from bench.runs.job import resolve
     from bench.runs.run import build_pages, run_job

@@ -20,7 +20,8 @@ from bench.data import Dataset, fingerprint
 from bench.models import MODELS
 from bench.runs.config import RunConfig
 from bench.runs.plan import count_trials, load_data, make_plan
-from bench.training.folder import CHECKPOINT, Plan
+from bench.training.folder import CHECKPOINT
+from bench.training.plan import Plan
 from bench.version import __version__
 
 #: The version whose first runs have no `identity` in `run.json`: their names hash source text, prose included.

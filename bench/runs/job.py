@@ -15,8 +15,8 @@ from bench.evaluation.battery import Battery, make_battery
 from bench.runs.config import RunConfig
 from bench.runs.identity import find_earlier_run, run_name, training_identity
 from bench.runs.plan import count_trials, make_plan
-from bench.training.folder import Plan
 from bench.training.objectives import check_objective
+from bench.training.plan import Plan
 from bench.training.precision import choose, worth_a_trial
 from bench.training.storage import check_storage
 from defenses.base import Objective, Training

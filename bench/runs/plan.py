@@ -8,7 +8,7 @@ from bench.core.values import device
 from bench.data import Dataset, defaults_of, load
 from bench.evaluation.inputs import check_data
 from bench.runs.config import RunConfig
-from bench.training.folder import Plan
+from bench.training.plan import Plan
 from bench.training.recipe import make_recipe
 from defenses import get as get_defense
 

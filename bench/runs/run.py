@@ -28,8 +28,9 @@ from bench.runs.config import RunConfig
 from bench.runs.job import Job, resolve, result_name
 from bench.runs.kept import finished_record, keep_history, write_run
 from bench.runs.outcome import say_result, transfer_source
-from bench.training.folder import CHECKPOINT, Plan, train_in_folder
+from bench.training.folder import CHECKPOINT, train_in_folder
 from bench.training.loop import Diverged
+from bench.training.plan import Plan
 from bench.training.probes import Probe, make_probe
 from bench.training.search import TRIAL_SEED, SearchOutcome, search
 from bench.training.storage import is_shared

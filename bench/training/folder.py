@@ -2,69 +2,22 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from bench.core.classifier import Classifier
 from bench.core.errors import UserError
 from bench.core.files import set_aside
 from bench.core.progress import Progress
 from bench.core.record import HISTORY
-from bench.core.threat import Threat
-from bench.data import Dataset
-from bench.models import build
 from bench.models.weights import load_checkpoint, previous_checkpoint
 from bench.training.history import HistoryRow, read_history, write_history
 from bench.training.loop import CheckpointUnusable, Diverged, Result, Stop, train
-from bench.training.recipe import Recipe
+from bench.training.plan import Plan
+from bench.training.workers import shared_task
 from defenses.base import Defense
 
 #: Name of the file in a training's folder.
 CHECKPOINT = "checkpoint.pt"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The resolved settings that all trainings of a run share.
-
-    Attributes:
-        name: the defense's name in records; a `module:Class` keeps that form, so that it is not taken for a
-            built-in.
-        defense: the class; its hyper-parameters vary from training to training.
-        fixed: hyper-parameters set by the user.
-        model: the network's name.
-        dataset: on the device to train on.
-        threat: norm and ε to defend against.
-        recipe: optimizer, learning rate, batches and augmentation.
-        epochs: passes over the training split.
-        precision: "fp32" or "bf16".
-        step_seconds: precision → seconds of a training step in the trial that chose it; empty without one.
-    """
-
-    name: str
-    defense: type[Defense]
-    fixed: dict[str, Any]
-    model: str
-    dataset: Dataset
-    threat: Threat
-    recipe: Recipe
-    epochs: int
-    precision: str
-    step_seconds: dict[str, float] = field(default_factory=dict)
-
-    def classifier(self, seed: int) -> Classifier:
-        """Build a network on the data's device; its initial weights depend on the seed alone."""
-        dataset = self.dataset
-        network = build(
-            self.model,
-            input_shape=dataset.shape,
-            num_classes=dataset.num_classes,
-            mean=dataset.mean,
-            std=dataset.std,
-            seed=seed,
-        )
-        return network.to(dataset.train.images.device)
 
 
 def train_in_folder(
@@ -118,21 +71,22 @@ def train_in_folder(
             continue
         classifier = plan.classifier(seed)
         try:
-            result = train(
-                defense,
-                classifier,
-                plan.dataset,
-                plan.recipe,
-                plan.threat,
-                epochs=plan.epochs,
-                seed=seed,
-                precision=plan.precision,
-                checkpoint=checkpoint,
-                on_epoch=keep,
-                on_resume=resumed,
-                probe=probe,
-                progress=progress,
-            )
+            with shared_task(plan, defense, seed):
+                result = train(
+                    defense,
+                    classifier,
+                    plan.dataset,
+                    plan.recipe,
+                    plan.threat,
+                    epochs=plan.epochs,
+                    seed=seed,
+                    precision=plan.precision,
+                    checkpoint=checkpoint,
+                    on_epoch=keep,
+                    on_resume=resumed,
+                    probe=probe,
+                    progress=progress,
+                )
         except CheckpointUnusable as error:
             progress.say(str(error))
             fallback = "the one before it is used" if previous.exists() else "the training starts again"

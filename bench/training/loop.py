@@ -5,37 +5,36 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from bench.core.classifier import Classifier
-from bench.core.errors import NotFinite, UserError, first_line
+from bench.core.errors import NotFinite
 from bench.core.guards import evaluating, random_state_kept
-from bench.core.names import identity
 from bench.core.progress import Progress
 from bench.core.randomness import seeded
 from bench.core.threat import Threat
-from bench.data import Dataset, fingerprint
-from bench.models.weights import load_checkpoint, save_checkpoint
+from bench.data import Dataset
 from bench.training.averaging import make_average, weights_of
 from bench.training.device import training_layout
 from bench.training.graph import Stepper
 from bench.training.history import HistoryRow
+from bench.training.ranks import by_first, check_divisible, count, sharing
 from bench.training.recipe import Recipe
+from bench.training.resume import CheckpointUnusable, digest, keep_state, read_state, unusable_where_it_fails
 from bench.training.step import epoch_batches
 from bench.training.timing import StandardClock, synchronize
 from bench.training.validation import BestEpoch, validate
 from defenses.base import Defense, Training
 
+__all__ = ["CheckpointUnusable", "Diverged", "Result", "Stop", "train"]
+
 
 class Diverged(Exception):
     """The training cannot go on: the loss or the weights are no longer finite."""
-
-
-class CheckpointUnusable(UserError):
-    """The checkpoint is damaged, or of another training; nothing was trained yet."""
 
 
 class Stop(Exception):
@@ -122,17 +121,12 @@ def train(
     restart_optimizer()
     epoch, history, best = 0, list[HistoryRow](), BestEpoch(keep_weights=recipe.weights == "best")
 
-    # Resume
-    training = _digest(defense, dataset, recipe, threat, epochs, seed, precision) if checkpoint else ""
-    if checkpoint is not None and checkpoint.exists():
-        with _unusable_where_it_fails(checkpoint):
-            state = load_checkpoint(checkpoint, device)
-            # Those of earlier versions do not say what they belong to.
-            if state.get("training", training) != training:
-                raise UserError("it belongs to another training")
+    # Resume; of several processes, the first reads and writes
+    training = digest(defense, dataset, recipe, threat, epochs, seed, precision) if checkpoint else ""
+    state = by_first(lambda: read_state(checkpoint, device, training, epochs))
+    if state is not None:
+        with unusable_where_it_fails(checkpoint):
             epoch, history = state["epoch"], state["history"]
-            if [row["epoch"] for row in history] != list(range(1, epoch + 1)) or not 1 <= epoch <= epochs:
-                raise UserError("its history does not fit its epoch")
             classifier.load_state_dict(state["classifier"])
             # The objective first: what it freezes decides which parameters the optimizer holds.
             objective.load_state_dict(state["objective"])
@@ -142,11 +136,9 @@ def train(
             if average:
                 average.load_state_dict(state["average"])
             del state
-        if on_resume is not None:
-            on_resume(history)
-        if on_epoch is not None:
-            # The process may have been killed between writing the checkpoint and this call.
-            on_epoch(history[-1])
+        by_first(lambda: on_resume(history) if on_resume else None)
+        # The process may have been killed between writing the checkpoint and this call.
+        by_first(lambda: on_epoch(history[-1]) if on_epoch else None)
 
     def finished() -> bool:
         patience_over = (
@@ -154,8 +146,9 @@ def train(
         )
         return epoch >= epochs or patience_over
 
+    check_divisible(classifier, dataset.train)
     clock, trained_seconds = StandardClock(classifier, dataset.train, recipe, seed, precision), 0.0
-    take_step = Stepper(objective, classifier, precision, recipe.batch_size)
+    take_step = Stepper(objective, classifier, precision, recipe.batch_size, capture=count() == 1)
     with (
         training_layout(precision, classifier, average.network if average else None),
         progress.task(f"train {defense.name}", epochs) as task,
@@ -171,9 +164,10 @@ def train(
                 classifier.train()
                 synchronize(device)
                 started = time.perf_counter()
-                objective.begin_epoch(epoch)
+                with sharing(classifier):
+                    objective.begin_epoch(epoch)
                 loss_sum, met = torch.zeros((), device=device), 0
-                with seeded(seed, "epoch", epoch):
+                with sharing(classifier), seeded(seed, "epoch", epoch):
                     for share, images, labels in epoch_batches(
                         dataset.train, recipe, seed, epoch, precision, objective.replays
                     ):
@@ -202,16 +196,15 @@ def train(
                     "standard_seconds": standard_seconds,
                     **objective.report(),
                 }
-                if probe is not None:
-                    with evaluating(network), random_state_kept():
-                        row |= probe(network, epoch)
+                row |= by_first(partial(_probed, probe, network, epoch))
             history.append(row)
             if objective.settled():
                 best.consider(row, network)
 
             # Save and report
-            if checkpoint is not None:
-                save_checkpoint(
+            by_first(
+                partial(
+                    keep_state,
                     checkpoint,
                     {
                         "training": training,
@@ -224,9 +217,9 @@ def train(
                         "average": average.state_dict() if average else None,
                     },
                 )
+            )
             task.advance(1, _note(row))
-            if on_epoch is not None:
-                on_epoch(row)
+            by_first(partial(on_epoch, row) if on_epoch else _nothing)
 
     # Keep the weights of the best or of the last epoch
     if recipe.weights == "best" and best.epoch is not None:
@@ -237,40 +230,6 @@ def train(
     classifier.load_state_dict(weights)
     classifier.eval()
     return Result(history, epoch_of_weights, best.epoch)
-
-
-def _digest(
-    defense: Defense,
-    dataset: Dataset,
-    recipe: Recipe,
-    threat: Threat,
-    epochs: int,
-    seed: int,
-    precision: str,
-) -> str:
-    """Eight hex digits of all that a training depends on, apart from code."""
-    train, validation = dataset.train, dataset.validation
-    return identity(
-        {
-            "defense": [type(defense).__name__, defense.hyperparameters()],
-            "data": fingerprint(train.images, train.labels, validation.images, validation.labels),
-            "recipe": recipe.model_dump(exclude={"name"}),
-            "threat": [threat.norm, str(threat.exact)],
-            "numbers": [epochs, seed, precision],
-        }
-    )
-
-
-@contextmanager
-def _unusable_where_it_fails(checkpoint: Path) -> Iterator[None]:
-    """Turn whatever a foreign or damaged state raises into `CheckpointUnusable`; a disk or a memory is no state."""
-    try:
-        yield
-    except Exception as error:
-        if isinstance(error.__cause__ or error, OSError | MemoryError | torch.OutOfMemoryError):
-            raise
-        reason = str(error) if isinstance(error, UserError) else f"it does not fit ({first_line(error)})"
-        raise CheckpointUnusable(f"{checkpoint} cannot be resumed from: {reason}") from error
 
 
 @contextmanager
@@ -289,6 +248,19 @@ def _require_finite(epoch: int, loss: float, classifier: nn.Module) -> None:
     cause = f"the loss became {loss}" if not math.isfinite(loss) else "the loss is finite"
     where = f"; not finite: {', '.join(bad[:3])}" if bad else ""
     raise Diverged(f"epoch {epoch}: {cause}{where}; a smaller learning rate or weight may help")
+
+
+def _probed(
+    probe: Callable[[Classifier, int], HistoryRow] | None, network: Classifier, epoch: int
+) -> HistoryRow:
+    if probe is None:
+        return {}
+    with evaluating(network), random_state_kept():
+        return probe(network, epoch)
+
+
+def _nothing() -> None:
+    """What is done where nobody wants a row."""
 
 
 def _note(row: HistoryRow) -> str:

@@ -14,7 +14,7 @@ from bench.core.randomness import derive_seed
 from bench.core.record import Front, FrontPoint, Score
 from bench.core.record_parts import MOST_OF_FRONT
 from bench.core.values import SearchObjective
-from bench.training.folder import Plan
+from bench.training.plan import Plan
 from bench.training.trials import number_of
 from bench.training.validation import outcomes
 from defenses.base import Defense

@@ -19,10 +19,11 @@ from bench.core.progress import Progress
 from bench.core.record import SEARCH, TRIAL, Search, finite
 from bench.core.values import SearchObjective
 from bench.training.choice import CLEAN, choose, find_floor, robust
-from bench.training.folder import Plan, train_in_folder, trained_rows
+from bench.training.folder import train_in_folder, trained_rows
 from bench.training.history import HistoryRow, clean_accuracy, robust_accuracy
 from bench.training.loop import Diverged, Stop
 from bench.training.objectives import WORDS, make_front, values_with_outcomes
+from bench.training.plan import Plan
 from bench.training.storage import is_of_storage, open_storage, root
 from bench.training.study import PRUNED, describe_again, join_study, open_study
 from bench.training.trials import PRUNER, SAMPLER, SharedTrials, Trials, make_sampler, number_of, suggest

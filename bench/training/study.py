@@ -17,8 +17,8 @@ from bench.core.record import TRIAL, finite
 from bench.core.sqlite_files import damage, sqlite_address
 from bench.core.values import SearchObjective
 from bench.data import fingerprint
-from bench.training.folder import Plan
 from bench.training.objectives import DIRECTIONS
+from bench.training.plan import Plan
 from bench.training.trials import make_pruner, number_of
 from defenses.space import Range
 

@@ -14,6 +14,7 @@ from bench.core.threat import Threat
 from bench.data import Dataset, Split
 from bench.training.averaging import weights_of
 from bench.training.history import HistoryRow, clean_accuracy, robust_accuracy
+from bench.training.ranks import sharing
 
 #: Validation images of the robust accuracy after each epoch; more would cost more than the training of an epoch.
 VALIDATION_IMAGES = 1000
@@ -38,7 +39,7 @@ def validate(
     """
     validation = dataset.validation
     shown = dataset.train.take(max(len(validation), 1))
-    with evaluating(network):
+    with evaluating(network), sharing(network):
         row: HistoryRow = {
             "train_accuracy": accuracy(network, shown),
             "validation_accuracy": None,

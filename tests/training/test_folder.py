@@ -11,9 +11,10 @@ from bench.core.progress import Progress
 from bench.core.threat import Threat
 from bench.data import load
 from bench.models.weights import previous_checkpoint
-from bench.training.folder import CHECKPOINT, Plan, train_in_folder, trained_rows
+from bench.training.folder import CHECKPOINT, train_in_folder, trained_rows
 from bench.training.history import read_history
 from bench.training.loop import Stop
+from bench.training.plan import Plan
 from bench.training.recipe import make_recipe
 from defenses import get as get_defense
 

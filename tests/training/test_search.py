@@ -16,7 +16,7 @@ from bench.core.errors import UserError
 from bench.core.progress import Progress
 from bench.core.threat import Threat
 from bench.data import load
-from bench.training.folder import Plan
+from bench.training.plan import Plan
 from bench.training.recipe import make_recipe
 from bench.training.search import search
 from defenses import Defense, Objective, Training

@@ -1,0 +1,167 @@
+"""The processes of `torchrun`: the first one runs, and the others take part in its trainings."""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from bench.core.errors import UserError
+from bench.core.torchrun import processes
+from bench.training.loop import train
+from bench.training.plan import Plan
+from bench.training.ranks import described, receive, send, together
+from defenses.base import Defense
+
+#: Seconds in which an error that all processes meet has reached them all.
+PATIENCE = 30.0
+#: A process may wait for as long as another one searches or measures alone.
+LONGEST = timedelta(days=100)
+#: Keys of the store that processes share: the first one has ended, and a process has said why it ends.
+ENDED, SAID = "regionbench/ended", "regionbench/said"
+
+_store: dist.Store | None = None
+_tasks = 0
+
+
+def own_device(asked: str) -> str:
+    """The device of this process, where the same was asked for in all."""
+    if processes() > 1 and asked in ("auto", "cuda") and torch.cuda.is_available():
+        return f"cuda:{os.environ['LOCAL_RANK']}"
+    return asked
+
+
+@contextmanager
+def joined(device: str) -> Iterator[None]:
+    """Connect the processes of `torchrun` while the block runs; nothing without it.
+
+    Args:
+        device: that the networks are trained on.
+    """
+    global _store
+    if processes() == 1:
+        yield
+        return
+    backend = "nccl" if device.startswith("cuda") else "gloo"
+    _store, rank, size = next(iter(dist.rendezvous("env://")))
+    _store.set_timeout(timedelta(seconds=PATIENCE))
+    dist.init_process_group(backend, store=_store, rank=rank, world_size=size, timeout=LONGEST)
+    try:
+        yield
+        if not rank:
+            send(None)
+    except UserError as error:
+        if rank:
+            _say(str(error))
+        raise
+    finally:
+        if not rank:
+            _store.set(ENDED, "")
+        with suppress(RuntimeError):
+            dist.destroy_process_group()
+        _store = None
+
+
+@contextmanager
+def shared_task(plan: Plan, defense: Defense, seed: int) -> Iterator[None]:
+    """Have the other processes train what the block trains.
+
+    Raises:
+        UserError: when not all processes fail where this one does.
+    """
+    if _store is None:
+        yield
+        return
+    try:
+        send(
+            {
+                "data": plan.dataset.fingerprint,
+                "hyperparameters": defense.hyperparameters(),
+                "precision": plan.precision,
+                "seed": seed,
+            }
+        )
+        with together():
+            yield
+    except Exception as error:
+        if _all_failed():
+            raise
+        if _store.check([SAID]):
+            sys.exit(2)
+        raise UserError(
+            f"the processes of this training are no longer together: {described(error)}"
+        ) from error
+    finally:
+        _next_task()
+
+
+def serve(plan: Plan) -> None:
+    """Take part in the trainings of the first process until it ends.
+
+    Args:
+        plan: of the run, as this process resolved it.
+    """
+    fingerprint = plan.dataset.fingerprint
+    while (task := _received()) is not None:
+        if task["data"] != fingerprint:
+            raise UserError("the data are not those of the first process; give all the same")
+        try:
+            with together():
+                train(
+                    plan.defense.make(task["hyperparameters"]),
+                    plan.classifier(task["seed"]),
+                    plan.dataset,
+                    plan.recipe,
+                    plan.threat,
+                    epochs=plan.epochs,
+                    seed=task["seed"],
+                    precision=task["precision"],
+                )
+        except Exception as error:
+            if not _all_failed():
+                _say(described(error))
+                sys.exit(2)
+        finally:
+            _next_task()
+
+
+def _received() -> Any:
+    try:
+        return receive()
+    except RuntimeError:  # the first process is gone, and said why
+        sys.exit(2)
+
+
+def _next_task() -> None:
+    global _tasks
+    _tasks += 1
+
+
+def _all_failed() -> bool:
+    """Whether every process has failed in the present task, with an error that does not depend on the process."""
+    assert _store is not None
+    key, deadline = f"regionbench/failed/{_tasks}", time.monotonic() + PATIENCE
+    failed = _store.add(key, 1)
+    while failed < processes() and time.monotonic() < deadline:
+        if _store.check([ENDED]):
+            return True
+        time.sleep(0.05)
+        failed = _store.add(key, 0)
+    return failed >= processes()
+
+
+def _say(reason: str) -> None:
+    """Say why this process ends, unless the first one ends as well and says it."""
+    assert _store is not None
+    deadline = time.monotonic() + PATIENCE
+    while not _store.check([ENDED]):
+        if time.monotonic() > deadline:
+            if _store.add(SAID, 1) == 1:
+                print(f"Error: process {os.environ['RANK']}: {reason}", file=sys.__stderr__, flush=True)
+            return
+        time.sleep(0.05)

@@ -1,0 +1,95 @@
+"""Trainings that processes of torchrun share: the weights of one process, whatever the defense couples."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.core.errors import UserError
+from bench.core.torchrun import refuse_others
+from bench.models import build
+from bench.training.ranks import by_first, count, sharing, together
+
+ROOT = Path(__file__).parents[2]
+#: Defenses that couple images, take gradients by images or by weights, or draw; and networks with batch norm.
+CASES = [
+    ("prs", "cnn6", "paper,batch_size=17"),
+    ("at", "cnn6", "strong,batch_size=20,lr=0.01,averaging=ema"),
+    ("jacobian", "resnet18", "paper,batch_size=30,lr=1e-4,averaging=swa"),
+]
+
+
+def python(*words: object, processes: int = 1) -> subprocess.CompletedProcess[str]:
+    start = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"] if processes == 2 else []
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, *start, *map(str, words)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=600,
+        cwd=ROOT,
+    )
+
+
+def train(folder: Path, case: tuple[str, str, str], processes: int, last: int = 3) -> None:
+    defense, model, recipe = case
+    script = ROOT / "tests" / "training" / "two_processes.py"
+    done = python(script, folder, defense, model, last, recipe, processes=processes)
+    assert done.returncode == 0, done.stderr
+
+
+def test_one_process_shares_nothing() -> None:
+    network = build("cnn6", input_shape=(1, 8, 8), num_classes=10, mean=None, std=None, seed=0)
+    with together(), sharing(network):
+        assert count() == 1
+        assert "forward" not in vars(network.backbone)
+    assert by_first(lambda: 3) == 3
+
+
+def test_other_commands_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_others("sweep")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    refuse_others("run")
+    with pytest.raises(UserError, match="torchrun is for `bench run`; give `bench sweep` without it"):
+        refuse_others("sweep")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case[0])
+def test_two_processes_give_the_weights_of_one_and_resume_from_it_and_back(
+    case: tuple[str, str, str], tmp_path: Path
+) -> None:
+    train(tmp_path / "one", case, processes=1)
+    for last, processes in ((1, 1), (2, 2), (3, 1)):
+        train(tmp_path / "mixed", case, processes, last)
+    train(tmp_path / "two", case, processes=2)
+    one = torch.load(tmp_path / "one" / "weights.pt")
+    for other in ("mixed", "two"):
+        weights = torch.load(tmp_path / other / "weights.pt")
+        assert weights.keys() == one.keys()
+        for name, value in weights.items():
+            torch.testing.assert_close(value, one[name], atol=2e-3, rtol=2e-3, msg=f"{other}: {name}")
+        rows, expected = (
+            [json.loads(line) for line in (tmp_path / each / "history.jsonl").read_text().splitlines()]
+            for each in (other, "one")
+        )
+        for key in ("validation_accuracy", "validation_robust_accuracy", "stage"):
+            assert [row.get(key) for row in rows] == [row.get(key) for row in expected]
+
+
+@pytest.mark.slow
+def test_an_error_is_one_line_of_all_processes(tmp_path: Path) -> None:
+    done = python(
+        "-m", "bench", "run", "--defense", "nothing", "--out", tmp_path, "--tracking", "none", processes=2
+    )
+    assert done.returncode
+    ours = [line for line in done.stderr.splitlines() if line.startswith("Error")]
+    assert len(ours) == 1
+    assert "unknown defense" in ours[0]
+    assert not list(tmp_path.iterdir())
