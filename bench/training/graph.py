@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from bench.core.classifier import Classifier
 from bench.training.device import set_learning_rate
+from bench.training.ranks import count
 from bench.training.step import take_step, update
 from defenses.base import Objective, Training
 
@@ -52,7 +53,8 @@ class Stepper:
     ) -> None:
         self._objective, self._classifier, self._precision = objective, classifier, precision
         self._batch_size = batch_size
-        self._capture_wanted = capture
+        # What processes exchange within a step is not captured.
+        self._capture_wanted = capture and count() == 1
         self._captured: _Captured | None = None
         self._state: object = None
         self._warm = 0

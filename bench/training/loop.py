@@ -22,7 +22,7 @@ from bench.training.averaging import make_average, weights_of
 from bench.training.device import training_layout
 from bench.training.graph import Stepper
 from bench.training.history import HistoryRow
-from bench.training.ranks import by_first, check_divisible, count, sharing
+from bench.training.ranks import by_first, check_divisible, sharing
 from bench.training.recipe import Recipe
 from bench.training.resume import CheckpointUnusable, digest, keep_state, read_state, unusable_where_it_fails
 from bench.training.step import epoch_batches
@@ -148,7 +148,7 @@ def train(
 
     check_divisible(classifier, dataset.train)
     clock, trained_seconds = StandardClock(classifier, dataset.train, recipe, seed, precision), 0.0
-    take_step = Stepper(objective, classifier, precision, recipe.batch_size, capture=count() == 1)
+    take_step = Stepper(objective, classifier, precision, recipe.batch_size)
     with (
         training_layout(precision, classifier, average.network if average else None),
         progress.task(f"train {defense.name}", epochs) as task,
