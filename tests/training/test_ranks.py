@@ -15,12 +15,8 @@ from bench.models import build
 from bench.training.ranks import by_first, count, sharing, together
 
 ROOT = Path(__file__).parents[2]
-#: Defenses that couple images, take gradients by images or by weights, or draw; and networks with batch norm.
-CASES = [
-    ("prs", "cnn6", "paper,batch_size=17"),
-    ("at", "cnn6", "strong,batch_size=20,lr=0.01,averaging=ema"),
-    ("jacobian", "resnet18", "paper,batch_size=30,lr=1e-4,averaging=swa"),
-]
+#: Defenses that couple images, take gradients by images, or by weights within the loss; one network has batch norm.
+STEPS = [("cnn6", "jacobian"), ("cnn6", "cure"), ("resnet18", "awp(at)")]
 
 
 def python(*words: object, processes: int = 1) -> subprocess.CompletedProcess[str]:
@@ -36,10 +32,9 @@ def python(*words: object, processes: int = 1) -> subprocess.CompletedProcess[st
     )
 
 
-def train(folder: Path, case: tuple[str, str, str], processes: int, last: int = 3) -> None:
-    defense, model, recipe = case
+def train(folder: Path, processes: int, last: int = 3) -> None:
     script = ROOT / "tests" / "training" / "two_processes.py"
-    done = python(script, folder, defense, model, last, recipe, processes=processes)
+    done = python(script, folder, "prs", "cnn6", last, "paper,batch_size=17", processes=processes)
     assert done.returncode == 0, done.stderr
 
 
@@ -61,14 +56,11 @@ def test_other_commands_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case[0])
-def test_two_processes_give_the_weights_of_one_and_resume_from_it_and_back(
-    case: tuple[str, str, str], tmp_path: Path
-) -> None:
-    train(tmp_path / "one", case, processes=1)
+def test_two_processes_give_the_weights_of_one_and_resume_from_it_and_back(tmp_path: Path) -> None:
+    train(tmp_path / "one", processes=1)
     for last, processes in ((1, 1), (2, 2), (3, 1)):
-        train(tmp_path / "mixed", case, processes, last)
-    train(tmp_path / "two", case, processes=2)
+        train(tmp_path / "mixed", processes, last)
+    train(tmp_path / "two", processes=2)
     one = torch.load(tmp_path / "one" / "weights.pt")
     for other in ("mixed", "two"):
         weights = torch.load(tmp_path / other / "weights.pt")
@@ -81,6 +73,15 @@ def test_two_processes_give_the_weights_of_one_and_resume_from_it_and_back(
         )
         for key in ("validation_accuracy", "validation_robust_accuracy", "stage"):
             assert [row.get(key) for row in rows] == [row.get(key) for row in expected]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "defense"), STEPS)
+def test_divided_steps_are_exact(model: str, defense: str) -> None:
+    done = python(ROOT / "tests" / "training" / "two_steps.py", model, defense, processes=2)
+    assert done.returncode == 0, done.stderr
+    worst, moved = done.stdout.split()[2::2]
+    assert float(worst) < 1e-7 < float(moved)
 
 
 @pytest.mark.slow
