@@ -71,7 +71,7 @@ def by_first(work: Callable[[], Value]) -> Value:
         result, failed = receive()
         if failed:
             raise FirstFailed
-        return result  # type: ignore[no-any-return]
+        return result
     try:
         result = work()
     except BaseException:
@@ -118,7 +118,7 @@ def sharing(network: Classifier) -> Iterator[None]:
     def forward(images: Tensor) -> Tensor:
         nonlocal inside
         if inside:
-            return type(backbone).forward(backbone, images)  # type: ignore[no-any-return]
+            return type(backbone).forward(backbone, images)
         names, weights = zip(*backbone.named_parameters(), strict=True)
         inside = True
         try:
@@ -126,7 +126,7 @@ def sharing(network: Classifier) -> Iterator[None]:
             features = functional_call(backbone, own, (_Part.apply(images),))
         finally:
             inside = False
-        return _Join.apply(features, len(images))  # type: ignore[no-any-return]
+        return _Join.apply(features, len(images))
 
     with ExitStack() as stack:
         for module in backbone.modules():
@@ -183,7 +183,7 @@ def check_divisible(network: Classifier, split: Split) -> None:
 def _normalized(norm: Any, images: Tensor) -> Tensor:
     """Batch norm of own images by the statistics of all."""
     if not norm.training and norm.track_running_stats:
-        return type(norm).forward(norm, images)  # type: ignore[no-any-return]
+        return type(norm).forward(norm, images)
     values, dims = images.to(_sent(images.dtype)), [0, *range(2, images.dim())]
     shape = [1, -1] + [1] * (images.dim() - 2)
     here = torch.full((1,), images.numel() // images.shape[1], device=images.device, dtype=values.dtype)
@@ -230,8 +230,8 @@ class _Part(torch.autograd.Function):
         return whole[_own_part(ctx.size)].clone()
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
-        return _Join.apply(gradient, ctx.size)  # type: ignore[no-any-return]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _Join.apply(gradient, ctx.size)
 
 
 class _Join(torch.autograd.Function):
@@ -250,7 +250,7 @@ class _Join(torch.autograd.Function):
         return torch.cat(parts).to(own.dtype)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return _Part.apply(gradient), None
 
 
