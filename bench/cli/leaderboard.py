@@ -85,7 +85,8 @@ def leaderboard_build(
 
     if (records is not None) + (tracking is not None) + shipped > 1:
         raise UserError("give one of --records, --tracking and --shipped")
-    records = local_copy(SHIPPED if shipped else records or Path("runs"), print_note, STUDIES)
+    given = SHIPPED if shipped else records or Path("runs")
+    folder = local_copy(given, print_note, STUDIES)
     with scratch_folder() as scratch:
         fetched = Fetched([], {}, {})
         if tracking:
@@ -93,11 +94,11 @@ def leaderboard_build(
             if settings is None:
                 raise UserError("--tracking none holds no records; give --records FOLDER")
             fetched = fetch_records(settings, kept_copy(settings) or scratch)
-        paths = fetched.paths if tracking else find_records(records) if records.exists() or not served else []
+        paths = fetched.paths if tracking else find_records(folder) if folder.exists() or not served else []
         left_out = [LeftOut(path, reason) for path, reason in fetched.left_out.items()]
         if not paths and not served:
             why = f"; left out: {left_out[0].reason}" if left_out else "; `bench run` makes them"
-            raise UserError(f"no records in {tracking or records}{why}")
+            raise UserError(f"no records in {tracking or given}{why}")
         published, unread = find_published(robustbench) if robustbench else ([], [])
         site = build(
             paths,
@@ -109,7 +110,7 @@ def leaderboard_build(
             strict=False,
             left_out=[*left_out, *unread],
             published=published,
-            studies=[] if tracking else find_studies(records),
+            studies=[] if tracking else find_studies(folder),
             empty=served,
         )
     _say_left_out(site.warnings)
