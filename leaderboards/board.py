@@ -247,7 +247,7 @@ class Board:
 
 
 def make_boards(results: Iterable[Result], asked: tuple[str, ...] = ()) -> list[Board]:
-    """Sort results into boards, and the boards by data set and threat, largest evaluation first.
+    """Sort results into boards, these by data set and threat, largest evaluation first, then newest battery.
 
     Args:
         results: in any order.
@@ -268,8 +268,13 @@ def make_boards(results: Iterable[Result], asked: tuple[str, ...] = ()) -> list[
     for key in sorted(together):
         entries = order(together[key])
         boards.append(Board(tuple(entries), tuple(rank(entries)), asked))
-    boards.sort(key=lambda b: (b.dataset, b.norm, b.radius, -b.n, b.battery, b.version, b.page))
+    boards.sort(key=lambda b: (b.dataset, b.norm, b.radius, -b.n, b.battery, *_newest(b.version), b.page))
     return _distinguished(boards)
+
+
+def _newest(version: str) -> tuple[int, str]:
+    """What sorts later versions of a battery first."""
+    return -int(version) if version.isdecimal() and len(version) < 19 else 0, version
 
 
 def _distinguished(boards: list[Board]) -> list[Board]:
