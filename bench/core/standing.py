@@ -19,6 +19,9 @@ CHECKED = SUSPICIOUS + "worst_case"
 NO_SIGNAL = "no signal"
 #: Extra checks answer nothing if they break at most this share of the images and leave more right without a bound.
 UNBOUNDED_LIMIT = 0.01
+#: Nor do they if they leave more than this share right without a bound, whatever they broke: so much of what is left
+#: may be their failure.
+LEFT_LIMIT = 0.05
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,8 @@ def standing(record: Record) -> Standing:
         return Standing(raised, "", needs_answer(record.alarms, record.metrics))
     before, after = (verdict.numbers.get(key) or 0.0 for key in ("worst_case", "with_extra_checks"))
     unbounded = verdict.numbers.get("unbounded") or 0.0
-    # Attacks that break little here, and little without a bound either, are no answer.
-    failed = unbounded > UNBOUNDED_LIMIT and before - after <= UNBOUNDED_LIMIT
+    # Attacks that break little here, and not all without a bound either, are no answer.
+    failed = unbounded > LEFT_LIMIT or (unbounded > UNBOUNDED_LIMIT and before - after <= UNBOUNDED_LIMIT)
     return Standing(raised, _answer(verdict, unbounded), bool(raised) and failed)
 
 

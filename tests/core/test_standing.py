@@ -40,7 +40,13 @@ def test_a_raised_alarm_is_in_doubt_until_extra_checks_answer_it() -> None:
     assert not found.in_doubt
     assert found.raised == ("zero gradients",)
     assert found.answer == "extra checks: worst case 0.0% instead of 45.0%; transfer broke 7"
-    assert standing(answered(np.ones(200, bool), unbounded=0.5)[0]).in_doubt  # the checks themselves fail
+    assert standing(answered(np.ones(200, bool), unbounded=0.02)[0]).in_doubt  # the checks themselves fail
+
+
+def test_checks_that_leave_many_images_right_without_a_bound_are_no_answer_whatever_they_broke() -> None:
+    some = np.arange(200) < 40
+    assert not standing(answered(some, unbounded=0.04)[0]).in_doubt
+    assert standing(answered(some, unbounded=0.06)[0]).in_doubt
 
 
 def test_no_signal_needs_no_answer_and_a_verdict_without_its_score_answers_nothing() -> None:
