@@ -19,8 +19,7 @@ CHECKED = SUSPICIOUS + "worst_case"
 NO_SIGNAL = "no signal"
 #: Extra checks answer nothing if they break at most this share of the images and leave more right without a bound.
 UNBOUNDED_LIMIT = 0.01
-#: Nor do they if they leave more than this share right without a bound, whatever they broke: so much of what is left
-#: may be their failure.
+#: Nor do they if they leave more than this share right without a bound, whatever they broke.
 LEFT_LIMIT = 0.05
 
 
