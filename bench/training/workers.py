@@ -89,10 +89,10 @@ def shared_task(plan: Plan, defense: Defense, seed: int) -> Iterator[None]:
         with together():
             yield
     except Exception as error:
-        if _all_failed():
-            raise
         if _store.check([SAID]):
             sys.exit(2)
+        if _all_failed():
+            raise
         raise UserError(
             f"the processes of this training are no longer together: {described(error)}"
         ) from error
