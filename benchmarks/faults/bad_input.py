@@ -115,6 +115,7 @@ def good(inputs: Inputs) -> dict[str, tuple[list[str], dict[str, str]]]:
         "ui": ([], {}),
         "track": ([inputs.record], {"--tracking": "sqlite:///kept.db"}),
         "doctor": ([], {"--tracking": "none"}),
+        "upload": ([inputs.record, "memory://runs"], {}),
     }
 
 

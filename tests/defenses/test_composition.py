@@ -18,7 +18,7 @@ from bench.core.errors import UserError
 from bench.core.randomness import derive_seed
 from bench.core.threat import Threat
 from bench.testing import tiny_classifier, tiny_dataset
-from bench.training.search import _suggest
+from bench.training.trials import suggest
 from defenses import DEFENSES, Attacked, Objective, Training, get
 from defenses.awp import WorstWeights
 from defenses.sum import Total
@@ -255,5 +255,5 @@ def test_a_search_suggests_dotted_hyperparameters() -> None:
     kind = get("awp(jacobian+at)")
     chosen = {"gamma": 0.02, "jacobian.c": 0.3, "at.eps_factor": 1.2, "at.clean_weight": 0.1}
     trial = optuna.trial.FixedTrial(chosen)
-    values = {name: _suggest(trial, name, spread, kind) for name, spread in kind.space().items()}  # type: ignore[arg-type]
+    values = {name: suggest(trial, name, spread, kind) for name, spread in kind.space().items()}  # type: ignore[arg-type]
     assert kind.make(values).hyperparameters().items() >= chosen.items()

@@ -104,9 +104,9 @@ def test_an_averaged_run_resumes_bit_for_bit(averaging: str, digits: Dataset, tm
 
 @pytest.mark.slow
 def test_patience_stops_after_so_many_epochs_without_a_better_score(digits: Dataset) -> None:
-    _, full = run(digits, "paper", epochs=12)
+    _, full = run(digits, "paper", epochs=12, model="cnn6")
     scores = [float(row["validation_robust_accuracy"] or 0) for row in full]
-    _, stopped = run(digits, "paper,patience=2", epochs=12)
+    _, stopped = run(digits, "paper,patience=2", epochs=12, model="cnn6")
     best, expected = 0, len(full)
     for epoch, score in enumerate(scores):
         if score > scores[best]:
