@@ -49,7 +49,7 @@ def check_provenance(record: Record, folder: Path, *, trust: bool = False) -> Fi
         yield Check("provenance", "not checked", f"its settings cannot be read: {error}")
     else:
         problems = [*_against_config(record, config, stored.keys(), trust)]
-        if stored.keys() >= RunConfig.model_fields.keys() - _local():
+        if stored.keys() >= _always_stored():
             problems += _against_command(record, config)
         else:
             yield Unproven(("provenance.command",), "the settings to compare it with are not complete")
@@ -175,6 +175,11 @@ def _against_command(record: Record, config: RunConfig) -> Iterator[str]:
         if ours.get(key) != theirs.get(key):
             said, settings = (" ".join(each.get(key, ["nothing"])) or "given" for each in (theirs, ours))
             yield f"{key} is {said} in its command, {settings} in its settings"
+
+
+def _always_stored() -> set[str]:
+    """Names of the settings that every record stores, also at their default."""
+    return {name for name, field in RunConfig.model_fields.items() if not field.exclude_if} - _local()
 
 
 def _local() -> set[str]:
