@@ -12,7 +12,10 @@ from metrics import METRICS, get
 METRIC_NAMES = [
     value
     for name, value in vars(names).items()
-    if name.isupper() and isinstance(value, str) and not value.endswith(("/", ":")) and name not in ("OWN_DATA", "HYPERVOLUME")
+    if name.isupper()
+    and isinstance(value, str)
+    and not value.endswith(("/", ":"))
+    and name not in ("OWN_DATA", "HYPERVOLUME")
 ]
 
 
