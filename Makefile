@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 WORKERS ?= $(shell getconf _NPROCESSORS_ONLN)
 SHARED  := -n $(WORKERS) --maxprocesses 8 --dist worksteal
 
-# Not empty: `make test` shows what the tests cover, and takes almost half as long again.
+# Not empty: `make test` shows what the tests cover, and takes half as long again.
 COVERAGE ?=
 
 DEFENSES ?= standard at prs jacobian

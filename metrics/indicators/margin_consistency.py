@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bench.core.classifier import AnyClassifier
 from bench.core.errors import UserError
-from bench.core.guards import evaluating, frozen
+from bench.core.guards import evaluating, frozen, random_state_kept
 from bench.core.record import Score, Value
 from bench.core.statistics import median_score
 from bench.core.threat import Threat
@@ -121,7 +121,7 @@ def nearest(
     else:
         norm, largest = "L2", math.sqrt(images[0].numel())
     attack = FABAttack_PT(classifier, norm=norm, n_iter=steps, eps=largest + 1.0, device=images.device)
-    with evaluating(classifier), frozen(classifier):
+    with evaluating(classifier), frozen(classifier), random_state_kept():
         points = attack.perturb(images, predicted).detach()
         with torch.no_grad():
             moved = classifier(points).argmax(dim=1) != predicted
