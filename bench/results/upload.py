@@ -36,10 +36,11 @@ def upload_records(folder: Path, url: str, say: Callable[[str], None]) -> int:
         raise UserError(f"no record to copy in {folder}; `bench run` makes them")
     with reaching(url):
         there = store.files.find(store.root, detail=True)
+        places = {path: store.path(path.relative_to(top).as_posix()) for path in files}
         same_size = {
-            path: store.path(path.relative_to(top).as_posix())
-            for path in files
-            if there.get(store.path(path.relative_to(top).as_posix()), {}).get("size") == path.stat().st_size
+            path: place
+            for path, place in places.items()
+            if there.get(place, {}).get("size") == path.stat().st_size
         }
         contents = store.files.cat(list(same_size.values())) if same_size else {}
     # A record is the last of its files to arrive and holds the hashes of the others.

@@ -11,8 +11,9 @@ from bench.core.progress import Progress
 from bench.core.record import HISTORY
 from bench.models.weights import load_checkpoint, previous_checkpoint
 from bench.training.history import HistoryRow, read_history, write_history
-from bench.training.loop import CheckpointUnusable, Diverged, Result, Stop, train
+from bench.training.loop import Diverged, Result, Stop, train
 from bench.training.plan import Plan
+from bench.training.resume import CheckpointUnusable
 from bench.training.workers import shared_task
 from defenses.base import Defense
 

@@ -24,13 +24,11 @@ from bench.training.graph import Stepper
 from bench.training.history import HistoryRow
 from bench.training.ranks import by_first, check_divisible, sharing
 from bench.training.recipe import Recipe
-from bench.training.resume import CheckpointUnusable, digest, keep_state, read_state, unusable_where_it_fails
+from bench.training.resume import digest, keep_state, read_state, unusable_where_it_fails
 from bench.training.step import epoch_batches
 from bench.training.timing import StandardClock, synchronize
 from bench.training.validation import BestEpoch, validate
 from defenses.base import Defense, Training
-
-__all__ = ["CheckpointUnusable", "Diverged", "Result", "Stop", "train"]
 
 
 class Diverged(Exception):
@@ -67,8 +65,8 @@ def train(
     seed: int,
     precision: str = "fp32",
     checkpoint: Path | None = None,
-    on_epoch: Callable[[HistoryRow], None] | None = None,
-    on_resume: Callable[[list[HistoryRow]], None] | None = None,
+    on_epoch: Callable[[HistoryRow], None] = lambda row: None,
+    on_resume: Callable[[list[HistoryRow]], None] = lambda history: None,
     probe: Callable[[Classifier, int], HistoryRow] | None = None,
     progress: Progress | None = None,
 ) -> Result:
@@ -136,9 +134,9 @@ def train(
             if average:
                 average.load_state_dict(state["average"])
             del state
-        by_first(lambda: on_resume(history) if on_resume else None)
+        by_first(lambda: on_resume(history))
         # The process may have been killed between writing the checkpoint and this call.
-        by_first(lambda: on_epoch(history[-1]) if on_epoch else None)
+        by_first(lambda: on_epoch(history[-1]))
 
     def finished() -> bool:
         patience_over = (
@@ -219,7 +217,7 @@ def train(
                 )
             )
             task.advance(1, _note(row))
-            by_first(partial(on_epoch, row) if on_epoch else _nothing)
+            by_first(partial(on_epoch, row))
 
     # Keep the weights of the best or of the last epoch
     if recipe.weights == "best" and best.epoch is not None:
@@ -257,10 +255,6 @@ def _probed(
         return {}
     with evaluating(network), random_state_kept():
         return probe(network, epoch)
-
-
-def _nothing() -> None:
-    """What is done where nobody wants a row."""
 
 
 def _note(row: HistoryRow) -> str:

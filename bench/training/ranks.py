@@ -13,7 +13,7 @@ Outside `together` nothing here communicates: one process may train or measure a
 """
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -25,7 +25,7 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bench.core.classifier import Classifier
-from bench.core.errors import UserError, first_line
+from bench.core.errors import UserError
 from bench.data import Split
 
 #: Whether this process is in a task that it shares with others.
@@ -264,10 +264,7 @@ class _Own(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        there = [at for at, gradient in enumerate(gradients) if gradient is not None]
-        totals = _Total.apply(*(gradients[at] for at in there)) if there else ()
-        found = dict(zip(there, totals, strict=True))
-        return tuple(found.get(at) for at in range(len(gradients)))
+        return _of_those_there(_Total, gradients)
 
 
 class _Total(torch.autograd.Function):
@@ -285,12 +282,14 @@ class _Total(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        there = [at for at, gradient in enumerate(gradients) if gradient is not None]
-        owns = _Own.apply(*(gradients[at] for at in there)) if there else ()
-        found = dict(zip(there, owns, strict=True))
-        return tuple(found.get(at) for at in range(len(gradients)))
+        return _of_those_there(_Own, gradients)
 
 
-def described(error: BaseException) -> str:
-    """An error of one process in one line."""
-    return str(error) if isinstance(error, UserError) else first_line(error)
+def _of_those_there(
+    function: type[torch.autograd.Function], gradients: Sequence[Tensor | None]
+) -> tuple[Tensor | None, ...]:
+    """A function of all gradients that there are, each in its place."""
+    there = [at for at, gradient in enumerate(gradients) if gradient is not None]
+    results = function.apply(*(gradients[at] for at in there)) if there else ()
+    found = dict(zip(there, results, strict=True))
+    return tuple(found.get(at) for at in range(len(gradients)))

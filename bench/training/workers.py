@@ -11,11 +11,11 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from bench.core.errors import UserError
+from bench.core.errors import UserError, first_line
 from bench.core.torchrun import processes
 from bench.training.loop import train
 from bench.training.plan import Plan
-from bench.training.ranks import described, receive, send, together
+from bench.training.ranks import receive, send, together
 from defenses.base import Defense
 
 #: Seconds in which an error that all processes meet has reached them all.
@@ -94,7 +94,7 @@ def shared_task(plan: Plan, defense: Defense, seed: int) -> Iterator[None]:
         if _all_failed():
             raise
         raise UserError(
-            f"the processes of this training are no longer together: {described(error)}"
+            f"the processes of this training are no longer together: {first_line(error)}"
         ) from error
     finally:
         _next_task()
@@ -124,7 +124,7 @@ def serve(plan: Plan) -> None:
                 )
         except Exception as error:
             if not _all_failed():
-                _say(described(error))
+                _say(first_line(error))
                 sys.exit(2)
         finally:
             _next_task()
