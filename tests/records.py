@@ -224,6 +224,24 @@ def _template(n: int) -> dict[str, Any]:
     }
 
 
+def search_summary(**changes: Any) -> dict[str, Any]:
+    """The summary of a search for robust accuracy; `changes` are fields of it."""
+    return {
+        "trials": 5,
+        "complete": 5,
+        "pruned": 0,
+        "failed": 0,
+        "objective": "validation robust accuracy",
+        "clean_floor": 0.5,
+        "space": {},
+        "default_value": 0.1,
+        "best_value": 0.2,
+        "best_trial": 0,
+        "seconds": 1.0,
+        **changes,
+    }
+
+
 def search_with_front(**changes: Any) -> dict[str, Any]:
     """The summary of a search whose front has two settings.
 
@@ -236,19 +254,14 @@ def search_with_front(**changes: Any) -> dict[str, Any]:
         {"trial": 3, "clean_accuracy": 0.9, "robust_accuracy": 0.4, "clean_right": 90, "robust_right": 40},
         {"trial": 0, "clean_accuracy": 0.95, "robust_accuracy": 0.2, "clean_right": 95, "robust_right": 20},
     ]
-    return {
-        "trials": 5,
-        "complete": 5,
-        "pruned": 0,
-        "failed": 0,
-        "objective": "clean against robust validation accuracy",
-        "clean_floor": 0.85,
-        "space": {"weight": "log 1 … 10"},
-        "default_value": 0.2,
-        "best_value": 0.4,
-        "best_trial": other["best_trial"],
-        "seconds": 1.0,
-        "front": {
+    return search_summary(
+        objective="clean against robust validation accuracy",
+        clean_floor=0.85,
+        space={"weight": "log 1 … 10"},
+        default_value=0.2,
+        best_value=0.4,
+        best_trial=other["best_trial"],
+        front={
             "points": [{**point, **points[0], **changes}, {**point, **points[1]}],
             "clean_images": 100,
             "robust_images": 100,
@@ -262,4 +275,4 @@ def search_with_front(**changes: Any) -> dict[str, Any]:
                 "reason": "of validation images",
             },
         },
-    }
+    )

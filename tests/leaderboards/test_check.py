@@ -6,7 +6,14 @@ import pytest
 
 from bench.core.names import WORST_CASE
 from leaderboards.check import check
-from tests.records import make_arrays, make_record, make_scores, search_with_front, write_record
+from tests.records import (
+    make_arrays,
+    make_record,
+    make_scores,
+    search_summary,
+    search_with_front,
+    write_record,
+)
 
 PGD = "robust_accuracy/pgd20"
 
@@ -91,19 +98,7 @@ def test_threat_and_data_are_those_of_the_settings(
 
 
 def test_a_search_cannot_end_more_trials_than_it_had(tmp_path: Path) -> None:
-    search = {
-        "trials": 5,
-        "complete": 4,
-        "pruned": 2,
-        "failed": 0,
-        "objective": "validation robust accuracy",
-        "clean_floor": 0.5,
-        "space": {},
-        "default_value": 0.1,
-        "best_value": 0.2,
-        "best_trial": 1,
-        "seconds": 1.0,
-    }
+    search = search_summary(complete=4, pruned=2)
     problems = check(write_record(tmp_path, make_record(defense={"search": search})))
     assert problems == ["defense.search counts more ends than its 5 trials"]
 

@@ -22,6 +22,7 @@ from bench.training.storage import open_storage
 from bench.training.study import join_study
 from bench.training.trials import NUMBER
 from defenses import get
+from tests.records import search_summary
 from tests.training.test_search import Scaled, plan, trials
 
 pytestmark = pytest.mark.usefixtures("still_clock")
@@ -121,19 +122,7 @@ def test_the_choice_lies_on_the_front_and_is_as_robust_as_that_of_a_search_for_r
 
 
 def test_the_summary_of_a_search_for_one_objective_has_no_front() -> None:
-    fields = {
-        "trials": 1,
-        "complete": 1,
-        "pruned": 0,
-        "failed": 0,
-        "objective": "validation robust accuracy",
-        "clean_floor": 0.5,
-        "space": {},
-        "default_value": 0.1,
-        "best_value": 0.2,
-        "best_trial": 0,
-        "seconds": 1.0,
-    }
+    fields = search_summary()
     assert Search(**fields).model_dump().keys() == {*fields, "sampler", "pruner", "optuna"}
 
 
