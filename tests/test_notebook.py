@@ -241,6 +241,11 @@ def test_html_begins_with_the_worst_case_and_folds_what_is_no_accuracy() -> None
     folded = html.index("<details>")
     assert html.index("robust_accuracy/worst_case") < html.index("clean_accuracy") < folded
     assert all((html.index(f">{name}<") < folded) == is_accuracy(name) for name in record.metrics)
+    for accuracies in (True, False):
+        some = {name: score for name, score in record.metrics.items() if is_accuracy(name) is accuracies}
+        alone = record.model_copy(update={"metrics": some})._repr_html_()
+        assert alone.count("<table>") == 1
+        assert "<details>" not in alone
 
 
 def test_records_show_themselves_as_the_command_does(capsys: pytest.CaptureFixture[str]) -> None:

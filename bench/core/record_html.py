@@ -23,11 +23,13 @@ def html(record: Record) -> str:
     first = sorted((name for name in record.metrics if is_accuracy(name)), key=_place)
     others = [name for name in record.metrics if name not in first]
     stands = standing(record)
-    more = f"<details><summary>{len(others)} other scores</summary>{_table(record, others)}</details>"
+    more = _table(record, others)
+    if first and others:
+        more = f"<details><summary>{len(others)} more score{'s'[: len(others) > 1]}</summary>{more}</details>"
     return (
         f"<div><strong>{_text(title)}</strong><br>{_faint(about)}{_alarms(record.alarms)}"
-        f"{f'<br>{_text(str(stands))}' if stands.raised else ''}{_table(record, first) if first else ''}"
-        f"{more if first and others else _table(record, others)}</div>"
+        f"{f'<br>{_text(str(stands))}' if stands.raised else ''}"
+        f"{_table(record, first)}{more}</div>"
     )
 
 
@@ -37,6 +39,8 @@ def _place(name: str) -> int:
 
 
 def _table(record: Record, names: list[str]) -> str:
+    if not names:
+        return ""
     heading = "".join(f'<th style="text-align:left">{each}</th>' for each in HEADINGS)
     rows = "".join(_row(name, record.metrics[name]) for name in names)
     return f"<table><thead><tr>{heading}</tr></thead><tbody>{rows}</tbody></table>"
