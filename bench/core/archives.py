@@ -3,6 +3,7 @@
 import io
 import math
 import os
+import struct
 import zipfile
 from collections.abc import Callable, Iterable
 from functools import lru_cache
@@ -21,8 +22,10 @@ MOST_ARRAYS = 20_000
 SMALL, MOST_COMPRESSED = 64 * 2**20, 20
 #: numpy itself reads no longer header of an archive that is not trusted.
 _LONGEST_HEADER = 10_000 + 12
-#: Bytes of the header that zip puts before a member, without its name, and of most headers of numpy.
-_LOCAL_HEADER, _FIRST = 30, 128
+#: The header that zip puts before a member, up to the lengths of its name and of what else it holds.
+_LOCAL_HEADER = struct.Struct("<26xHH")
+#: Bytes of most headers of numpy, and of a local header with a name before one.
+_FIRST, _ENOUGH = 128, 512
 #: Kinds of numpy types: booleans, integers, floats, complex numbers, text.
 _KINDS = "biufcU"
 
@@ -40,7 +43,8 @@ def read_npz(path: Path, names: Iterable[str] | Callable[[str], bool] | None = N
     with open_regular(path) as stream:
         try:
             size = os.fstat(stream.fileno()).st_size
-            with zipfile.ZipFile(stream) as archive:
+            # Hundreds of headers are read far sooner from memory.
+            with zipfile.ZipFile(io.BytesIO(stream.read()) if size <= SMALL else stream) as archive:
                 members = _members(archive, min(MOST_BYTES, max(SMALL, MOST_COMPRESSED * size)))
                 choose = names if callable(names) else None if names is None else set(names).__contains__
                 wanted = members if choose is None else filter(choose, members)
@@ -78,15 +82,18 @@ def _start(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
             return stream.read(_LONGEST_HEADER)
     # Opening each of hundreds of members takes most of the time of reading an archive.
     raw.seek(member.header_offset)
-    local = raw.read(_LOCAL_HEADER)
-    raw.seek(sum(int.from_bytes(local[at : at + 2], "little") for at in (26, 28)), os.SEEK_CUR)
-    start = raw.read(min(_FIRST, member.file_size))
-    longer = min(_header_length(start), _LONGEST_HEADER, member.file_size) - len(start)
-    return start + raw.read(max(longer, 0))
+    block = raw.read(_ENOUGH)
+    at = _LOCAL_HEADER.size + sum(_LOCAL_HEADER.unpack_from(block))
+    start = block[at : at + min(_FIRST, member.file_size)]
+    length = min(max(_header_length(start), _FIRST), _LONGEST_HEADER, member.file_size)
+    if len(start) < length:
+        raw.seek(member.header_offset + at)
+        start = raw.read(length)
+    return start
 
 
 def _check_header(start: bytes, member: zipfile.ZipInfo) -> None:
-    shape, dtype, length = _declared(start[: _header_length(start)])
+    shape, dtype, _, length = _declared(start[: _header_length(start)])
     if dtype.kind not in _KINDS or dtype.subdtype is not None:
         raise ValueError(f"{shown(member.filename)} has type {dtype}, expected numbers or text")
     declared = math.prod(shape) * dtype.itemsize
@@ -104,8 +111,8 @@ def _header_length(start: bytes) -> int:
 
 # The archives of one battery have the same few hundred headers, and parsing one takes longer than reading it.
 @lru_cache(4096)
-def _declared(header: bytes) -> tuple[tuple[int, ...], np.dtype, int]:
-    """Shape, type and length of a header.
+def _declared(header: bytes) -> tuple[tuple[int, ...], np.dtype, bool, int]:
+    """Shape, type, whether the first index runs fastest, and length of a header.
 
     Raises:
         ValueError: when it is none.
@@ -115,11 +122,16 @@ def _declared(header: bytes) -> tuple[tuple[int, ...], np.dtype, int]:
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in read:
         raise ValueError(f"version {version} of numpy's format")
-    shape, _, dtype = read[version](stream)
-    return shape, dtype, stream.tell()
+    shape, columns_first, dtype = read[version](stream)
+    return shape, dtype, columns_first, stream.tell()
 
 
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
-    with archive.open(member) as stream:
-        array: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
-        return array
+    if member.file_size > SMALL:
+        with archive.open(member) as stream:
+            large: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
+            return large
+    content = archive.read(member)
+    shape, dtype, columns_first, length = _declared(content[: _header_length(content)])
+    # A copy, as an array of these bytes could not be changed.
+    return np.ndarray(shape, dtype, content, length, order="F" if columns_first else "C").copy()

@@ -50,10 +50,11 @@ class Fit:
 def regress(x: Sequence[float], y: Sequence[float], run: Sequence[object], *, name: str = "x") -> Fit:
     """Fit a line to points, with and without the assumption that points of one run are independent.
 
-    `scipy.stats.linregress` gives slope, standard error and p-value. Over runs, statsmodels gives the
-    cluster-robust standard error, from (XᵀX)⁻¹ (Σ_g X_gᵀ u_g u_gᵀ X_g) (XᵀX)⁻¹ · G/(G − 1) · (n − 1)/(n − 2) with
+    `scipy.stats.linregress` gives slope, standard error and p-value. Over runs, the standard error is the
+    cluster-robust one, from (XᵀX)⁻¹ (Σ_g X_gᵀ u_g u_gᵀ X_g) (XᵀX)⁻¹ · G/(G − 1) · (n − 1)/(n − 2) with
     residuals u and G runs, and a t-test on G − 1 degrees of freedom (Cameron and Miller 2015, "A practitioner's
-    guide to cluster-robust inference", section II.B). With few runs the error is still too small.
+    guide to cluster-robust inference", section II.B), as statsmodels has them, which takes seconds to import. With
+    few runs the error is still too small.
 
     Args:
         x, y: [n], finite.
@@ -73,7 +74,7 @@ def regress(x: Sequence[float], y: Sequence[float], run: Sequence[object], *, na
         # A perfect fit divides by a residual of zero, which gives the right p-value, zero.
         warnings.simplefilter("ignore", RuntimeWarning)
         line = stats.linregress(at, of)
-    error, p_value, reason = _over_runs(at, of, groups)
+    error, p_value, reason = _over_runs(at, of - line.intercept - line.slope * at, groups, float(line.slope))
     return Fit(
         n,
         runs,
@@ -87,19 +88,16 @@ def regress(x: Sequence[float], y: Sequence[float], run: Sequence[object], *, na
     )
 
 
-def _over_runs(x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> tuple[float | None, float | None, str]:
+def _over_runs(
+    x: np.ndarray, residual: np.ndarray, groups: np.ndarray, slope: float
+) -> tuple[float | None, float | None, str]:
     """Cluster-robust standard error and p-value of a slope; None with the reason where runs are too few."""
-    runs = int(groups.max()) + 1
+    n, runs = len(x), int(groups.max()) + 1
     if runs < MINIMUM:
         return None, None, f"{runs} of the {MINIMUM} trainings that a test over runs needs"
-    # Takes seconds to import.
-    from statsmodels.regression.linear_model import OLS
-
-    # Centering x leaves the slope as it is and keeps the design well conditioned.
-    design = np.column_stack([np.ones_like(x), x - x.mean()])
-    with warnings.catch_warnings():
-        # As in `regress`: a perfect fit has a residual of zero.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        fit = OLS(y, design).fit(cov_type="cluster", cov_kwds={"groups": groups}, use_t=True)
-        error, p_value = float(fit.bse[1]), float(fit.pvalues[1])
-    return error, p_value if error > 0 else 0.0, ""
+    # With x centered, XᵀX is diagonal, so that the slope's entry needs no inverse.
+    centered = x - x.mean()
+    spread = np.sqrt((np.bincount(groups, centered * residual) ** 2).sum())
+    error = float(spread / (centered @ centered) * np.sqrt(runs / (runs - 1) * (n - 1) / (n - 2)))
+    # A perfect fit has no error, and leaves no doubt.
+    return error, float(2 * stats.t.sf(abs(slope) / error, runs - 1)) if error > 0 else 0.0, ""

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.regression.linear_model import OLS
 
 from bench.core.regression import regress
 from bench.study.regression import judge_sign
@@ -51,6 +52,19 @@ def test_the_error_over_runs_is_the_cluster_robust_sandwich() -> None:
     assert fit.run_error == pytest.approx(math.sqrt(sandwich[1, 1]))
     assert fit.slope is not None
     assert fit.run_p_value == pytest.approx(2 * stats.t.sf(abs(fit.slope) / fit.run_error, 5))
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(5, 40), st.sampled_from([1e-3, 1.0, 1e3]))
+def test_the_error_over_runs_is_that_of_statsmodels(seed: int, n: int, scale: float) -> None:
+    random = np.random.default_rng(seed)
+    x, y = scale * random.normal(size=n) + random.normal(), random.normal(size=n)
+    runs = np.unique(random.integers(0, n, size=n), return_inverse=True)[1]
+    assume(runs.max() >= 2)
+    fit = regress(x.tolist(), y.tolist(), runs.tolist())
+    design = np.column_stack([np.ones(n), x - x.mean()])
+    theirs = OLS(y, design).fit(cov_type="cluster", cov_kwds={"groups": runs}, use_t=True)
+    assert fit.run_error == pytest.approx(theirs.bse[1], rel=1e-6)
+    assert fit.run_p_value == pytest.approx(theirs.pvalues[1], rel=1e-6)
 
 
 def test_the_interval_of_a_slope_holds_the_slopes_that_its_test_does_not_reject() -> None:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats import contingency_tables
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 from bench.core.intervals import mean_interval, proportion_interval
@@ -116,6 +117,7 @@ def test_mcnemar_counts_the_discordant_pairs_alone(table: Counts) -> None:
     p_value = mcnemar(*outcomes(*table))
     total = only_first + only_second
     assert p_value == pytest.approx(stats.binomtest(only_first, total, 0.5).pvalue if total else 1.0)
+    assert p_value == contingency_tables.mcnemar([table[:2], table[2:]], exact=True).pvalue
 
 
 @given(tables)
