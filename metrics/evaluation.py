@@ -1,7 +1,8 @@
 """What a metric is given: one network, one data set, one threat."""
 
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,8 @@ import torch
 from torch import Tensor
 
 from bench.attacks import Attack, AttackResult
+from bench.attacks.autoattack import AutoAttackResult
+from bench.attacks.calls import AttackCall, AutoAttackCall, Call
 from bench.core.classifier import NO_HEAD, AnyClassifier
 from bench.core.passes import PassCount
 from bench.core.progress import Progress
@@ -20,6 +23,13 @@ from bench.data import Dataset, Split
 from bench.geometry.regions import Patterns, pack
 
 Arrays = dict[str, np.ndarray]
+#: Has other processes make a call of an attack while the block runs.
+Helped = Callable[[Call], AbstractContextManager[None]]
+
+
+def alone(call: Call) -> AbstractContextManager[None]:
+    """Without other processes."""
+    return nullcontext()
 
 
 class NotMeasurable(Exception):
@@ -56,6 +66,7 @@ class Evaluation:
         measured: arrays of the metrics that already ran, by metric name.
         history: one row for each epoch of the training; empty for a network trained elsewhere.
         scratch: a folder in which a long metric can save its progress, or None.
+        helped: has other processes make the same call of an attack while the block runs; by default there are none.
         passes: all passes through the classifier since this evaluation was made; no metric has to count.
     """
 
@@ -71,6 +82,7 @@ class Evaluation:
     measured: dict[str, Arrays] = field(default_factory=dict)
     history: Sequence[Mapping[str, Any]] = ()
     scratch: Path | None = None
+    helped: Helped = alone
     passes: PassCount = field(default_factory=PassCount, init=False)
     _regions: dict[str, SplitRegions] = field(default_factory=dict, init=False, repr=False)
 
@@ -120,17 +132,44 @@ class Evaluation:
         """A CPU generator for one purpose, seeded by that purpose: the same in every run of this evaluation."""
         return make_generator(self.seed, "evaluation", name)
 
-    def attack(self, attack: Attack, images: Tensor, labels: Tensor, name: str) -> AttackResult:
-        """Run an attack at the threat on images [n, C, H, W] with labels [n], drawing from `generator(name)`."""
-        return attack(
-            self.classifier,
+    def attack(
+        self,
+        attack: Attack,
+        images: Tensor,
+        labels: Tensor,
+        name: str,
+        *,
+        threat: Threat | None = None,
+        progress: Progress | None = None,
+    ) -> AttackResult:
+        """Run an attack on images [n, C, H, W] with labels [n], drawing from `generator(name)`.
+
+        Args:
+            threat: that of the evaluation by default.
+            progress: that of the evaluation by default.
+        """
+        call = AttackCall(
+            attack,
             images,
             labels,
-            self.threat,
-            self.generator(name),
-            batch_size=self.batch_size,
-            progress=self.progress,
+            threat or self.threat,
+            self.generator(name).initial_seed(),
+            self.batch_size,
         )
+        with self.helped(call):
+            return call(self.classifier, progress or self.progress)
+
+    def autoattack(self, **settings: Any) -> AutoAttackResult:
+        """Run AutoAttack at the threat on all attacked images.
+
+        Args:
+            settings: seed, version, batch size and kind of passes; see `bench.attacks.autoattack.autoattack`. Its
+                state is kept in `scratch`.
+        """
+        call = AutoAttackCall(self.images, self.labels, self.threat, settings)
+        state = self.scratch / "autoattack.pt" if self.scratch else None
+        with self.helped(call):
+            return call(self.classifier, self.progress, state)
 
     def features(self, split: Split, name: str) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Stream (features Z [B, D], logits [B, K], labels [B]) over a split, without gradient.

@@ -40,6 +40,7 @@ from bench.attacks.autoattack_suite import (
     predicted_classes,
 )
 from bench.attacks.resume import AutoAttackState, fingerprint_of
+from bench.core import division
 from bench.core.checks import check_batch_size, check_finite, check_inputs, images_per_pass
 from bench.core.classifier import AnyClassifier
 from bench.core.errors import UserError, unknown_name
@@ -170,6 +171,8 @@ def autoattack(
         stages = ("clean", *(suite.attacks_to_run if threat.radius > 0 else ()))
         skipped = left_out(stages, classifier, threat)
         state = AutoAttackState.load(state_path, fingerprint, images) if state_path else None
+        if kept := division.first_of(state and vars(state)):
+            state = AutoAttackState(**kept)
         resumed = PassCount(state.forwards, state.backwards) if state else PassCount()
         run = _Run(
             suite=suite,
@@ -252,14 +255,22 @@ class _Run:
         surviving = self.surviving(number)
         queries = most_queries(self.suite, stage)
         with progress.task(f"autoattack {stage}", len(surviving) * queries) as task:
-            for batch, rows in enumerate(surviving.split(self.batch_size)):
-                self.network.bar = bar = BatchBar(task, len(rows) * queries)
-                if batch >= state.batches:
-                    unconfirmed = self.attack_batch(rows, low=low)
-                    if len(unconfirmed):
-                        self.attack_batch(unconfirmed, low=False)
-                        state.unconfirmed[unconfirmed] = True
-                    state.batches = batch + 1
+            batches = list(enumerate(surviving.split(self.batch_size)))
+            for at in range(0, len(batches), at_once := division.processes()):
+                some = batches[at : at + at_once]
+                bar = self.network.bar = BatchBar(task, sum(len(rows) for _, rows in some) * queries)
+                if left := [(batch, rows) for batch, rows in some if batch >= state.batches]:
+                    found = division.each(
+                        [rows for _, rows in left],
+                        lambda rows: [*self.attack_batch(rows, low), self.log.first],
+                        self.network.classifier,
+                    )
+                    for (_, rows), (adversarial, hit, unconfirmed, warnings) in zip(left, found, strict=True):
+                        state.adversarial[rows[hit]] = adversarial[hit]
+                        state.stage[rows[hit]] = number
+                        state.unconfirmed[rows[unconfirmed]] = True
+                        self.log.first = warnings | self.log.first
+                    state.batches = left[-1][0] + 1
                     state.forwards, state.backwards = self.count.forwards, self.count.backwards
                     state.warnings = self.log.first
                     self.save(state)
@@ -267,9 +278,14 @@ class _Run:
                 bar.finish(f"robust {robust:.1%}")
             self.network.bar = None
 
-    def attack_batch(self, rows: Tensor, *, low: bool) -> Tensor:
-        """Attack one batch, in bfloat16 if `low`; the rows that are misclassified in bfloat16 alone."""
-        images, labels, state = self.images[rows], self.labels[rows], self.state
+    def attack_batch(self, rows: Tensor, low: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Attack one batch, in bfloat16 if `low`.
+
+        Returns:
+            adversarial images [b, C, H, W]; which of them count, bool [b]; which were wrong in bfloat16 alone, so
+            that float32 attacked them again, bool [b].
+        """
+        images, labels = self.images[rows], self.labels[rows]
         with self.network.in_bfloat16(low):
             found = perturb(self.suite, self.log.stage, images, labels, self.log)
             claimed = predicted_classes(self.network(found)) != labels if low else None
@@ -278,6 +294,8 @@ class _Run:
         logits = self.network(found)
         check_finite(logits[allowed])
         hits = allowed & (predicted_classes(logits) != labels)
-        state.adversarial[rows[hits]] = found[hits]
-        state.stage[rows[hits]] = state.number
-        return rows[:0] if claimed is None else rows[claimed & allowed & ~hits]
+        unconfirmed = torch.zeros_like(hits) if claimed is None else claimed & allowed & ~hits
+        if bool(unconfirmed.any()):
+            again, hits_again, _ = self.attack_batch(rows[unconfirmed], low=False)
+            found[unconfirmed], hits[unconfirmed] = again, hits_again
+        return found, hits, unconfirmed

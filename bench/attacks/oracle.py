@@ -10,6 +10,7 @@ from torch.func import functional_call
 
 from bench.attacks.losses import Objective
 from bench.attacks.probabilities import are_probabilities, logits_of
+from bench.core import division
 from bench.core.checks import check_finite, check_logits
 from bench.core.classifier import AnyClassifier
 from bench.core.errors import out_of_memory
@@ -122,6 +123,32 @@ class GradientOracle:
 
     def _query(self, points: Tensor, classes: Tensor, gradient: bool, each: float) -> Response:
         """Query batch by batch; the progress bar advances by `each` per image."""
+        size, advanced = self._images_at_once(points), 0.0
+
+        def take(rows: slice) -> list[Tensor]:
+            nonlocal advanced
+            parts = self._batch(points[rows], classes[rows], gradient)
+            if self.task is not None:
+                self.task.advance(len(parts[0]) * each, self.note)
+                advanced += len(parts[0]) * each
+            return parts
+
+        batches = [slice(start, start + size) for start in range(0, len(points), size)]
+        parts = division.each(batches, take, self.classifier)
+        if self.task is not None and division.processes() > 1:
+            self.task.advance(len(points) * each - advanced, self.note)
+        response = Response(*(torch.cat(part) for part in zip(*parts, strict=True)))
+        check_finite(response.losses)
+        return response
+
+    def _images_at_once(self, points: Tensor) -> int:
+        """Images in a batch; on a CPU those of one process, since rounding may depend on the size of a batch."""
+        if points.device.type == "cpu":
+            return self.batch_size
+        return min(self.batch_size, -(-len(points) // division.processes()))
+
+    def _batch(self, points: Tensor, classes: Tensor, gradient: bool) -> list[Tensor]:
+        """Query one batch: what a `Response` holds."""
         parts: list[tuple[Tensor, ...]] = []
         done = 0
         while done < len(points):
@@ -132,11 +159,7 @@ class GradientOracle:
                 self._recover(error, len(points) - done)
                 continue
             done = rows.stop
-            if self.task is not None:
-                self.task.advance(len(parts[-1][0]) * each, self.note)
-        response = Response(*(torch.cat(part) for part in zip(*parts, strict=True)))
-        check_finite(response.losses)
-        return response
+        return list(parts[0]) if len(parts) == 1 else [torch.cat(part) for part in zip(*parts, strict=True)]
 
     def _recover(self, error: Exception, left: int) -> None:
         """Prepare to repeat a failed pass: with half the images, or in the plain layout.

@@ -52,6 +52,7 @@ from bench.evaluation.run_battery import Measurements, answer_alarms, run_batter
 from bench.evaluation.standard_network import standard_from
 from bench.evaluation.trained import TrainedNetwork
 from bench.models.weights import save_weights
+from bench.training.workers import helpers_of
 from bench.version import __version__
 from metrics import Metric
 from metrics.evaluation import Evaluation
@@ -269,6 +270,7 @@ def _prepare(
         seed=seed,
         progress=progress,
         history=trained.history,
+        helped=helpers_of(classifier, images[:8]),
     )
 
 

@@ -12,7 +12,6 @@ The gradients are exact too, to any order: `_Part` and `_Join` are each other's 
 Outside `together` nothing here communicates: one process may train or measure alone while the others wait.
 """
 
-import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -27,6 +26,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from bench.core.classifier import Classifier
 from bench.core.errors import UserError
 from bench.data import Split
+from bench.training.exchange import receive, send
 
 #: Whether this process is in a task that it shares with others.
 _together = False
@@ -79,29 +79,6 @@ def by_first(work: Callable[[], Value]) -> Value:
         raise
     send((result, False))
     return result
-
-
-def send(value: Any) -> None:
-    """Give a value to all other processes, as `receive` returns it there: tensors and plain values, and no code."""
-    buffer = io.BytesIO()
-    torch.save(value, buffer)
-    data = torch.frombuffer(bytearray(buffer.getvalue()), dtype=torch.uint8).to(device())
-    dist.broadcast(torch.tensor([len(data)], device=device()), 0)
-    dist.broadcast(data, 0)
-
-
-def receive() -> Any:
-    """The value that the first process sends."""
-    size = torch.zeros(1, dtype=torch.int64, device=device())
-    dist.broadcast(size, 0)
-    data = torch.empty(int(size), dtype=torch.uint8, device=device())
-    dist.broadcast(data, 0)
-    return torch.load(io.BytesIO(data.cpu().numpy().tobytes()), map_location=device(), weights_only=True)
-
-
-def device() -> torch.device:
-    """Where tensors must be that processes exchange."""
-    return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The processes of `torchrun`: the first one runs, and the others take part in its trainings."""
+"""The processes of `torchrun`: the first one runs, and the others take part in its trainings and attacks."""
 
 import os
 import sys
@@ -10,13 +10,21 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
+from bench.attacks.calls import Call, call_of
+from bench.core.classifier import AnyClassifier
+from bench.core.division import Crew, divided
 from bench.core.errors import UserError, first_line
+from bench.core.guards import full_precision, random_state_kept
+from bench.core.progress import Progress
 from bench.core.torchrun import processes
+from bench.training.exchange import gather, receive, send
 from bench.training.loop import train
 from bench.training.plan import Plan
-from bench.training.ranks import receive, send, together
+from bench.training.ranks import together
 from defenses.base import Defense
+from metrics.evaluation import Helped, alone
 
 #: Seconds in which an error that all processes meet has reached them all.
 PATIENCE = 30.0
@@ -74,60 +82,101 @@ def shared_task(plan: Plan, defense: Defense, seed: int) -> Iterator[None]:
     Raises:
         UserError: when not all processes fail where this one does.
     """
+    task = {
+        "data": plan.dataset.fingerprint,
+        "hyperparameters": defense.hyperparameters(),
+        "precision": plan.precision,
+        "seed": seed,
+    }
+    with _shared({"train": task}), together():
+        yield
+
+
+def helpers_of(network: AnyClassifier, images: Tensor) -> Helped:
+    """Has the other processes make calls of attacks on a network of the plan, as `Evaluation.helped`.
+
+    Args:
+        network: in eval mode; one whose logits of the images [n, C, H, W] differ between two passes is attacked by
+            this process alone, since its random numbers are drawn pass after pass.
+    """
+    if _store is None:
+        return alone
+    with torch.no_grad(), random_state_kept():
+        if not torch.equal(network(images), network(images)):
+            return alone
+    weights = {name: value.cpu() for name, value in network.state_dict().items()}
+    with _shared({"network": weights}):
+        pass
+
+    @contextmanager
+    def helped(call: Call) -> Iterator[None]:
+        with _shared({"call": call.values()}), divided(_crew()):
+            yield
+
+    return helped
+
+
+@contextmanager
+def _shared(task: dict[str, Any]) -> Iterator[None]:
+    """Have the other processes do a task that the block is this process's share of; nothing without any."""
     if _store is None:
         yield
         return
     try:
-        send(
-            {
-                "data": plan.dataset.fingerprint,
-                "hyperparameters": defense.hyperparameters(),
-                "precision": plan.precision,
-                "seed": seed,
-            }
-        )
-        with together():
-            yield
+        send(task)
+        yield
     except Exception as error:
         if _store.check([SAID]):
             sys.exit(2)
         if _all_failed():
             raise
-        raise UserError(
-            f"the processes of this training are no longer together: {first_line(error)}"
-        ) from error
+        raise UserError(f"the processes of torchrun are no longer together: {first_line(error)}") from error
     finally:
         _next_task()
 
 
+def _crew() -> Crew:
+    return Crew(dist.get_rank(), dist.get_world_size(), gather)
+
+
 def serve(plan: Plan) -> None:
-    """Take part in the trainings of the first process until it ends.
+    """Take part in the trainings and attacks of the first process until it ends.
 
     Args:
         plan: of the run, as this process resolved it.
     """
-    fingerprint = plan.dataset.fingerprint
+    network = plan.classifier(0).eval()
     while (task := _received()) is not None:
-        if task["data"] != fingerprint:
-            raise UserError("the data are not those of the first process; give all the same")
         try:
-            with together():
-                train(
-                    plan.defense.make(task["hyperparameters"]),
-                    plan.classifier(task["seed"]),
-                    plan.dataset,
-                    plan.recipe,
-                    plan.threat,
-                    epochs=plan.epochs,
-                    seed=task["seed"],
-                    precision=task["precision"],
-                )
+            if "train" in task:
+                _train(plan, **task["train"])
+            elif "network" in task:
+                network.load_state_dict(task["network"])
+            else:
+                with divided(_crew()), full_precision():
+                    call_of(task["call"])(network, Progress())
         except Exception as error:
             if not _all_failed():
                 _say(first_line(error))
                 sys.exit(2)
         finally:
             _next_task()
+
+
+def _train(plan: Plan, data: str, hyperparameters: dict[str, Any], precision: str, seed: int) -> None:
+    if data != plan.dataset.fingerprint:
+        raise UserError("the data are not those of the first process; give all the same")
+    with together():
+        train(
+            plan.defense.make(hyperparameters),
+            plan.classifier(seed),
+            plan.dataset,
+            plan.recipe,
+            plan.threat,
+            epochs=plan.epochs,
+            seed=seed,
+            precision=precision,
+        )
 
 
 def _received() -> Any:

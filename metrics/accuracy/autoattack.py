@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from bench.attacks.autoattack import Passes, autoattack, check_settings
+from bench.attacks.autoattack import Passes, check_settings
 from bench.attacks.examples import first_broken
 from bench.core.checks import SAME_LOGITS, moved_between
 from bench.core.names import CLEAN_ACCURACY
@@ -56,17 +56,8 @@ class AutoAttack(Metric):
         """
         moved = self._moved(evaluation) if self.version != "rand" else None
         version = "rand" if moved is not None and moved > SAME_LOGITS else self.version
-        result = autoattack(
-            evaluation.classifier,
-            evaluation.images,
-            evaluation.labels,
-            evaluation.threat,
-            version=version,
-            seed=self.seed,
-            batch_size=self.batch_size,
-            passes=self.passes,
-            state_path=evaluation.scratch / "autoattack.pt" if evaluation.scratch else None,
-            progress=evaluation.progress,
+        result = evaluation.autoattack(
+            version=version, seed=self.seed, batch_size=self.batch_size, passes=self.passes
         )
         evaluation.passes.add(result.resumed)
         doubts = [f"{stage}: {warning}" for stage, warning in result.warnings.items()]

@@ -8,6 +8,7 @@ import numpy as np
 from bench.attacks import ATTACKS
 from bench.core.intervals import proportion_interval
 from bench.core.names import PGD20
+from bench.core.progress import Progress
 from bench.core.record import Curve, Point, Score, Value
 from bench.core.threat import Threat
 from metrics.base import Metric
@@ -47,9 +48,13 @@ class SecurityCurve(Metric):
                 # One attack at one ε gives one number in a record.
                 right.append(evaluation.measured[PGD20]["right"][: self.images])
                 continue
-            generator = evaluation.generator(f"{self.name} {threat}")
-            result = ATTACKS["pgd20"](
-                evaluation.classifier, images, labels, threat, generator, batch_size=evaluation.batch_size
+            result = evaluation.attack(
+                ATTACKS["pgd20"],
+                images,
+                labels,
+                f"{self.name} {threat}",
+                threat=threat,
+                progress=Progress(),
             )
             right.append((~result.broken).cpu().numpy())
         return {

@@ -85,6 +85,33 @@ def test_divided_steps_are_exact(model: str, defense: str) -> None:
     assert float(worst) < 1e-7 < float(moved)
 
 
+def attack(folder: Path, processes: int, *stop: int) -> subprocess.CompletedProcess[str]:
+    script = ROOT / "tests" / "training" / "attacks_together.py"
+    return python(script, folder / "found.pt", *stop, processes=processes)
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_divided_attacks_are_those_of_one_process_bit_for_bit_and_either_resumes_the_other(
+    tmp_path: Path,
+) -> None:
+    one, mixed = tmp_path / "one", tmp_path / "mixed"
+    assert attack(one, 1).returncode == 0
+    for stopped_after, processes in ((2, 2), (1, 1)):
+        assert attack(mixed, processes, stopped_after).returncode
+        assert (mixed / "state" / "autoattack.pt").exists()
+    done = attack(mixed, 2)
+    assert done.returncode == 0, done.stderr
+    expected, found = (torch.load(each / "found.pt") for each in (one, mixed))
+    assert int(expected["pgd20"]["step"].gt(0).sum())
+    assert found.pop("passes") == expected.pop("passes")
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        for key, value in values.items():
+            same = torch.equal(value, found[name][key]) if isinstance(value, torch.Tensor) else None
+            assert same or value == found[name][key], f"{name}: {key}"
+
+
 @pytest.mark.slow
 def test_an_error_is_one_line_of_all_processes(tmp_path: Path) -> None:
     done = python(
