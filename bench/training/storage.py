@@ -28,6 +28,8 @@ EXPECTED = (
 DATABASES = ("postgresql", "mysql", "mariadb")
 #: Seconds that a server may take to answer.
 CONNECT = 10
+#: Seconds after which a connection to PostgreSQL without any answer is given up, as where the network was cut.
+SILENCE = 60
 #: Tries to create the tables, which several processes may do at once.
 TRIES = 10
 
@@ -84,8 +86,12 @@ def open_storage(address: str) -> Iterator[BaseStorage]:
         except ValueError as error:
             raise UserError(f"--storage: {error}; got {shown!r}") from None
         check_driver(address)
-        options = {"pool_pre_ping": True, "connect_args": {"connect_timeout": CONNECT}}
-        yield from _database(address, shown, options)
+        connecting: dict[str, int] = {"connect_timeout": CONNECT}
+        if kind == "postgresql":
+            # By itself, a query would wait for a quarter of an hour, or for ever where the server has forgotten it.
+            connecting |= {"keepalives_idle": SILENCE // 2, "keepalives_interval": SILENCE // 6}
+            connecting |= {"keepalives_count": 3, "tcp_user_timeout": 1000 * SILENCE}
+        yield from _database(address, shown, {"pool_pre_ping": True, "connect_args": connecting})
     elif mark:
         raise UserError(f"--storage: {EXPECTED}; got {shown!r}")
     else:

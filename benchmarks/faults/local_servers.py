@@ -2,7 +2,6 @@
 
 import glob
 import os
-import pwd
 import secrets
 import shutil
 import signal
@@ -14,9 +13,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 from urllib.request import urlopen
 
+from benchmarks.faults.island import Island
+
+LOOPBACK = "127.0.0.1"
 #: Seconds that a server may take to start on a busy machine.
 START = 400.0
 
@@ -27,29 +28,28 @@ class Server:
     Args:
         words: of its command.
         folder: where it runs.
-        port: that it listens on.
+        host, port: that it listens on.
         ready: whether the server answers, once it listens.
-        user: arguments of `subprocess.Popen` that say as whom it runs.
     """
 
     def __init__(
-        self, words: list[str], folder: Path, port: int, ready: Callable[[int], bool], **user: Any
+        self, words: list[str], folder: Path, host: str, port: int, ready: Callable[[], bool]
     ) -> None:
-        self._words, self._folder, self._ready, self._user = words, folder, ready, user
-        self.port = port
+        self._words, self._folder, self._ready = words, folder, ready
+        self.host, self.port = host, port
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it, and wait until it listens."""
         with open(self._folder / "server.log", "ab") as log:
             self._process = subprocess.Popen(
-                self._words, cwd=self._folder, stdout=log, stderr=log, start_new_session=True, **self._user
+                self._words, cwd=self._folder, stdout=log, stderr=log, start_new_session=True
             )
         deadline = time.monotonic() + START
         while time.monotonic() < deadline:
             with suppress(OSError):
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-                if self._ready(self.port):
+                socket.create_connection((self.host, self.port), timeout=1).close()
+                if self._ready():
                     return
             time.sleep(0.2)
         raise RuntimeError((self._folder / "server.log").read_text()[-500:])
@@ -69,26 +69,18 @@ def free_port() -> int:
 
 
 @contextmanager
-def mlflow_server(folder: Path) -> Iterator[Server]:
-    """MLflow's server over SQLite, on loopback."""
-    port = free_port()
-    words = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", "sqlite:///server.db"]
-    words += [
-        "--artifacts-destination",
-        "artifacts",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-    ]
+def mlflow_server(folder: Path, place: Island | None = None) -> Iterator[Server]:
+    """MLflow's server over SQLite, on loopback or in a network of its own."""
+    host, port = place.host if place else LOOPBACK, free_port()
+    words = [*(place.before if place else []), sys.executable, "-m", "mlflow", "server"]
+    words += ["--backend-store-uri", "sqlite:///server.db", "--artifacts-destination", "artifacts"]
+    words += ["--host", host, "--port", str(port), "--workers", "1", "--allowed-hosts", f"{host}:{port}"]
 
-    def ready(port: int) -> bool:
-        with urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+    def ready() -> bool:
+        with urlopen(f"http://{host}:{port}/health", timeout=5) as answer:
             return bool(answer.status == 200)
 
-    server = Server(words, folder, port, ready)
+    server = Server(words, folder, host, port, ready)
     try:
         server.start()
         yield server
@@ -103,44 +95,47 @@ def postgres_programs() -> Path | None:
 
 
 @contextmanager
-def postgres_server(programs: Path) -> Iterator[tuple[Server, str]]:
-    """PostgreSQL on loopback, under a user without privileges, and the address of a database with a password."""
-    user: dict[str, Any] = {}
-    if os.geteuid() == 0:  # as which it refuses to run
-        nobody = pwd.getpwnam("nobody")
-        user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+def postgres_server(programs: Path, place: Island | None = None) -> Iterator[tuple[Server, str]]:
+    """PostgreSQL on loopback or in a network of its own, and the address of a database with a password.
+
+    It runs as a user without privileges.
+    """
+    user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.geteuid() == 0 else []
     folder = Path(tempfile.mkdtemp(prefix="postgres-", dir="/tmp"))  # where that user comes
-    password, port = secrets.token_hex(12), free_port()
+    password, host, port = secrets.token_hex(12), place.host if place else LOOPBACK, free_port()
     try:
         (folder / "password").write_text(password)
-        if user:
+        if user:  # as root it refuses to run
             for path in (folder, folder / "password"):
-                os.chown(path, user["user"], user["group"])
+                shutil.chown(path, "nobody", "nogroup")
         data = str(folder / "data")
         words = [str(programs / "initdb"), "-D", data, "-U", "bench", "-A", "scram-sha-256", "--no-sync"]
         words += [f"--pwfile={folder / 'password'}", "-E", "UTF8", "--locale=C"]
-        subprocess.run(words, check=True, capture_output=True, cwd=folder, **user)
-        words = [
-            str(programs / "postgres"),
-            "-D",
-            data,
+        subprocess.run([*user, *words], check=True, capture_output=True, cwd=folder)
+        with open(Path(data) / "pg_hba.conf", "a") as rules:
+            rules.write("host all all 10.0.0.0/8 scram-sha-256\n")
+        words = [*(place.before if place else []), *user, str(programs / "postgres"), "-D", data]
+        words += [
             "-h",
-            "127.0.0.1",
+            host,
             "-p",
             str(port),
             "-k",
             str(folder),
+            "-c",
+            "fsync=off",
+            "-c",
+            "max_connections=200",
         ]
-        words += ["-c", "fsync=off", "-c", "max_connections=200"]
 
-        def ready(port: int) -> bool:
-            asked = [str(programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
+        def ready() -> bool:
+            asked = [str(programs / "pg_isready"), "-q", "-h", host, "-p", str(port)]
             return subprocess.run(asked, check=False).returncode == 0
 
-        server = Server(words, folder, port, ready, **user)
+        server = Server(words, folder, host, port, ready)
         try:
             server.start()
-            yield server, f"postgresql+psycopg://bench:{password}@127.0.0.1:{port}/postgres"
+            yield server, f"postgresql+psycopg://bench:{password}@{host}:{port}/postgres"
         finally:
             server.kill()
     finally:
