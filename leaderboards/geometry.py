@@ -166,6 +166,10 @@ class GeometryBoard:
         """The quantities that at least one row has."""
         return tuple(one for one in QUANTITIES if any(_has(row, one.metric) for row in self.rows))
 
+    def measured(self, columns: Iterable[Quantity]) -> list[Row]:
+        """The rows that have at least one of these quantities."""
+        return [row for row in self.rows if any(_has(row, column.metric) for column in columns)]
+
     @property
     def topics(self) -> dict[str, list[Quantity]]:
         """The columns by topic."""

@@ -175,14 +175,17 @@ def _score_row(entry: Entry, metric: str, title: str) -> str:
     original = "" if title == metric else f"<small><code>{text(metric)}</code></small>"
     spread = own = ""
     if several:
-        spread = f"<td>{_spread(summary, metric)}</td>"
-        own = "".join(f"<td>{_own(r.record.metrics.get(metric), metric)}</td>" for r in entry.results)
+        spread = f'<td data-of="±">{_spread(summary, metric)}</td>'
+        own = "".join(
+            f'<td data-of="seed {r.record.seed}:">{_own(r.record.metrics.get(metric), metric)}</td>'
+            for r in entry.results
+        )
     return (
         f'<tr><th scope="row">{text(title)}{original}</th>\n'
         f"<td>{value}</td>\n<td>{between}</td>{spread}"
-        f"<td>{text(unit_shown(metric, summary.unit))}</td>\n<td>{n}</td>{own}"
-        f'<td class="word">{_BETTER[summary.higher_is_better]}</td>\n'
-        f'<td class="word">{text(summary.reason)}</td></tr>\n'
+        f'<td>{text(unit_shown(metric, summary.unit))}</td>\n<td data-of="n =">{n}</td>{own}'
+        f'<td class="word" data-of="better:">{_BETTER[summary.higher_is_better]}</td>\n'
+        f'<td class="word said">{text(summary.reason)}</td></tr>\n'
     )
 
 

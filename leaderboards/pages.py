@@ -253,7 +253,7 @@ def _templates(titles: tuple[tuple[str, str], ...]) -> Environment:
     )
     environment.filters.update({name: getattr(text, name) for name in helpers})
     environment.filters["printable"] = printable
-    environment.filters["metric_title"] = lambda metric: title_of.get(metric, metric)
+    environment.filters["metric_title"] = lambda metric: title_of.get(metric) or text.spoken(metric)
     environment.filters["dataset_label"] = dataset_label
     environment.filters["pretty"] = lambda value: json.dumps(value, indent=2, sort_keys=True)
     environment.globals.update(

@@ -10,6 +10,7 @@ from bench.core.regression import Fit, regress
 from leaderboards.board import Board
 from leaderboards.charts import LONGEST_LABEL, is_drawable, make_chart
 from leaderboards.entry import Entry, Summary
+from leaderboards.front import front
 from leaderboards.geometry import GeometryBoard, Row, pairs
 from leaderboards.rows import family_of
 from leaderboards.text import is_percent, p_value
@@ -48,8 +49,11 @@ def trade_off_charts(board: Board, families: Mapping[str, str] | None = None) ->
         caption += ", for times the quartiles over epochs." if metric == TIME_PER_EPOCH else "."
         lines: list[Line] = []
         if metric == CLEAN_ACCURACY:
-            lines, said = _fronts(points)
+            sure = [(each, each.scores) for each in board.entries if not each.in_doubt]
+            lines, said = front(_points(sure, metric, families or {}))
             caption += said
+        if any(entry.in_doubt for entry in board.entries):
+            caption += " In parentheses: in doubt" + (", and on no front." if metric == CLEAN_ACCURACY else ".")
         if metric == PRS_RATIO:
             networks = [
                 (entry.page, own.value, worst.value)
@@ -96,15 +100,6 @@ def trend(board: GeometryBoard, metric: str) -> Fit | None:
     )
 
 
-def pareto_front(x: Sequence[float], y: Sequence[float]) -> list[int]:
-    """Indices of the points that no other point beats on one axis without losing on the other, by increasing x."""
-    front: list[int] = []
-    for at in sorted(range(len(x)), key=lambda at: (-x[at], -y[at], at)):
-        if not front or y[at] > y[front[-1]]:
-            front.append(at)
-    return front[::-1]
-
-
 def slope_words(fit: Fit) -> str:
     """A slope with its interval and p-value over trainings, in points for each unit of x."""
     if fit.slope is None or fit.interval is None:
@@ -133,40 +128,19 @@ def _trend(
     )
     if fit.slope is None or fit.intercept is None or fit.interval is None:
         return [], f" No line: {fit.reason}." if fit.reason else ""
-    ends = [min(x), max(x)]
-    line = Line(name="Least-squares line", x=ends, y=[fit.intercept + fit.slope * end for end in ends])
+    ends = _percentages(fit.slope, fit.intercept, min(x), max(x))
+    heights = [min(max(fit.intercept + fit.slope * end, 0.0), 100.0) for end in ends]
+    line = Line(name="Least-squares line", x=ends, y=heights)
     many = f"{fit.n} networks of {fit.runs} entries"
     return [line], f" Line over {many}: {slope_words(fit)}; the error is cluster-robust over entries."
 
 
-def _fronts(points: Sequence[Points]) -> tuple[list[Line], str]:
-    """The Pareto front, and those of the lower and of the upper ends of the intervals."""
-
-    def line(name: str, x: list[float], y: list[float]) -> Line | None:
-        front = pareto_front(x, y)
-        return (
-            Line(name=name, x=[x[at] for at in front], y=[y[at] for at in front]) if len(front) > 1 else None
-        )
-
-    def ends(side: str) -> tuple[list[float], list[float]]:
-        across, up = (("x_low", "low") if side == "low" else ("x_high", "high")) if side else ("x", "y")
-        xs, ys = [], []
-        for mark in points:
-            for at, (x, y) in enumerate(zip(mark.x, mark.y, strict=True)):
-                a, b = (getattr(mark, name)[at] for name in (across, up))
-                xs.append(x if a is None else a)
-                ys.append(y if b is None else b)
-        return xs, ys
-
-    front = line("Pareto front", *ends(""))
-    if front is None:
-        return [], ""
-    around = [line("Front of the intervals’ ends", *ends(side)) for side in ("low", "high")]
-    said = (
-        " The Pareto front joins the entries that no other entry matches or beats on both axes; the other lines"
-        " are the fronts of the intervals’ lower and upper ends."
-    )
-    return [front, *(each for each in around if each)], said
+def _percentages(slope: float, intercept: float, low: float, high: float) -> list[float]:
+    """The ends of the part of a line whose heights are percentages."""
+    if slope:
+        first, last = sorted((level - intercept) / slope for level in (0, 100))
+        low, high = max(low, first), min(high, last)
+    return [low, high]
 
 
 def _points(
@@ -180,7 +154,8 @@ def _points(
             continue
         cloud = clouds.setdefault(entry.model[:LONGEST_LABEL], _Cloud())
         cloud.places.append((x, y))
-        cloud.labels.append(entry.defense.name[:LONGEST_LABEL])
+        name = entry.defense.name[:LONGEST_LABEL]
+        cloud.labels.append(f"({name})" if entry.in_doubt else name)
         cloud.groups.append(family_of(entry, families)[:LONGEST_LABEL])
         cloud.links.append(f"../entries/{entry.page}.html")
     return [

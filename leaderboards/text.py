@@ -110,5 +110,11 @@ def bar_path(score: Any, reach: int) -> str:
 
 
 def p_value(value: float) -> str:
-    """A p-value with its letter: "p = 0.031", "p < 0.001"."""
-    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
+    """A p-value with its letter, on one line: "p = 0.031", "p < 0.001"."""
+    text = "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def spoken(name: str) -> str:
+    """The name of a score or metric without a title, as words."""
+    return name.replace("_", " ").replace("/", ", ")

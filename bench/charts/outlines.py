@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bench.charts.chart import Numbers
+from bench.charts.chart import Line, Numbers
 
 Point = tuple[float, float]
 
@@ -23,6 +23,11 @@ def pieces(x: Sequence[float | None], y: Numbers, step: bool = False) -> list[li
             found[-1].append((across, found[-1][-1][1]))
         found[-1].append((across, up))
     return [piece for piece in found if piece]
+
+
+def corners(line: Line) -> list[tuple[float, float | None]]:
+    """The points that a line was drawn for: of steps, where each value ends."""
+    return list(zip(line.x[1:], line.y[:-1], strict=True) if line.step else zip(line.x, line.y, strict=True))
 
 
 def bands(x: Sequence[float | None], low: Numbers, high: Numbers, step: bool = False) -> list[list[Point]]:

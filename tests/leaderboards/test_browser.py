@@ -348,6 +348,27 @@ def test_no_page_is_wider_than_a_phone(visit: Any, site: Path) -> None:
         assert width <= PHONE["width"], page
 
 
+CUT_OFF = """(width) => [...document.querySelectorAll(".stacked :is(th, td), .compared :is(th, td)")]
+  .filter((cell) => !cell.closest("thead") && cell.checkVisibility())
+  .filter((cell) => cell.getBoundingClientRect().right > width || cell.scrollWidth > cell.clientWidth + 1)
+  .map((cell) => cell.outerHTML)"""
+
+
+def test_on_a_phone_every_score_is_on_the_screen(visit: Any, site: Path) -> None:
+    opened = visit(viewport={"width": 360, "height": 740})
+    for at in (0, 3, 7):
+        opened.page.locator(".pick input").nth(at).check()
+    opened.page.get_by_role("link", name="Compare").click()
+    playwright.expect(opened.page.locator("#scores")).to_be_visible()
+    assert opened.page.evaluate(CUT_OFF, 360) == []
+    for page in pages(site):
+        opened.page.goto(page.as_uri())
+        assert opened.page.evaluate(CUT_OFF, 360) == [], page
+        if page.parent.name == "entries":
+            cells = opened.page.locator(".scores tbody tr").first.locator("td")
+            assert all(cell.bounding_box()["width"] > 0 for cell in cells.all()[:-1])
+
+
 def test_on_a_phone_an_open_facet_stays_on_the_screen(visit: Any) -> None:
     board = visit(viewport=PHONE)
     for summary in board.page.locator(".facet summary").all():
@@ -366,6 +387,10 @@ SMALL = """() => {
     if (!node.textContent.trim() || !parent.checkVisibility() || parent.closest("svg, .hidden")) continue;
     const size = parseFloat(getComputedStyle(parent).fontSize);
     if (size < 12) found.add(`${size} ${parent.outerHTML.slice(0, 80)}`);
+  }
+  for (const text of document.querySelectorAll("svg text")) {
+    const size = parseFloat(getComputedStyle(text).fontSize) * text.getScreenCTM().a;
+    if (size < 12) found.add(`${size} ${text.outerHTML}`);
   }
   for (const target of document.querySelectorAll("button, input, summary, .controls label")) {
     if (!target.checkVisibility() || target.closest("label label") || target.matches("label input")) continue;

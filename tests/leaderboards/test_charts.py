@@ -1,5 +1,6 @@
 """Which charts boards and entries show, and the mathematics behind them."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from bench.charts import Chart, Line, Points, Rule
 from leaderboards.board import Board, make_boards
 from leaderboards.charts import battery_charts, front_charts, history_charts
 from leaderboards.entry import Entry
+from leaderboards.front import front, pareto_front
 from leaderboards.pages import Pages
 from leaderboards.result import read_result, read_results
-from leaderboards.scatter import pareto_front, trade_off_charts
+from leaderboards.scatter import trade_off_charts
 from tests.records import make_record, search_with_front, write_record
 
 numbers = st.floats(-1e9, 1e9)
@@ -58,18 +60,37 @@ def test_trade_offs_show_every_entry_with_its_intervals(board: Board) -> None:
 
 def test_the_front_and_the_trend_are_lines_of_their_charts(board: Board) -> None:
     clean, time, prs = trade_off_charts(board)
-    front, low, high = lines(clean)
-    assert low.name == high.name == "Front of the intervals’ ends"
+    (front,) = lines(clean)
     assert front.name == "Pareto front"
     assert front.x == sorted(front.x)
-    assert front.y == sorted(front.y, reverse=True)
+    heights = [y for y in front.y if y is not None]
+    assert heights == sorted(heights, reverse=True)
     assert lines(time) == []
     (trend,) = lines(prs)
     assert len(trend.x) == 2
+    assert all(0 <= height <= 100 for height in trend.y if height is not None)
     assert "slope" in prs.caption
     assert " to " in prs.caption
-    assert "p " in prs.caption
+    assert "p\N{NO-BREAK SPACE}" in prs.caption
     assert time.panels[0].x.log
+
+
+def test_an_entry_in_doubt_is_on_no_front(board: Board) -> None:
+    places = {
+        entry.page: (entry.scores["clean_accuracy"].mean or 0, entry.worst_case.mean or 0)
+        for entry in board.entries
+        if entry.worst_case
+    }
+    best = pareto_front(*zip(*places.values(), strict=True))
+    fronts = [list(places)[at] for at in best]
+    doubted = [entry for entry in board.entries if entry.page in fronts and entry.in_doubt]
+    assert doubted
+    chart = trade_off_charts(board)[0]
+    (steps,) = lines(chart)
+    assert not {100 * places[entry.page][1] for entry in doubted} & set(steps.y)
+    labels = [each for mark in chart.panels[0].marks if isinstance(mark, Points) for each in mark.labels]
+    assert all(f"({entry.defense.name})" in labels for entry in doubted)
+    assert "In parentheses: in doubt" in chart.caption
 
 
 def test_one_entry_is_no_trade_off(sample: list[Path]) -> None:
@@ -120,6 +141,38 @@ def test_the_front_is_what_no_other_point_dominates(data: list[tuple[float, floa
 
     assert {data[at] for at in front} == {point for point in data if not dominated(point)}
     assert [data[at][0] for at in front] == sorted(data[at][0] for at in front)
+
+
+uncertain = st.lists(
+    st.tuples(st.integers(0, 50), st.integers(0, 50), st.integers(0, 9), st.integers(0, 9)),
+    min_size=2,
+    max_size=9,
+)
+
+
+@given(uncertain)
+def test_the_steps_of_a_front_are_the_most_that_is_reached(data: list[tuple[int, int, int, int]]) -> None:
+    x, y = ([float(one[at]) for one in data] for at in (0, 1))
+    ends = {
+        "low": [b - d for _, b, _, d in data],
+        "high": [b + d for _, b, _, d in data],
+        "x_low": [a - c for a, _, c, _ in data],
+        "x_high": [a + c for a, _, c, _ in data],
+    }
+    found, _ = front([Points(x=x, y=y, **{name: [*map(float, values)] for name, values in ends.items()})])
+    if len(pareto_front(x, y)) < 2:
+        assert found == []
+        return
+    (steps,) = found
+    for at, (left, right) in enumerate(pairwise(steps.x)):
+        between = (left + right) / 2
+        assert steps.y[at] == max(
+            (b for a, b in zip(x, y, strict=True) if a >= between), default=None
+        ) or left == max(x)
+        highest = [b for a, b in zip(ends["x_high"], ends["high"], strict=True) if a >= between]
+        assert steps.high[at] == max(highest)
+        lowest = [b for a, b in zip(ends["x_low"], ends["low"], strict=True) if a >= between]
+        assert steps.low[at] == max(lowest, default=0) or left == max(ends["x_low"])
 
 
 def test_a_front_is_a_column_a_table_and_a_chart(tmp_path: Path) -> None:

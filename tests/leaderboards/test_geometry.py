@@ -68,6 +68,17 @@ def test_a_row_has_the_scores_of_all_records_of_its_networks_without_a_ranking(b
     assert {column.metric for column in board.columns} >= {"prs_ratio", "input_jacobian", "prs_by_layer"}
 
 
+def test_a_topic_shows_only_the_networks_it_was_measured_of(paths: list[Path], tmp_path: Path) -> None:
+    plain = write_record(tmp_path, make_record(make_arrays(), id="plain", defense={"name": "e"}))
+    (board,) = geometry_boards(make_boards(read_results([*paths, plain])[0]))
+    shown = {
+        topic: [row.entry.defense.name for row in board.measured(columns)]
+        for topic, columns in board.topics.items()
+    }
+    assert shown["Decision regions"] == ["a", "b", "c", "d", "e"]
+    assert shown["Decision surface"] == ["a", "b", "c", "d"]
+
+
 def test_slopes_have_intervals_and_p_values_that_are_robust_over_entries(board: GeometryBoard) -> None:
     fit = trend(board, "input_jacobian")
     x = [norm + seed for _, _, norm in ROWS for seed in range(2)]

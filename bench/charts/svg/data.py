@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from bench.charts.chart import Line, Panel, Points
 from bench.charts.numbers import number
+from bench.charts.outlines import corners
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,8 @@ def _of_points(panel: Panel, points: Sequence[Points], lines: Sequence[Line]) ->
     for line in lines:
         rows += [
             [names.get((x, y), ""), line.name, number(x), number(y)]
-            for x, y in zip(line.x, line.y, strict=True)
-            if y is not None
+            for x, y in corners(line)
+            if y is not None and (not line.step or (x, y) in names)
         ]
     return DataTable(["Point", "Series", panel.x.label, panel.y.label], rows)
 

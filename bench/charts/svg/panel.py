@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from bench.charts.chart import Line, Mark, Numbers, Panel, Points, Rule
 from bench.charts.numbers import number
-from bench.charts.outlines import Point, bands, pieces
+from bench.charts.outlines import Point, bands, corners, pieces
 from bench.charts.palette import COLORS, Style, style
 from bench.charts.svg.names import Text, place_names
 from bench.charts.svg.scale import Scale
@@ -213,9 +213,7 @@ class _Plane:
 
     def names(self, marks: Sequence[Mark], others: Sequence[Text]) -> list[Text]:
         """The names of points, those that a line goes through first."""
-        ways = {
-            point for mark in marks if isinstance(mark, Line) for point in zip(mark.x, mark.y, strict=True)
-        }
+        ways = {point for mark in marks if isinstance(mark, Line) for point in corners(mark)}
         points = [mark for mark in marks if isinstance(mark, Points)]
         named = [one for mark in points for one in zip(mark.x, mark.y, mark.labels, strict=False)]
         named.sort(key=lambda one: one[:2] not in ways)
