@@ -53,7 +53,9 @@ def trade_off_charts(board: Board, families: Mapping[str, str] | None = None) ->
             lines, said = front(_points(sure, metric, families or {}))
             caption += said
         if any(entry.in_doubt for entry in board.entries):
-            caption += " In parentheses: in doubt" + (", and on no front." if metric == CLEAN_ACCURACY else ".")
+            caption += " In parentheses: in doubt" + (
+                ", and on no front." if metric == CLEAN_ACCURACY else "."
+            )
         if metric == PRS_RATIO:
             networks = [
                 (entry.page, own.value, worst.value)
