@@ -55,6 +55,10 @@ def joined(device: str) -> Iterator[None]:
     if processes() == 1:
         yield
         return
+    # The first optimizer imports this too. Imported beside a process group it keeps that group's threads alive,
+    # and one that frees a tensor while Python ends aborts the process.
+    import torch._dynamo
+
     backend = "nccl" if device.startswith("cuda") else "gloo"
     _store, rank, size = next(iter(dist.rendezvous("env://")))
     _store.set_timeout(timedelta(seconds=PATIENCE))
