@@ -60,6 +60,7 @@ EARLIER_IMPORTS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_package_of_version_0_1_keeps_the_contract(tmp_path: Path) -> None:
     earlier = tmp_path / "examples"
@@ -113,6 +114,7 @@ def test_it_joins_a_composition(installed: Path, tmp_path: Path) -> None:
     assert record["defense"]["hyperparameters"]["input-noise.sigma"] == 0.2
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_its_defense_runs_as_module_and_class_without_installing(tmp_path: Path) -> None:
     path = "regionbench_example.input_noise:InputNoise"

@@ -162,6 +162,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
             server.terminate()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of the driver's own threads and sockets
 def test_records_on_s3(bucket: str, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

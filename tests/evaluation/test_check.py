@@ -132,6 +132,6 @@ def test_a_small_standard_network_is_trained_for_transfer() -> None:
     network = train_standard(digits, Progress())
     assert network is not None
     images, labels = digits.test.batch(slice(None))
-    assert (network(images).argmax(dim=1) == labels).float().mean() > 0.9
+    assert (network(images).argmax(dim=1) == labels).float().mean() > 0.8
     few = load("digits", train_size=100, test_size=100)
     assert train_standard(few, Progress()) is None

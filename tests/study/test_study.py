@@ -321,6 +321,7 @@ def test_a_study_is_done_in_parts_and_says_how_far_it_is(tmp_path: Path) -> None
     assert "not done" not in half.read_text()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_workers_do_a_study_and_its_records_are_those_of_one_process(tabled: Path, tmp_path: Path) -> None:
     path = tmp_path / "small.yaml"

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 STEPS = [
     ("cnn6(width=0.25)", "jacobian"),
     pytest.param("cnn6(width=0.25)", "cure", marks=pytest.mark.long),
-    ("resnet18(width=0.125)", "awp(at)"),
+    pytest.param("resnet18(width=0.125)", "awp(at)", marks=pytest.mark.long),
 ]
 
 
@@ -59,6 +59,7 @@ def test_other_commands_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         refuse_others("sweep")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_two_processes_give_the_weights_of_one_and_either_resumes_the_other(tmp_path: Path) -> None:
     train(tmp_path / "one", processes=1)
