@@ -57,7 +57,7 @@ def joined(device: str) -> Iterator[None]:
         return
     # The first optimizer imports this too. Imported beside a process group it keeps that group's threads alive,
     # and one that frees a tensor while Python ends aborts the process.
-    import torch._dynamo
+    import torch._dynamo  # noqa: F401
 
     backend = "nccl" if device.startswith("cuda") else "gloo"
     _store, rank, size = next(iter(dist.rendezvous("env://")))

@@ -1054,9 +1054,7 @@ def test_the_server_is_small_and_keeps_passwords_out_of_the_process_list() -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
-)
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_a_killed_ui_leaves_no_server_behind(tmp_path: Path, number: int) -> None:
     server = Server(tmp_path, free_port())
     server.start()
