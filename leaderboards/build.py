@@ -22,11 +22,12 @@ from leaderboards.entry_files import EntryFiles, Written
 from leaderboards.exchange.robustbench import Published
 from leaderboards.geometry import GeometryBoard, geometry_boards
 from leaderboards.left_out import LeftOut
-from leaderboards.manifest import MANIFEST, code_digest, manifest, read_manifest
+from leaderboards.manifest import Earlier, code_digest, digest, read_manifest, write_manifest
 from leaderboards.pages import Pages
 from leaderboards.processes import do_all
+from leaderboards.ranked import read_ranked
 from leaderboards.replace import alone, replacing_folder
-from leaderboards.result import read_ranked
+from leaderboards.result import Result
 from leaderboards.rows import board_script
 from leaderboards.schemas import schemas
 from leaderboards.studies import read_studies
@@ -95,33 +96,48 @@ def build(
         _check_place(out, paths)
         pages = Pages(links or {}, titles or {}, cards)
         code = code_digest([pages.shared, columns])
+        pages.published = published
+        pages.studies, unread = read_studies(studies)
+        key = digest(repr([pages.asked, empty]))
         earlier = read_manifest(out, code)
-        results, refused = read_ranked(paths, strict=strict, admitted=earlier.admitted)
-        refused = [*left_out, *refused]
+        if not (left_out or unread) and earlier.is_of(paths, key):
+            counts = earlier.counts
+            return Site(out, counts["boards"], counts["entries"], counts["records"])
+        results, refused = read_ranked(paths, strict=strict, admitted=earlier.admitted, brief=True)
+        refused = [*left_out, *refused, *unread]
         if not results and not empty:
             why = f"; left out: {refused[0]}" if refused else ""
             raise UserError(f"expected at least one record to build a leaderboard from, got none{why}")
         boards = make_boards(results, columns)
         geometry = geometry_boards(boards)
-        pages.published = published
-        pages.studies, unread = read_studies(studies)
-        refused += unread
         with replacing_folder(out, INDEX) as folder:
             with as_file(resources("leaderboards") / "static") as static:
                 shutil.copytree(static, folder / "static", copy_function=shutil.copyfile)
             files = EntryFiles(pages, earlier, folder)
             written = _write(folder, boards, geometry, pages, files)
             refused += [each for one in written for each in one.left_out]
-            drawn = {each.page: each.drawn for each in written if each.drawn is not None}
-            made = manifest(code, results, drawn)
-            write_json(folder / MANIFEST, made, compact=True)
             shared = shared_folder([*paths, *(each.path for each in (*left_out, *unread))])
             listed = [(relative(each.path, shared), each.reason) for each in refused]
             if listed:
                 write_text(folder / "left-out.html", pages.left_out(listed))
             write_text(folder / INDEX, pages.index(boards, geometry, listed))
-    entries = sum(len(board.entries) for board in boards)
-    return Site(out, len(boards), entries, len(results), tuple(refused))
+            site = Site(out, len(boards), len(written), len(results), tuple(refused))
+            write_manifest(folder, code, _to_remember(site, key, results, written))
+    return site
+
+
+def _to_remember(site: Site, key: str, results: Iterable[Result], written: Iterable[Written]) -> Earlier:
+    """What the next build may use again: the whole, or where something was left out, the parts."""
+    counts = {"boards": site.boards, "entries": site.entries, "records": site.records}
+    return Earlier(
+        site.folder,
+        key=key,
+        admitted={each.source: each.arrays for each in results if each.arrays is not None},
+        inputs=[state for each in written for state in each.inputs],
+        drawn={each.page: each.drawn for each in written if each.drawn is not None},
+        files={path: digest for each in written for path, digest in each.files.items()},
+        counts={} if site.left_out else counts,
+    )
 
 
 def shared_folder(paths: Iterable[Path]) -> Path:

@@ -13,10 +13,9 @@ from leaderboards.downloads import entry_json
 from leaderboards.entry import Entry
 from leaderboards.figure_files import Picture, ShownFigure, write_figures
 from leaderboards.left_out import LeftOut
-from leaderboards.manifest import Drawn, Earlier, digest, filled, page_file
+from leaderboards.manifest import Drawn, Earlier, State, digest, filled, page_file, state
 from leaderboards.pages import Pages
 from leaderboards.rank import Rank
-from leaderboards.result import Result
 from leaderboards.scrub import published
 
 
@@ -28,12 +27,16 @@ class Written:
         page: of the entry.
         drawn: what the next build may use again; None where a figure was left out.
         shown, left_out: its figures, and those that are not shown.
+        inputs: the states of its results, with those that are superseded.
+        files: path in the site → digest.
     """
 
     page: str
     drawn: Drawn | None
     shown: list[ShownFigure]
     left_out: list[LeftOut]
+    inputs: list[State]
+    files: dict[str, str]
 
 
 class EntryFiles:
@@ -55,17 +58,23 @@ class EntryFiles:
         Args:
             geometry: the page with the geometry of its network.
         """
-        key = self._key(board, entry, geometry)
+        results, superseded = ([state(each) for each in some] for some in (entry.results, entry.superseded))
+        key = self._key(board, entry, geometry, results)
         again = self._earlier.reuse(entry.page, key, self._folder)
         if again is not None:
             page, drawn = again
-            written = Written(entry.page, drawn, [_figure(plain) for plain in drawn.figures], [])
+            files = {path: self._earlier.files[path] for path in drawn.files}
+            shown = [_figure(plain) for plain in drawn.figures]
+            written = Written(entry.page, drawn, shown, [], [*results, *superseded], files)
         else:
             page, written = self._draw(board, entry, geometry, key)
-        self._put(page_file(entry.page), filled(page, self._pages.live(board, entry, rank)))
+            written.inputs.extend([*results, *superseded])
+        path = page_file(entry.page)
+        written.files[path] = self._put(path, filled(page, self._pages.live(board, entry, rank)))
         return written
 
     def _draw(self, board: Board, entry: Entry, geometry: str, key: str) -> tuple[str, Written]:
+        entry = entry.whole()
         figures = write_figures(entry, self._folder)
         shown = [figure for some in figures.sections.values() for figure in some]
         charts = entry_charts(entry)
@@ -73,20 +82,19 @@ class EntryFiles:
         script = self._pages.entry_script(board, entry, figures.sections, charts)
         stem = page_file(entry.page).removesuffix(".html")
         files = {
-            page_file(entry.page): digest(page),
             f"{stem}.data.js": self._put(f"{stem}.data.js", script),
             f"{stem}.json": self._put(f"{stem}.json", compact_json(entry_json(board, entry))),
         }
         for result in entry.results + entry.superseded:
-            content = published(result.path)
+            content = published(result.content())
             (self._folder / "records" / result.file).write_bytes(content)
             files[f"records/{result.file}"] = digest(content)
         for result in entry.results:
             for path in sorted((self._folder / "figures" / result.digest[:12]).glob("*")):
                 files[path.relative_to(self._folder).as_posix()] = sha256(path)
         plain = [asdict(figure) for figure in shown]
-        drawn = None if figures.left_out else Drawn(key, files, plain)
-        return page, Written(entry.page, drawn, shown, figures.left_out)
+        drawn = None if figures.left_out else Drawn(key, [page_file(entry.page), *files], plain)
+        return page, Written(entry.page, drawn, shown, figures.left_out, [], files)
 
     def _put(self, path: str, text: str) -> str:
         """Write a file of the new site; gives its digest."""
@@ -94,25 +102,17 @@ class EntryFiles:
         (self._folder / path).write_bytes(content)
         return digest(content)
 
-    def _key(self, board: Board, entry: Entry, geometry: str) -> str:
+    def _key(self, board: Board, entry: Entry, geometry: str, results: list[State]) -> str:
         """A digest of all that the files of an entry depend on, but for the code and what all pages share."""
         about: dict[str, Any] = {
             "board": [board.page, board.title, board.n],
             "columns": [column.metric for column in (*board.main_columns, *board.more_columns)],
             "geometry": geometry,
             "around": self._pages.around(entry),
-            "results": [_made_from(result) for result in entry.results],
+            "results": results,
             "superseded": [result.source for result in entry.superseded],
         }
         return digest(compact_json(about))
-
-
-def _made_from(result: Result) -> list[Any]:
-    figures = [
-        [figure.name, *(sha256(path) if path else "" for path in (figure.picture, figure.chart))]
-        for figure in result.figures
-    ]
-    return [result.source, figures]
 
 
 def _figure(plain: Mapping[str, Any]) -> ShownFigure:

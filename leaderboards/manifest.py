@@ -10,7 +10,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
@@ -21,18 +21,22 @@ import bench.charts
 import bench.core
 import leaderboards
 from bench.core.errors import UserError
-from bench.core.files import read_bytes
-from bench.core.limits import is_beside
+from bench.core.files import compact_json, read_bytes, sha256, write_json
+from bench.core.limits import file_beside, is_beside
+from bench.core.record import RECORD
+from leaderboards.own_figures import Figure, find_figures
 from leaderboards.result import Result
 
 MANIFEST = "manifest.json"
-FORMAT = "regionbench.manifest/1"
+FORMAT = "regionbench.manifest/2"
 #: A larger manifest is not read.
 MOST_BYTES = 2**30
 #: What pages are drawn with, besides the code of these packages.
 _PACKAGES = (leaderboards, bench.charts, bench.core)
 _LIBRARIES = ("jinja2", "markupsafe", "matplotlib", "numpy", "pandas", "pydantic")
 _SOURCES = (".py", ".j2", ".js", ".css", ".svg")
+#: Of a record: its digest, path and digest of its arrays, whether they are there, name and digests of each figure.
+State = list[Any]
 #: Parts of a page that depend on other entries: filled in by every build.
 _LIVE = re.compile(r"<!--live:([a-z]+)-->.*?<!--/live-->", re.DOTALL)
 
@@ -58,12 +62,12 @@ class Drawn:
 
     Attributes:
         key: digest of all that they depend on.
-        files: path in the site → digest; of the page without its live parts.
+        files: their paths in the site.
         figures: the figures that the page shows, as plain JSON.
     """
 
     key: str
-    files: Mapping[str, str]
+    files: list[str]
     figures: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -73,13 +77,44 @@ class Earlier:
 
     Attributes:
         site: its folder.
+        key: digest of what it was asked for, besides records.
         admitted: the records that it admitted: source → the arrays that boards need.
+        inputs: what `state` says of the records that it was made from.
         drawn: entry page → its files.
+        files: path in the site → digest, of all files but the manifest.
+        counts: how many boards, entries and records it shows.
     """
 
     site: Path
+    key: str = ""
     admitted: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    inputs: Sequence[State] = ()
     drawn: Mapping[str, Drawn] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    def is_of(self, paths: Iterable[Path], key: str) -> bool:
+        """Whether a new build of these records would give the same files, and they are there."""
+        if not self.counts or key != self.key:
+            return False
+        known = {digest: arrays for digest, arrays, _, _ in self.inputs}
+        try:
+            found = [_state_again(path, known) for path in paths]
+        except (UserError, OSError):
+            return False
+        asked, drawn = ({compact_json(each) for each in states} for states in (found, self.inputs))
+        return asked == drawn and self._is_whole()
+
+    def _is_whole(self) -> bool:
+        found = {
+            path.relative_to(self.site).as_posix(): path
+            for folder, _, names in os.walk(self.site)
+            for path in (Path(folder, name) for name in names)
+        }
+        found.pop(MANIFEST, None)
+        return found.keys() == self.files.keys() and all(
+            not path.is_symlink() and sha256(path) == self.files[name] for name, path in found.items()
+        )
 
     def reuse(self, page: str, key: str, folder: Path) -> tuple[str, Drawn] | None:
         """Put the files of an entry into a new folder, but for the page itself.
@@ -96,15 +131,47 @@ class Earlier:
         try:
             contents = {path: (self.site / path).read_bytes() for path in known.files}
             main = fixed(contents[page_file(page)].decode())
+            if any(digest(content) != self.files[path] for path, content in contents.items()):
+                return None
         except (OSError, ValueError, KeyError):
             return None
-        found = {path: digest(content) for path, content in contents.items()}
-        if {**found, page_file(page): digest(main)} != known.files:
-            return None
-        for path in found:
+        for path in contents:
             if path != page_file(page):
                 _link(self.site / path, folder / path)
         return main, known
+
+
+def state(result: Result) -> State:
+    """What is drawn of a record: digests of its file and of its arrays and figures; see `State`."""
+    arrays = result.record.files.get("arrays")
+    named = [arrays.path, arrays.sha256] if arrays is not None else []
+    return [result.digest, named, result.stored, _figures(result.figures)]
+
+
+def _state_again(path: Path, known: Mapping[str, list[str]]) -> State:
+    """What `state` says of a record that is known by its digest.
+
+    Raises:
+        UserError: when it is not known, or its arrays have changed.
+    """
+    if path.is_dir():
+        path = path / RECORD
+    content_digest = sha256(file_beside(path, path.name))
+    arrays = known.get(content_digest)
+    if arrays is None:
+        raise UserError(f"{path} is new")
+    file = file_beside(path, arrays[0]) if arrays else None
+    stored = file is not None and file.is_file()
+    if file is not None and stored and sha256(file) != arrays[1]:
+        raise UserError(f"{file} has changed")
+    return [content_digest, arrays, stored, _figures(find_figures(path.parent))]
+
+
+def _figures(figures: Iterable[Figure]) -> list[list[str]]:
+    return [
+        [figure.name, *(sha256(path) if path else "" for path in (figure.picture, figure.chart))]
+        for figure in figures
+    ]
 
 
 def page_file(page: str) -> str:
@@ -119,21 +186,44 @@ def read_manifest(site: Path, code: str) -> Earlier:
         checksum = content.pop("sha256")
         if content["format"] != FORMAT or content["code"] != code or checksum != _checksum(content):
             return Earlier(site)
-        drawn = {page: Drawn(**fields) for page, fields in content["entries"].items()}
-        return Earlier(site, content["records"], drawn)
+        return Earlier(
+            site,
+            key=content["key"],
+            admitted=content["records"],
+            inputs=content["inputs"],
+            drawn={page: Drawn(**fields) for page, fields in content["entries"].items()},
+            files=content["files"],
+            counts=content["counts"],
+        )
     except (UserError, AttributeError, KeyError, TypeError, ValueError, RecursionError):
         return Earlier(site)
 
 
-def manifest(code: str, results: Iterable[Result], drawn: Mapping[str, Drawn]) -> dict[str, Any]:
-    """The manifest of a build, with its checksum."""
+def write_manifest(folder: Path, code: str, made: Earlier) -> None:
+    """Write the manifest of a new site, with its checksum.
+
+    Args:
+        folder: the new site.
+        code: digest of the code that drew it.
+        made: the build; digests of files that it does not name are added.
+    """
+    others = {
+        path.relative_to(folder).as_posix()
+        for place, _, names in os.walk(folder)
+        for path in (Path(place, name) for name in names)
+    } - made.files.keys()
+    files = {**made.files, **{path: sha256(folder / path) for path in others}}
     content = {
         "format": FORMAT,
         "code": code,
-        "records": {each.source: each.arrays for each in results if each.arrays is not None},
-        "entries": {page: vars(drawn[page]) for page in sorted(drawn)},
+        "key": made.key,
+        "counts": made.counts,
+        "records": made.admitted,
+        "inputs": sorted(made.inputs),
+        "entries": {page: vars(made.drawn[page]) for page in sorted(made.drawn)},
+        "files": {path: files[path] for path in sorted(files)},
     }
-    return {**content, "sha256": _checksum(content)}
+    write_json(folder / MANIFEST, {**content, "sha256": _checksum(content)}, compact=True)
 
 
 def _checksum(content: Mapping[str, Any]) -> str:

@@ -207,6 +207,11 @@ class Pages:
         return [studies, self._links_of(entry)]
 
     @property
+    def asked(self) -> list[Any]:
+        """What pages show besides records and what all of them share."""
+        return [self._links, self.studies, list(self.published)]
+
+    @property
     def shared(self) -> list[Any]:
         """What all pages show, as plain JSON."""
         return [self._titles, {name: asdict(card) for name, card in self._cards.items()}]

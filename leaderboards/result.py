@@ -7,26 +7,20 @@ from datetime import datetime
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bench.core.errors import UserError
-from bench.core.files import read_bytes, sha256
+from bench.core.files import read_bytes
 from bench.core.limits import exact_number, file_beside, moment
 from bench.core.names import WORST_CASE, slug
-from bench.core.record import RECORD, Record, load_record, read_arrays
+from bench.core.record import RECORD, Record, parse_record, read_arrays
 from bench.core.standing import CHECKED, count_checks
-from bench.core.values import shown
-from leaderboards.contradictions import contradictions, is_looked_at
+from leaderboards.contradictions import is_looked_at
 from leaderboards.left_out import LeftOut
 from leaderboards.own_figures import Figure, find_figures
-from leaderboards.packing import packed_with_length, unpacked
-from leaderboards.processes import do_all, is_shared_out
+from leaderboards.packing import packed_with_length
 from leaderboards.scrub import has_folders, scrubbed
-
-#: Records that were admitted before: source → the arrays that a board needs, packed.
-Admitted = Mapping[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -34,7 +28,8 @@ class Result:
     """One trained network on the board.
 
     Attributes:
-        record: the record itself; its worst case is the lowest number known.
+        record: the record itself; its worst case is the lowest number known. Of one that was read for a board, the
+            curves, the history and the costs by metric are left out; `whole` reads them.
         path: where it was read from; never shown.
         digest: SHA-256 of the file.
         eps: ε as an exact fraction.
@@ -66,6 +61,25 @@ class Result:
         """File name of the record's copy in a site."""
         return f"{slug(self.record.id)}-{self.digest[:12]}.json"
 
+    def content(self) -> bytes:
+        """The file, read again.
+
+        Raises:
+            UserError: when it has changed since.
+        """
+        content = read_bytes(self.path)
+        if hashlib.sha256(content).hexdigest() != self.digest:
+            raise UserError(f"{self.path} has changed while it was read; try again")
+        return content
+
+    def whole(self) -> "Result":
+        """The same with all that its record holds."""
+        content = self.content()
+        record = without_folders(Record.model_validate_json(content), content)
+        # What was counted against it stays.
+        counted = {"metrics": self.record.metrics, "alarms": self.record.alarms}
+        return replace(self, record=record.model_copy(update=counted))
+
 
 def read_result(path: Path, *, unattacked: bool = False) -> Result:
     """Read a record, its worst-case outcomes and its figures; what extra checks broke counts as broken.
@@ -76,27 +90,30 @@ def read_result(path: Path, *, unattacked: bool = False) -> Result:
     Raises:
         UserError: when the record is unreadable or invalid, or its arrays contradict it.
     """
-    return _counted(*_as_written(path, unattacked=unattacked))
+    return counted(*as_written(path, unattacked=unattacked))
 
 
-def _counted(result: Result, arrays: Mapping[str, np.ndarray]) -> Result:
+def counted(result: Result, arrays: Mapping[str, np.ndarray]) -> Result:
+    """A result whose worst case counts what extra checks broke; `arrays` are those of the record."""
     record, outcomes = count_checks(result.record, result.outcomes, arrays.get(CHECKED))
     return replace(result, record=record, outcomes=outcomes)
 
 
-def _as_written(path: Path, *, unattacked: bool = False) -> tuple[Result, dict[str, np.ndarray]]:
+def as_written(path: Path, *, unattacked: bool = False) -> tuple[Result, dict[str, np.ndarray]]:
     """A result, and the arrays that boards look at."""
     if path.is_dir():
         path = path / RECORD
-    record = load_record(path)
+    file_beside(path, path.name)
     content = read_bytes(path)
+    record = parse_record(path, content)
     exact_eps(path, record, unattacked=unattacked)
     arrays = read_arrays(path, record, lambda name: name == CHECKED or is_looked_at(name))
-    record = _without_folders(record, content)
-    return _result(path, record, hashlib.sha256(content).hexdigest(), arrays), arrays
+    record = without_folders(record, content)
+    return make_result(path, record, hashlib.sha256(content).hexdigest(), arrays), arrays
 
 
-def _result(path: Path, record: Record, digest: str, arrays: Mapping[str, np.ndarray]) -> Result:
+def make_result(path: Path, record: Record, digest: str, arrays: Mapping[str, np.ndarray]) -> Result:
+    """The result of a record that was read from a file with this digest, with its arrays."""
     return Result(
         record=record,
         path=path,
@@ -105,7 +122,7 @@ def _result(path: Path, record: Record, digest: str, arrays: Mapping[str, np.nda
         created=moment(record.provenance.created),
         outcomes=_outcomes(path, record, arrays.get(WORST_CASE)),
         figures=find_figures(path.parent),
-        stored=_has_arrays(path, record),
+        stored=has_arrays(path, record),
         arrays=_to_remember(arrays),
     )
 
@@ -117,12 +134,13 @@ def _to_remember(arrays: Mapping[str, np.ndarray]) -> Mapping[str, str] | None:
     return {name: packed_with_length(array) for name, array in found.items()}
 
 
-def _has_arrays(path: Path, record: Record) -> bool:
+def has_arrays(path: Path, record: Record) -> bool:
+    """Whether the arrays that a record names lie beside it."""
     file = record.files.get("arrays")
     return file is not None and (path.parent / file.path).is_file()
 
 
-def _without_folders(record: Record, content: bytes) -> Record:
+def without_folders(record: Record, content: bytes) -> Record:
     """A record without the folders of the machine that made it.
 
     Args:
@@ -147,81 +165,13 @@ def read_results(
     Raises:
         UserError: with `strict`, for the first record that is not admitted, naming it.
     """
-    return _read(paths, partial(read_result, unattacked=unattacked), strict)
+    return read_each(paths, partial(read_result, unattacked=unattacked), strict)
 
 
-def read_ranked(
-    paths: Iterable[Path], *, strict: bool = True, admitted: Admitted | None = None
-) -> tuple[list[Result], list[LeftOut]]:
-    """As `read_results`, for boards: without records that contradict themselves or that have another's id.
-
-    Of records with one id that are about different networks, the one made first stays.
-
-    Args:
-        admitted: what was read before: source → its arrays; these files are not checked again.
-    """
-    paths, known = list(paths), dict(admitted or {})
-    if is_shared_out(len(paths) - len(known)):
-        # Checking a record takes several times as long as reading it again.
-        known |= dict(filter(None, do_all([partial(_admitted, path, known) for path in paths])))
-    results, left_out = _read(paths, partial(_read_ranked, admitted=known), strict)
-    impostors = _impostors(results)
-    if strict and impostors:
-        raise UserError(str(next(iter(impostors.values()))))
-    kept = [result for result in results if result.digest not in impostors]
-    return kept, [*left_out, *impostors.values()]
-
-
-def _admitted(path: Path, admitted: Admitted) -> tuple[str, Mapping[str, str]] | None:
-    """What to remember of a record that is admitted; None for another one, whose reading says why."""
-    try:
-        result = _read_ranked(path, admitted)
-    except UserError:
-        return None
-    return None if result.arrays is None else (result.source, result.arrays)
-
-
-def _read_ranked(path: Path, admitted: Admitted) -> Result:
-    known = _read_again(path, admitted)
-    if known is not None:
-        return known
-    result, arrays = _as_written(path)
-    for file in result.record.files.values():
-        file_beside(result.path, file.path)
-    problems = list(contradictions(result.record, arrays))
-    if problems:
-        more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise UserError(f"{result.path}: {'; '.join(problems[:3])}{more}")
-    return _counted(result, arrays)
-
-
-def _read_again(path: Path, admitted: Admitted) -> Result | None:
-    """A result that was admitted before; None for another one."""
-    if not admitted:
-        return None
-    if path.is_dir():
-        path = path / RECORD
-    file_beside(path, path.name)
-    content = read_bytes(path)
-    digest = hashlib.sha256(content).hexdigest()
-    if f"{digest}+" not in admitted and f"{digest}-" not in admitted:
-        return None
-    record = Record.model_validate_json(content)
-    source = f"{digest}{'+' if _has_arrays(path, record) else '-'}"
-    if source not in admitted or (source.endswith("+") and not _same_arrays(path, record)):
-        return None
-    arrays = {name: unpacked(bits) for name, bits in admitted[source].items()}
-    return _counted(_result(path, _without_folders(record, content), digest, arrays), arrays)
-
-
-def _same_arrays(path: Path, record: Record) -> bool:
-    file = record.files["arrays"]
-    return sha256(file_beside(path, file.path)) == file.sha256
-
-
-def _read(
+def read_each(
     paths: Iterable[Path], read: Callable[[Path], Result], strict: bool
 ) -> tuple[list[Result], list[LeftOut]]:
+    """What a function reads of many records, in an order that does not depend on paths; see `read_results`."""
     found: dict[str, Result] = {}
     left_out = []
     for path in sorted(set(paths)):
@@ -236,31 +186,6 @@ def _read(
         if copy is None or (copy.outcomes is None and result.outcomes is not None):
             found[result.digest] = result
     return [found[digest] for digest in sorted(found)], left_out
-
-
-def _impostors(results: Iterable[Result]) -> dict[str, LeftOut]:
-    """By digest, the results whose id is that of an older result for something else.
-
-    An evaluation that is repeated gives a record of the same id and about the same; the newer supersedes the older.
-    """
-    first: dict[str, Result] = {}
-    found = {}
-    for result in sorted(results, key=lambda result: (result.created, result.digest)):
-        known = first.setdefault(result.record.id, result)
-        if _about(result.record) != _about(known.record):
-            reason = f"its id {shown(result.record.id)} is that of an older record about something else"
-            found[result.digest] = LeftOut(result.path, reason)
-    return found
-
-
-def _about(record: Record) -> tuple[Any, ...]:
-    training = record.training.recipe if record.training else None
-    data = record.dataset
-    return (
-        *(record.defense.name, record.defense.hyperparameters, record.model, record.parameters, record.seed),
-        *(training, data.fingerprint, data.evaluated_fingerprint, record.threat, record.battery.name),
-        record.battery.version,
-    )
 
 
 def _outcomes(path: Path, record: Record, outcomes: np.ndarray | None) -> np.ndarray | None:

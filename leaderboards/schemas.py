@@ -115,22 +115,30 @@ class EntryFile(_EntryPart):
 
 
 class DrawnFile(_Part):
-    """The files of an entry, with what they were drawn from."""
+    """The files of an entry."""
 
-    key: str
-    files: dict[str, str]
-    figures: list[dict[str, Any]]
+    key: str = Field(description="SHA-256 of all that they were drawn from")
+    files: list[str] = Field(description="paths in the site")
+    figures: list[dict[str, Any]] = Field(description="the figures on its page")
 
 
 class ManifestFile(_Part):
     """`manifest.json`: what the next build of the site may use again."""
 
-    format: Literal["regionbench.manifest/1"]
-    code: str
+    format: Literal["regionbench.manifest/2"]
+    code: str = Field(description="SHA-256 of the code that drew it")
+    key: str = Field(description="SHA-256 of what was asked for besides records")
+    counts: dict[str, Count] = Field(
+        description="boards, entries and records; empty where something was left out"
+    )
     records: dict[str, dict[str, str]] = Field(
         description="record → outcomes of its images, as base64 of bits"
     )
+    inputs: list[tuple[str, list[str], bool, list[list[str]]]] = Field(
+        description="SHA-256 of a record, path and SHA-256 of its arrays, whether they were there, and its figures"
+    )
     entries: dict[str, DrawnFile]
+    files: dict[str, str] = Field(description="path in the site → SHA-256, but for this file")
     sha256: str
 
 

@@ -2,10 +2,7 @@
 
 import json
 import re
-from pathlib import Path
 from typing import Any
-
-from bench.core.files import read_bytes
 
 #: What stands in the place of the folders.
 FOLDER = "DIR"
@@ -40,9 +37,8 @@ def scrubbed(value: Any) -> Any:
     return value
 
 
-def published(path: Path) -> bytes:
+def published(content: bytes) -> bytes:
     """A record's file as a site publishes it: as it is, but without folders of a machine."""
-    content = read_bytes(path)
     if not has_folders(content):
         return content
     return (json.dumps(scrubbed(json.loads(content)), ensure_ascii=False, indent=1) + "\n").encode()

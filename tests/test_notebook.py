@@ -3,6 +3,7 @@
 import importlib.util
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -228,7 +229,7 @@ def test_a_folder_of_records_is_a_table_with_columns_as_mlflow_has(tmp_path: Pat
 
 def test_html_shows_alarms_and_scores_and_no_markup_of_the_record() -> None:
     record = make_record(model="<script>")
-    alarm = record.alarms[0].model_copy(update={"raised": True, "name": "a & b", "message": "so & so"})
+    alarm = replace(record.alarms[0], raised=True, name="a & b", message="so & so")
     html = record.model_copy(update={"alarms": [alarm]})._repr_html_()
     assert "alarm: a &amp; b</strong> so &amp; so" in html
     assert "&lt;script&gt;" in html
@@ -252,7 +253,7 @@ def test_records_show_themselves_as_the_command_does(capsys: pytest.CaptureFixtu
     record = make_record()
     record.show()
     assert record.id in capsys.readouterr().out
-    score = record.metrics["clean_accuracy"].model_copy(update={"reason": "a note that is long. " * 9})
+    score = replace(record.metrics["clean_accuracy"], reason="a note that is long. " * 9)
     noted = record.model_copy(update={"metrics": {"clean_accuracy": score, "prs_ratio": score}})
     show_record(noted, Console(width=80))
     assert "\nnotes\n  clean_accuracy, prs_ratio: a note that is long." in capsys.readouterr().out

@@ -190,7 +190,7 @@ def _boards(records: Path | str, columns: tuple[str, ...] = ()) -> "list[Board]"
     from bench.core.record import find_records
     from bench.core.remote import local_copy
     from leaderboards.board import make_boards
-    from leaderboards.result import read_ranked
+    from leaderboards.ranked import read_ranked
 
     paths = find_records(local_copy(records, print_note))
     if not paths:

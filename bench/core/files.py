@@ -154,11 +154,22 @@ def read_json(path: Path, *, longest: int = MOST_CHARACTERS) -> Any:
         longest: the most characters of any text in it.
 
     Raises:
-        UserError: when the file is missing, no regular file, larger than `MOST_BYTES`, or no JSON: nested deeper
-            than `MOST_LEVELS`, a key twice in one object, a number that is not finite or too large, a text too long
-            or with half a surrogate pair.
+        UserError: when the file is missing, no regular file, larger than `MOST_BYTES`, or as for `parse_json`.
     """
-    content = read_bytes(path)
+    return parse_json(path, read_bytes(path), longest=longest)
+
+
+def parse_json(path: Path, content: bytes, *, longest: int = MOST_CHARACTERS) -> Any:
+    """The value of JSON that was read from a file.
+
+    Args:
+        path: the file, for messages.
+        longest: the most characters of any text in it.
+
+    Raises:
+        UserError: when it is no JSON: nested deeper than `MOST_LEVELS`, a key twice in one object, a number that is
+            not finite or too large, a text too long or with half a surrogate pair.
+    """
     try:
         value = json.loads(
             content.decode("utf-8"), object_pairs_hook=_object, parse_constant=_refuse_constant

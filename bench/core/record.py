@@ -6,6 +6,7 @@ This module needs no torch, so that leaderboards and tracking stay light.
 import math
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,7 +16,7 @@ from pydantic import Field, ValidationError
 
 from bench.core.archives import read_npz
 from bench.core.errors import UserError
-from bench.core.files import read_json, sha256, write_json
+from bench.core.files import parse_json, read_bytes, sha256, write_json
 from bench.core.limits import (
     MOST_OF_TEXT,
     ROUNDING,
@@ -86,6 +87,7 @@ __all__ = [
     "finite",
     "impossible",
     "load_record",
+    "parse_record",
     "possible_score",
     "read_arrays",
 ]
@@ -166,14 +168,7 @@ def load_record(
     if path.is_dir():
         path = path / RECORD
     file_beside(path, path.name)
-    try:
-        record = Record.model_validate(read_json(path, longest=MOST_OF_TEXT))
-    except ValidationError as error:
-        raise UserError(f"{path} is not a valid record: {describe(error)}") from None
-    problems = list(impossible(record)) if check_values else []
-    if problems:
-        more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise UserError(f"{path}: {'; '.join(problems[:3])}{more}")
+    record = parse_record(path, read_bytes(path), check_values=check_values)
     for kind, file in record.files.items() if check_files else ():
         beside = file_beside(path, file.path)
         if kind in elsewhere and not beside.is_file():
@@ -182,6 +177,25 @@ def load_record(
             raise UserError(f"{path}: its {kind} file {file.path} is missing")
         if sha256(beside) != file.sha256:
             raise UserError(f"{path}: its {kind} file {file.path} has changed since the record was written")
+    return record
+
+
+def parse_record(path: Path, content: bytes, *, check_values: bool = True) -> Record:
+    """Admit the content of a record's file; see `load_record`.
+
+    Args:
+        path: the file, for messages.
+    """
+    parse_json(path, content, longest=MOST_OF_TEXT)
+    try:
+        # From bytes, pydantic keeps each short text once.
+        record = Record.model_validate_json(content)
+    except ValidationError as error:
+        raise UserError(f"{path} is not a valid record: {describe(error)}") from None
+    problems = list(impossible(record)) if check_values else []
+    if problems:
+        more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise UserError(f"{path}: {'; '.join(problems[:3])}{more}")
     return record
 
 
@@ -217,13 +231,12 @@ def possible_score(name: str, score: Score) -> Score:
     if not list(_problems(name, score)):
         return score
     if score.value is not None and score.low is not None and score.high is not None:
-        ends = {"low": min(score.low, score.value), "high": max(score.high, score.value)}
-        score = score.model_copy(update=ends)
+        score = replace(score, low=min(score.low, score.value), high=max(score.high, score.value))
     problems = list(_problems(name, score))
     if not problems:
         return score
-    empty = {"value": None, "low": None, "high": None}
-    return score.model_copy(update={**empty, "reason": f"the metric gave an impossible value: {problems[0]}"})
+    reason = f"the metric gave an impossible value: {problems[0]}"
+    return replace(score, value=None, low=None, high=None, reason=reason)
 
 
 def _problems(name: str, score: Score) -> Iterator[str]:

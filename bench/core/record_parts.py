@@ -3,19 +3,26 @@
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
 
 from bench.core.limits import Count, LongName, Name, Seconds
 
 Value = bool | int | float | str | None
 
 
+#: Exactly these fields, and finite numbers.
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
 class Part(BaseModel):
     """A part of a record: exactly these fields, finite numbers, and no change afterwards."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(**_STRICT, frozen=True)
 
 
-class Score(Part):
+# Of what a record has dozens of, a model would take ten times the memory of a data class with slots.
+@dataclass(config=_STRICT, slots=True, frozen=True, kw_only=True)
+class Score:
     """One number of the battery, with its 95 % interval (for a time: the quartiles over epochs).
 
     `value` is None when the quantity is not defined for this network; `reason` then says why.
@@ -36,7 +43,8 @@ class Score(Part):
         return self
 
 
-class Alarm(Part):
+@dataclass(config=_STRICT, slots=True, frozen=True, kw_only=True)
+class Alarm:
     """A sign that a robust accuracy is not to be believed, with the numbers behind it.
 
     `raised` is None when the battery did not run what the alarm needs.
@@ -45,10 +53,11 @@ class Alarm(Part):
     name: Name
     raised: bool | None
     message: str
-    numbers: dict[str, float | None] = {}
+    numbers: dict[str, float | None] = Field(default={})
 
 
-class Point(Part):
+@dataclass(config=_STRICT, slots=True, frozen=True, kw_only=True)
+class Point:
     """One point of a curve: `x`, the value there and its 95 % interval."""
 
     x: float
@@ -70,7 +79,8 @@ class Curve(Part):
 MOST_OF_FRONT = 2_000
 
 
-class FrontPoint(Part):
+@dataclass(config=_STRICT, slots=True, frozen=True, kw_only=True)
+class FrontPoint:
     """A setting that no other one of its search matches in every objective and beats in one."""
 
     trial: Count

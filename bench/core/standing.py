@@ -4,7 +4,7 @@ This module needs no torch, so that boards, comparisons and tracking judge alike
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -138,7 +138,7 @@ def lowered(score: Score, left: int, by: str) -> Score:
         return score
     low, high = proportion_interval(left, score.n)
     reason = f"{score.value:.1%} before {by}{f'; {score.reason}' if score.reason else ''}"
-    return score.model_copy(update={"value": left / score.n, "low": low, "high": high, "reason": reason})
+    return replace(score, value=left / score.n, low=low, high=high, reason=reason)
 
 
 def with_worst_case(record: Record, score: Score) -> Record:

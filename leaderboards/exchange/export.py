@@ -61,7 +61,7 @@ def _croissant(boards: Sequence[Board], out: Path) -> list[Path]:
     write_text(out / SCORES, table)
     records, paths = [], [out / SCORES]
     for result in (result for board in boards for result in board.results):
-        content = published(result.path)
+        content = published(result.content())
         path = out / "records" / result.file
         write_text(path, content.decode())
         records.append((f"records/{result.file}", digest(path.read_bytes())))

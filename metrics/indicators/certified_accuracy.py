@@ -1,7 +1,7 @@
 """Accuracy that interval bounds certify, and the units that they leave unstable."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -99,6 +99,6 @@ class CertifiedAccuracy(Metric):
             unstable = Score(value=None, unit="fraction", reason="the network has no ReLU")
         return {
             self.name: self.proportion(arrays["right"]),
-            f"{self.name}/unstable": unstable.model_copy(update={"higher_is_better": None}),
+            f"{self.name}/unstable": replace(unstable, higher_is_better=None),
             f"{self.name}/margin": mean_score(arrays["margin"], unit="logits"),
         }

@@ -1,6 +1,7 @@
 """Accuracy on the training images, and how far that on the test images lies below."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -58,5 +59,5 @@ class GeneralizationGap(Metric):
         train = self.proportion(arrays["train_right"])
         return {
             self.name: self.score(gap.value, gap.low, gap.high, n=len(arrays["train_right"])),
-            f"{self.name}/train": train.model_copy(update={"unit": "fraction", "higher_is_better": True}),
+            f"{self.name}/train": replace(train, unit="fraction", higher_is_better=True),
         }

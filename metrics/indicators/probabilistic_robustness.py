@@ -1,7 +1,7 @@
 """Accuracy under random perturbations of the ball."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -81,6 +81,6 @@ class ProbabilisticRobustness(Metric):
         mean = mean_score(share, unit=self.unit, bounds=self.bounds)
         # Rounded, so that ρ = 0.1 allows 10 of 100 draws.
         return {
-            self.name: mean.model_copy(update={"higher_is_better": True}),
+            self.name: replace(mean, higher_is_better=True),
             f"{self.name}/accuracy": self.proportion(np.round(1 - share, 9) <= self.rho),
         }

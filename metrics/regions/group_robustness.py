@@ -3,7 +3,7 @@
 import math
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -164,7 +164,7 @@ class GroupRobustness(Metric):
 
     def _share(self, right: np.ndarray, reason: str) -> Score:
         share = self.proportion(right, reason)
-        return share.model_copy(update={"higher_is_better": True})
+        return replace(share, higher_is_better=True)
 
 
 def _notes(arrays: Mapping[str, np.ndarray], group: str, attack: str) -> str:

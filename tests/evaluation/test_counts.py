@@ -21,7 +21,7 @@ from bench.results.verification.alarms import check_alarms
 from bench.results.verification.attack_outcomes import check_worst_case
 from bench.results.verification.check import Check
 from leaderboards.board import make_boards
-from leaderboards.result import read_ranked
+from leaderboards.ranked import read_ranked
 from metrics.accuracy.clean_accuracy import CleanAccuracy
 from metrics.accuracy.robust_accuracy import RobustAccuracy
 from metrics.accuracy.security_curve import SecurityCurve

@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def write_sample(folder: Path, n: int = 1000) -> list[Path]:
             rates = _rates(clean + shift, worst + shift, bool(raised))
             arrays = make_arrays(rates, n=n, seed=100 * number + seed)
             record = make_record(arrays, **_fields(number, defense, model, seed, raised, arrays))
-            metrics: dict[str, Any] = {name: score.model_dump() for name, score in record.metrics.items()}
+            metrics: dict[str, Any] = {name: asdict(score) for name, score in record.metrics.items()}
             metrics["prs_ratio"]["value"] = prs
             metrics["time_per_epoch"]["value"] = seconds + 0.1 * seed
             metrics["time_per_epoch_ratio"]["value"] = ratio

@@ -54,7 +54,7 @@ def pages(site: Path) -> dict[str, bytes]:
     files = (
         path
         for path in site.rglob("*")
-        if path.is_file() and path.name not in ("index.html", "left-out.html")
+        if path.is_file() and path.name not in ("index.html", "left-out.html", "manifest.json")
     )
     return {str(path.relative_to(site)): path.read_bytes() for path in files}
 

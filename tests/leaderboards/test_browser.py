@@ -13,7 +13,7 @@ from bench.core.statistics import paired_p_value
 from leaderboards.board import make_boards
 from leaderboards.build import build
 from leaderboards.headline import difference
-from leaderboards.result import read_ranked
+from leaderboards.ranked import read_ranked
 from tests.browser import NEEDS_CHROMIUM, PHONE, Visit, contrast
 from tests.records import make_arrays, make_record, make_scores, write_record
 

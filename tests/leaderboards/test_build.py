@@ -343,7 +343,7 @@ def test_a_build_that_fails_leaves_the_old_site_and_no_rest(
 
     monkeypatch.setattr("leaderboards.build.board_csv", full)
     with pytest.raises(UserError, match="No space left"):
-        build([path], tmp_path / "site")
+        build([path], tmp_path / "site", links={"other": "run"})
     assert contents(tmp_path / "site") == before
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["r", "site"]
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +162,7 @@ def test_the_worst_case_cannot_keep_what_an_attack_breaks(tmp_path: Path) -> Non
 def test_clean_accuracy_cannot_be_on_more_images_than_there_are(tmp_path: Path) -> None:
     record = make_record(make_arrays(n=50))
     dataset = record.dataset.model_copy(update={"test_size": 50, "evaluated_size": 50})
-    clean = record.metrics["clean_accuracy"].model_copy(update={"n": 60})
+    clean = replace(record.metrics["clean_accuracy"], n=60)
     changed = record.model_copy(
         update={"dataset": dataset, "metrics": {**record.metrics, "clean_accuracy": clean}}
     )

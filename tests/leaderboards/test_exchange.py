@@ -18,7 +18,7 @@ from leaderboards.build import build
 from leaderboards.exchange.export import FORMATS, export
 from leaderboards.exchange.robustbench import ModelInfo, find_published, read_model_info
 from leaderboards.exchange.sarif import sarif_log
-from leaderboards.result import read_ranked
+from leaderboards.ranked import read_ranked
 from metrics import titles
 from tests.records import make_arrays, make_record, write_record
 

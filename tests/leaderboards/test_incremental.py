@@ -10,8 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.charts import Axis, Chart, Line, Panel
+from bench.core.errors import UserError
 from leaderboards.build import build
 from leaderboards.entry_files import EntryFiles
+from leaderboards.left_out import LeftOut
+from leaderboards.manifest import _checksum
+from leaderboards.ranked import read_ranked
+from tests.leaderboards.conftest import write_png
 from tests.records import make_arrays, make_record, write_record
 
 
@@ -88,6 +93,66 @@ def test_only_what_changed_is_drawn(tmp_path: Path, drawn: list[str]) -> None:
     assert contents(tmp_path / "site") == contents(tmp_path / "full")
 
 
+def test_where_nothing_changed_the_site_is_left_as_it_is(tmp_path: Path) -> None:
+    paths = [write(tmp_path / str(number), number) for number in range(3)]
+    first = build(paths, tmp_path / "site")
+    index = tmp_path / "site" / "index.html"
+    made = index.stat()
+    assert build(reversed(paths), tmp_path / "site") == first
+    assert index.stat() == made
+    (tmp_path / "site" / "foreign.html").write_text("not of this site")
+    build(paths, tmp_path / "site")
+    assert index.stat().st_ino != made.st_ino
+    assert not (tmp_path / "site" / "foreign.html").exists()
+
+
+@pytest.mark.parametrize(
+    "what", ["a record", "a copy without arrays", "arrays", "a figure", "a link", "one left out"]
+)
+def test_whatever_changes_is_seen(what: str, tmp_path: Path) -> None:
+    paths = [write(tmp_path / str(number), number) for number in range(3)]
+    build(paths, tmp_path / "site")
+    index = (tmp_path / "site" / "index.html").stat()
+    links, left_out = {}, []
+    match what:
+        case "a record":
+            paths.pop()
+        case "a copy without arrays":
+            paths.append(write(tmp_path / "copy", 1, arrays=False))
+        case "arrays":
+            (tmp_path / "1" / "arrays.npz").unlink()
+        case "a figure":
+            (tmp_path / "1" / "figures").mkdir()
+            write_png(tmp_path / "1" / "figures" / "plane.png", 32, 24)
+        case "a link":
+            links = {"r0-0": "run"}
+        case "one left out":
+            left_out = [LeftOut(tmp_path / "other" / "record.json", "its server is down")]
+    build(paths, tmp_path / "site", links=links, left_out=left_out)
+    assert (tmp_path / "site" / "index.html").stat() != index
+    build(paths, tmp_path / "full", links=links, left_out=left_out)
+    assert contents(tmp_path / "site") == contents(tmp_path / "full")
+
+
+def test_what_a_board_leaves_out_of_a_record_is_read_for_its_page(sample: list[Path]) -> None:
+    whole, brief = (
+        {result.path: result for result in read_ranked(sample, brief=brief)[0]} for brief in (False, True)
+    )
+    assert all(result.whole().record == whole[path].record for path, result in brief.items())
+    assert any(result.record.history and result.record.curves for result in whole.values())
+    assert not any(result.record.history or result.record.curves for result in brief.values())
+    batteries = {result.record.battery.model_dump_json() for result in brief.values()}
+    assert len({id(result.record.battery) for result in brief.values()}) == len(batteries)
+
+
+def test_a_record_that_changes_while_its_site_is_drawn_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "r", 0)
+    ((result,), _) = read_ranked([path], brief=True)
+    path.write_text(path.read_text() + " ")
+    with pytest.raises(UserError, match=r"r/record\.json has changed while it was read"):
+        result.whole()
+
+
 def test_a_title_that_changes_draws_all_pages(tmp_path: Path, drawn: list[str]) -> None:
     path = write(tmp_path / "r", 0)
     build([path], tmp_path / "site")
@@ -129,8 +194,12 @@ def test_a_manifest_cannot_lead_out_of_the_site(tmp_path: Path) -> None:
     before = contents(tmp_path / "site")
     (tmp_path / "secret").write_text("secret")
     manifest = json.loads((tmp_path / "site" / "manifest.json").read_text())
+    checksum = manifest.pop("sha256")
+    assert _checksum(manifest) == checksum
+    manifest["files"]["../secret"] = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"
     for entry in manifest["entries"].values():
-        entry["files"]["../secret"] = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"
+        entry["files"].append("../secret")
+    manifest["sha256"] = _checksum(manifest)
     (tmp_path / "site" / "manifest.json").write_text(json.dumps(manifest))
     build([path], tmp_path / "site")
     assert contents(tmp_path / "site") == before

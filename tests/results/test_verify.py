@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -160,7 +161,7 @@ def test_a_raised_score_is_seen(copied: Path) -> None:
     name = "robust_accuracy/pgd20"
 
     def raised(record: Record) -> dict[str, object]:
-        score = record.metrics[name].model_copy(update={"value": 0.9})
+        score = replace(record.metrics[name], value=0.9)
         return {"metrics": {**record.metrics, name: score}}
 
     rewrite(copied, raised)
@@ -168,7 +169,7 @@ def test_a_raised_score_is_seen(copied: Path) -> None:
 
 
 def score_changed(record: Record, name: str, **change: object) -> dict[str, object]:
-    return {"metrics": {**record.metrics, name: record.metrics[name].model_copy(update=change)}}
+    return {"metrics": {**record.metrics, name: replace(record.metrics[name], **change)}}
 
 
 @pytest.mark.parametrize(
@@ -219,9 +220,7 @@ def test_a_hidden_alarm_is_seen(copied: Path) -> None:
 
 def test_an_alarm_that_the_record_alone_raises_is_told_and_no_mismatch(copied: Path) -> None:
     def louder(record: Record) -> dict[str, object]:
-        return {
-            "alarms": [alarm.model_copy(update={"raised": alarm.raised is False}) for alarm in record.alarms]
-        }
+        return {"alarms": [replace(alarm, raised=alarm.raised is False) for alarm in record.alarms]}
 
     rewrite(copied, louder)
     found = verify(copied, device="cpu")
@@ -270,7 +269,7 @@ def without(folder: Path, *kinds: str) -> Callable[[Record], dict[str, object]]:
 def raise_robust_scores(folder: Path, value: float) -> None:
     def raised(record: Record) -> dict[str, object]:
         robust = {
-            name: score.model_copy(update={"value": value}) if name.startswith("robust") else score
+            name: replace(score, value=value) if name.startswith("robust") else score
             for name, score in record.metrics.items()
         }
         return {"metrics": robust}

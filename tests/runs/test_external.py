@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -165,7 +166,7 @@ def test_a_mismatch_of_a_network_that_depends_on_the_batch_says_so(loaders: Path
     assert check.outcome == "not checked"
     record = load_record(path)
     score = record.metrics["clean_accuracy"]
-    worse = score.model_copy(update={"value": 0.5 * (score.value or 1)})
+    worse = replace(score, value=0.5 * (score.value or 1))
     record.model_copy(update={"metrics": {"clean_accuracy": worse}}).save(path)
     contradicted = verify(path, device="cpu", trust=True)
     assert contradicted.verdict == "MISMATCH"

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
 from bench.core.record import load_record
@@ -25,8 +26,8 @@ def test_main_scores_have_short_names_and_the_worst_case_comes_first() -> None:
 def test_a_score_whose_short_name_is_taken_is_told_from_it() -> None:
     record = load_record(SHIPPED)
     clean = record.metrics["clean_accuracy"]
-    record.metrics["clean"] = clean.model_copy(update={"value": 0.5})
-    record.metrics["robust_accuracy/clean"] = clean.model_copy(update={"value": 0.25})
+    record.metrics["clean"] = replace(clean, value=0.5)
+    record.metrics["robust_accuracy/clean"] = replace(clean, value=0.25)
     scores = short_scores(record)
     assert scores["clean"] == float(f"{clean.value:.4g}")
     assert (scores["score/clean"], scores["score/robust_accuracy/clean"]) == (0.5, 0.25)

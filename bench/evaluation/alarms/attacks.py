@@ -1,6 +1,7 @@
 """Alarms read from the outcomes of several attacks on the same images."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -75,8 +76,8 @@ def more_steps_help(measured: ArraysByMetric) -> Alarm:
     )
     message = f"{alarm.message}; {images} of {len(few)} images, paired test p = {p_value:.2g}"
     if not alarm.raised or p_value < SIGNIFICANT:
-        return alarm.model_copy(update={"message": message})
-    return alarm.model_copy(update={"raised": False, "message": f"{message}: within sampling error"})
+        return replace(alarm, message=message)
+    return replace(alarm, raised=False, message=f"{message}: within sampling error")
 
 
 def pgd_far_above_strongest(measured: ArraysByMetric) -> Alarm:
@@ -109,7 +110,7 @@ def pgd_far_above_strongest(measured: ArraysByMetric) -> Alarm:
     blind = bool(zero_gradients(measured).raised)
     explained = not blind and (p_value >= SIGNIFICANT or not exceeds(left - worst, UNEXPLAINED_LIMIT))
     end = ": a weak attack, no misleading gradient" if explained else ""
-    return alarm.model_copy(update={"raised": not explained, "message": f"{alarm.message}; {found}{end}"})
+    return replace(alarm, raised=not explained, message=f"{alarm.message}; {found}{end}")
 
 
 def black_box_beats_white_box(measured: ArraysByMetric) -> Alarm:
@@ -147,9 +148,7 @@ def black_box_beats_white_box(measured: ArraysByMetric) -> Alarm:
     if not alarm.raised or p_value < SIGNIFICANT:
         return alarm
     images = f"{int(square.sum())} of {len(square)} images, paired test p = {p_value:.2g}"
-    return alarm.model_copy(
-        update={"raised": False, "message": f"{alarm.message}; {images}: within sampling error"}
-    )
+    return replace(alarm, raised=False, message=f"{alarm.message}; {images}: within sampling error")
 
 
 def _ran_square(arrays: Mapping[str, np.ndarray]) -> bool:

@@ -1,5 +1,7 @@
 """Alarms read from the gradients and the loss of an attack."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from bench.core.names import ADAPTIVE, AUTOATTACK, CLEAN_ACCURACY, CW, CW100X5, PGD20, PGD100
@@ -58,14 +60,13 @@ def zero_gradients(measured: ArraysByMetric) -> Alarm:
     found = (
         ", ".join(f"{attack} broke {count}" for attack, count in broken.items()) or "no other loss was tried"
     )
-    return alarm.model_copy(
-        update={
-            "message": (
-                f"{alarm.message}, {_in_which_precision(**shares)}; of the {int(unseen.sum())} that PGD-20 "
-                f"left right, {found}"
-            ),
-            "numbers": {**alarm.numbers, **{f"broken_by_{attack}": float(n) for attack, n in broken.items()}},
-        }
+    return replace(
+        alarm,
+        message=(
+            f"{alarm.message}, {_in_which_precision(**shares)}; of the {int(unseen.sum())} that PGD-20 "
+            f"left right, {found}"
+        ),
+        numbers={**alarm.numbers, **{f"broken_by_{attack}": float(n) for attack, n in broken.items()}},
     )
 
 

@@ -89,7 +89,7 @@ def low_precision(measured: ArraysByMetric) -> Alarm:
     shares = {attack.rpartition("/")[2]: float(images.mean()) for attack, images in claims.items()}
     if not any(shares.values()):
         message = "every broken image is misclassified in float32"
-        return Alarm(name=name, raised=False, message=message, numbers=shares)
+        return Alarm(name=name, raised=False, message=message, numbers={**shares})
     return over(
         name, max(shares.values()), LOW_PRECISION_LIMIT, "images broken in low precision alone", shares
     )

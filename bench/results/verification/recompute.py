@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import cast
 
 from bench.attacks import ATTACKS
@@ -169,7 +169,9 @@ def _differing_keys(recorded: Curve, computed: Curve) -> Iterator[str]:
         yield "n"
         return
     for one, other in zip(recorded.points, computed.points, strict=True):
-        yield from (key for key in Point.model_fields if not close(getattr(one, key), getattr(other, key)))
+        yield from (
+            key.name for key in fields(Point) if not close(getattr(one, key.name), getattr(other, key.name))
+        )
 
 
 def _wording(record: Record, found: _Computed) -> Findings:

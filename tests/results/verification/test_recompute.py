@@ -1,5 +1,6 @@
 """Scores computed again from stored arrays, by the rules of the battery's version."""
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ def arrays(n: int = 60) -> dict[str, np.ndarray]:
 
 
 def record(version: str, **changes: dict[str, Any]) -> Record:
-    scores = {name: score.model_dump() for name, score in METRIC.reduce(arrays()).items()}
+    scores = {name: asdict(score) for name, score in METRIC.reduce(arrays()).items()}
     metrics = {name: {**score, **changes.get(name, {})} for name, score in scores.items()}
     battery = {"name": "selected-1", "version": version, "settings": {METRIC.name: METRIC.settings()}}
     return make_record(metrics=metrics, battery=battery, curves={})
