@@ -103,7 +103,7 @@ def leaderboard_build(
         site = build(
             paths,
             out,
-            links=fetched.links,
+            links=fetched.links if tracking or shipped else _remembered(paths),
             titles=titles(),
             cards=defense_cards(),
             columns=columns,
@@ -119,6 +119,17 @@ def leaderboard_build(
         serve(out, port)
     if strict and site.left_out:
         raise SystemExit(1)
+
+
+def _remembered(records: Iterable[Path]) -> dict[str, str]:
+    """Record id → MLflow run in the store that the working folder tracks to, as far as run folders remember it."""
+    from bench.tracking import load_settings, run_links
+
+    try:
+        settings = load_settings()
+    except UserError:  # a site from a folder needs no store
+        return {}
+    return run_links(records, settings) if settings else {}
 
 
 @leaderboard.command("table")

@@ -33,10 +33,12 @@ def run_links(records: Iterable[Path], settings: Settings) -> dict[str, str]:
         settings: the store whose runs are meant.
     """
     links = {}
-    for path in records:
-        folder = path.resolve().parents[2]
+    for path in map(Path.resolve, records):
+        if len(path.parents) < 3:
+            continue
+        folder = path.parents[2]
         with suppress(UserError):
-            logged = Ledger(folder, settings).get(record_part(path.resolve(), folder))
+            logged = Ledger(folder, settings).get(record_part(path, folder))
             if logged is not None:
                 links[load_record(path).id] = settings.run_page(logged.run_id)
     return links

@@ -21,9 +21,11 @@ import hypothesis
 import numpy as np
 import pytest
 import yaml
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.cli.main import cli
 from bench.core.errors import UserError
 from bench.core.files import sha256, write_json
 from bench.core.keys import KEY_LENGTH, safe_key, safe_keys
@@ -855,6 +857,30 @@ def test_a_run_folder_knows_the_runs_of_its_records(tmp_path: Path, sqlite: Make
     final = all_runs(settings)["prs mlp seed 0: toy linf:8/255 standard"]
     assert run_links([record], settings) == {load_record(record).id: final.info.run_id}
     assert run_links([record], sqlite(tmp_path, experiment="other")) == {}
+
+
+def test_a_site_from_the_folder_equals_one_from_mlflow_byte_for_byte(
+    tmp_path: Path, sqlite: MakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, settings = make_run(tmp_path / "runs"), sqlite(tmp_path)
+    add_result(run)
+    Tracker(settings, quiet).sync(run, final=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", settings.uri)
+    for out, source in (("folder", ("--records", "runs")), ("store", ("--tracking", settings.uri))):
+        done = CliRunner().invoke(cli, ["leaderboard", "build", *source, "--out", out])
+        assert done.exit_code == 0, done.output
+    final = all_runs(settings)["prs mlp seed 0: toy linf:8/255 standard"]
+    (entry,) = Path("folder/entries").glob("*.html")
+    assert final.info.run_id in entry.read_text()
+    folder, store = (
+        {p.relative_to(out): p.read_bytes() for p in Path(out).rglob("*") if p.is_file()}
+        for out in ("folder", "store")
+    )
+    assert folder == store
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense://")
+    done = CliRunner().invoke(cli, ["leaderboard", "build", "--records", "runs", "--out", "other"])
+    assert done.exit_code == 0, done.output
 
 
 def test_a_lone_record_is_logged_once_and_joined_by_its_folder(tmp_path: Path, sqlite: MakeStore) -> None:
