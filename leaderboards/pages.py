@@ -25,6 +25,7 @@ from leaderboards import text
 from leaderboards.board import MOST_ON_PAGE, Board
 from leaderboards.card import Card
 from leaderboards.charts import past_chart
+from leaderboards.citation import software
 from leaderboards.entry import Entry
 from leaderboards.entry_data import entry_script
 from leaderboards.exchange.robustbench import Published
@@ -96,6 +97,7 @@ class Pages:
             geometry=geometry,
             facets=facets(board, self.families),
             summary=self._summary(board),
+            citation=software(max(board.results, key=lambda each: (each.created, each.digest)).record),
             published=sorted(
                 (each for each in self.published if each.fits(board)),
                 key=lambda each: (-each.lowest, each.id),

@@ -7,8 +7,7 @@ from importlib.resources import files
 
 from bench.core.names import AUTOATTACK, BIM, CW, CW100X5, FGSM, PGD20, PGD100
 from bench.core.record import Record
-from bench.core.values import printable
-from bench.version import __version__
+from leaderboards.citation import battery_words, one_line, software
 from metrics import METRICS
 
 #: Metric → the papers of its attack, as keys of `references.bib`.
@@ -57,13 +56,13 @@ def cite(record: Record) -> str:
     A defense without an entry is named in a comment.
     """
     seen: set[str] = set()
-    parts = [f"% {_one_line(_battery_words(record))}\n{_software(record)}"]
+    parts = [f"% {battery_words(record)}\n{software(record)}"]
     for what, keys in _wanted(record):
         new = [key for key in keys if key not in seen]
         seen.update(new)
         above = "" if new or not keys else " (above)"
         entries = "\n\n".join(references()[key] for key in new)
-        parts.append(f"% {_one_line(what)}{above}\n{entries}".rstrip())
+        parts.append(f"% {one_line(what)}{above}\n{entries}".rstrip())
     return "\n\n".join(parts) + "\n"
 
 
@@ -97,27 +96,3 @@ def _wanted(record: Record) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def _of(package: str) -> list[str]:
     return [name for name in METRICS.names() if METRICS.place(name).startswith(f"{package}.")]
-
-
-def _battery_words(record: Record) -> str:
-    battery = record.battery
-    images = f"{record.dataset.evaluated_size} test images attacked"
-    return f"Battery {battery.name}, version {battery.version}, {images}"
-
-
-def _software(record: Record) -> str:
-    version = record.provenance.versions.get("regionbench", __version__)
-    fields = {
-        "title": "{regionbench}: Adversarial Robustness beside Decision-Region Geometry",
-        "author": "{The regionbench authors}",
-        "version": _one_line(version),
-        "year": record.provenance.created[:4],
-        "note": _one_line(_battery_words(record)),
-    }
-    lines = [f"  {name:<7} = {{{value}}}" for name, value in fields.items()]
-    return "@misc{regionbench,\n" + ",\n".join(lines) + "\n}"
-
-
-def _one_line(text: str) -> str:
-    """Words of a record that cannot end a comment or a field."""
-    return re.sub(r"[@{}\\%]", "", printable(text))

@@ -75,6 +75,11 @@
       if (!found) return "—";
       return [`${percent(found.value)} points`, `${unbroken(`${percent(found.low)} to ${percent(found.high)}`)}; ${unbroken(pText(found.p))}`];
     }));
+    line(body, "Images that only the first, only this survives", differences.map((found, at) => {
+      if (at === 0) return "";
+      const several = rows[0].outcomes?.length * rows[at].outcomes?.length > 1;
+      return found?.alone ? [found.alone.join(", "), several ? "in a larger share of its seeds" : ""] : "—";
+    }));
     line(body, "Alarms raised", rows.map((row) => (row.alarms.length ? row.alarms.map((alarm) => cut(alarm)).join("; ") : "none")));
     const titles = new Map(entries.flatMap((entry) => entry.scores.map((score) => [score.name, score.title])));
     for (const [score, title] of titles) {

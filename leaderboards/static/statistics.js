@@ -95,7 +95,8 @@ const regionbench = (() => {
     return Math.min(Math.max(1 - inside / points, 0), 1);
   }
 
-  // The difference of two worst cases with its interval, and the p-value where both have outcomes.
+  // The difference of two worst cases with its interval; where both have outcomes, the p-value and how many images
+  // each survives that the other does not (of several seeds: in a larger share of them).
   function compare(a, b, n) {
     if (!a.outcomes || !b.outcomes) {
       const [p, q] = [a.values[0], b.values[0]];
@@ -109,12 +110,13 @@ const regionbench = (() => {
     const scale = first.length * second.length;
     const value = differences.reduce((total, each) => total + each, 0) / n / scale;
     const p = signFlip(differences);
+    const alone = [1, -1].map((sign) => differences.filter((each) => sign * each > 0).length);
     if (scale === 1) {
       const [low, high] = pairedInterval(first[0], second[0]);
-      return { value, low, high, p };
+      return { value, low, high, p, alone };
     }
     const [low, high] = meanInterval(differences.map((each) => each / scale), value);
-    return { value, low: Math.max(-1, low), high: Math.min(1, high), p };
+    return { value, low: Math.max(-1, low), high: Math.min(1, high), p, alone };
   }
 
   const minus = (text) => text.replace("-", "−");

@@ -194,7 +194,7 @@ def test_back_returns_to_the_earlier_view(visit: Any) -> None:
     assert falls(board.column("worst"))
 
 
-def test_entries_are_compared_side_by_side_from_a_folder(visit: Any) -> None:
+def test_entries_are_compared_side_by_side_from_a_folder(visit: Any, sample: list[Path]) -> None:
     opened = visit()
     for at in (0, 3, 7):
         opened.page.locator(".pick input").nth(at).check()
@@ -205,6 +205,18 @@ def test_entries_are_compared_side_by_side_from_a_folder(visit: Any) -> None:
     line = scores.locator("tr", has_text="First minus this").locator("td").all_inner_texts()
     assert line[0] == ""
     assert [cell.split()[1] for cell in line[1:]] == ["points", "points"]
+    (board,) = make_boards(read_ranked(sample)[0])
+    survived = {entry.page: entry.outcomes for entry in board.entries}
+    pages = [Path(link.get_attribute("href")).stem for link in scores.locator("thead a").all()]
+    first, *others = [survived[page] for page in pages]
+    alone = scores.locator("tr", has_text="Images that only").locator("td").all_inner_texts()
+    for cell, other in zip(alone[1:], others, strict=True):
+        if other is None:
+            assert cell == "—"
+            continue
+        ahead = first.sum(axis=0) * len(other) - other.sum(axis=0) * len(first)
+        assert cell.split("\n")[0] == f"{(ahead > 0).sum()}, {(ahead < 0).sum()}"
+    assert {other is None for other in others} == {True, False}
     assert opened.page.locator("#charts figure").first.locator(".line title").count() >= 3
     assert opened.page.locator("#differing tbody tr").count() > 0
     assert opened.complaints == []
@@ -237,6 +249,25 @@ def test_what_answers_is_on_every_screen(visit: Any, width: int, script: bool) -
         assert board.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_every_command_and_citation_has_a_button_that_copies_it(visit: Any, site: Path) -> None:
+    opened = visit()
+    opened.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    (entry,) = site.glob("entries/prs-cnn6-*.html")
+    for page, words in (
+        (opened.page.url, "@misc{regionbench,"),
+        ((site / "index.html").as_uri(), "bench evaluate"),
+        (entry.as_uri(), "bench cite"),
+    ):
+        opened.page.goto(page)
+        command = opened.page.locator("pre.copied", has_text=words)
+        assert command.count() == 1
+        command.locator("xpath=preceding-sibling::button[1]").click()
+        playwright.expect(opened.page.locator(".copy", has_text=re.compile("Copied|Selected"))).to_have_count(
+            1
+        )
+    assert opened.complaints == []
+
+
 def test_on_paper_every_column_is_there_and_the_controls_are_gone(visit: Any) -> None:
     board = visit(viewport={"width": 1047, "height": 740})
     board.page.emulate_media(media="print")
@@ -247,6 +278,7 @@ def test_on_paper_every_column_is_there_and_the_controls_are_gone(visit: Any) ->
         box = head.bounding_box()
         assert box["width"] > 0
         assert box["x"] + box["width"] <= 1048
+    assert board.page.locator("#board .worst .iv").first.bounding_box()["width"] >= 60
 
 
 def test_two_chosen_rows_say_what_python_says_of_them(visit: Any, sample: list[Path]) -> None:
