@@ -130,18 +130,18 @@ def board_rows(board: Board) -> Markup:
 def _board_row(board: Board, at: int, entry: Entry) -> str:
     rank, (band, starts) = board.ranks[at], board.bands[at]
     classes = " ".join(
-        name for name, has in (("b1", band % 2), ("starts", starts), ("shares", rank.shared)) if has
+        word for word, has in (("b1", band % 2), ("starts", starts), ("shares", rank.shared)) if has
     )
     about = (
-        shorter(entry.model),
-        shorter(board.qualifiers[entry.page]),
+        name(shorter(entry.model)),
+        text(shorter(board.qualifiers[entry.page])),
         entry.tuning if entry.tuning == "tuned" else "",
     )
     cells = [
         f'<tr class="{classes}">' if classes else "<tr>",
         f"<td class=rank>{place(rank)}",
         f'<th scope=row class=name><a href="../entries/{entry.page}.html">{cut(entry.defense.name)}</a>'
-        f"<small>{text(' · '.join(filter(None, about)))}</small>",
+        f"<small>{' · '.join(filter(None, about))}</small>",
     ]
     for kind, column in zip(("worst", "clean", "cost"), board.main_columns, strict=True):
         summary = entry.scores.get(column.metric)

@@ -84,7 +84,7 @@ def short_words(value: Any) -> Any:
 
 def breakable(name: str) -> list[str]:
     """A long name in the parts between which a line may break."""
-    return re.findall(r".+?(?:[._:/\\-]+|(?<=[a-z])(?=[A-Z])|$)", name, flags=re.DOTALL)
+    return re.findall(r".+?(?:(?:\.(?!\d)|[_:/\\(,=-])+|(?<=[a-z])(?=[A-Z])|$)", name, flags=re.DOTALL)
 
 
 def cut(name: str, longest: int = 60) -> str:

@@ -386,19 +386,22 @@ CUT_OFF = """(width) => [...document.querySelectorAll(".stacked :is(th, td), .co
   .map((cell) => cell.outerHTML)"""
 
 
-def test_on_a_phone_every_score_is_on_the_screen(visit: Any, site: Path) -> None:
-    opened = visit(viewport={"width": 360, "height": 740})
+@pytest.mark.parametrize("width", [360, 768])
+def test_on_a_narrow_screen_every_score_can_be_read(visit: Any, site: Path, width: int) -> None:
+    opened = visit(viewport={"width": width, "height": 740})
     for at in (0, 3, 7):
         opened.page.locator(".pick input").nth(at).check()
     opened.page.get_by_role("link", name="Compare").click()
     playwright.expect(opened.page.locator("#scores")).to_be_visible()
-    assert opened.page.evaluate(CUT_OFF, 360) == []
+    assert opened.page.evaluate(CUT_OFF, width) == []
     for page in pages(site):
         opened.page.goto(page.as_uri())
-        assert opened.page.evaluate(CUT_OFF, 360) == [], page
+        assert opened.page.evaluate(CUT_OFF, width) == [], page
         if page.parent.name == "entries":
             cells = opened.page.locator(".scores tbody tr").first.locator("td")
             assert all(cell.bounding_box()["width"] > 0 for cell in cells.all()[:-1])
+            for note in opened.page.locator(".scores td.said").all():
+                assert not note.is_visible() or note.bounding_box()["height"] < 150
 
 
 def test_on_a_phone_an_open_facet_stays_on_the_screen(visit: Any) -> None:

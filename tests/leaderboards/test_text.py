@@ -68,3 +68,4 @@ def test_breaking_a_name_loses_nothing_of_it(text: str) -> None:
 
 def test_a_name_breaks_after_punctuation_and_between_words() -> None:
     assert breakable("my_package:GreatDefense") == ["my_", "package:", "Great", "Defense"]
+    assert breakable("bench.models:cnn6(width=0.25)") == ["bench.", "models:", "cnn6(", "width=", "0.25)"]
