@@ -20,6 +20,7 @@ from leaderboards.columns import column_rules
 from leaderboards.downloads import board_csv, board_json, geometry_csv
 from leaderboards.entry_files import EntryFiles, Written
 from leaderboards.exchange.robustbench import Published
+from leaderboards.figure_files import ShownFigure
 from leaderboards.geometry import GeometryBoard, geometry_boards
 from leaderboards.left_out import LeftOut
 from leaderboards.manifest import Earlier, code_digest, digest, read_manifest, write_manifest
@@ -103,7 +104,7 @@ def build(
         if not (left_out or unread) and earlier.is_of(paths, key):
             counts = earlier.counts
             return Site(out, counts["boards"], counts["entries"], counts["records"])
-        results, refused = read_ranked(paths, strict=strict, admitted=earlier.admitted, brief=True)
+        results, refused = read_ranked(paths, strict=strict, admitted=earlier.admitted)
         refused = [*left_out, *refused, *unread]
         if not results and not empty:
             why = f"; left out: {refused[0]}" if refused else ""
@@ -170,6 +171,11 @@ def _write(
         partial(_write_board, folder, board, pages, measured.get(board.entries[0].page, ""))
         for board in boards
     ]
+    # A page of geometry that shows figures has to wait for them.
+    waiting = [each for each in geometry if _figures(each)]
+    of_boards += [
+        partial(_write_geometry, folder, each, pages, {}) for each in geometry if not _figures(each)
+    ]
     # Those of boards take longest, so they begin first.
     written = [each for each in do_all([*of_boards, *jobs]) if each is not None]
     shown = {each.page: each.shown for each in written}
@@ -180,9 +186,8 @@ def _write(
     }
     for study in pages.studies:
         write_text(folder / "studies" / f"{study.page}.html", pages.study(study, by_record))
-    for each in geometry:
-        write_text(folder / "geometry" / f"{each.page}.html", pages.geometry(each, shown))
-        write_text(folder / "geometry" / f"{each.page}.csv", geometry_csv(each))
+    for each in waiting:
+        _write_geometry(folder, each, pages, shown)
     write_json(folder / "site.json", _listing(boards))
     return written
 
@@ -194,6 +199,20 @@ def _write_board(folder: Path, board: Board, pages: Pages, geometry: str) -> Non
     write_text(stem.with_name(f"{board.page}.csv"), board_csv(board))
     write_json(stem.with_name(f"{board.page}.json"), board_json(board), compact=True)
     write_text(stem.with_name(f"{board.page}.data.js"), board_script(board, pages.families))
+
+
+def _figures(board: GeometryBoard) -> bool:
+    """Whether figures lie beside a record of a geometry board."""
+    entries = (entry for row in board.rows for entry in row.entries)
+    return any(result.figures for entry in entries for result in entry.results)
+
+
+def _write_geometry(
+    folder: Path, board: GeometryBoard, pages: Pages, shown: Mapping[str, Sequence[ShownFigure]]
+) -> None:
+    """Write the page of a geometry board and its table; `shown` are the figures of each entry's page."""
+    write_text(folder / "geometry" / f"{board.page}.html", pages.geometry(board, shown))
+    write_text(folder / "geometry" / f"{board.page}.csv", geometry_csv(board))
 
 
 def _listing(boards: Iterable[Board]) -> dict[str, Any]:

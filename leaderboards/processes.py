@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, TypeVar
 
@@ -23,7 +23,12 @@ _jobs: Sequence[Callable[[], Any]] = ()
 
 
 def do_all(jobs: Sequence[Callable[[], T]]) -> list[T]:
-    """Do jobs, and give what each returns, in their order.
+    """Do jobs, and give what each returns, in their order; see `do_each`."""
+    return list(do_each(jobs))
+
+
+def do_each(jobs: Sequence[Callable[[], T]]) -> Iterator[T]:
+    """Do jobs, and give what each returns as soon as it and those before it are done.
 
     Args:
         jobs: each independent of the others; what it returns can be pickled.
@@ -32,7 +37,8 @@ def do_all(jobs: Sequence[Callable[[], T]]) -> list[T]:
         Exception: what a job raises.
     """
     if not is_shared_out(len(jobs)):
-        return [job() for job in jobs]
+        yield from (job() for job in jobs)
+        return
     starts = range(0, len(jobs), _AT_A_TIME)
     # Objects that a garbage collection of a process looks at are copied into its memory.
     gc.freeze()
@@ -46,7 +52,8 @@ def do_all(jobs: Sequence[Callable[[], T]]) -> list[T]:
                 initializer=_take,
                 initargs=(jobs,),
             ) as pool:
-                return [result for part in pool.map(_do_some, starts) for result in part]
+                for part in pool.map(_do_some, starts):
+                    yield from part
     finally:
         gc.unfreeze()
 

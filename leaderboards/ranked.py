@@ -1,8 +1,8 @@
 """Read records for boards: those that contradict themselves, or that have another's id, are left out."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from bench.core.record import RECORD, Part, Record
 from bench.core.values import shown
 from leaderboards.contradictions import contradictions
 from leaderboards.left_out import LeftOut
-from leaderboards.packing import unpacked
-from leaderboards.processes import do_all, is_shared_out
+from leaderboards.packing import packed_with_length, unpacked
+from leaderboards.processes import do_each, is_shared_out
 from leaderboards.result import (
     Result,
     as_written,
@@ -31,27 +31,61 @@ Admitted = Mapping[str, Mapping[str, str]]
 
 
 def read_ranked(
-    paths: Iterable[Path], *, strict: bool = True, admitted: Admitted | None = None, brief: bool = False
+    paths: Iterable[Path], *, strict: bool = True, admitted: Admitted | None = None
 ) -> tuple[list[Result], list[LeftOut]]:
     """As `read_results`, for boards: without records that contradict themselves or that have another's id.
 
-    Of records with one id that are about different networks, the one made first stays.
+    Of records with one id that are about different networks, the one made first stays. What boards do not show of a
+    record is left out, so that thousands fit in memory; see `Result`.
 
     Args:
         admitted: what was read before: source → its arrays; these files are not checked again.
-        brief: without what boards do not show of a record, so that thousands fit in memory; see `Result`.
     """
-    paths, known = list(paths), dict(admitted or {})
-    if is_shared_out(len(paths) - len(known)):
-        # Checking a record takes several times as long as reading it again.
-        known |= dict(filter(None, do_all([partial(_admitted, path, known) for path in paths])))
-    shorten = _Brief() if brief else lambda result: result
-    results, left_out = read_each(paths, lambda path: shorten(_read_ranked(path, known)), strict)
+    paths = sorted(set(paths))
+    results, left_out = read_each(paths, _reader(paths, admitted or {}), strict)
     impostors = _impostors(results)
     if strict and impostors:
         raise UserError(str(next(iter(impostors.values()))))
     kept = [result for result in results if result.digest not in impostors]
     return kept, [*left_out, *impostors.values()]
+
+
+def _reader(paths: Sequence[Path], admitted: Admitted) -> Callable[[Path], Result]:
+    """What reads these files, in this order: processes that send what they have read, or this one."""
+    brief = _Brief()
+    if not is_shared_out(len(paths)):
+        return lambda path: brief(_read_ranked(path, admitted))
+    sent = do_each([partial(_send, path, admitted) for path in paths])
+    return lambda path: brief(_receive(next(sent)))
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """A result on its way from one process to another: the record as JSON, the outcomes packed."""
+
+    result: Result
+    record: bytes
+    outcomes: str | None
+
+
+def _send(path: Path, admitted: Admitted) -> _Sent | str:
+    """Read a result; a text says why it is not admitted."""
+    try:
+        result = _Brief()(_read_ranked(path, admitted))
+    except UserError as error:
+        return str(error)
+    # Objects of pydantic take longer to unpickle than to make from JSON.
+    record = result.record.model_dump_json().encode()
+    outcomes = None if result.outcomes is None else packed_with_length(result.outcomes)
+    return _Sent(replace(result, record=None, outcomes=None), record, outcomes)  # type: ignore[arg-type]
+
+
+def _receive(sent: _Sent | str) -> Result:
+    if isinstance(sent, str):
+        raise UserError(sent)
+    record = Record.model_validate_json(sent.record)
+    outcomes = None if sent.outcomes is None else unpacked(sent.outcomes)
+    return replace(sent.result, record=record, outcomes=outcomes)
 
 
 class _Brief:
@@ -78,15 +112,6 @@ class _Brief:
     def _once(self, part: Any) -> Any:
         text = part.model_dump_json() if isinstance(part, Part) else compact_json(part)
         return self._parts.setdefault(f"{type(part).__name__} {text}", part)
-
-
-def _admitted(path: Path, admitted: Admitted) -> tuple[str, Mapping[str, str]] | None:
-    """What to remember of a record that is admitted; None for another one, whose reading says why."""
-    try:
-        result = _read_ranked(path, admitted)
-    except UserError:
-        return None
-    return None if result.arrays is None else (result.source, result.arrays)
 
 
 def _read_ranked(path: Path, admitted: Admitted) -> Result:

@@ -16,6 +16,7 @@ from leaderboards.entry_files import EntryFiles
 from leaderboards.left_out import LeftOut
 from leaderboards.manifest import _checksum
 from leaderboards.ranked import read_ranked
+from leaderboards.result import read_result
 from tests.leaderboards.conftest import write_png
 from tests.records import make_arrays, make_record, write_record
 
@@ -135,9 +136,8 @@ def test_whatever_changes_is_seen(what: str, tmp_path: Path) -> None:
 
 
 def test_what_a_board_leaves_out_of_a_record_is_read_for_its_page(sample: list[Path]) -> None:
-    whole, brief = (
-        {result.path: result for result in read_ranked(sample, brief=brief)[0]} for brief in (False, True)
-    )
+    whole = {path: read_result(path) for path in sample}
+    brief = {result.path: result for result in read_ranked(sample)[0]}
     assert all(result.whole().record == whole[path].record for path, result in brief.items())
     assert any(result.record.history and result.record.curves for result in whole.values())
     assert not any(result.record.history or result.record.curves for result in brief.values())
@@ -147,7 +147,7 @@ def test_what_a_board_leaves_out_of_a_record_is_read_for_its_page(sample: list[P
 
 def test_a_record_that_changes_while_its_site_is_drawn_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "r", 0)
-    ((result,), _) = read_ranked([path], brief=True)
+    ((result,), _) = read_ranked([path])
     path.write_text(path.read_text() + " ")
     with pytest.raises(UserError, match=r"r/record\.json has changed while it was read"):
         result.whole()

@@ -2,11 +2,13 @@
 
 import os
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from bench.core.errors import UserError
 from leaderboards import processes
+from leaderboards.build import build
 from leaderboards.processes import do_all
 
 
@@ -25,3 +27,24 @@ def test_jobs_give_their_results_in_their_order_and_their_error(
         do_all([fail])
     if processes.is_shared_out(50):
         assert os.getpid() not in do_all([os.getpid] * 50)
+
+
+def test_a_site_does_not_depend_on_how_many_processes_read_and_drew_it(
+    sample: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = tmp_path / "bad" / "record.json"
+    bad.parent.mkdir()
+    bad.write_text(sample[0].read_text().replace('"unit"', '"units"', 1))
+    built = []
+    for many, out in ((1000, "alone"), (1, "shared")):
+        monkeypatch.setattr(processes, "MANY", many)
+        monkeypatch.setattr(processes, "_processors", lambda: 2)
+        built.append(build([*sample, bad], tmp_path / out, strict=False))
+        with pytest.raises(UserError, match=r"bad/record\.json is not a valid record"):
+            build([*sample, bad], tmp_path / out)
+    assert built[0].left_out == built[1].left_out != ()
+    alone, shared = (
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        for folder in (tmp_path / "alone", tmp_path / "shared")
+    )
+    assert alone == shared

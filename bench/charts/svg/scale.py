@@ -1,7 +1,10 @@
 """Convert values of an axis to positions in the drawing."""
 
 import math
+from functools import lru_cache
 from typing import Literal
+
+from matplotlib.ticker import Locator
 
 from bench.charts.chart import Panel
 from bench.charts.extent import reached_values
@@ -31,7 +34,7 @@ class Scale:
         reached = reached_values(panel, letter, self.log)
         reached += [value for value in (axis.low, axis.high, *axis.ticks) if value is not None]
         low, high = _apart(min(reached, default=0.1), max(reached, default=1.0), self.log)
-        values = axis.ticks or tick_locator(panel, letter, low, high, most=_STEPS).tick_values(low, high)
+        values = axis.ticks or _tick_values(tick_locator(panel, letter, low, high, most=_STEPS), low, high)
         if not axis.ticks and not self.log:
             low = low if axis.low == low else min(low, *values)
             high = high if axis.high == high else max(high, *values)
@@ -50,6 +53,12 @@ class Scale:
 
     def _measure(self, value: float) -> float:
         return math.log(value) if self.log else float(value)
+
+
+# Axes of epochs and of per cents are the same in thousands of charts.
+@lru_cache(1024)
+def _tick_values(locator: Locator, low: float, high: float) -> list[float]:
+    return [float(value) for value in locator.tick_values(low, high)]
 
 
 def _apart(low: float, high: float, log: bool) -> tuple[float, float]:
