@@ -13,7 +13,7 @@ from defenses.space import LogUniform
 
 @dataclass(frozen=True, kw_only=True)
 class Jacobian(Defense):
-    """Penalize the input gradient of the decision function (decision-surface paper, eqs. 11 and 12).
+    """Penalize the input gradient of the decision function (Yu et al. 2018, arXiv 1810.00144, eqs. 11, 12).
 
     Idea: the smaller the gradient of the decision function, the larger the step across the decision boundary.
     Formula: L_CE + c·‖∂L/∂x‖ with L(x) = Z_t(x) − max_{i≠t} Z_i(x).

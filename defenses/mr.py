@@ -9,7 +9,7 @@ from defenses.prs import RegionDefense, RegionObjective
 
 @dataclass(frozen=True, kw_only=True)
 class MR(RegionDefense):
-    """Train, then pull features toward the mean of their class's major region (P1, section 4.1, λ3 = 0).
+    """Train, then pull features to the mean of their major region (Park et al. 2022, arXiv 2207.03400, λ3 = 0).
 
     Idea: as for `prs`, with the distance in feature space alone.
     Formula: after the warm-up λ1·L_CE + λ2·L_MRV, with the final layer frozen.

@@ -91,7 +91,7 @@ class RegionDefense(Defense, ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class PRS(RegionDefense):
-    """Train, find each class's major region, then pull every sample into it (P1, section 4, eq. 3).
+    """Train, then pull every sample into its class's major region (Park et al. 2022, arXiv 2207.03400, eq. 3).
 
     Idea: the training data of robust networks lie in few decision regions, so train for that directly.
     Formula: after the warm-up λ1·L_CE + λ2·L_MRV + λ3·L_ham, with the final layer frozen.

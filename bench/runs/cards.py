@@ -47,7 +47,9 @@ def _card_of_parts(name: str) -> Card | None:
         return None
     if inner := re.fullmatch(r"awp\((.+)\)", name):
         place = "defenses.awp:AWP"
-        words = f"AWP around {inner[1]}: its loss at the worst weights nearby (Wu et al. 2020)."
+        words = (
+            f"AWP around {inner[1]}: its loss at the worst weights nearby (Wu et al. 2020, arXiv 2004.05884)."
+        )
     else:
         place = "defenses.sum:Sum"
         words = f"The sum of the losses of {' and '.join(name.split('+'))}."

@@ -17,6 +17,12 @@ def test_cards_are_those_of_the_classes() -> None:
         assert card == make_card(get_defense(name)), name
 
 
+def test_cards_link_to_the_paper_of_every_defense_that_is_on_arxiv() -> None:
+    cards = defense_cards()
+    assert {name for name, card in cards.items() if not card.link} == {"standard", "jacobian+at", "mart"}
+    assert cards["prs"].link == "https://arxiv.org/abs/2207.03400"
+
+
 def test_titles_are_those_of_the_metrics() -> None:
     expected = {score: title for name in METRICS.names() for score, title in get_metric(name).titles.items()}
     assert list(titles().items()) == list(expected.items())
