@@ -173,7 +173,9 @@ def _awp_around(inner: type[Defense]) -> type[AWP]:
 
     @dataclass(frozen=True, kw_only=True)
     class AWPAround(AWP):
-        __doc__ = f"AWP around {inner.name}: its loss at worst weights nearby (Wu et al. 2020, arXiv 2004.05884)."
+        __doc__ = (
+            f"AWP around {inner.name}: its loss at worst weights nearby (Wu et al. 2020, arXiv 2004.05884)."
+        )
 
         name: ClassVar[str] = f"awp({inner.name})"
         component_types: ClassVar[tuple[type[Defense], ...]] = (inner,)

@@ -47,9 +47,7 @@ def _card_of_parts(name: str) -> Card | None:
         return None
     if inner := re.fullmatch(r"awp\((.+)\)", name):
         place = "defenses.awp:AWP"
-        words = (
-            f"AWP around {inner[1]}: its loss at worst weights nearby (Wu et al. 2020, arXiv 2004.05884)."
-        )
+        words = f"AWP around {inner[1]}: its loss at worst weights nearby (Wu et al. 2020, arXiv 2004.05884)."
     else:
         place = "defenses.sum:Sum"
         words = f"The sum of the losses of {' and '.join(name.split('+'))}."
