@@ -20,7 +20,7 @@ from bench.core.names import (
     WORST_CASE,
     dataset_label,
 )
-from bench.core.values import printable
+from bench.core.values import is_link, printable
 from leaderboards import text
 from leaderboards.board import MOST_ON_PAGE, Board
 from leaderboards.card import Card
@@ -196,6 +196,7 @@ class Pages:
             about=f"{text.cut(entry.defense.name)} on {text.cut(entry.model)}, {board.title}: scores and alarms.",
             clean=entry.scores.get(CLEAN_ACCURACY),
             card=self._cards.get(entry.defense.name),
+            paper=paper if is_link(paper := entry.record.provenance.config.get("paper")) else "",
             history=figure(chart) if (chart := past_chart(entry)) else "",
             commands=list(
                 dict.fromkeys(command for r in entry.results if (command := r.record.provenance.command))
@@ -248,16 +249,7 @@ def _templates(titles: tuple[tuple[str, str], ...]) -> Environment:
     """The templates, kept between builds, since compiling them takes longer than filling them."""
     environment, title_of = make_environment("leaderboards"), dict(titles)
     environment.finalize = text.short_words
-    helpers = (
-        "count",
-        "cut",
-        "duration",
-        "interval",
-        "memory",
-        "number",
-        "p_value",
-        "plain",
-    )
+    helpers = ("count", "cut", "duration", "interval", "memory", "number", "p_value", "plain")
     environment.filters.update({name: getattr(text, name) for name in helpers})
     environment.filters["printable"] = printable
     environment.filters["dictsort"] = _sorted_items

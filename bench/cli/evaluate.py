@@ -7,6 +7,7 @@ import click
 from bench.cli.options import SettingsCommand, json_option, print_paths, quiet_option, tracker_of
 from bench.cli.types import PATH, PLACE, WHOLE, WORD
 from bench.core.errors import UserError
+from bench.core.values import is_link
 
 
 @click.command(cls=SettingsCommand, settings=("data", "result"))
@@ -30,6 +31,9 @@ from bench.core.errors import UserError
     help="What the board calls the training.",
 )
 @click.option(
+    "--paper", type=WORD, metavar="URL", help="Where the method is described; its page links there."
+)
+@click.option(
     "--seed", type=WHOLE, default=0, show_default=True, help="Base of the evaluation's random draws."
 )
 @json_option
@@ -42,7 +46,9 @@ def evaluate(as_json: bool, quiet: bool, **given: Any) -> None:
     """
     from bench.runs.config import RunConfig
 
-    checkpoint = given.pop("checkpoint")
+    checkpoint, paper = given.pop("checkpoint"), given.pop("paper")
+    if paper and not is_link(paper):
+        raise UserError(f"--paper: expected an address that begins with https:// or http://, got {paper!r}")
     seed = given.pop("seed")
     loader = _one_loader(given.pop("loader"), timm=given.pop("timm"), robustbench=given.pop("robustbench"))
     if loader is not None:
@@ -62,7 +68,7 @@ def evaluate(as_json: bool, quiet: bool, **given: Any) -> None:
 
     progress = make_progress(quiet)
     tracker = tracker_of(config.tracking, progress)
-    path = evaluate_checkpoint(config, checkpoint, loader, tracker, progress)
+    path = evaluate_checkpoint(config, checkpoint, loader, tracker, progress, paper=paper or "")
     # Printed before the pages, as `bench run` does.
     print_paths([path], as_json)
     build_pages(config.out, tracker, progress)

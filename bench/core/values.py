@@ -245,3 +245,10 @@ def place_of_code(value: Any) -> str:
     if not all(part.isidentifier() for part in (*module.split("."), *name.split("."))):
         raise ValueError(f"expected module:function, got {shown(value)}")
     return str(value)
+
+
+def is_link(text: Any) -> bool:
+    """Whether a value is an address that pages may link to: http or https, without spaces, at most 500 letters."""
+    return (
+        isinstance(text, str) and len(text) <= 500 and re.fullmatch(r"https?://[^\s<>\"']+", text) is not None
+    )

@@ -35,6 +35,7 @@ def evaluate_checkpoint(
     loader: str | None,
     tracker: Tracker,
     progress: Progress,
+    paper: str = "",
 ) -> Path:
     """Evaluate a checkpoint and return the path of its record; no pages are drawn.
 
@@ -43,6 +44,7 @@ def evaluate_checkpoint(
         checkpoint: weights for the network `config.model`, or for the one the loader makes.
         loader: `module:function`, given `input_shape` and `num_classes` where it takes them; `timm:NAME`;
             `robustbench:ID`. Without a checkpoint the last two bring their published weights.
+        paper: address of the method's description, for its page.
 
     Raises:
         UserError: for a checkpoint that cannot be read or does not fit, or a network that cannot be made.
@@ -75,7 +77,8 @@ def evaluate_checkpoint(
     run = f"{safe_name('-'.join((data.name, config.model, config.defense)))}-{digits}"
     folder = config.out / run / f"seed-{seed}" / result_name(battery, len(data.test))
     known = finished_record(folder, progress.say)
-    if known and not unanswered(known, config.escalate):
+    same_paper = known is not None and paper in ("", known.provenance.config.get("paper"))
+    if known and same_paper and not unanswered(known, config.escalate):
         return folder / RECORD
     images = min(len(data.test), battery.images or len(data.test))
     tracker.sync(folder.parent.parent)
@@ -92,7 +95,12 @@ def evaluate_checkpoint(
             seed=seed,
             folder=folder,
             command=_command(config, checkpoint, loader),
-            config={**config.published(), "loader": loader, **({"network": network} if network else {})},
+            config={
+                **config.published(),
+                "loader": loader,
+                **({"network": network} if network else {}),
+                **({"paper": paper} if paper else {}),
+            },
             progress=progress,
             escalate=config.escalate,
             transfer_from=transfer,

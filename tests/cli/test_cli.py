@@ -88,6 +88,7 @@ def test_help_prints_the_defaults() -> None:
         (["evaluate", "--checkpoint", "x.pt", "--model", "cnn6"], "no such checkpoint"),
         (["evaluate", "--checkpoint", "x.pt", "--model", "cnn6", "--device", "gpu"], "device"),
         (["evaluate", "--checkpoint", "x.pt", "--model", "cnn6", "--seed", "-1"], "seeds"),
+        (["evaluate", "--checkpoint", "x.pt", "--model", "cnn6", "--paper", "javascript:x"], "https://"),
         (["run", "--defense", "standard", "--trials", "0", "--out", "/proc/nowhere"], "choose another --out"),
         (["leaderboard", "build", "--records", "nowhere"], "no such folder"),
         (["leaderboard", "check", "nowhere.json"], "cannot read"),

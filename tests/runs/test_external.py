@@ -1,5 +1,6 @@
 """Networks from elsewhere: told apart by more than their weights, and verified with a reason where that fails."""
 
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,6 +21,7 @@ from bench.results.verify import verify
 from bench.runs.config import RunConfig
 from bench.runs.external import evaluate_checkpoint
 from bench.tracking import NullTracker
+from leaderboards.build import build
 from leaderboards.entry import group, identity
 from leaderboards.result import read_results
 
@@ -74,7 +76,7 @@ class Said(Progress):
         self.said.append(line)
 
 
-def evaluate(name: str, said: Progress | None = None) -> Path:
+def evaluate(name: str, said: Progress | None = None, paper: str = "") -> Path:
     config = RunConfig.make(
         {
             "defense": "external",
@@ -86,7 +88,7 @@ def evaluate(name: str, said: Progress | None = None) -> Path:
             "out": Path("out"),
         }
     )
-    return evaluate_checkpoint(config, None, f"strangers:{name}", NullTracker(), said or Progress())
+    return evaluate_checkpoint(config, None, f"strangers:{name}", NullTracker(), said or Progress(), paper)
 
 
 def test_loaders_of_equal_weights_are_rows_of_their_own(loaders: Path) -> None:
@@ -98,6 +100,23 @@ def test_loaders_of_equal_weights_are_rows_of_their_own(loaders: Path) -> None:
     entries = group(read_results(paths)[0])
     assert len(entries) == 2
     assert len({entry.page for entry in entries}) == 2
+
+
+def test_the_page_of_a_network_links_to_its_paper(loaders: Path, tmp_path: Path) -> None:
+    assert "paper" not in load_record(evaluate("same")).provenance.config
+    address = "https://example.org/?a=1&b=2"
+    path = evaluate("same", paper=address)
+    assert load_record(path).provenance.config["paper"] == address
+    assert load_record(evaluate("same")).provenance.config["paper"] == address
+    build([path], tmp_path / "site")
+    (page,) = (tmp_path / "site" / "entries").glob("*.html")
+    assert 'href="https://example.org/?a=1&amp;b=2" rel="noopener noreferrer"' in page.read_text()
+    record = json.loads(path.read_text())
+    record["provenance"]["config"]["paper"] = "javascript:alert(1)"
+    path.write_text(json.dumps(record))
+    build([path], tmp_path / "other")
+    (page,) = (tmp_path / "other" / "entries").glob("*.html")
+    assert 'href="javascript' not in page.read_text()
 
 
 def test_a_loader_says_whose_weights_it_has(loaders: Path) -> None:
