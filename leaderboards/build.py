@@ -197,7 +197,7 @@ def _write_board(folder: Path, board: Board, pages: Pages, geometry: str) -> Non
     stem = folder / "boards" / board.page
     write_text(stem.with_name(f"{board.page}.html"), pages.board(board, geometry))
     write_text(stem.with_name(f"{board.page}.csv"), board_csv(board))
-    write_json(stem.with_name(f"{board.page}.json"), board_json(board), compact=True)
+    write_text(stem.with_name(f"{board.page}.json"), board_json(board))
     write_text(stem.with_name(f"{board.page}.data.js"), board_script(board, pages.families))
 
 

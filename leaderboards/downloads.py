@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from bench.core.files import csv_text, spreadsheet_text
+from bench.core.files import compact_json, csv_text, spreadsheet_text
 from bench.core.names import WORST_CASE, is_accuracy
 from leaderboards.board import Board
 from leaderboards.columns import COLUMNS
@@ -15,18 +15,16 @@ from leaderboards.rank import Rank
 BOARD_FORMAT, ENTRY_FORMAT = "regionbench.board/2", "regionbench.entry/1"
 
 
-def board_json(board: Board) -> dict[str, Any]:
-    """A board as plain JSON: what its entries share, and each entry with its accuracies and the scores of columns.
+def board_json(board: Board) -> str:
+    """A board as JSON: what its entries share, and each entry with its accuracies and the scores of columns.
 
     The other scores are in the files of the entries, `entry_json`. A field of a score without a value is left out.
     """
     columns = {column.metric for column in (*board.main_columns, *board.more_columns)}
-    return {
-        "format": BOARD_FORMAT,
-        **board.identity,
-        "n": board.n,
-        "eps_written": board.eps,
-        "entries": [
+    shared = {"format": BOARD_FORMAT, **board.identity, "n": board.n, "eps_written": board.eps}
+    # As one value, the entries of a large board would take several times the memory of their text.
+    entries = (
+        compact_json(
             {
                 "rank": rank.place,
                 "rank_shared": rank.shared,
@@ -38,9 +36,10 @@ def board_json(board: Board) -> dict[str, Any]:
                 "scores": _scores(entry, lambda metric: metric in columns or is_accuracy(metric)),
                 **_alarms(entry),
             }
-            for entry, rank in zip(board.entries, board.ranks, strict=True)
-        ],
-    }
+        )
+        for entry, rank in zip(board.entries, board.ranks, strict=True)
+    )
+    return f'{compact_json(shared)[:-1]},"entries":[{",".join(entries)}]}}\n'
 
 
 def entry_json(board: Board, entry: Entry) -> dict[str, Any]:

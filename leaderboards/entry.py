@@ -3,7 +3,7 @@
 import json
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -89,10 +89,6 @@ class Entry:
 
     results: tuple[Result, ...]
     superseded: tuple[Result, ...] = ()
-
-    def whole(self) -> "Entry":
-        """The same with all that its records hold, which entries of a board leave out; see `Result`."""
-        return replace(self, results=tuple(result.whole() for result in self.results))
 
     @property
     def record(self) -> Record:

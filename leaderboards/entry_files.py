@@ -1,7 +1,7 @@
 """Write the files of entries, or take them from an earlier build where nothing that they show has changed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from leaderboards.left_out import LeftOut
 from leaderboards.manifest import Drawn, Earlier, State, digest, filled, page_file, state
 from leaderboards.pages import Pages
 from leaderboards.rank import Rank
-from leaderboards.scrub import published
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,8 @@ class EntryFiles:
         return written
 
     def _draw(self, board: Board, entry: Entry, geometry: str, key: str) -> tuple[str, Written]:
-        entry = entry.whole()
+        published = {result.file: result.published() for result in entry.results + entry.superseded}
+        entry = _whole(entry, published)
         figures = write_figures(entry, self._folder)
         shown = [figure for some in figures.sections.values() for figure in some]
         charts = entry_charts(entry)
@@ -85,10 +85,9 @@ class EntryFiles:
             f"{stem}.data.js": self._put(f"{stem}.data.js", script),
             f"{stem}.json": self._put(f"{stem}.json", compact_json(entry_json(board, entry))),
         }
-        for result in entry.results + entry.superseded:
-            content = published(result.content())
-            (self._folder / "records" / result.file).write_bytes(content)
-            files[f"records/{result.file}"] = digest(content)
+        for name, content in published.items():
+            (self._folder / "records" / name).write_bytes(content)
+            files[f"records/{name}"] = digest(content)
         for result in entry.results:
             for path in sorted((self._folder / "figures" / result.digest[:12]).glob("*")):
                 files[path.relative_to(self._folder).as_posix()] = sha256(path)
@@ -113,6 +112,20 @@ class EntryFiles:
             "superseded": [result.source for result in entry.superseded],
         }
         return digest(compact_json(about))
+
+
+def _whole(entry: Entry, published: Mapping[str, bytes]) -> Entry:
+    """An entry with all that its records hold, which a board leaves out; see `Result`.
+
+    Args:
+        published: file of a result → its content, as `Result.published` gives it.
+    """
+    whole = replace(entry, results=tuple(each.whole(published[each.file]) for each in entry.results))
+    # These do not follow from what was left out.
+    vars(whole).update(
+        {name: vars(entry)[name] for name in ("page", "scores", "alarms") if name in vars(entry)}
+    )
+    return whole
 
 
 def _figure(plain: Mapping[str, Any]) -> ShownFigure:

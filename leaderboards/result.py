@@ -20,7 +20,7 @@ from leaderboards.contradictions import is_looked_at
 from leaderboards.left_out import LeftOut
 from leaderboards.own_figures import Figure, find_figures
 from leaderboards.packing import packed_with_length
-from leaderboards.scrub import has_folders, scrubbed
+from leaderboards.scrub import has_folders, published, scrubbed
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ class Result:
         """File name of the record's copy in a site."""
         return f"{slug(self.record.id)}-{self.digest[:12]}.json"
 
-    def content(self) -> bytes:
-        """The file, read again.
+    def published(self) -> bytes:
+        """The file as a site publishes it, read again.
 
         Raises:
             UserError: when it has changed since.
@@ -70,12 +70,11 @@ class Result:
         content = read_bytes(self.path)
         if hashlib.sha256(content).hexdigest() != self.digest:
             raise UserError(f"{self.path} has changed while it was read; try again")
-        return content
+        return published(content)
 
-    def whole(self) -> "Result":
-        """The same with all that its record holds."""
-        content = self.content()
-        record = without_folders(Record.model_validate_json(content), content)
+    def whole(self, content: bytes) -> "Result":
+        """The same with all that its record holds; `content` is what `published` gives."""
+        record = Record.model_validate_json(content)
         # What was counted against it stays.
         counted = {"metrics": self.record.metrics, "alarms": self.record.alarms}
         return replace(self, record=record.model_copy(update=counted))

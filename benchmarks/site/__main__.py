@@ -5,7 +5,7 @@ import multiprocessing
 import tempfile
 from pathlib import Path
 
-from benchmarks.site.measure import build_site, open_board
+from benchmarks.site.measure import build_site, most_memory, open_board
 from benchmarks.site.records import write_records
 
 
@@ -22,7 +22,7 @@ def main() -> None:
         # A process of its own, so that its memory is that of the build alone.
         builder = multiprocessing.get_context("spawn").Process(target=build_site, args=(records, site))
         builder.start()
-        builder.join()
+        print(f"{most_memory(builder):.0f} MB at most, of all processes together")
         if builder.exitcode:
             raise SystemExit(builder.exitcode)
         for path in sorted((site / "boards").iterdir()):

@@ -15,7 +15,6 @@ from leaderboards.exchange.model_index import model_indexes
 from leaderboards.exchange.robustbench import model_infos
 from leaderboards.exchange.sarif import sarif_log
 from leaderboards.manifest import digest
-from leaderboards.scrub import published
 
 FORMATS = ("robustbench", "every-eval-ever", "model-index", "croissant", "sarif")
 
@@ -61,7 +60,7 @@ def _croissant(boards: Sequence[Board], out: Path) -> list[Path]:
     write_text(out / SCORES, table)
     records, paths = [], [out / SCORES]
     for result in (result for board in boards for result in board.results):
-        content = published(result.content())
+        content = result.published()
         path = out / "records" / result.file
         write_text(path, content.decode())
         records.append((f"records/{result.file}", digest(path.read_bytes())))
