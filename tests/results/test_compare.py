@@ -265,7 +265,7 @@ def test_a_boards_export_is_compared_by_intervals(tmp_path: Path) -> None:
     results, _ = read_results([tmp_path / "a" / "prs" / "record.json"])
     (board,) = make_boards(results)
     export = tmp_path / "board.json"
-    export.write_text(json.dumps(board_json(board)))
+    export.write_text(board_json(board))
     with pytest.raises(UserError, match="--unpaired"):
         compare_paths(export, b)
     comparison = one(export, b, unpaired=True)
@@ -277,7 +277,7 @@ def test_a_boards_export_is_compared_by_intervals(tmp_path: Path) -> None:
 def test_a_malformed_export_is_told(tmp_path: Path, change: dict[str, Any]) -> None:
     b = write(tmp_path / "b")
     (board,) = make_boards(read_results([b / "record.json" if b.is_dir() else b])[0])
-    content = board_json(board)
+    content = json.loads(board_json(board))
     content["entries"][0]["scores"][AUTOATTACK] |= change
     export = tmp_path / "board.json"
     export.write_text(json.dumps(content))
