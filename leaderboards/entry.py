@@ -184,6 +184,14 @@ class Entry:
         """The alarms that at least one seed raised."""
         return tuple(alarm for alarm in self.alarms if alarm.raised)
 
+    @property
+    def extra_data(self) -> bool | None:
+        """Whether it was trained on more than the training images of the data set; None where nobody says so."""
+        if self.record.training:
+            return False
+        stated = self.record.provenance.config.get("extra_data")
+        return stated if isinstance(stated, bool) else None
+
     @cached_property
     def standings(self) -> tuple[Standing, ...]:
         """How the worst case of each seed stands."""

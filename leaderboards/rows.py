@@ -15,6 +15,9 @@ from leaderboards.rank import Rank
 #: Scripts find a board's data under this name.
 VARIABLE = "regionbench_board"
 
+#: Words for whether an entry was trained on more than the training images.
+EXTRA_DATA = {True: "used", False: "none", None: "not stated"}
+
 
 @dataclass(frozen=True)
 class Facet:
@@ -102,6 +105,7 @@ def _facets(families: Mapping[str, str]) -> dict[str, tuple[str, Callable[[Entry
         "tuning": ("Tuning", lambda entry: entry.tuning or "nothing to tune"),
         "budget": ("Epochs", _epochs),
         "seeds": ("Seeds", lambda entry: str(len(entry.results))),
+        "data": ("Extra data", lambda entry: EXTRA_DATA[entry.extra_data]),
     }
 
 

@@ -34,6 +34,11 @@ from bench.core.values import is_link
     "--paper", type=WORD, metavar="URL", help="Where the method is described; its page links there."
 )
 @click.option(
+    "--extra-data/--no-extra-data",
+    default=None,
+    help="Whether it was trained on more than the data set's training images.  [default: not stated]",
+)
+@click.option(
     "--seed", type=WHOLE, default=0, show_default=True, help="Base of the evaluation's random draws."
 )
 @json_option
@@ -46,7 +51,7 @@ def evaluate(as_json: bool, quiet: bool, **given: Any) -> None:
     """
     from bench.runs.config import RunConfig
 
-    checkpoint, paper = given.pop("checkpoint"), given.pop("paper")
+    checkpoint, paper, extra_data = (given.pop(name) for name in ("checkpoint", "paper", "extra_data"))
     if paper and not is_link(paper):
         raise UserError(f"--paper: expected an address that begins with https:// or http://, got {paper!r}")
     seed = given.pop("seed")
@@ -68,7 +73,7 @@ def evaluate(as_json: bool, quiet: bool, **given: Any) -> None:
 
     progress = make_progress(quiet)
     tracker = tracker_of(config.tracking, progress)
-    path = evaluate_checkpoint(config, checkpoint, loader, tracker, progress, paper=paper or "")
+    path = evaluate_checkpoint(config, checkpoint, loader, tracker, progress, paper=paper or "", extra_data=extra_data)
     # Printed before the pages, as `bench run` does.
     print_paths([path], as_json)
     build_pages(config.out, tracker, progress)

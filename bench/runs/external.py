@@ -36,6 +36,7 @@ def evaluate_checkpoint(
     tracker: Tracker,
     progress: Progress,
     paper: str = "",
+    extra_data: bool | None = None,
 ) -> Path:
     """Evaluate a checkpoint and return the path of its record; no pages are drawn.
 
@@ -45,6 +46,8 @@ def evaluate_checkpoint(
         loader: `module:function`, given `input_shape` and `num_classes` where it takes them; `timm:NAME`;
             `robustbench:ID`. Without a checkpoint the last two bring their published weights.
         paper: address of the method's description, for its page.
+        extra_data: whether it was trained on more than the training images of the data set; None where that is
+            not stated.
 
     Raises:
         UserError: for a checkpoint that cannot be read or does not fit, or a network that cannot be made.
@@ -77,8 +80,11 @@ def evaluate_checkpoint(
     run = f"{safe_name('-'.join((data.name, config.model, config.defense)))}-{digits}"
     folder = config.out / run / f"seed-{seed}" / result_name(battery, len(data.test))
     known = finished_record(folder, progress.say)
-    same_paper = known is not None and paper in ("", known.provenance.config.get("paper"))
-    if known and same_paper and not unanswered(known, config.escalate):
+    stated = {
+        **({"paper": paper} if paper else {}),
+        **({} if extra_data is None else {"extra_data": extra_data}),
+    }
+    if known and stated.items() <= known.provenance.config.items() and not unanswered(known, config.escalate):
         return folder / RECORD
     images = min(len(data.test), battery.images or len(data.test))
     tracker.sync(folder.parent.parent)
@@ -99,7 +105,7 @@ def evaluate_checkpoint(
                 **config.published(),
                 "loader": loader,
                 **({"network": network} if network else {}),
-                **({"paper": paper} if paper else {}),
+                **stated,
             },
             progress=progress,
             escalate=config.escalate,

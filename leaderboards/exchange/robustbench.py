@@ -196,8 +196,7 @@ def _model_info(
         link=(card.link or None) if card else None,
         name=f"{entry.defense.name} on {entry.model}",
         authors=(card.source or None) if card else None,
-        # A training of ours sees the training set alone; of another network it is not known.
-        additional_data=False if entry.record.training else None,
+        additional_data=entry.extra_data,
         number_forward_passes=1 if entry.record.training else None,
         dataset=board.dataset,
         architecture=entry.model,

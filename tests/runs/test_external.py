@@ -76,7 +76,9 @@ class Said(Progress):
         self.said.append(line)
 
 
-def evaluate(name: str, said: Progress | None = None, paper: str = "") -> Path:
+def evaluate(
+    name: str, said: Progress | None = None, paper: str = "", extra_data: bool | None = None
+) -> Path:
     config = RunConfig.make(
         {
             "defense": "external",
@@ -88,7 +90,7 @@ def evaluate(name: str, said: Progress | None = None, paper: str = "") -> Path:
             "out": Path("out"),
         }
     )
-    return evaluate_checkpoint(config, None, f"strangers:{name}", NullTracker(), said or Progress(), paper)
+    return evaluate_checkpoint(config, None, f"strangers:{name}", NullTracker(), said or Progress(), paper, extra_data)
 
 
 def test_loaders_of_equal_weights_are_rows_of_their_own(loaders: Path) -> None:
@@ -117,6 +119,20 @@ def test_the_page_of_a_network_links_to_its_paper(loaders: Path, tmp_path: Path)
     build([path], tmp_path / "other")
     (page,) = (tmp_path / "other" / "entries").glob("*.html")
     assert 'href="javascript' not in page.read_text()
+
+
+def test_boards_tell_apart_who_used_extra_data(loaders: Path) -> None:
+    paths = [
+        evaluate("same"),
+        evaluate("rounded", extra_data=True),
+        evaluate("centered", extra_data=False),
+    ]
+    assert evaluate("rounded") == paths[1]
+    stated = {entry.results[0].path: entry.extra_data for entry in group(read_results(paths)[0])}
+    assert [stated[path] for path in paths] == [None, True, False]
+    assert evaluate("rounded", extra_data=False) == paths[1]
+    (entry,) = group(read_results([paths[1]])[0])
+    assert entry.extra_data is False
 
 
 def test_a_loader_says_whose_weights_it_has(loaders: Path) -> None:
