@@ -73,7 +73,9 @@ def evaluate(as_json: bool, quiet: bool, **given: Any) -> None:
 
     progress = make_progress(quiet)
     tracker = tracker_of(config.tracking, progress)
-    path = evaluate_checkpoint(config, checkpoint, loader, tracker, progress, paper=paper or "", extra_data=extra_data)
+    path = evaluate_checkpoint(
+        config, checkpoint, loader, tracker, progress, paper=paper or "", extra_data=extra_data
+    )
     # Printed before the pages, as `bench run` does.
     print_paths([path], as_json)
     build_pages(config.out, tracker, progress)

@@ -90,7 +90,9 @@ def evaluate(
             "out": Path("out"),
         }
     )
-    return evaluate_checkpoint(config, None, f"strangers:{name}", NullTracker(), said or Progress(), paper, extra_data)
+    return evaluate_checkpoint(
+        config, None, f"strangers:{name}", NullTracker(), said or Progress(), paper, extra_data
+    )
 
 
 def test_loaders_of_equal_weights_are_rows_of_their_own(loaders: Path) -> None:
