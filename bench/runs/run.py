@@ -1,7 +1,7 @@
 """The main job: search, train, evaluate, record, track, draw the pages."""
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -46,6 +46,9 @@ class Tracker(Protocol):
 
     def sync(self, run_folder: Path, *, final: bool = False) -> None:
         """Log what is new in a run folder; returns at once, and a server that is down raises no error."""
+
+    def catch_up(self, run_folders: Iterable[Path]) -> None:
+        """Log what earlier processes did not live to log of run folders; as `sync`."""
 
     def links(self, records: Sequence[Path]) -> dict[str, str]:
         """Record id → run id in the tracking store, for those that were logged."""

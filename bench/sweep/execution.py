@@ -95,9 +95,10 @@ class Sweep:
 
     def work(self, earlier: Mapping[str, str], tracker: Tracker, progress: Progress) -> None:
         """Do the cells in this process, with others that work on the same folder."""
+        mine = part_of(self.cells, self.how.index, self.how.count)
         Worker(
             self.cells,
-            part_of(self.cells, self.how.index, self.how.count),
+            mine,
             Board(self.cells, self.out, self.leases, progress),
             self.leases,
             lambda cell: run_cell(cell, tracker, progress),
@@ -105,6 +106,8 @@ class Sweep:
             earlier,
             self.how.retry,
         ).work()
+        done = [cell for cell in self.cells if cell.key in mine and self.board.is_done(cell)]
+        tracker.catch_up(dict.fromkeys(cell.job.folder for cell in done))
 
     def manage(
         self, words: Sequence[str], earlier: Mapping[str, str], say: Callable[[str], None], *, table: bool

@@ -3,7 +3,7 @@
 import atexit
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from bench.core.secrets import hide
 from bench.tracking.calls import calling
 from bench.tracking.settings import Settings
 from bench.tracking.store import Store
-from bench.tracking.sync import run_links, sync_folder
+from bench.tracking.sync import is_behind, run_links, sync_folder
 
 Say = Callable[[str], None]
 STATE_FILES = (f"trials/*/{TRIAL}", SEARCH, f"seed-*/*/{RECORD}")
@@ -75,6 +75,12 @@ class Tracker:
                 self._thread.start()
                 atexit.register(self.close)
         self._speak()
+
+    def catch_up(self, run_folders: Iterable[Path]) -> None:
+        """Have logged what the processes that worked on these folders did not live to log."""
+        for run_folder in run_folders:
+            if is_behind(run_folder, self.settings):
+                self.sync(run_folder, final=True)
 
     def links(self, records: Sequence[Path]) -> dict[str, str]:
         """Record id → MLflow run, as far as run folders remember it."""
@@ -184,6 +190,9 @@ class NullTracker:
     """Null tracker, for `--tracking none`."""
 
     def sync(self, run_folder: Path, *, final: bool = False) -> None:
+        """Do nothing."""
+
+    def catch_up(self, run_folders: Iterable[Path]) -> None:
         """Do nothing."""
 
     def links(self, records: Sequence[Path]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from bench.core.errors import UserError
 from bench.core.files import read_json, set_aside, write_json
 from bench.core.locks import anyone_works, waiting
-from bench.core.record import load_record
+from bench.core.record import RECORD, load_record
 from bench.tracking.entry import Entry
 from bench.tracking.run_entries import folder_identity, read_run_folder, record_part
 from bench.tracking.settings import Settings
@@ -42,6 +42,16 @@ def run_links(records: Iterable[Path], settings: Settings) -> dict[str, str]:
             if logged is not None:
                 links[load_record(path).id] = settings.run_page(logged.run_id)
     return links
+
+
+def is_behind(folder: Path, settings: Settings) -> bool:
+    """Whether a run folder holds what was not logged, as far as it remembers; MLflow is not asked.
+
+    So it is where a process died between a result and its logging.
+    """
+    ledger = Ledger(folder, settings)
+    parts = {record_part(path, folder) for path in folder.glob(f"seed-*/*/{RECORD}")}
+    return ledger.fresh or not parts <= ledger.run_ids().keys() or "RUNNING" in ledger.statuses()
 
 
 def sync_folder(
@@ -155,6 +165,10 @@ class Ledger:
             self._parts.setdefault(part, asdict(logged))
         if present:
             write_json(self._path, self._all)
+
+    def statuses(self) -> set[str]:
+        """The states of what was logged."""
+        return {logged["status"] for logged in self._parts.values()}
 
     def run_ids(self) -> dict[str, str]:
         """Part → MLflow run id."""

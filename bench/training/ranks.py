@@ -24,9 +24,10 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bench.core.classifier import Classifier
+from bench.core.division import Crew, divided
 from bench.core.errors import UserError
 from bench.data import Split
-from bench.training.exchange import receive, send
+from bench.training.exchange import gather, receive, send
 
 #: Whether this process is in a task that it shares with others.
 _together = False
@@ -120,6 +121,16 @@ def _replaced(module: nn.Module, forward: Callable[[Tensor], Tensor]) -> Iterato
         yield
     finally:
         del module.__dict__["forward"]
+
+
+@contextmanager
+def dividing() -> Iterator[None]:
+    """Divide the parts of the block's calls among the processes, as `bench.core.division` does."""
+    if not (dist.is_available() and dist.is_initialized()):
+        yield
+        return
+    with divided(Crew(dist.get_rank(), dist.get_world_size(), gather)):
+        yield
 
 
 def check_divisible(network: Classifier, split: Split) -> None:

@@ -14,15 +14,14 @@ from torch import Tensor
 
 from bench.attacks.calls import Call, call_of
 from bench.core.classifier import AnyClassifier
-from bench.core.division import Crew, divided
 from bench.core.errors import UserError, first_line
 from bench.core.guards import full_precision, random_state_kept
 from bench.core.progress import Progress
 from bench.core.torchrun import processes
-from bench.training.exchange import gather, receive, send
+from bench.training.exchange import receive, send
 from bench.training.loop import train
 from bench.training.plan import Plan
-from bench.training.ranks import together
+from bench.training.ranks import dividing, together
 from defenses.base import Defense
 from metrics.evaluation import Helped, alone
 
@@ -114,7 +113,7 @@ def helpers_of(network: AnyClassifier, images: Tensor) -> Helped:
 
     @contextmanager
     def helped(call: Call) -> Iterator[None]:
-        with _shared({"call": call.values()}), divided(_crew()):
+        with _shared({"call": call.values()}), dividing():
             yield
 
     return helped
@@ -139,10 +138,6 @@ def _shared(task: dict[str, Any]) -> Iterator[None]:
         _next_task()
 
 
-def _crew() -> Crew:
-    return Crew(dist.get_rank(), dist.get_world_size(), gather)
-
-
 def serve(plan: Plan) -> None:
     """Take part in the trainings and attacks of the first process until it ends.
 
@@ -157,7 +152,7 @@ def serve(plan: Plan) -> None:
             elif "network" in task:
                 network.load_state_dict(task["network"])
             else:
-                with divided(_crew()), full_precision():
+                with dividing(), full_precision():
                     call_of(task["call"])(network, Progress())
         except Exception as error:
             if not _all_failed():

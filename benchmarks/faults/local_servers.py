@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.request import urlopen
@@ -18,6 +18,8 @@ from urllib.request import urlopen
 from benchmarks.faults.island import Island
 
 LOOPBACK = "127.0.0.1"
+#: MLflow's server kills a worker that does not answer it for 5 seconds, which happens on a busy machine.
+PATIENT = "--timeout-worker-healthcheck 120"
 #: Seconds that a server may take to start on a busy machine.
 START = 400.0
 
@@ -30,12 +32,20 @@ class Server:
         folder: where it runs.
         host, port: that it listens on.
         ready: whether the server answers, once it listens.
+        variables: of its environment, besides those of this process.
     """
 
     def __init__(
-        self, words: list[str], folder: Path, host: str, port: int, ready: Callable[[], bool]
+        self,
+        words: list[str],
+        folder: Path,
+        host: str,
+        port: int,
+        ready: Callable[[], bool],
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         self._words, self._folder, self._ready = words, folder, ready
+        self._variables = {**os.environ, **(variables or {})}
         self.host, self.port = host, port
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -43,7 +53,12 @@ class Server:
         """Start it, and wait until it listens."""
         with open(self._folder / "server.log", "ab") as log:
             self._process = subprocess.Popen(
-                self._words, cwd=self._folder, stdout=log, stderr=log, start_new_session=True
+                self._words,
+                cwd=self._folder,
+                env=self._variables,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         deadline = time.monotonic() + START
         while time.monotonic() < deadline:
@@ -69,18 +84,22 @@ def free_port() -> int:
 
 
 @contextmanager
-def mlflow_server(folder: Path, place: Island | None = None) -> Iterator[Server]:
-    """MLflow's server over SQLite, on loopback or in a network of its own."""
+def mlflow_server(
+    folder: Path, place: Island | None = None, *, database: str = "sqlite:///server.db", workers: int = 1
+) -> Iterator[Server]:
+    """MLflow's server with its artifacts in a folder, on loopback or in a network of its own."""
     host, port = place.host if place else LOOPBACK, free_port()
     words = [*(place.before if place else []), sys.executable, "-m", "mlflow", "server"]
-    words += ["--backend-store-uri", "sqlite:///server.db", "--artifacts-destination", "artifacts"]
-    words += ["--host", host, "--port", str(port), "--workers", "1", "--allowed-hosts", f"{host}:{port}"]
+    words += ["--artifacts-destination", "artifacts", "--allowed-hosts", f"{host}:{port}"]
+    words += ["--host", host, "--port", str(port), "--workers", str(workers)]
 
     def ready() -> bool:
         with urlopen(f"http://{host}:{port}/health", timeout=5) as answer:
             return bool(answer.status == 200)
 
-    server = Server(words, folder, host, port, ready)
+    # A password on a command line could be read by others.
+    variables = {"MLFLOW_BACKEND_STORE_URI": database, "MLFLOW_UVICORN_OPTS": PATIENT}
+    server = Server(words, folder, host, port, ready, variables)
     try:
         server.start()
         yield server

@@ -62,6 +62,7 @@ from bench.tracking.epoch_rows import read_rows
 from bench.tracking.names import PARAM_LENGTH, TAG_LENGTH, shorten
 from bench.tracking.run_entries import read_run_folder
 from bench.tracking.store import Store, open_store
+from bench.tracking.sync import is_behind
 from bench.tracking.ui import APP
 from leaderboards.build import build
 from leaderboards.left_out import LeftOut
@@ -716,6 +717,21 @@ def test_a_training_without_its_record_is_not_finished(tmp_path: Path, sqlite: M
     add_result(run)
     tracker.sync(run, final=True)
     assert {each.info.status for each in all_runs(settings).values()} == {"FINISHED"}
+
+
+def test_what_a_killed_process_did_not_live_to_log_is_caught_up_with(
+    tmp_path: Path, sqlite: MakeStore
+) -> None:
+    run, settings = make_run(tmp_path), sqlite(tmp_path)
+    add_search(run)
+    write_history(run / "seed-0", 2)
+    Tracker(settings, quiet).sync(run)
+    add_result(run)  # and it is killed here: nothing is left to do, but to log
+    Tracker(settings, quiet).catch_up([run])
+    after = all_runs(settings)
+    assert {each.info.status for each in after.values()} == {"FINISHED"}
+    assert [each.data.tags["role"] for each in after.values()].count("final") == 1
+    assert not is_behind(run, settings)
 
 
 def test_runs_that_are_gone_from_mlflow_are_logged_again(tmp_path: Path, sqlite: MakeStore) -> None:

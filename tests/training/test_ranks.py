@@ -15,11 +15,19 @@ from bench.models import build
 from bench.training.ranks import by_first, count, sharing, together
 
 ROOT = Path(__file__).parents[2]
+NORMALIZED = "tests.networks:normalized"
 #: Defenses that couple images, take gradients by images, or by weights within the loss; one network has batch norm.
 STEPS = [
     ("cnn6(width=0.25)", "jacobian"),
     pytest.param("cnn6(width=0.25)", "cure", marks=pytest.mark.long),
     pytest.param("resnet18(width=0.125)", "awp(at)", marks=pytest.mark.long),
+]
+#: One that couples images; averages along steps, and along epochs with batch norm estimated anew; the best epoch.
+TRAININGS = [
+    ("prs", "cnn6(width=0.25)", "paper"),
+    pytest.param(("fast", NORMALIZED, "paper,averaging=ema,ema_decay=0.8"), marks=pytest.mark.long),
+    pytest.param(("standard", NORMALIZED, "paper,averaging=swa"), marks=pytest.mark.long),
+    pytest.param(("standard", NORMALIZED, "paper,averaging=swa,weights=best"), marks=pytest.mark.long),
 ]
 
 
@@ -36,9 +44,10 @@ def python(*words: object, processes: int = 1) -> subprocess.CompletedProcess[st
     )
 
 
-def train(folder: Path, processes: int, last: int = 3) -> None:
+def train(folder: Path, training: tuple[str, str, str], processes: int, last: int = 3) -> None:
+    defense, model, recipe = training
     script = ROOT / "tests" / "training" / "two_processes.py"
-    done = python(script, folder, "prs", "cnn6(width=0.25)", last, "paper,batch_size=17", processes=processes)
+    done = python(script, folder, defense, model, last, f"{recipe},batch_size=17", processes=processes)
     assert done.returncode == 0, done.stderr
 
 
@@ -61,10 +70,13 @@ def test_other_commands_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.long
 @pytest.mark.slow
-def test_two_processes_give_the_weights_of_one_and_either_resumes_the_other(tmp_path: Path) -> None:
-    train(tmp_path / "one", processes=1)
+@pytest.mark.parametrize("training", TRAININGS)
+def test_two_processes_give_the_weights_of_one_and_either_resumes_the_other(
+    training: tuple[str, str, str], tmp_path: Path
+) -> None:
+    train(tmp_path / "one", training, processes=1)
     for last, processes in ((1, 2), (2, 1), (3, 2)):
-        train(tmp_path / "mixed", processes, last)
+        train(tmp_path / "mixed", training, processes, last)
     one, mixed = (torch.load(tmp_path / each / "weights.pt") for each in ("one", "mixed"))
     assert mixed.keys() == one.keys()
     for name, value in mixed.items():
