@@ -13,6 +13,7 @@ from typing import Any
 from bench.charts.plotly.page import write_assets
 from bench.core.errors import UserError
 from bench.core.files import read_json, write_json, write_text
+from bench.core.temporary import sweep_folders
 from bench.version import __version__
 from leaderboards.board import Board, make_boards
 from leaderboards.card import Card
@@ -102,6 +103,7 @@ def build(
         key = digest(repr([pages.asked, empty]))
         earlier = read_manifest(out, code)
         if not (left_out or unread) and earlier.is_of(paths, key):
+            sweep_folders(out.resolve())
             counts = earlier.counts
             return Site(out, counts["boards"], counts["entries"], counts["records"])
         results, refused = read_ranked(paths, strict=strict, admitted=earlier.admitted)

@@ -46,9 +46,7 @@ def temporary_file(path: Path) -> Iterator[Path]:
 @contextmanager
 def temporary_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside `path` and delete it after the block; folders that kills left there go first."""
-    for left in path.parent.glob(f".{_literal(path.name)}.*"):
-        if _is_left_folder(left, path.name):
-            _delete_unless_held(left)
+    sweep_folders(path)
     held, descriptor = False, None
     while not held:
         name = tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=SUFFIX)
@@ -73,6 +71,13 @@ def sweep(folder: Path) -> None:
         for entry in list(os.scandir(folder)):
             if _FILE.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
                 _delete_unless_held(Path(entry.path))
+
+
+def sweep_folders(path: Path) -> None:
+    """Delete the temporary folders that killed processes left beside a path."""
+    for left in path.parent.glob(f".{_literal(path.name)}.*"):
+        if _is_left_folder(left, path.name):
+            _delete_unless_held(left)
 
 
 def sweep_all(folder: Path) -> None:

@@ -4,11 +4,20 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import click
 import pytest
 
 from bench.cli.signals import SIGNALS, Stopped, exit_code, stopping
+
+
+@pytest.fixture(autouse=True)
+def hang_ups_end_a_process() -> Iterator[None]:
+    """As where nobody ignores them: under nohup these tests, and the commands they start, would."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("number", SIGNALS)
