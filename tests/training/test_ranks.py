@@ -22,12 +22,14 @@ STEPS = [
     pytest.param("cnn6(width=0.25)", "cure", marks=pytest.mark.long),
     pytest.param("resnet18(width=0.125)", "awp(at)", marks=pytest.mark.long),
 ]
+#: Adam divides the gradient of a bias before batch norm, which is rounding, by its own size.
+SGD = "paper,optimizer=sgd,lr=0.05"
 #: One that couples images; averages along steps, and along epochs with batch norm estimated anew; the best epoch.
 TRAININGS = [
     ("prs", "cnn6(width=0.25)", "paper"),
-    pytest.param(("fast", NORMALIZED, "paper,averaging=ema,ema_decay=0.8"), marks=pytest.mark.long),
-    pytest.param(("standard", NORMALIZED, "paper,averaging=swa"), marks=pytest.mark.long),
-    pytest.param(("standard", NORMALIZED, "paper,averaging=swa,weights=best"), marks=pytest.mark.long),
+    pytest.param(("fast", NORMALIZED, f"{SGD},averaging=ema,ema_decay=0.8"), marks=pytest.mark.long),
+    pytest.param(("standard", NORMALIZED, f"{SGD},averaging=swa"), marks=pytest.mark.long),
+    pytest.param(("standard", NORMALIZED, f"{SGD},averaging=swa,weights=best"), marks=pytest.mark.long),
 ]
 
 
