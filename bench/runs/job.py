@@ -92,7 +92,8 @@ def resolve(
         # Another machine may choose otherwise, so the command says it.
         config = config.model_copy(update={"precision": plan.precision})
     identity = training_identity(config, plan)
-    if (storage := storage_of(config)) and count_trials(config, plan):
+    # One of the environment may be for other runs; one that was given is checked though nothing is searched.
+    if (storage := storage_of(config)) and (config.storage or count_trials(config, plan)):
         check_storage(storage)
     return Job(config, plan, battery, count_trials(config, plan), identity, folder.name, folder, command)
 

@@ -408,6 +408,17 @@ def test_nothing_to_search_makes_the_number_of_trials_irrelevant(tmp_path: Path)
     assert resolve(small(tmp_path, trials=0)).name == resolve(small(tmp_path, trials=7)).name
 
 
+def test_a_storage_that_is_given_is_checked_though_nothing_is_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match="expected postgresql"):
+        resolve(small(tmp_path, trials=0, storage="oracle://host/name"))
+    monkeypatch.setenv("REGIONBENCH_STORAGE", "oracle://host/name")
+    assert resolve(small(tmp_path, trials=0)).trials == 0
+    with pytest.raises(UserError, match="expected postgresql"):
+        resolve(small(tmp_path, defense="jacobian", trials=2))
+
+
 @pytest.mark.usefixtures("blank_pictures")
 def test_a_smaller_test_set_gets_a_folder_and_an_id_of_its_own(again: Path) -> None:
     (whole,) = go(few(again))
