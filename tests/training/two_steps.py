@@ -4,19 +4,27 @@ import sys
 from contextlib import nullcontext
 
 import torch
-import torch.distributed as dist
 
 from bench.core.threat import Threat
+from bench.core.torchrun import is_worker
 from bench.data import load
 from bench.models import build
+from bench.training.exchange import receive
 from bench.training.ranks import sharing, together
+from bench.training.workers import joined
 from defenses import get
 from defenses.base import Training
 
 
 def main(model: str, name: str) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo")
+    with joined("cpu"):
+        compare(model, name)
+        if is_worker():
+            receive()
+
+
+def compare(model: str, name: str) -> None:
     dataset, found = load("digits", train_size=60, test_size=10), []
     images, labels = dataset.train.batch(slice(0, 15))
     for shared in (False, True):
@@ -43,9 +51,8 @@ def main(model: str, name: str) -> None:
     one, two = found
     worst = max(float((one[key].double() - two[key].double()).abs().max()) for key in one)
     moved = float((one["head.weight"]).abs().max())
-    if dist.get_rank() == 0:
+    if not is_worker():
         print(f"differs by {worst} of {moved}", flush=True)
-    dist.destroy_process_group()
 
 
 if __name__ == "__main__":
