@@ -52,7 +52,7 @@ def evaluate(as_json: bool, quiet: bool, **given: Any) -> None:
     from bench.runs.config import RunConfig
 
     checkpoint, paper, extra_data = (given.pop(name) for name in ("checkpoint", "paper", "extra_data"))
-    if paper and not is_link(paper):
+    if paper is not None and not is_link(paper):
         raise UserError(f"--paper: expected an address that begins with https:// or http://, got {paper!r}")
     seed = given.pop("seed")
     loader = _one_loader(given.pop("loader"), timm=given.pop("timm"), robustbench=given.pop("robustbench"))
@@ -74,7 +74,7 @@ def evaluate(as_json: bool, quiet: bool, **given: Any) -> None:
     progress = make_progress(quiet)
     tracker = tracker_of(config.tracking, progress)
     path = evaluate_checkpoint(
-        config, checkpoint, loader, tracker, progress, paper=paper or "", extra_data=extra_data
+        config, checkpoint, loader, tracker, progress, paper=paper, extra_data=extra_data
     )
     # Printed before the pages, as `bench run` does.
     print_paths([path], as_json)

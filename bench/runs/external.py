@@ -35,7 +35,7 @@ def evaluate_checkpoint(
     loader: str | None,
     tracker: Tracker,
     progress: Progress,
-    paper: str = "",
+    paper: str | None = None,
     extra_data: bool | None = None,
 ) -> Path:
     """Evaluate a checkpoint and return the path of its record; no pages are drawn.
@@ -46,8 +46,8 @@ def evaluate_checkpoint(
         loader: `module:function`, given `input_shape` and `num_classes` where it takes them; `timm:NAME`;
             `robustbench:ID`. Without a checkpoint the last two bring their published weights.
         paper: address of the method's description, for its page.
-        extra_data: whether it was trained on more than the training images of the data set; None where that is
-            not stated.
+        extra_data: whether it was trained on more than the training images of the data set. What is None is not
+            stated.
 
     Raises:
         UserError: for a checkpoint that cannot be read or does not fit, or a network that cannot be made.
@@ -80,10 +80,8 @@ def evaluate_checkpoint(
     run = f"{safe_name('-'.join((data.name, config.model, config.defense)))}-{digits}"
     folder = config.out / run / f"seed-{seed}" / result_name(battery, len(data.test))
     known = finished_record(folder, progress.say)
-    stated = {
-        **({"paper": paper} if paper else {}),
-        **({} if extra_data is None else {"extra_data": extra_data}),
-    }
+    stated = {"paper": paper, "extra_data": extra_data}
+    stated = {name: value for name, value in stated.items() if value is not None}
     if known and stated.items() <= known.provenance.config.items() and not unanswered(known, config.escalate):
         return folder / RECORD
     images = min(len(data.test), battery.images or len(data.test))

@@ -77,7 +77,7 @@ class Said(Progress):
 
 
 def evaluate(
-    name: str, said: Progress | None = None, paper: str = "", extra_data: bool | None = None
+    name: str, said: Progress | None = None, paper: str | None = None, extra_data: bool | None = None
 ) -> Path:
     config = RunConfig.make(
         {
