@@ -14,7 +14,7 @@
   const facets = [...form.querySelectorAll("[data-facet]")].map((facet) => facet.dataset.facet);
   const boxes = [...form.querySelectorAll('[name="column"]')];
   const wide = matchMedia("(min-width: 75rem)").matches;
-  const first = 200; // rows that a browser lays out at once without a pause
+  const first = 200; // rows that a large board shows at a time
   const most = 5; // rows that are compared at once
   const large = data.rows.length > body.rows.length; // more entries than the page holds; window.js makes their rows
   const more = document.querySelector(".more-rows");
@@ -23,7 +23,6 @@
   let sorted = { ...initial };
   let picked = [];
   let typing = false;
-  let waiting = 0;
 
   const tokens = (text) => text.toLowerCase().split(/[^\p{L}\p{N}]+/u).filter(Boolean);
   const items = data.rows.map((entry, place) => {
@@ -57,25 +56,13 @@
     if (!large) {
       const whole = document.createDocumentFragment();
       for (const item of order) whole.append(item.row);
-      for (const item of order.slice(first)) item.row.classList.add("later");
       body.append(whole);
-      reveal(visible(), 0);
     } else show(first);
     table.classList.toggle("resorted", key !== initial.key || direction !== initial.direction);
     for (const header of headers) {
       if (header.dataset.key === key) header.setAttribute("aria-sort", direction);
       else header.removeAttribute("aria-sort");
     }
-  }
-
-  // Laying out thousands of rows takes a second, so most of them wait until the first ones are on the screen.
-  function reveal(rows, from) {
-    clearTimeout(waiting);
-    const until = from ? from * 4 : first;
-    rows.forEach((row, at) => {
-      if (at >= from) row.classList.toggle("later", at >= until);
-    });
-    if (until < rows.length) waiting = setTimeout(() => reveal(rows, until), 60);
   }
 
   // Of a large board, the first rows in the present order that fit the filters.
@@ -96,8 +83,6 @@
     return item.row;
   }
 
-  const visible = () => [...body.rows].filter((row) => !row.hidden);
-
   const chosen = (name) => [...form.querySelectorAll(`[name="${name}"]:checked`)].map((box) => box.value);
 
   function filter() {
@@ -115,7 +100,6 @@
     for (const item of items) item.fits = shown.has(item);
     if (!large) {
       for (const item of items) item.row.hidden = !item.fits;
-      reveal(visible(), 0);
     } else show(first);
     form.querySelector("output").textContent = `${found.length} of ${items.length} shown`;
     for (const facet of form.querySelectorAll("[data-facet]")) {
