@@ -1,6 +1,7 @@
 """Evaluate weights that were trained elsewhere."""
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 from bench.core.guards import evaluating
@@ -98,7 +99,7 @@ def evaluate_checkpoint(
             run=run,
             seed=seed,
             folder=folder,
-            command=_command(config, checkpoint, loader),
+            command=_command(config, checkpoint, loader, stated),
             config={
                 **config.published(),
                 "loader": loader,
@@ -124,7 +125,17 @@ def _in_full(loader: str | None, data: Dataset, threat: Threat) -> str | None:
     return robustbench_loader(identifier, data, threat) if source == "robustbench" else loader
 
 
-def _command(config: RunConfig, checkpoint: Path | None, loader: str | None) -> str:
+def words_of_statements(config: Mapping[str, object]) -> list[str]:
+    """The command-line words of what a submitter states of a network, from the settings of its record."""
+    words = ["--paper", str(config["paper"])] if "paper" in config else []
+    if (extra := config.get("extra_data")) is not None:
+        words.append("--extra-data" if extra else "--no-extra-data")
+    return words
+
+
+def _command(
+    config: RunConfig, checkpoint: Path | None, loader: str | None, stated: Mapping[str, object]
+) -> str:
     words = ["bench", "evaluate"]
     if checkpoint:
         words += ["--checkpoint", checkpoint.name]
@@ -135,4 +146,4 @@ def _command(config: RunConfig, checkpoint: Path | None, loader: str | None) -> 
         words += ["--loader", loader]
     # An evaluation has one seed, and its own word for it.
     words += ["--seed" if word == "--seeds" else word for word in config.words()]
-    return shlex.join(words)
+    return shlex.join([*words, *words_of_statements(stated)])

@@ -1,22 +1,27 @@
 """Networks from elsewhere: told apart by more than their weights, and verified with a reason where that fails."""
 
 import json
+import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import pytest
 import torch
 from torch import nn
 
 import bench
+from bench.cli.main import cli
 from bench.core.progress import Progress
 from bench.core.record import Record, load_record
 from bench.data import Dataset, load
 from bench.evaluation.battery import make_battery
 from bench.evaluation.foreign_identity import network_identity
 from bench.evaluation.inputs import as_classifier
+from bench.results.verification.check import Check
+from bench.results.verification.provenance import check_provenance
 from bench.results.verify import verify
 from bench.runs.config import RunConfig
 from bench.runs.external import evaluate_checkpoint
@@ -135,6 +140,28 @@ def test_boards_tell_apart_who_used_extra_data(loaders: Path) -> None:
     assert evaluate("rounded", extra_data=False) == paths[1]
     (entry,) = group(read_results([paths[1]])[0])
     assert entry.extra_data is False
+
+
+@pytest.mark.parametrize("extra_data", [None, True, False])
+def test_the_command_of_a_record_says_again_what_was_stated(loaders: Path, extra_data: bool | None) -> None:
+    address = "https://example.org/?a=1&b=2"
+    record = load_record(evaluate("same", paper=address, extra_data=extra_data))
+    program, name, *words = shlex.split(record.provenance.command)
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    said = command.make_context(name, words).params
+    assert (program, said["paper"], said["extra_data"]) == ("bench", address, extra_data)
+
+    def check(record: Record) -> Check:
+        found = check_provenance(record, loaders)
+        return next(each for each in found if isinstance(each, Check) and each.name == "provenance")
+
+    assert check(record).outcome == "match"
+    other = record.provenance.command.replace("a=1", "a=2")
+    changed = record.model_copy(
+        update={"provenance": record.provenance.model_copy(update={"command": other})}
+    )
+    assert "--paper" in check(changed).message
 
 
 def test_a_loader_says_whose_weights_it_has(loaders: Path) -> None:

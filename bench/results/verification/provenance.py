@@ -17,6 +17,7 @@ from bench.evaluation.describe import describe_battery
 from bench.models.loaders import names_code
 from bench.results.verification.check import Check, Findings, Unproven, first_few, outcome_of
 from bench.runs.config import RunConfig
+from bench.runs.external import words_of_statements
 from bench.training.history import read_history
 from bench.training.recipe import make_recipe
 from defenses import get as get_defense
@@ -163,6 +164,9 @@ def _against_command(record: Record, config: RunConfig) -> Iterator[str]:
     if kind == "evaluate":
         ours = {"--seed" if key == "--seeds" else key: value for key, value in ours.items()}
         theirs.pop("--checkpoint", None)
+        # Earlier commands left out what the submitter states.
+        stated = _options(words_of_statements(record.provenance.config))
+        ours |= {key: value for key, value in stated.items() if key in theirs}
         loaders = [theirs.pop(f"--{source}", None) for source in ("loader", "timm", "robustbench")]
         given = next((each[0] for each in loaders if each), None)
         loader = record.provenance.config.get("loader")
