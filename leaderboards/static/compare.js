@@ -110,11 +110,15 @@
 
   function settings(rows, entries) {
     const table = document.getElementById("differing");
-    const names = [...new Set(entries.flatMap((entry) => Object.keys(entry.settings)))].sort();
-    const differing = names.filter((each) => new Set(entries.map((entry) => entry.settings[each])).size > 1);
+    // What a composition calls `at.steps` is what `at` alone calls `steps`: both stand in one line.
+    const known = new Set(entries.flatMap((entry) => Object.keys(entry.settings)));
+    const shared = (key, row) => (known.has(`${row.defense}.${key}`) ? `${row.defense}.${key}` : key);
+    const own = entries.map(({ settings }, at) => Object.fromEntries(Object.entries(settings).map(([key, value]) => [shared(key, rows[at]), value])));
+    const names = [...new Set(own.flatMap(Object.keys))].sort();
+    const differing = names.filter((each) => new Set(own.map((settings) => settings[each])).size > 1);
     make(table, "caption", differing.length ? "Settings that not all have, or not with one value." : "No setting differs.");
     const body = head(table, rows, "Setting");
-    for (const each of differing) line(body, cut(each), entries.map((entry) => cut(entry.settings[each] ?? "—")));
+    for (const each of differing) line(body, cut(each), own.map((settings) => cut(settings[each] ?? "—")));
   }
 
   function figures(rows, entries) {

@@ -229,6 +229,36 @@ def test_entries_are_compared_side_by_side_from_a_folder(visit: Any, sample: lis
     assert opened.complaints == []
 
 
+def test_the_settings_of_a_composition_stand_beside_those_of_its_parts(visit: Any, tmp_path: Path) -> None:
+    settings = {
+        "at": {"steps": 7, "warmup": 0.5},
+        "jacobian+at": {"at.steps": 10, "at.warmup": 0.5, "jacobian.c": 0.1},
+        "trades": {"steps": 5},
+    }
+    paths = []
+    for number, (name, own) in enumerate(settings.items()):
+        arrays = make_arrays({"robust_accuracy/autoattack": number / 10})
+        defense = {"name": name, "hyperparameters": own, "defaults": own}
+        record = make_record(arrays, id=f"r{number}", defense=defense)
+        paths.append(write_record(tmp_path / f"{number}", record, arrays))
+    build(paths, tmp_path / "site")
+    opened = visit(next((tmp_path / "site" / "boards").glob("*.html")))
+    order = opened.column("defense")
+    for at in range(3):
+        opened.page.locator(".pick input").nth(at).check()
+    opened.page.get_by_role("link", name="Compare").click()
+    rows = opened.page.locator("#differing tbody tr")
+    playwright.expect(rows.first).to_be_visible()
+    shown = {
+        cells[0]: dict(zip(order, cells[1:], strict=True))
+        for row in rows.all()
+        for cells in [row.locator("th, td").all_inner_texts()]
+    }
+    assert shown["at.steps"] == {"at": "7", "jacobian+at": "10", "trades": "—"}
+    assert shown["steps"] == {"at": "—", "jacobian+at": "—", "trades": "5"}
+    assert shown["at.warmup"] == {"at": "0.5", "jacobian+at": "0.5", "trades": "—"}
+
+
 @pytest.mark.parametrize("query", ["", "?board=../x&a=1", "?board=none&a=00000000&a=11111111"])
 def test_a_comparison_of_nothing_says_so(visit: Any, site: Path, query: str) -> None:
     opened = visit(site / "compare.html", query)
