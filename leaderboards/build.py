@@ -10,7 +10,7 @@ from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any
 
-from bench.charts.plotly.page import write_assets
+from bench.charts.plotly.page import THEME, write_assets
 from bench.core.errors import UserError
 from bench.core.files import read_json, write_json, write_text
 from bench.core.temporary import sweep_folders
@@ -116,6 +116,7 @@ def build(
         with replacing_folder(out, INDEX) as folder:
             with as_file(resources("leaderboards") / "static") as static:
                 shutil.copytree(static, folder / "static", copy_function=shutil.copyfile)
+            write_assets(folder / "static", [THEME])
             files = EntryFiles(pages, earlier, folder)
             written = _write(folder, boards, geometry, pages, files)
             refused += [each for one in written for each in one.left_out]

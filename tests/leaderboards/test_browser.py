@@ -3,12 +3,14 @@
 import itertools
 import re
 from collections.abc import Iterator
+from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.charts.palette import COLORS
+from bench.charts.plotly.page import ASSETS
 from bench.core.statistics import paired_p_value
 from leaderboards.board import make_boards
 from leaderboards.build import build
@@ -636,6 +638,48 @@ def test_dark_mode_is_dark(visit: Any) -> None:
     ]
     ink = "rgb(0, 0, 0)"
     assert contrast([backgrounds[0], ink]) > 15 > 2 > contrast([backgrounds[1], ink])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_reader_chooses_the_theme_and_every_page_keeps_it(visit: Any, site: Path, scheme: str) -> None:
+    other = {"light": "dark", "dark": "light"}[scheme]
+    paper, line = (
+        "getComputedStyle(document.body).backgroundColor",
+        "getComputedStyle(document.querySelector('.iv')).color",
+    )
+    expected = [visit(color_scheme=other).page.evaluate(each) for each in (paper, line)]
+    board = visit(color_scheme=scheme)
+    of_system = board.page.evaluate(paper)
+    choice = board.page.get_by_label("Theme")
+    assert choice.input_value() == ""
+    choice.select_option(other)
+    assert [board.page.evaluate(each) for each in (paper, line)] == expected
+    # A page that is opened next has the theme before anything but its head is read.
+    board.page.add_init_script(
+        """new MutationObserver((_, watch) => {
+          if (!document.body) return;
+          window.first = document.documentElement.dataset.theme;
+          watch.disconnect();
+        }).observe(document, { childList: true, subtree: true });"""
+    )
+    for page in (site / "index.html", next((site / "entries").glob("*.html"))):
+        board.page.goto(page.as_uri())
+        assert board.page.evaluate("window.first") == other
+        assert board.page.evaluate(paper) == expected[0]
+        assert board.page.get_by_label("Theme").input_value() == other
+    board.page.get_by_label("Theme").select_option("system")
+    assert board.page.evaluate(paper) == of_system
+    board.page.reload()
+    assert board.page.get_by_label("Theme").input_value() == ""
+    assert board.complaints == []
+
+
+def test_without_a_script_no_theme_is_offered(visit: Any) -> None:
+    assert not visit(java_script_enabled=False).page.locator(".theme").is_visible()
+
+
+def test_scripts_of_charts_and_of_pages_lie_beside_each_other() -> None:
+    assert not {*ASSETS} & {each.name for each in (resources("leaderboards") / "static").iterdir()}
 
 
 def test_motion_is_left_out_for_those_who_ask(visit: Any) -> None:

@@ -6,7 +6,7 @@ Nothing is fetched from anywhere else. Text is escaped, because plotly interpret
 import html
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -20,15 +20,17 @@ from bench.charts.plotly.panel import draw_panel
 from bench.charts.tiling import TOGETHER, panel_columns
 
 #: What pages of charts need beside them: plotly's script of flat charts, version 4.1.1, ours, and the style sheet.
-ASSETS = ("plotly.min.js", "plotly.LICENSE", "charts.js", "charts.css")
+ASSETS = ("plotly.min.js", "plotly.LICENSE", "charts.js", "charts.css", "theme.js")
+#: The script that gives a page the theme that its reader chose.
+THEME = "theme.js"
 
 
-def write_assets(folder: Path) -> None:
+def write_assets(folder: Path, names: Iterable[str] = ASSETS) -> None:
     """Write the files that `page` and `division` refer to into a folder, once for all its charts."""
     folder.mkdir(parents=True, exist_ok=True)
     with as_file(files("bench.charts") / "static") as static:
-        for path in sorted(static.iterdir()):
-            shutil.copyfile(path, folder / path.name)
+        for name in names:
+            shutil.copyfile(static / name, folder / name)
 
 
 def page(

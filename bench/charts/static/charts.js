@@ -173,7 +173,7 @@
     const figure = structuredClone({ data: chart.data, layout: chart.layout });
     const width = division.clientWidth - 12;
     const height = place(figure.layout, chart, width);
-    paint(figure, chart, dark.matches ? "dark" : "light");
+    paint(figure, chart, document.documentElement.dataset.theme ?? (dark.matches ? "dark" : "light"));
     const legend = figure.layout.showlegend ? 30 + 22 * Math.ceil(figure.data.filter((trace) => trace.showlegend).length * 150 / width) : 8;
     Object.assign(figure.layout, {
       height: height + legend,
@@ -190,6 +190,7 @@
     const again = () => { width = division.clientWidth; draw(division, chart); };
     new ResizeObserver(() => { if (division.clientWidth !== width) again(); }).observe(division);
     dark.addEventListener("change", again);
+    addEventListener("storage", again); // theme.js has the new theme by then
     again();
   }
 })();

@@ -66,6 +66,7 @@ def test_hostile_text_makes_no_element_and_no_template() -> None:
     scripts = [attributes for tag, attributes in found.tags if tag == "script"]
     assert [script.get("src") or script.get("type") for script in scripts] == [
         "application/json",
+        "theme.js",
         "plotly.min.js",
         "charts.js",
     ]
@@ -102,6 +103,7 @@ def test_pages_ask_for_nothing_but_the_files_beside_them() -> None:
         "../charts.css",
         "../plotly.min.js",
         "../charts.js",
+        "../theme.js",
         "data:,",
         "everything.csv",
         "index.html",
