@@ -65,8 +65,8 @@ def test_hostile_text_makes_no_element_and_no_template() -> None:
     found, plain = Page(page(hostile(), back=(NASTY, NASTY), links={NASTY: NASTY})), Page(page(everything()))
     scripts = [attributes for tag, attributes in found.tags if tag == "script"]
     assert [script.get("src") or script.get("type") for script in scripts] == [
-        "application/json",
         "theme.js",
+        "application/json",
         "plotly.min.js",
         "charts.js",
     ]
