@@ -200,6 +200,7 @@ def _write_charts(folder: Path, charts: Sequence[Chart], title: str) -> list[Cha
 def _write_page(folder: Path, template: str, **context: Any) -> Path:
     with as_file(files("leaderboards") / "static") as static:
         shutil.copytree(static, folder / "static", copy_function=shutil.copyfile, dirs_exist_ok=True)
+    interactive.write_assets(folder / "static", [interactive.THEME])
     page = _templates().get_template(f"{template}.html.j2").render(root="", **context)
     write_text(folder / PAGE, page)
     return folder / PAGE

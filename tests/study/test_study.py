@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,6 +27,16 @@ from metrics.base import Metric
 from metrics.surface.decision_surface import DecisionSurface
 from metrics.surface.input_jacobian import InputJacobian
 from tests.shortened import blank_pictures, stop_clock
+
+
+def assert_only_the_scripts_of_the_theme(page: Path) -> None:
+    """Only light and dark are chosen by scripts, and these lie beside the page."""
+    scripts = re.findall(r"<script[^>]*>", page.read_text())
+    sources = re.findall(r'<script src="([\w/.-]+)"', " ".join(scripts))
+    assert len(sources) == len(scripts)
+    assert {Path(source).name for source in sources} == {"theme.js", "choose-theme.js"}
+    assert all((page.parent / source).is_file() for source in sources)
+
 
 CORRELATION: dict[str, Any] = {
     "study": "correlation",
@@ -123,7 +134,7 @@ def test_every_probed_epoch_is_a_candidate_and_the_slopes_are_theirs(correlated:
 def test_the_page_reads_without_a_script_and_escapes_what_the_file_says(correlated: Path) -> None:
     page = correlated.read_text()
     assert "Small &lt;b&gt;study&lt;/b&gt;" in page
-    assert "<script" not in page
+    assert_only_the_scripts_of_the_theme(correlated)
     assert "NaN" not in page
     for words in ("not independent", "a subset", "60 training and 20 test images", "P1, table 1", "−0.70"):
         assert words in page
@@ -247,7 +258,7 @@ def test_bars_show_a_score_by_row_and_measure_it_where_no_column_does(tabled: Pa
 
 def test_the_table_page_states_settings_subset_and_whose_numbers(tabled: Path) -> None:
     page = tabled.read_text()
-    assert "<script" not in page
+    assert_only_the_scripts_of_the_theme(tabled)
     for words in (
         "paper 99.1",
         "steps = 2",
