@@ -201,7 +201,9 @@ def _write_board(folder: Path, board: Board, pages: Pages, geometry: str) -> Non
     write_text(stem.with_name(f"{board.page}.html"), pages.board(board, geometry))
     write_text(stem.with_name(f"{board.page}.csv"), board_csv(board))
     write_text(stem.with_name(f"{board.page}.json"), board_json(board))
-    write_text(stem.with_name(f"{board.page}.data.js"), board_script(board, pages.families))
+    write_text(
+        stem.with_name(f"{board.page}.data.js"), board_script(board, pages.families, pages.papers(board))
+    )
 
 
 def _figures(board: GeometryBoard) -> bool:

@@ -156,6 +156,15 @@ def own_column(metric: str, entries: Iterable[Entry]) -> Column:
     return Column(metric, metric, "", "own", way, f"The score {metric}.", default=True)
 
 
+#: The columns of what is no score, and the words over them.
+OF_TRAINING = {
+    "network": "Network",
+    "seeds": "Seeds",
+    "weights": "Weights",
+    "date": "Date",
+    "paper": "Paper",
+}
+
 PARTS = {
     "own": "Other scores",
     "attacks": "Single attacks",
@@ -174,7 +183,7 @@ def column_rules(own: Iterable[Column] = ()) -> str:
     """
     columns = [column for column in (*COLUMNS, *OF_SEARCHES) if column.metric not in MAIN]
     columns += {column.key: column for column in own}.values()
-    keys = [column.key for column in columns] + ["network", "seeds"]
+    keys = [column.key for column in columns] + [*OF_TRAINING]
     hidden = [f".no-{key} .c-{key}" for key in keys]
     early = [f".js #board:not(.ready) .c-{key}" for key in keys]
     names = {
@@ -187,7 +196,7 @@ def column_rules(own: Iterable[Column] = ()) -> str:
         f"@media screen {{ {', '.join(hidden + early)} {{ display: none; }} }}",
         "@media (max-width: 47.99rem) {",
     ]
-    names |= {"network": "Network", "seeds": "Seeds"}
+    names |= OF_TRAINING
     lines += [f'  #board td.c-{key}::before {{ content: "{_plain(name)} "; }}' for key, name in names.items()]
     return "\n".join([*lines, "}"]) + "\n"
 

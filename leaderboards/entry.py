@@ -119,6 +119,11 @@ class Entry:
             return "tuned"
         return "defaults" if self.defense.hyperparameters == self.defense.defaults else "set by hand"
 
+    @property
+    def date(self) -> str:
+        """The day of its newest result."""
+        return max(result.created for result in self.results).strftime("%Y-%m-%d")
+
     @cached_property
     def page(self) -> str:
         """File name of its page, without suffix."""

@@ -3,7 +3,7 @@
 A template takes several times as long to fill such a piece.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 
 from markupsafe import Markup, escape
@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 from bench.core.record import Score
 from leaderboards.board import Board
 from leaderboards.entry import Entry, Summary
+from leaderboards.paper import Paper
 from leaderboards.rank import Rank
 from leaderboards.text import (
     bar_path,
@@ -110,9 +111,18 @@ def place(rank: Rank) -> Markup:
     title = f' title="{text(p_value(rank.p_value))}"' if paired and rank.p_value is not None else ""
     by_intervals = '<sup title="compared by intervals">i</sup>' if rank.method == "intervals" else ""
     return Markup(
-        f'<span{title}><span aria-hidden="true">=</span>{rank.place}<span class="hidden"> shared</span></span>'
+        f"<span{title}><span aria-hidden=true>=</span>{rank.place}<span class=hidden> shared</span></span>"
         f"{by_intervals}"
     )
+
+
+def paper_link(paper: Paper | None) -> Markup:
+    """The name of a paper, which leads to it."""
+    if paper is None:
+        return Markup("—")
+    if not paper.link:
+        return cut(paper.words)
+    return Markup(f'<a href="{escape(paper.link)}">{cut(paper.words)}</a>')
 
 
 def badges(entry: Entry) -> Markup:
@@ -125,7 +135,7 @@ def badges(entry: Entry) -> Markup:
             f'<ul class="badges">{shown}</ul>\n<span class="alarm short">{count(len(raised), "alarm")}</span>'
         )
     else:
-        found = '<span class="quiet">none</span>' if entry.alarms else missing("the record holds no alarms")
+        found = "<span class=quiet>none</span>" if entry.alarms else missing("the record holds no alarms")
     if entry.in_doubt or entry.answers:
         word = "in doubt" if entry.in_doubt else "answered"
         found += f"<small>{word}: {text(shorter('; '.join(entry.answers)))}</small>"
@@ -134,12 +144,17 @@ def badges(entry: Entry) -> Markup:
     return Markup(found)
 
 
-def board_rows(board: Board) -> Markup:
-    """The rows of a board; without ends of cells and quotes around words, a long board is an eighth smaller."""
-    return Markup("".join(_board_row(board, at, entry) for at, entry in enumerate(board.on_page)))
+def board_rows(board: Board, papers: Mapping[str, Paper]) -> Markup:
+    """The rows of a board; without ends of cells and quotes around words, a long board is an eighth smaller.
+
+    Args:
+        papers: entry page → the paper of its method.
+    """
+    rows = (_board_row(board, at, entry, papers.get(entry.page)) for at, entry in enumerate(board.on_page))
+    return Markup("".join(rows))
 
 
-def _board_row(board: Board, at: int, entry: Entry) -> str:
+def _board_row(board: Board, at: int, entry: Entry, paper: Paper | None) -> str:
     rank, (band, starts) = board.ranks[at], board.bands[at]
     classes = " ".join(
         word for word, has in (("b1", band % 2), ("starts", starts), ("shares", rank.shared)) if has
@@ -171,6 +186,8 @@ def _board_row(board: Board, at: int, entry: Entry) -> str:
         for column in board.more_columns
     ]
     cells.append(f"<td class=c-seeds>{len(entry.results)}")
+    cells.append(f"<td class=c-weights>{entry.record.parameters:,}")
+    cells.append(f"<td class=c-date>{entry.date}<td class=c-paper>{paper_link(paper)}")
     return "".join(cells) + "\n"
 
 

@@ -26,6 +26,7 @@ from leaderboards.board import MOST_ON_PAGE, Board
 from leaderboards.card import Card
 from leaderboards.charts import past_chart
 from leaderboards.citation import software
+from leaderboards.columns import OF_TRAINING
 from leaderboards.entry import Entry
 from leaderboards.entry_data import entry_script
 from leaderboards.exchange.robustbench import Published
@@ -33,6 +34,7 @@ from leaderboards.figure_files import ShownFigure
 from leaderboards.geometry import GeometryBoard, gallery
 from leaderboards.headline import headline
 from leaderboards.markup import bar, board_rows, cut, missing, name, place, score, score_rows
+from leaderboards.paper import Paper, paper_of
 from leaderboards.rank import Rank
 from leaderboards.rows import facets
 from leaderboards.scatter import geometry_charts, slope_words, trade_off_charts, trend
@@ -96,6 +98,7 @@ class Pages:
             board=board,
             geometry=geometry,
             facets=facets(board, self.families),
+            papers=self.papers(board),
             summary=self._summary(board),
             citation=software(max(board.results, key=lambda each: (each.created, each.digest)).record),
             published=sorted(
@@ -105,6 +108,11 @@ class Pages:
             about=f"{board.title}: {text.count(len(board.entries), 'defense')} ranked by worst-case accuracy.",
             charts=[] if board.large else [figure(chart) for chart in trade_off_charts(board, self.families)],
         )
+
+    def papers(self, board: Board) -> dict[str, Paper]:
+        """Entry page → the paper of its method, where one is known."""
+        found = {entry.page: paper_of(entry, self._cards) for entry in board.entries}
+        return {page: paper for page, paper in found.items() if paper is not None}
 
     def geometry(self, board: GeometryBoard, figures: Mapping[str, Sequence[ShownFigure]]) -> str:
         """The page of a geometry board.
@@ -261,6 +269,7 @@ def _templates(titles: tuple[tuple[str, str], ...]) -> Environment:
         interval=text.interval,
         unit_shown=text.unit_shown,
         worst_case=WORST_CASE,
+        of_training=OF_TRAINING,
         most_on_page=MOST_ON_PAGE,
         most_of_front=MOST_OF_FRONT,
         headline=headline,

@@ -10,6 +10,7 @@ from leaderboards.board import Board
 from leaderboards.columns import Column
 from leaderboards.entry import Entry
 from leaderboards.packing import packed
+from leaderboards.paper import Paper
 from leaderboards.rank import Rank
 
 #: Scripts find a board's data under this name.
@@ -48,11 +49,16 @@ def family_of(entry: Entry, families: Mapping[str, str]) -> str:
     return families.get(name, "composition" if "+" in name or "(" in name else "other")
 
 
-def board_script(board: Board, families: Mapping[str, str]) -> str:
-    """A board's data as a script, so that pages read it from a folder too, where browsers fetch nothing."""
+def board_script(board: Board, families: Mapping[str, str], papers: Mapping[str, Paper]) -> str:
+    """A board's data as a script, so that pages read it from a folder too, where browsers fetch nothing.
+
+    Args:
+        families: defense → its family.
+        papers: entry page → the paper of its method.
+    """
     columns = (*board.main_columns, *board.more_columns)
     rows = [
-        _row(board, entry, rank, columns, families)
+        _row(board, entry, rank, columns, families) | _paper(papers.get(entry.page))
         for entry, rank in zip(board.entries, board.ranks, strict=True)
     ]
     data = {
@@ -88,6 +94,8 @@ def _row(
         "more": board.qualifiers[entry.page][:300],
         "place": rank.place,
         "shared": int(rank.shared),
+        "weights": entry.record.parameters,
+        "date": entry.date,
         "values": [_value(entry, column.metric) for column in columns],
         "ends": [worst.low, worst.high] if worst else None,
         "alarms": [alarm.label[:100] for alarm in entry.raised],
@@ -96,6 +104,10 @@ def _row(
     if entry.outcomes is not None:
         row["outcomes"] = [packed(outcomes) for outcomes in entry.outcomes]
     return row
+
+
+def _paper(paper: Paper | None) -> dict[str, str]:
+    return {"paper": paper.words[:300], **({"link": paper.link} if paper.link else {})} if paper else {}
 
 
 def _facets(families: Mapping[str, str]) -> dict[str, tuple[str, Callable[[Entry], str]]]:

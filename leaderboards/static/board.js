@@ -15,6 +15,7 @@
   const boxes = [...form.querySelectorAll('[name="column"]')];
   const wide = matchMedia("(min-width: 75rem)").matches;
   const first = 200; // rows that a large board shows at a time
+  const texts = ["defense", "network", "date", "paper"];
   const most = 5; // rows that are compared at once
   const large = data.rows.length > body.rows.length; // more entries than the page holds; window.js makes their rows
   const more = document.querySelector(".more-rows");
@@ -36,7 +37,7 @@
     if (key === "rank") return entry.place;
     if (key === "alarms") return entry.alarms.length;
     if (key === "seeds") return Number(entry.seeds);
-    if (key === "defense" || key === "network") return entry[key];
+    if (texts.includes(key) || key === "weights") return entry[key] ?? null;
     return entry.values[data.keys.indexOf(key)];
   }
 
@@ -44,7 +45,7 @@
     const { key, direction } = sorted;
     const sign = direction === "ascending" ? 1 : -1;
     for (const item of items) item.value = valueOf(item.entry, key);
-    const text = key === "defense" || key === "network";
+    const text = texts.includes(key);
     order = [...items].sort((a, b) => {
       // A worst case in doubt has no place: such rows stand after all others.
       const doubt = key === worst ? Boolean(a.entry.doubt) - Boolean(b.entry.doubt) : 0;

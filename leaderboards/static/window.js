@@ -66,6 +66,14 @@
     return [link, element("small", "", about.filter(Boolean).join(" · "))];
   }
 
+  function paper(entry) {
+    const words = entry.paper === undefined ? "—" : entry.paper.slice(0, 60);
+    if (!entry.link) return words;
+    const link = element("a", "", words);
+    link.href = entry.link;
+    return link;
+  }
+
   // The row of an entry, with a cell for each head of the table.
   regionbench.makeRow = (entry, heads, data) => {
     const row = element("tr", entry.shared ? "shares" : "");
@@ -78,7 +86,9 @@
       else if (head.classList.contains("worst")) cell.append(...worst(entry, key, value, data.reach));
       else if (key === "alarms") cell.append(...alarms(entry));
       else if (key === "network") cell.append(entry.network.slice(0, 60));
-      else if (key === "seeds") cell.append(entry.seeds);
+      else if (key === "seeds" || key === "date") cell.append(entry[key]);
+      else if (key === "weights") cell.append(entry.weights.toLocaleString("en"));
+      else if (key === "paper") cell.append(paper(entry));
       else cell.append(quantity(value, key));
       row.append(cell);
     }

@@ -14,6 +14,7 @@ from bench.charts.plotly.page import ASSETS
 from bench.core.statistics import paired_p_value
 from leaderboards.board import make_boards
 from leaderboards.build import build
+from leaderboards.card import Card
 from leaderboards.headline import difference
 from leaderboards.ranked import read_ranked
 from tests.browser import NEEDS_CHROMIUM, PHONE, Visit, contrast
@@ -154,6 +155,45 @@ def test_columns_are_chosen_one_by_one_and_remembered(visit: Any) -> None:
     again = visit(query="?" + board.page.url.partition("?")[2])
     assert again.page.locator("#board td.c-fgsm:visible").count() == 12
     assert again.page.locator("#board td.c-autoattack:visible").count() == 0
+
+
+def test_weights_date_and_paper_are_columns_to_choose(visit: Any, tmp_path: Path) -> None:
+    paths = []
+    stated = {"theirs": "https://example.org/a?b=1&c=2", "other": "javascript:alert(1)"}
+    for number, (name, weights) in enumerate(
+        {"at": 900, "standard": 12_345, "theirs": 70, "other": 8}.items()
+    ):
+        arrays = make_arrays({"robust_accuracy/autoattack": number / 10})
+        changes: dict[str, Any] = {"defense": {"name": name}, "parameters": weights, "id": f"r{number}"}
+        if name in stated:
+            changes |= {"provenance": {"config": {"paper": stated[name]}}, "training": None, "history": []}
+        paths.append(write_record(tmp_path / f"{number}", make_record(arrays, **changes), arrays))
+    cards = {
+        "at": Card("adversarial training", "Trains.", "Madry et al. 2018, eq. 2.1", "https://arxiv.org/abs/1")
+    }
+    build(paths, tmp_path / "site", cards=cards)
+    board = visit(
+        next((tmp_path / "site" / "boards").glob("*.html")),
+        "?show=weights&show=date&show=paper&sort=-weights",
+    )
+    rows = board.page.locator("#board tbody tr")
+    assert rows.locator(".c-weights").all_inner_texts() == ["12,345", "900", "70", "8"]
+    papers = rows.locator(".c-paper")
+    assert papers.locator("a").all_inner_texts() == ["Madry et al. 2018", "example.org/a?b=1&c=2"]
+    assert [link.get_attribute("href") for link in papers.locator("a").all()] == [
+        "https://arxiv.org/abs/1",
+        stated["theirs"],
+    ]
+    dates = rows.locator(".c-date").all_inner_texts()
+    assert [re.fullmatch(r"\d{4}-\d\d-\d\d", date) is not None for date in dates] == [True] * 4
+    board.sort("paper")
+    # No paper stays last, whichever way.
+    assert board.column("defense")[:2] == ["theirs", "at"]
+    board.sort("paper")
+    assert board.column("defense")[:2] == ["at", "theirs"]
+    assert (
+        visit(next((tmp_path / "site" / "boards").glob("*.html"))).page.locator(".c-paper").first.is_hidden()
+    )
 
 
 def test_a_link_restores_sort_filter_facets_and_columns(visit: Any) -> None:
@@ -312,7 +352,7 @@ def test_on_paper_every_column_is_there_and_the_controls_are_gone(visit: Any) ->
     board.page.emulate_media(media="print")
     assert not board.page.locator("form.controls").is_visible()
     heads = board.page.locator("#board thead th").all()
-    assert len(heads) == 19
+    assert len(heads) == 22
     for head in heads:
         box = head.bounding_box()
         assert box["width"] > 0
