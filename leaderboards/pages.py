@@ -129,11 +129,11 @@ class Pages:
             fits=fits,
             slope_words=slope_words,
             gallery=gallery(board, figures),
-            charts=[
-                figure(chart)
-                for chart in geometry_charts(board, self.families)
+            charts={
+                topic: [figure(chart) for chart in charts]
+                for topic, charts in geometry_charts(board, self.families).items()
                 if len(board.rows) <= MOST_ON_PAGE
-            ],
+            },
         )
 
     def study(self, study: Study, pages: Mapping[str, str]) -> str:

@@ -72,9 +72,9 @@ def trade_off_charts(board: Board, families: Mapping[str, str] | None = None) ->
     return charts
 
 
-def geometry_charts(board: GeometryBoard, families: Mapping[str, str]) -> list[Chart]:
-    """Each quantity against the worst case, where three networks or more have both."""
-    charts = []
+def geometry_charts(board: GeometryBoard, families: Mapping[str, str]) -> dict[str, list[Chart]]:
+    """By topic, each quantity against the worst case, where three networks or more have both."""
+    charts: dict[str, list[Chart]] = {}
     for quantity in board.columns:
         found = pairs(board, quantity.metric)
         if len(found) < 3:
@@ -86,7 +86,7 @@ def geometry_charts(board: GeometryBoard, families: Mapping[str, str]) -> list[C
         label = quantity.title if unit in ("fraction", "AUC", "cosine") else f"{quantity.title}, {unit}"
         caption = f"{quantity.meaning}{said}"
         title = f"{quantity.title} and worst case"
-        charts.append(
+        charts.setdefault(quantity.topic, []).append(
             make_chart("geometry", quantity.metric, title, caption, label, _WORST, [*points, *lines])
         )
     return charts

