@@ -714,6 +714,14 @@ def test_a_reader_chooses_the_theme_and_every_page_keeps_it(visit: Any, site: Pa
     assert board.complaints == []
 
 
+def test_on_a_phone_the_trail_has_a_line_of_its_own(visit: Any, site: Path) -> None:
+    for page in (site / "index.html", next((site / "entries").glob("*.html"))):
+        opened = visit(page, viewport={"width": 360, "height": 740})
+        trail, theme = (opened.page.locator(each).bounding_box() for each in ("header.site nav", ".theme"))
+        assert trail["width"] > 300
+        assert trail["y"] >= theme["y"] + theme["height"]
+
+
 def test_without_a_script_no_theme_is_offered(visit: Any) -> None:
     assert not visit(java_script_enabled=False).page.locator(".theme").is_visible()
 
