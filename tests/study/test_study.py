@@ -34,7 +34,7 @@ def assert_only_the_scripts_of_the_theme(page: Path) -> None:
     scripts = re.findall(r"<script[^>]*>", page.read_text())
     sources = re.findall(r'<script src="([\w/.-]+)"', " ".join(scripts))
     assert len(sources) == len(scripts)
-    assert {Path(source).name for source in sources} == {"theme.js", "choose-theme.js"}
+    assert {Path(source).name for source in sources} == {"theme.js", "choice.js"}
     assert all((page.parent / source).is_file() for source in sources)
 
 
