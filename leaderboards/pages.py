@@ -34,7 +34,7 @@ from leaderboards.figure_files import ShownFigure
 from leaderboards.geometry import GeometryBoard, gallery
 from leaderboards.headline import headline
 from leaderboards.markup import bar, board_rows, cut, missing, name, place, score, score_rows
-from leaderboards.paper import Paper, paper_of
+from leaderboards.paper import Paper, papers_of
 from leaderboards.rank import Rank
 from leaderboards.rows import facets
 from leaderboards.scatter import geometry_charts, slope_words, trade_off_charts, trend
@@ -111,8 +111,7 @@ class Pages:
 
     def papers(self, board: Board) -> dict[str, Paper]:
         """Entry page → the paper of its method, where one is known."""
-        found = {entry.page: paper_of(entry, self._cards) for entry in board.entries}
-        return {page: paper for page, paper in found.items() if paper is not None}
+        return papers_of(board.entries, self._cards)
 
     def geometry(self, board: GeometryBoard, figures: Mapping[str, Sequence[ShownFigure]]) -> str:
         """The page of a geometry board.

@@ -1,6 +1,6 @@
 """The paper that describes how the networks of an entry were trained."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bench.core.values import is_link
@@ -16,12 +16,16 @@ class Paper:
     link: str
 
 
-def paper_of(entry: Entry, cards: Mapping[str, Card]) -> Paper | None:
-    """The paper that a submitter named, else that of the defense; None where neither is known.
+def papers_of(entries: Iterable[Entry], cards: Mapping[str, Card]) -> dict[str, Paper]:
+    """Entry page → the paper that its submitter named, else that of its defense, where either is known.
 
     Args:
         cards: defense → what is known of it.
     """
+    return {entry.page: paper for entry in entries if (paper := _paper_of(entry, cards))}
+
+
+def _paper_of(entry: Entry, cards: Mapping[str, Card]) -> Paper | None:
     stated = entry.record.provenance.config.get("paper")
     if isinstance(stated, str) and is_link(stated):
         return Paper(stated.partition("://")[2].rstrip("/"), stated)

@@ -28,13 +28,16 @@ def write(kind: str, texts: Iterable[Text]) -> Markup:
 
 
 def table_rows(rows: Iterable[list[str]]) -> Markup:
-    """The rows of a table, each headed by its first cell."""
-    return Markup(
-        "".join(
-            f'<tr><th scope="row">{escape(head)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>\n'
-            for head, *cells in rows
-        )
-    )
+    """The rows of a table, each headed by its first cell unless that is empty."""
+    return Markup("".join(f"<tr>{_head(head)}{''.join(map(_cell, cells))}</tr>\n" for head, *cells in rows))
+
+
+def _head(text: str) -> str:
+    return f'<th scope="row">{escape(text)}</th>' if text else "<td></td>"
+
+
+def _cell(text: str) -> str:
+    return f"<td>{escape(text)}</td>"
 
 
 def _path(path: Path) -> str:
