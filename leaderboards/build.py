@@ -1,20 +1,18 @@
 """Build the static site from result records; the same records give the same bytes."""
 
 import os
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.resources import as_file
-from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any
 
-from bench.charts.plotly.page import THEME, write_assets
+from bench.charts.plotly.page import write_assets
 from bench.core.errors import UserError
 from bench.core.files import read_json, write_json, write_text
 from bench.core.temporary import sweep_folders
 from bench.version import __version__
+from leaderboards.assets import write_static
 from leaderboards.board import Board, make_boards
 from leaderboards.card import Card
 from leaderboards.columns import column_rules
@@ -114,9 +112,7 @@ def build(
         boards = make_boards(results, columns)
         geometry = geometry_boards(boards)
         with replacing_folder(out, INDEX) as folder:
-            with as_file(resources("leaderboards") / "static") as static:
-                shutil.copytree(static, folder / "static", copy_function=shutil.copyfile)
-            write_assets(folder / "static", [THEME])
+            write_static(folder / "static")
             files = EntryFiles(pages, earlier, folder)
             written = _write(folder, boards, geometry, pages, files)
             refused += [each for one in written for each in one.left_out]

@@ -178,14 +178,16 @@ PARTS = {
 def column_rules(own: Iterable[Column] = ()) -> str:
     """The style sheet that hides a column on a screen, and names its cells on a phone.
 
+    Cells of scores have the class `c-KEY`, those of `OF_TRAINING` `t-KEY`.
+
     Args:
         own: columns of scores beside those of `COLUMNS`.
     """
     columns = [column for column in (*COLUMNS, *OF_SEARCHES) if column.metric not in MAIN]
     columns += {column.key: column for column in own}.values()
-    keys = [column.key for column in columns] + [*OF_TRAINING]
-    hidden = [f".no-{key} .c-{key}" for key in keys]
-    early = [f".js #board:not(.ready) .c-{key}" for key in keys]
+    classes = {column.key: f"c-{column.key}" for column in columns} | {key: f"t-{key}" for key in OF_TRAINING}
+    hidden = [f".no-{key} .{name}" for key, name in classes.items()]
+    early = [f".js #board:not(.ready) .{name}" for name in classes.values()]
     names = {
         column.key: column.title
         if not column.spanner.startswith(("Time", "Det"))
@@ -197,7 +199,9 @@ def column_rules(own: Iterable[Column] = ()) -> str:
         "@media (max-width: 47.99rem) {",
     ]
     names |= OF_TRAINING
-    lines += [f'  #board td.c-{key}::before {{ content: "{_plain(name)} "; }}' for key, name in names.items()]
+    lines += [
+        f'  #board td.{classes[key]}::before {{ content: "{_plain(name)} "; }}' for key, name in names.items()
+    ]
     return "\n".join([*lines, "}"]) + "\n"
 
 

@@ -180,14 +180,14 @@ def _board_row(board: Board, at: int, entry: Entry, paper: Paper | None) -> str:
             )
         cells.append(f"<td class={kind}>{bar(summary, board.reach) if kind == 'worst' else ''}{shown}")
     cells.append(f"<td class=alarms-cell>{badges(entry)}")
-    cells.append(f"<td class=c-network>{cut(entry.model)}")
+    cells.append(f"<td class=t-network>{cut(entry.model)}")
     cells += [
         f"<td class=c-{column.key}>{lines(entry.scores.get(column.metric), column.metric)}"
         for column in board.more_columns
     ]
-    cells.append(f"<td class=c-seeds>{len(entry.results)}")
-    cells.append(f"<td class=c-weights>{entry.record.parameters:,}")
-    cells.append(f"<td class=c-date>{entry.date}<td class=c-paper>{paper_link(paper)}")
+    cells.append(f"<td class=t-seeds>{len(entry.results)}")
+    cells.append(f"<td class=t-weights>{entry.record.parameters:,}")
+    cells.append(f"<td class=t-date>{entry.date}<td class=t-paper>{paper_link(paper)}")
     return "".join(cells) + "\n"
 
 

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +42,7 @@ from bench.study.table import TableResult
 from bench.study.table_charts import table_charts
 from bench.training.probes import ATTACK
 from leaderboards import text
+from leaderboards.assets import write_static
 from leaderboards.markup import missing
 
 PAGE = "index.html"
@@ -198,9 +198,7 @@ def _write_charts(folder: Path, charts: Sequence[Chart], title: str) -> list[Cha
 
 
 def _write_page(folder: Path, template: str, **context: Any) -> Path:
-    with as_file(files("leaderboards") / "static") as static:
-        shutil.copytree(static, folder / "static", copy_function=shutil.copyfile, dirs_exist_ok=True)
-    interactive.write_assets(folder / "static", [interactive.THEME])
+    write_static(folder / "static")
     page = _templates().get_template(f"{template}.html.j2").render(root="", **context)
     write_text(folder / PAGE, page)
     return folder / PAGE

@@ -42,7 +42,7 @@ class Board(Visit):
 
     def column(self, name: str) -> list[str]:
         """The text of a column's visible cells, from top to bottom."""
-        selector = {"defense": "th.name a", "network": "td.c-network", "worst": "td.worst"}[name]
+        selector = {"defense": "th.name a", "network": "td.t-network", "worst": "td.worst"}[name]
         cells = self.page.locator(f"#board tbody tr:visible {selector}").evaluate_all(TEXTS)
         return [cell.strip().split("\n")[0] for cell in cells]
 
@@ -177,22 +177,24 @@ def test_weights_date_and_paper_are_columns_to_choose(visit: Any, tmp_path: Path
         "?show=weights&show=date&show=paper&sort=-weights",
     )
     rows = board.page.locator("#board tbody tr")
-    assert rows.locator(".c-weights").all_inner_texts() == ["12,345", "900", "70", "8"]
-    papers = rows.locator(".c-paper")
+    assert rows.locator(".t-weights").all_inner_texts() == ["12,345", "900", "70", "8"]
+    papers = rows.locator(".t-paper")
     assert papers.locator("a").all_inner_texts() == ["Madry et al. 2018", "example.org/a?b=1&c=2"]
     assert [link.get_attribute("href") for link in papers.locator("a").all()] == [
         "https://arxiv.org/abs/1",
         stated["theirs"],
     ]
-    dates = rows.locator(".c-date").all_inner_texts()
+    dates = rows.locator(".t-date").all_inner_texts()
     assert [re.fullmatch(r"\d{4}-\d\d-\d\d", date) is not None for date in dates] == [True] * 4
+    board.page.set_viewport_size({"width": 2000, "height": 900})
+    assert board.page.locator("#board tbody th").first.bounding_box()["width"] >= 6.5 * 16
     board.sort("paper")
     # No paper stays last, whichever way.
     assert board.column("defense")[:2] == ["theirs", "at"]
     board.sort("paper")
     assert board.column("defense")[:2] == ["at", "theirs"]
     assert (
-        visit(next((tmp_path / "site" / "boards").glob("*.html"))).page.locator(".c-paper").first.is_hidden()
+        visit(next((tmp_path / "site" / "boards").glob("*.html"))).page.locator(".t-paper").first.is_hidden()
     )
 
 

@@ -176,6 +176,17 @@ def test_every_shipped_study_loads_and_its_defenses_take_their_settings(path: Pa
         assert study.published
 
 
+def test_the_predictors_of_the_digits_are_those_of_the_full_study() -> None:
+    full, half = (
+        load_study(STUDIES / f"{name}.yaml") for name in ("predictors", "predictors-digits-autoattack")
+    )
+    assert isinstance(full, PredictorsStudy)
+    assert isinstance(half, PredictorsStudy)
+    for ours, theirs in ((half.groups, full.groups), (half.broken, full.broken)):
+        assert ours
+        assert ours == {name: configs for name, configs in theirs.items() if name.startswith("digits")}
+
+
 def test_the_full_correlation_study_is_the_papers_grid() -> None:
     study = load_study(STUDIES / "p1-correlation.yaml")
     assert isinstance(study, CorrelationStudy)

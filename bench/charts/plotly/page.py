@@ -19,10 +19,10 @@ from bench.charts.plotly.canvas import Json
 from bench.charts.plotly.panel import draw_panel
 from bench.charts.tiling import TOGETHER, panel_columns
 
-#: What pages of charts need beside them: plotly's script of flat charts, version 4.1.1, ours, and the style sheet.
-ASSETS = ("plotly.min.js", "plotly.LICENSE", "charts.js", "charts.css", "theme.js")
 #: The script that gives a page the theme that its reader chose.
 THEME = "theme.js"
+#: What pages of charts need beside them: plotly's script of flat charts, version 4.1.1, ours, and the style sheet.
+ASSETS = ("plotly.min.js", "plotly.LICENSE", "charts.js", "charts.css", THEME)
 
 
 def write_assets(folder: Path, names: Iterable[str] = ASSETS) -> None:

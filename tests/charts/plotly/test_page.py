@@ -46,7 +46,9 @@ class Page(HTMLParser):
 @pytest.mark.parametrize("name", MARKS)
 def test_plotly_knows_every_word_that_it_is_told(name: str, log: bool) -> None:
     told = describe(chart(panel(MARKS[name], log=log)))
-    go.Figure({"data": told["data"], "layout": told["layout"]})
+    # Plotly raises an error for a word that it does not know, and json for what is no number.
+    figure = go.Figure({"data": told["data"], "layout": told["layout"]})
+    assert [trace.type for trace in figure.data] == [trace.get("type", "scatter") for trace in told["data"]]
     json.dumps(told, allow_nan=False)
 
 
