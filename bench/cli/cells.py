@@ -58,6 +58,7 @@ _OPTIONS = (
         "--dry-run", is_flag=True, help="Show the cells, what exists, and the estimated cost; do nothing."
     ),
     click.option("--status", is_flag=True, help="Show the state of each cell; do nothing."),
+    click.option("--yes", is_flag=True, help="Go on with more than 1,000 runs."),
     click.option("--worker", type=PATH, hidden=True),
 )
 
@@ -67,6 +68,11 @@ def cell_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+def may_be_many(given: Mapping[str, Any]) -> bool:
+    """Whether more runs than usual are meant, or none is done."""
+    return bool(given["yes"] or given["status"] or given["dry_run"])
 
 
 def execution_of(given: Mapping[str, Any]) -> "Execution":
@@ -110,6 +116,7 @@ def carry_out(
     earlier = _told(given["worker"]) if given["worker"] else sweep.forgive()
     if how.executor == "ray":
         sweep.run_on_ray(earlier, progress.say, table=table)
+        sweep.catch_up(tracker(sweep, given, progress))
     elif how.jobs == 1:
         sweep.work(earlier, tracker(sweep, given, progress), progress)
     else:

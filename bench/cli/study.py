@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from bench.cli.cells import carry_out, cell_options, conclude, execution_of
+from bench.cli.cells import carry_out, cell_options, conclude, execution_of, may_be_many
 from bench.cli.options import quiet_option
 from bench.cli.streams import print_result
 from bench.cli.types import FOLDER, FOLDER_TO_WRITE, PATH, TEXT
@@ -44,15 +44,18 @@ def study(file: Path, check: bool, page: bool, **given: Any) -> None:
         return
     from bench.cli.display import make_progress
     from bench.sweep.execution import Sweep
+    from bench.sweep.matrix import refuse_many
 
     how = execution_of(given)
     planned = plan_study(file, out=given["out"], data_dir=given["data_dir"])
+    if not (page or may_be_many(given)):
+        refuse_many(sum(cell.kind == "seed" for cell in planned.cells), str(file))
     cells = Sweep(planned.cells, how)
     progress = make_progress(given["quiet"])
     if page:
         print_result(planned.write_page(cells.board, progress))
         return
-    if not carry_out(cells, file, ["study"], given, progress):
+    if not carry_out(cells, file, ["study", "--yes"], given, progress):
         return
     if how.count == 1:
         print_result(planned.write_page(cells.board, progress))

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from bench.cli.cells import LOCAL, carry_out, cell_options, conclude, execution_of, tracker
+from bench.cli.cells import LOCAL, carry_out, cell_options, conclude, execution_of, may_be_many, tracker
 from bench.cli.options import SettingsCommand, print_paths, quiet_option
 from bench.cli.types import PATH
 
@@ -13,7 +13,6 @@ from bench.cli.types import PATH
 @click.command(cls=SettingsCommand, settings=LOCAL)
 @click.argument("file", type=PATH)
 @cell_options
-@click.option("--yes", is_flag=True, help="Go on with more than 1,000 runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print record paths, or states, as JSON, nothing else.")
 @quiet_option
 def sweep(file: Path, **given: Any) -> None:
@@ -29,8 +28,7 @@ def sweep(file: Path, **given: Any) -> None:
     from bench.sweep.matrix import read_sweep
 
     how = execution_of(given)
-    many = given["yes"] or given["status"] or given["dry_run"]
-    configs = read_sweep(file, {key: given[key] for key in LOCAL}, many=many)
+    configs = read_sweep(file, {key: given[key] for key in LOCAL}, many=may_be_many(given))
     cells = Sweep(make_cells([Request(config) for config in configs]), how)
     progress = make_progress(given["quiet"])
     if not carry_out(cells, file, ["sweep", "--yes"], given, progress):

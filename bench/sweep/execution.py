@@ -1,6 +1,6 @@
 """How the cells of a sweep are done: here, by processes of this machine, on a Ray cluster, or by a job array."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -106,7 +106,16 @@ class Sweep:
             earlier,
             self.how.retry,
         ).work()
-        done = [cell for cell in self.cells if cell.key in mine and self.board.is_done(cell)]
+        self.catch_up(tracker, mine)
+
+    def catch_up(self, tracker: Tracker, mine: Collection[str] | None = None) -> None:
+        """Log what killed processes did not live to log of finished cells.
+
+        Args:
+            mine: keys of the cells that are looked at; None for all.
+        """
+        keys = mine if mine is not None else {cell.key for cell in self.cells}
+        done = [cell for cell in self.cells if cell.key in keys and self.board.is_done(cell)]
         tracker.catch_up(dict.fromkeys(cell.job.folder for cell in done))
 
     def manage(

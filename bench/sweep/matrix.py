@@ -73,8 +73,8 @@ def combinations(
             f"them, or let some vary together with `{ZIP}`"
         )
     cells = list(_cells(axes, excluded, overrides))
-    if len(cells) > MANY and not many:
-        raise UserError(f"{where} has {len(cells):,} runs; give --yes if that is meant")
+    if not many:
+        refuse_many(len(cells), where)
     configs: dict[str, RunConfig] = {}
     for cell in cells:
         config = _config(cell)
@@ -87,6 +87,16 @@ def combinations(
     if not configs:
         raise UserError(f"{where}: no run is left; a list is empty, or `{EXCLUDE}` leaves out every run")
     return list(configs.values())
+
+
+def refuse_many(runs: int, where: str) -> None:
+    """Refuse more than `MANY` runs.
+
+    Raises:
+        UserError: with the option that lets them be done.
+    """
+    if runs > MANY:
+        raise UserError(f"{where} has {runs:,} runs; give --yes if that is meant")
 
 
 def _cells(

@@ -4,9 +4,11 @@ import hashlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,12 @@ from click.testing import CliRunner, Result
 
 from bench.cli.main import cli
 from bench.core.files import write_json
+from bench.core.progress import Progress
+from bench.sweep import execution
+from bench.sweep.cells import Board, Cell
+from bench.sweep.leases import Leases
+from bench.sweep.work import Worker, run_cell
+from bench.tracking import NullTracker
 
 SMALL: dict[str, Any] = {
     "defense": ["standard", "jacobian"],
@@ -100,6 +108,32 @@ def test_a_part_of_a_job_array_ends_well_without_the_other_parts(
 def test_a_thousand_runs_need_a_yes(tmp_path: Path) -> None:
     result = call(written(tmp_path, {**SMALL, "seeds": list(range(600))}))
     assert "1,200 runs; give --yes" in str(result.exception)
+
+
+@pytest.mark.slow
+def test_what_tasks_of_ray_did_not_live_to_log_is_logged_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def do_without_logging(cells: list[Cell], **_: Any) -> None:
+        out = cells[0].job.config.out
+        leases, quiet = Leases(out / execution.FOLDER), Progress()
+        keys, board = {cell.key for cell in cells}, Board(cells, out, leases)
+        Worker(
+            cells, keys, board, leases, lambda cell: run_cell(cell, NullTracker(), quiet), quiet, {}
+        ).work()
+
+    monkeypatch.setattr(execution, "run_on_ray", do_without_logging)
+    store = tmp_path / "mlflow.db"
+    tracking = ("--tracking", f"sqlite:///{store}")
+    file = written(tmp_path, {**SMALL, "defense": "standard", "trials": 0})
+    assert call(file, "--executor", "ray", "--out", str(tmp_path / "runs"), *tracking).exception is None
+    with closing(sqlite3.connect(store)) as database:
+        statuses = database.execute("SELECT status FROM runs").fetchall()
+        finals = database.execute(
+            "SELECT COUNT(*) FROM tags WHERE key = 'role' AND value = 'final'"
+        ).fetchone()
+    assert set(statuses) == {("FINISHED",)}
+    assert finals == (2,)
 
 
 @pytest.mark.slow

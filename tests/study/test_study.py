@@ -312,6 +312,20 @@ def test_the_command_checks_a_file_or_runs_it(tmp_path: Path) -> None:
     assert isinstance(failed.exception, UserError)
 
 
+def test_a_study_of_more_than_a_thousand_runs_needs_a_yes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.sweep.matrix.MANY", 1)
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({**CORRELATION, "seeds": [0, 1]}))
+    words = [str(path), "--out", str(tmp_path / "runs"), "--tracking", "none", "--quiet"]
+    refused = CliRunner().invoke(study_command, words)
+    assert "2 runs; give --yes if that is meant" in str(refused.exception)
+    assert not (tmp_path / "runs").exists()
+    assert CliRunner().invoke(study_command, [*words, "--status"]).exit_code == 0
+    assert CliRunner().invoke(study_command, [*words, "--yes", "--dry-run"]).exit_code == 0
+
+
 @pytest.mark.usefixtures("blank_pictures")
 def test_a_study_is_done_in_parts_and_says_how_far_it_is(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
