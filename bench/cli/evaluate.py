@@ -68,17 +68,25 @@ def evaluate(as_json: bool, quiet: bool, **given: Any) -> None:
     )
 
     from bench.cli.display import make_progress
-    from bench.runs.external import evaluate_checkpoint
+    from bench.core.torchrun import is_worker
+    from bench.runs.external import evaluate_checkpoint, external_network
     from bench.runs.run import build_pages
+    from bench.training.workers import joined, own_device, serve
 
-    progress = make_progress(quiet)
-    tracker = tracker_of(config.tracking, progress)
-    path = evaluate_checkpoint(
-        config, checkpoint, loader, tracker, progress, paper=paper, extra_data=extra_data
-    )
-    # Printed before the pages, as `bench run` does.
-    print_paths([path], as_json)
-    build_pages(config.out, tracker, progress)
+    config = config.model_copy(update={"device": own_device(config.device)})
+    with joined(config.device):
+        if is_worker():
+            network, *_ = external_network(config, checkpoint, loader)
+            serve(network)
+            return
+        progress = make_progress(quiet)
+        tracker = tracker_of(config.tracking, progress)
+        path = evaluate_checkpoint(
+            config, checkpoint, loader, tracker, progress, paper=paper, extra_data=extra_data
+        )
+        # Printed before the pages, as `bench run` does.
+        print_paths([path], as_json)
+        build_pages(config.out, tracker, progress)
 
 
 def _one_loader(loader: str | None, **sources: str | None) -> str | None:

@@ -44,7 +44,8 @@ def run(file: Path | None, as_json: bool, quiet: bool, **given: Any) -> None:
         if is_worker():
             from bench.runs.plan import make_plan
 
-            serve(make_plan(config))
+            plan = make_plan(config)
+            serve(plan.classifier(0), plan)
         else:
             _run(config, as_json, quiet)
 

@@ -23,10 +23,12 @@ def silence_workers() -> None:
 
 
 def refuse_others(command: str | None) -> None:
-    """Refuse every command but `bench run` where several processes would give it.
+    """Refuse every command but `bench run` and `bench evaluate` where several processes would give it.
 
     Raises:
         UserError: with what to do.
     """
-    if processes() > 1 and command not in (None, "run"):
-        raise UserError(f"torchrun is for `bench run`; give `bench {command}` without it")
+    if processes() > 1 and command not in (None, "run", "evaluate"):
+        raise UserError(
+            f"torchrun is for `bench run` and `bench evaluate`; give `bench {command}` without it"
+        )

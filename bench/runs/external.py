@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
+from bench.core.classifier import AnyClassifier
 from bench.core.guards import evaluating
 from bench.core.names import identity, safe_name
 from bench.core.progress import Progress
@@ -53,17 +54,10 @@ def evaluate_checkpoint(
     Raises:
         UserError: for a checkpoint that cannot be read or does not fit, or a network that cannot be made.
     """
-    weights = load_weights(checkpoint) if checkpoint else None
     battery = make_battery(config.battery, config.metrics)
-    threat = Threat.parse(config.threat or defaults_of(config.dataset).threat)
-    data = load_data(config).to(pick_device(config.device))
-    loader = _in_full(loader, data, threat)
-    classifier = make_network(config.model, loader, data, pretrained=checkpoint is None)
-    if weights is not None:
-        set_weights(classifier, weights, checkpoint or "")
-    elif loader is not None and names_code(loader):
+    classifier, data, threat, loader = external_network(config, checkpoint, loader)
+    if checkpoint is None and loader is not None and names_code(loader):
         progress.say(f"no --checkpoint given: the weights are those that {loader} returns")
-    classifier.to(data.test.images.device).requires_grad_(False)
     check_network(classifier, *data.test.batch(slice(0, battery.images)))
     network = network_identity(classifier, data, loader)
     transfer = transfer_source(config, data)
@@ -117,6 +111,28 @@ def evaluate_checkpoint(
     say_result(record, progress)
     tracker.sync(folder.parent.parent, final=True)
     return folder / RECORD
+
+
+def external_network(
+    config: RunConfig, checkpoint: Path | None, loader: str | None
+) -> tuple[AnyClassifier, Dataset, Threat, str | None]:
+    """The network that is evaluated, its data and threat, and the loader as the record names it.
+
+    Args:
+        config, checkpoint, loader: as for `evaluate_checkpoint`.
+
+    Raises:
+        UserError: as `evaluate_checkpoint` does.
+    """
+    weights = load_weights(checkpoint) if checkpoint else None
+    threat = Threat.parse(config.threat or defaults_of(config.dataset).threat)
+    data = load_data(config).to(pick_device(config.device))
+    loader = _in_full(loader, data, threat)
+    classifier = make_network(config.model, loader, data, pretrained=checkpoint is None)
+    if weights is not None:
+        set_weights(classifier, weights, checkpoint or "")
+    classifier.to(data.test.images.device).requires_grad_(False)
+    return classifier, data, threat, loader
 
 
 def _in_full(loader: str | None, data: Dataset, threat: Threat) -> str | None:

@@ -18,7 +18,8 @@ from bench.core.errors import UserError, first_line
 from bench.core.guards import full_precision, random_state_kept
 from bench.core.progress import Progress
 from bench.core.torchrun import processes
-from bench.training.exchange import receive, send
+from bench.models.weights import weights_of
+from bench.training.exchange import gather, receive, send
 from bench.training.loop import train
 from bench.training.plan import Plan
 from bench.training.ranks import dividing, together
@@ -96,20 +97,22 @@ def shared_task(plan: Plan, defense: Defense, seed: int) -> Iterator[None]:
 
 
 def helpers_of(network: AnyClassifier, images: Tensor) -> Helped:
-    """Has the other processes make calls of attacks on a network of the plan, as `Evaluation.helped`.
+    """Has the other processes make calls of attacks on the network that they serve, as `Evaluation.helped`.
 
     Args:
-        network: in eval mode; one whose logits of the images [n, C, H, W] differ between two passes is attacked by
-            this process alone, since its random numbers are drawn pass after pass.
+        network: in eval mode; one whose logits of the images [n, C, H, W] differ between two passes, or between
+            processes that have the same weights, is attacked by this process alone: it draws random numbers pass
+            after pass, or keeps something that is no weight.
     """
     if _store is None:
         return alone
-    with torch.no_grad(), random_state_kept():
+    with torch.no_grad(), random_state_kept(), full_precision():
         if not torch.equal(network(images), network(images)):
             return alone
-    weights = {name: value.cpu() for name, value in network.state_dict().items()}
-    with _shared({"network": weights}):
-        pass
+    weights = {name: value.cpu() for name, value in weights_of(network).items()}
+    with _shared({"network": weights, "images": images}):
+        if not _agree(network, images):
+            return alone
 
     @contextmanager
     def helped(call: Call) -> Iterator[None]:
@@ -138,19 +141,28 @@ def _shared(task: dict[str, Any]) -> Iterator[None]:
         _next_task()
 
 
-def serve(plan: Plan) -> None:
+def _agree(network: AnyClassifier, images: Tensor) -> bool:
+    """Whether the network has the same logits in all processes, up to rounding."""
+    with torch.no_grad(), random_state_kept(), full_precision():
+        first, *others = gather(network(images))
+    return all(torch.allclose(first, other, rtol=1e-4, atol=1e-5) for other in others)
+
+
+def serve(network: AnyClassifier, plan: Plan | None = None) -> None:
     """Take part in the trainings and attacks of the first process until it ends.
 
     Args:
-        plan: of the run, as this process resolved it.
+        network: that is attacked, on the device of this process; it gets the weights of the first process.
+        plan: of the run, as this process resolved it; None where nothing is trained.
     """
-    network = plan.classifier(0).eval()
+    network.eval()
     while (task := _received()) is not None:
         try:
-            if "train" in task:
+            if plan is not None and "train" in task:
                 _train(plan, **task["train"])
             elif "network" in task:
-                network.load_state_dict(task["network"])
+                network.load_state_dict(task["network"], strict=False)
+                _agree(network, task["images"])
             else:
                 with dividing(), full_precision():
                     call_of(task["call"])(network, Progress())

@@ -33,7 +33,7 @@ def main(file: Path, stop: int | None) -> None:
     plan = Plan("standard", defense, {}, "cnn6(width=0.25)", dataset, threat, make_recipe("paper"), 1, "fp32")
     with joined("cpu"):
         if is_worker():
-            serve(plan)
+            serve(plan.classifier(0), plan)
             return
         network = plan.classifier(0).eval()
         images, labels = dataset.test.batch(slice(None))

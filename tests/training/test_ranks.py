@@ -2,10 +2,13 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -33,17 +36,40 @@ TRAININGS = [
 ]
 
 
-def python(*words: object, processes: int = 1) -> subprocess.CompletedProcess[str]:
-    start = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"] if processes == 2 else []
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, *start, *map(str, words)],
-        capture_output=True,
+#: A network that is no one of ours: the nearest mean of the classes.
+MEANS = """
+import os
+import torch
+from torch import nn
+from bench.data import load
+
+def network():
+    images, labels = load("digits").train.batch(slice(None))
+    means = torch.stack([images[labels == label].mean(dim=0).flatten() for label in range(10)])
+    linear = nn.Linear(64, 10)
+    linear.weight.data, linear.bias.data = 2 * means, -means.square().sum(dim=1)
+    return nn.Sequential(nn.Flatten(), linear)
+"""
+
+
+def start(*words: object, processes: int = 1) -> "subprocess.Popen[str]":
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), environment.get("PYTHONPATH", "")])
+    return subprocess.Popen(
+        [sys.executable, *(torchrun if processes == 2 else []), *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         env=environment,
-        timeout=600,
         cwd=ROOT,
     )
+
+
+def python(*words: object, processes: int = 1) -> subprocess.CompletedProcess[str]:
+    process = start(*words, processes=processes)
+    output, errors = process.communicate(timeout=600)
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
 def train(folder: Path, training: tuple[str, str, str], processes: int, last: int = 3) -> None:
@@ -66,7 +92,10 @@ def test_other_commands_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setenv("WORLD_SIZE", "2")
     refuse_others("run")
-    with pytest.raises(UserError, match="torchrun is for `bench run`; give `bench sweep` without it"):
+    refuse_others("evaluate")
+    with pytest.raises(
+        UserError, match="torchrun is for `bench run` and `bench evaluate`; give `bench sweep` without it"
+    ):
         refuse_others("sweep")
 
 
@@ -137,3 +166,74 @@ def test_an_error_is_one_line_of_all_processes(tmp_path: Path) -> None:
     assert len(ours) == 1
     assert "unknown defense" in ours[0]
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_an_evaluation_goes_on_after_a_process_was_killed_and_is_that_of_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "means.py").write_text(MEANS)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    command = ["-m", "bench", "evaluate", "--loader", "means:network", "--threat", "linf:0.08"]
+    command += ["--battery", "standard", "--metrics", "clean_accuracy,robust_accuracy/autoattack"]
+    command += ["--tracking", "none", "--out"]
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert python(*command, one).returncode == 0
+
+    stopped = start(*command, two, processes=2)
+    while not list(two.glob("*/seed-0/*/parts/autoattack.pt")):
+        assert stopped.poll() is None
+        time.sleep(0.05)
+    os.kill(second_process_of(stopped.pid), signal.SIGKILL)
+    _, errors = stopped.communicate(timeout=120)
+    assert stopped.returncode
+    assert errors.count("the same command goes on from here") == 1
+    assert not list(two.glob("*/seed-0/*/record.json"))
+
+    done = python(*command, two, processes=2)
+    assert done.returncode == 0, done.stderr
+    expected, found = (next(each.glob("*/seed-0/*/record.json")) for each in (one, two))
+    assert found.relative_to(two) == expected.relative_to(one)
+    outcomes, same = (np.load(path.with_name("arrays.npz")) for path in (expected, found))
+    assert len(outcomes["labels"]) > 250, "more than one batch of AutoAttack"
+    assert 0 < outcomes["robust_accuracy/autoattack"].mean() < outcomes["clean_accuracy"].mean()
+    assert sorted(same.files) == sorted(outcomes.files)
+    for name in outcomes.files:
+        np.testing.assert_array_equal(same[name], outcomes[name], err_msg=name)
+    metrics, as_one = (json.loads(path.read_text())["metrics"] for path in (found, expected))
+    assert metrics == as_one
+
+
+def second_process_of(torchrun: int) -> int:
+    for child in Path(f"/proc/{torchrun}/task/{torchrun}/children").read_text().split():
+        if b"RANK=1" in Path(f"/proc/{child}/environ").read_bytes().split(b"\0"):
+            return int(child)
+    raise AssertionError("torchrun has no second process")
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_network_that_differs_between_processes_is_attacked_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rank = 'int(os.environ["RANK"])'
+    source = MEANS.replace("nn.Flatten(),", f"Off({rank}), nn.Flatten(),")
+    off = "class Off(nn.Module):\n    def __init__(self, by):\n        super().__init__()\n        self.by = by\n"
+    source += f"{off}    def forward(self, images):\n        return images.roll(self.by, 3)\n"
+    for name, text in (("same.py", MEANS), ("differs.py", source)):
+        (tmp_path / name).write_text(text)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    robust = []
+    for name, processes in (("same", 1), ("differs", 2)):
+        done = python(
+            *("-m", "bench", "evaluate", "--loader", f"{name}:network", "--threat", "linf:0.08"),
+            *("--battery", "standard", "--metrics", "robust_accuracy/autoattack"),
+            *("--tracking", "none", "--out", tmp_path / name),
+            processes=processes,
+        )
+        assert done.returncode == 0, done.stderr
+        robust.append(
+            np.load(next((tmp_path / name).glob("*/seed-0/*/arrays.npz")))["robust_accuracy/autoattack"]
+        )
+    np.testing.assert_array_equal(*robust)

@@ -37,7 +37,7 @@ def main(folder: Path, name: str, model: str, last: int, recipe: str) -> None:
 
     with joined("cpu"):
         if is_worker():
-            serve(plan)
+            serve(plan.classifier(0), plan)
         else:
             with suppress(loop.Stop):
                 classifier, _ = train_in_folder(plan, plan.defense.make({}), 0, folder, Progress(), stop)
