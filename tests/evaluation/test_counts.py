@@ -66,8 +66,10 @@ def test_a_one_hot_output_outranks_nothing(tmp_path: Path, monkeypatch: pytest.M
         assert worst.better == ("B" if answered else None)
         assert "zero gradients" in found.notes[0]
         stands = standing(results[[r.record.defense.name for r in results].index("one-hot")].record)
-        assert stands.in_doubt != answered
-        assert board.ranks[1].place == (2 if answered else None)
+        # The extra checks break most of the rest and leave more than 5 % right without a bound.
+        assert stands.in_doubt
+        assert board.ranks[1].place is None
+        assert ("straight_through broke" in stands.answer) == answered
     path = tmp_path / "True" / "one-hot" / RECORD
     record = load_record(path)
     arrays = read_arrays(path, record)
