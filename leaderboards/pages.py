@@ -38,7 +38,7 @@ from leaderboards.paper import Paper, papers_of
 from leaderboards.rank import Rank
 from leaderboards.rows import facets
 from leaderboards.scatter import geometry_charts, slope_words, trade_off_charts, trend
-from leaderboards.studies import Study, judged, our_value, studies_of
+from leaderboards.studies import Study, headings, judged, our_value, studies_of
 
 #: Scores that an entry page shows at once; the others are folded, by metric.
 MAIN = (ROBUST_ACCURACY, SUSPICIOUS)
@@ -147,6 +147,8 @@ class Pages:
             study=study,
             about=f"{text.cut(study.title)}: the paper’s numbers and ours.",
             charts=[figure(chart) for chart in study.charts],
+            headings=headings(study.results.columns, self._titles),
+            with_titles=text.with_titles,
             our_value=our_value,
             judged=judged,
             pages_of=lambda records: [pages[record] for record in records if record in pages],

@@ -1,7 +1,7 @@
 """The papers' tables and regressions with our numbers beside theirs, from the results of `bench study`."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from bench.core.files import read_json
 from bench.core.names import short_hash, slug
 from bench.core.record import describe
 from leaderboards.left_out import LeftOut
-from leaderboards.text import p_value
+from leaderboards.text import p_value, spoken
 
 RESULTS = "results.json"
 #: What `find_studies` and `read_studies` read below a folder of runs.
@@ -179,6 +179,12 @@ def _read_charts(folder: Path) -> tuple[list[Chart], list[LeftOut]]:
 def _is_drawn(panel: Panel) -> bool:
     """Whether a site can draw a panel: of lines and points, without words beside it, for which there is no room."""
     return not panel.y.tick_labels and all(isinstance(mark, Line | Points | Rule) for mark in panel.marks)
+
+
+def headings(columns: Sequence[Column], titles: Mapping[str, str]) -> dict[str, str]:
+    """Name of a column → its heading, with its unit; `titles` are those of scores."""
+    named = {each.name: each.title or titles.get(each.name) or spoken(each.name) for each in columns}
+    return {each.name: named[each.name] + (" %" if each.paper_unit == "%" else "") for each in columns}
 
 
 def our_value(cell: Cell, column: Column) -> tuple[str, str]:

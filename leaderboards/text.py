@@ -1,6 +1,7 @@
 """Format words and numbers for the pages."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from markupsafe import Markup
@@ -118,3 +119,13 @@ def p_value(value: float) -> str:
 def spoken(name: str) -> str:
     """The name of a score or metric without a title, as words."""
     return name.replace("_", " ").replace("/", ", ")
+
+
+def with_titles(claim: str, titles: Mapping[str, str]) -> str:
+    """A claim of a study whose columns are called by their headings.
+
+    Args:
+        claim: as in the study file, such as "trades > at at clean_accuracy".
+        titles: name of a column → its heading.
+    """
+    return re.sub(r"\S+", lambda word: titles.get(word[0], word[0]), claim)

@@ -130,6 +130,7 @@ def write_table(folder: Path, study: TableStudy, result: TableResult, command: s
         paper_value=wording.paper_value,
         in_unit=wording.in_unit,
         difference=wording.difference,
+        with_titles=text.with_titles,
     )
 
 

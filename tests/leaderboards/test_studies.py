@@ -30,7 +30,7 @@ TABLE: dict[str, Any] = {
         }
     ],
     "claims": [
-        {"claim": "a > b", "verdict": "undecided", "difference": 0.0, "p_value": 1.0, "test": "paired"}
+        {"claim": "a > b at clean_accuracy", "verdict": "undecided", "difference": 0.0, "p_value": 1.0, "test": "paired"}
     ],
 }
 CORRELATION: dict[str, Any] = {
@@ -87,6 +87,7 @@ def test_studies_are_linked_from_the_front_page_and_from_entries(tmp_path: Path)
     text = page.read_text()
     assert "91.2<small>90 to 92</small>" in text
     assert "paper 99.1" in text
+    assert '<th scope="row">a &gt; b at clean accuracy %</th>' in text
     (entry,) = (tmp_path / "site" / "entries").glob("*.html")
     assert f'<a href="../entries/{entry.name}">natural</a>' in text
     assert '<th scope="row">lost</th>' in text

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.core.names import dataset_label, slug
-from leaderboards.text import breakable, interval, number, quantity
+from leaderboards.text import breakable, interval, number, quantity, with_titles
 
 
 @given(st.text())
@@ -69,3 +69,9 @@ def test_breaking_a_name_loses_nothing_of_it(text: str) -> None:
 def test_a_name_breaks_after_punctuation_and_between_words() -> None:
     assert breakable("my_package:GreatDefense") == ["my_", "package:", "Great", "Defense"]
     assert breakable("bench.models:cnn6(width=0.25)") == ["bench.", "models:", "cnn6(", "width=", "0.25)"]
+
+
+def test_a_claim_calls_columns_by_their_headings_and_rows_by_their_names() -> None:
+    titles = {"pgd20@8/255": "PGD-20 8/255 %", "clean_accuracy": "Clean accuracy %"}
+    assert with_titles("at > mr, 2 at pgd20@8/255", titles) == "at > mr, 2 at PGD-20 8/255 %"
+    assert with_titles("clean_accuracy > 90 for at", titles) == "Clean accuracy % > 90 for at"
