@@ -30,7 +30,13 @@ TABLE: dict[str, Any] = {
         }
     ],
     "claims": [
-        {"claim": "a > b at clean_accuracy", "verdict": "undecided", "difference": 0.0, "p_value": 1.0, "test": "paired"}
+        {
+            "claim": "a > b at clean_accuracy",
+            "verdict": "undecided",
+            "difference": 0.0,
+            "p_value": 1.0,
+            "test": "paired",
+        }
     ],
 }
 CORRELATION: dict[str, Any] = {
