@@ -1,7 +1,8 @@
 """Adversarial robustness beside decision-region geometry: one battery, honest numbers.
 
 `bench.evaluate(model, data, threat, battery)` measures any `torch.nn.Module` from Python, `bench.train` trains one
-with a defense, `bench.attack` runs one attack, and `bench.load_records` reads what is on disk.
+with a defense, `bench.attack` runs one attack, `bench.load_network` loads the network of a record, and
+`bench.load_records` reads the records on disk.
 """
 
 import os
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from bench.evaluation.evaluate import evaluate
     from bench.evaluation.train import train
     from bench.evaluation.trained import TrainedNetwork
+    from bench.results.restore import load_network
 else:
     # Lazy, so that `import bench` and `bench --help` do not load torch.
     __getattr__ = imported_from(
@@ -31,6 +33,7 @@ else:
             "bench.evaluation.evaluate": ("evaluate",),
             "bench.evaluation.train": ("train",),
             "bench.evaluation.trained": ("TrainedNetwork",),
+            "bench.results.restore": ("load_network",),
         },
     )
 
@@ -41,6 +44,7 @@ __all__ = [
     "__version__",
     "attack",
     "evaluate",
+    "load_network",
     "load_records",
     "make_dataset",
     "train",

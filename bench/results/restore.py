@@ -90,6 +90,40 @@ def restore(
     return Restored(record, folder, classifier.eval(), dataset, Threat(record.threat.norm, record.threat.eps))
 
 
+def load_network(
+    path: Path | str,
+    *,
+    checkpoint: Path | str | None = None,
+    loader: str | None = None,
+    data_dir: Path | str | None = None,
+    device: str = "auto",
+    trust: bool = False,
+) -> AnyClassifier:
+    """Load the network of a record, as it was measured.
+
+    Args:
+        path: the record, or its folder.
+        checkpoint: the weights, when they are not in the record's folder.
+        loader, device, trust: as in `restore`.
+        data_dir: folder of the data set's files, which give the shape of the network's input.
+
+    Returns:
+        A module from float32 images [B, C, H, W] in [0, 1] to logits [B, K], in eval mode, its weights frozen.
+
+    Raises:
+        UserError: as `restore`.
+    """
+    restored = restore(
+        Path(path),
+        data_dir=Path(data_dir) if data_dir is not None else None,
+        weights=Path(checkpoint) if checkpoint is not None else None,
+        loader=loader,
+        device=device,
+        trust=trust,
+    )
+    return restored.classifier
+
+
 def evaluation_of(
     restored: Restored, progress: Progress, measured: Mapping[str, Arrays] | None = None
 ) -> Evaluation:

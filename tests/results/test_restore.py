@@ -49,6 +49,15 @@ def test_the_network_gives_the_score_that_was_recorded(record: Path) -> None:
     assert restore(record.parent).record == restored.record
 
 
+def test_the_network_of_a_record_is_loaded_in_one_line_and_can_be_attacked(record: Path) -> None:
+    network = bench.load_network(str(record))
+    assert not network.training
+    images, labels = restore(record).dataset.test.batch(slice(0, 10))
+    torch.testing.assert_close(network(images), restore(record).classifier(images), rtol=0, atol=0)
+    found = bench.attack(network, images, labels, "linf:0", "fgsm")
+    assert found.broken.tolist() == (network(images).argmax(dim=1) != labels).tolist()
+
+
 def test_weights_that_changed_are_refused(record: Path, tmp_path: Path) -> None:
     for name in ("record.json", "weights.safetensors", "arrays.npz"):
         (tmp_path / name).write_bytes((record.parent / name).read_bytes())
