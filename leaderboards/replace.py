@@ -8,10 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock
-
 from bench.core.errors import UserError
-from bench.core.locks import acquire
+from bench.core.locks import acquire, file_lock
 from bench.core.temporary import temporary_folder
 
 #: Seconds to wait for another process that builds the same site.
@@ -32,7 +30,7 @@ def alone(out: Path, wait: float | None = None) -> Iterator[None]:
         UserError: when another process is at work on it, or nothing can be written beside it.
     """
     out = out.resolve()
-    lock = FileLock(out.parent / f".{out.name}.lock", is_singleton=True)
+    lock = file_lock(out.parent / f".{out.name}.lock", is_singleton=True)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         acquire(lock, WAIT if wait is None else wait, f"another process is building {out}", warnings.warn)

@@ -106,6 +106,7 @@ def carry_out(
     if given["status"] or given["dry_run"]:
         show(sweep, given)
         return False
+    sweep.check_folder(progress.say)
     if how.executor == "slurm":
         from bench.core.names import slug
 

@@ -4,7 +4,7 @@ import errno
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -22,6 +22,11 @@ SEARCH_LOCK = ".lock"
 _SEED_LOCK = ".seed-{}.lock"
 _WORKER_LOCK = ".search-{}.lock"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+#: Options of mounts whose locks hold on one machine only: of NFS, Lustre and SMB.
+_LOCAL_OPTIONS = {"nolock", "local_lock=all", "local_lock=flock", "localflock", "nobrl"}
+_MOUNTS = Path("/proc/self/mounts")
+#: Folders in which a lock was seen to exclude others.
+_excluding: set[Path] = set()
 
 
 class Busy(UserError):
@@ -41,7 +46,7 @@ def locked(path: Path, busy: str, *, wait: Callable[[], None] | None = None) -> 
         Busy: when another process holds the lock and nothing waits.
         UserError: when the folder cannot be written or cannot lock.
     """
-    lock = FileLock(path, timeout=0)
+    lock = file_lock(path)
     tries = 0
     while not _acquired(lock, path):
         tries += 1
@@ -59,6 +64,34 @@ def locked(path: Path, busy: str, *, wait: Callable[[], None] | None = None) -> 
         lock.release()
 
 
+def check_locks(folder: Path) -> None:
+    """Refuse a folder whose file system has no locks, or whose locks keep nobody out.
+
+    Raises:
+        UserError: for such a folder, or one that cannot be written.
+    """
+    with locked(folder / SEARCH_LOCK, "", wait=lambda: None):
+        pass
+
+
+def local_locks(folder: Path) -> str:
+    """How the file system of a folder is mounted so that its locks hold on one machine only; "" where it is not."""
+    folder, found = folder.resolve(), (0, "")
+    with suppress(OSError):  # systems without this list
+        for line in _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+            _, place, kind, options, *_ = line.split(" ")
+            mount = Path(place.replace("\\040", " "))
+            if folder.is_relative_to(mount) and len(mount.parts) >= found[0]:
+                local = ", ".join(sorted(_LOCAL_OPTIONS & {*options.split(",")}))
+                found = len(mount.parts), local and f"{kind} with {local}"
+    return found[1]
+
+
+def file_lock(path: Path, *, is_singleton: bool = False) -> FileLock:
+    """A lock that the system frees however its process ends; never one that a kill would leave locked."""
+    return FileLock(path, timeout=0, is_singleton=is_singleton, fallback_to_soft=False)
+
+
 def acquire(lock: FileLock, seconds: float, busy: str, say: Callable[[str], None]) -> None:
     """Take a lock, after at most so many seconds.
 
@@ -69,16 +102,17 @@ def acquire(lock: FileLock, seconds: float, busy: str, say: Callable[[str], None
         say: told after `SILENT` seconds what is waited for.
 
     Raises:
-        UserError: when the lock is still held at the end.
+        UserError: when the lock is still held at the end, or the folder cannot lock.
+        OSError: when the folder cannot be written.
     """
     try:
         try:
-            lock.acquire(timeout=min(seconds, SILENT))
+            _take(lock, min(seconds, SILENT))
         except Timeout:
             if seconds <= SILENT:
                 raise
             say(f"{busy}; waiting up to {seconds:g} s for it (lock {lock.lock_file})")
-            lock.acquire(timeout=seconds - SILENT)
+            _take(lock, seconds - SILENT)
     except Timeout:
         raise UserError(f"{busy} (lock {lock.lock_file}); try again when it is done") from None
 
@@ -86,7 +120,7 @@ def acquire(lock: FileLock, seconds: float, busy: str, say: Callable[[str], None
 @contextmanager
 def waiting(path: Path, seconds: float, busy: str, say: Callable[[str], None]) -> Iterator[None]:
     """Hold the lock of a file while the block runs; otherwise like `acquire`."""
-    lock = FileLock(path)
+    lock = file_lock(path)
     acquire(lock, seconds, busy, say)
     try:
         yield
@@ -118,12 +152,12 @@ def held(path: Path) -> bool:
     """Whether a process holds the lock of a file now."""
     if not path.exists():
         return False
-    lock = FileLock(path, timeout=0)
+    lock = file_lock(path)
     try:
         lock.acquire()
     except Timeout:
         return True
-    except (OSError, NotImplementedError):
+    except OSError:
         return False
     lock.release()
     return False
@@ -132,14 +166,33 @@ def held(path: Path) -> bool:
 def _acquired(lock: FileLock, path: Path) -> bool:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        _take(lock, 0)
     except Timeout:
         return False
-    except (OSError, NotImplementedError) as error:
-        number = getattr(error, "errno", None)
-        if number in _NO_LOCKS or isinstance(error, NotImplementedError):
-            reason = "its file system has no locks, so that two processes could write the same files"
-        else:
-            reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"cannot write below {path.parent}: {reason}; choose another --out") from error
+    except OSError as error:
+        raise UserError(
+            f"cannot write below {path.parent}: {error.strerror or error}; choose another --out"
+        ) from error
     return True
+
+
+def _take(lock: FileLock, seconds: float) -> None:
+    path = Path(lock.lock_file)
+    try:
+        lock.acquire(timeout=seconds)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        raise _cannot_lock(path, "has no locks") from error
+    if path.parent not in _excluding:
+        if not held(path):
+            lock.release()
+            raise _cannot_lock(path, "has locks that keep nobody out")
+        _excluding.add(path.parent)
+
+
+def _cannot_lock(path: Path, what: str) -> UserError:
+    return UserError(
+        f"cannot work in {path.parent}: its file system {what}, so that two processes could write the same files; "
+        f"choose a folder on another one"
+    )

@@ -6,6 +6,7 @@ from typing import Literal
 
 from bench.core.errors import UserError
 from bench.core.files import write_json
+from bench.core.locks import check_locks, local_locks
 from bench.core.progress import Progress
 from bench.core.temporary import scratch_folder
 from bench.runs.run import Tracker
@@ -85,6 +86,23 @@ class Sweep:
     def states(self) -> dict[str, Status]:
         """The state of each cell now, by its key."""
         return statuses(self.cells, self.board)
+
+    def check_folder(self, say: Callable[[str], None]) -> None:
+        """Look whether the folder of the runs lets several processes share it, before any of them begins.
+
+        Args:
+            say: told of locks that hold on this machine only, where nothing shows that several machines are meant.
+
+        Raises:
+            UserError: where it has no locks, or several machines are meant and it has none between machines.
+        """
+        check_locks(self.out / FOLDER)
+        if not (mounted := local_locks(self.out)):
+            return
+        found = f"the locks of {self.out} hold on one machine only ({mounted})"
+        if self.how.executor != "local" or self.how.count > 1:
+            raise UserError(f"{found}, and several are meant; mount it with locks, or choose another --out")
+        say(f"{found}; let no second machine work on it, or mount it with locks")
 
     def forgive(self) -> dict[str, str]:
         """Let the cells that have failed be tried again; gives the failures, key → token, for `Worker.earlier`."""

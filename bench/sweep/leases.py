@@ -261,7 +261,7 @@ def _create(path: Path, content: dict[str, Any]) -> bool:
         try:
             os.link(draft, path)
         except FileExistsError:
-            return False
+            return draft.stat().st_nlink > 1  # over NFS, where a repeated request meets the link that it made
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise

@@ -17,10 +17,11 @@ import yaml
 from click.testing import CliRunner, Result
 
 from bench.cli.main import cli
+from bench.core.errors import UserError
 from bench.core.files import write_json
 from bench.core.progress import Progress
 from bench.sweep import execution
-from bench.sweep.cells import Board, Cell
+from bench.sweep.cells import FOLDER, Board, Cell
 from bench.sweep.leases import Leases
 from bench.sweep.work import Worker, run_cell
 from bench.tracking import NullTracker
@@ -86,6 +87,31 @@ def test_bad_options_are_one_line_and_leave_nothing(
     result = call(file, "--out", str(tmp_path / "runs"), *words)
     assert message in str(result.exception)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_folder_whose_locks_keep_nobody_out_is_refused_before_any_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fcntl.flock", lambda descriptor, operation: None)
+    result = call(written(tmp_path, SMALL), "--out", str(tmp_path / "runs"))
+    assert isinstance(result.exception, UserError)
+    assert "has locks that keep nobody out" in str(result.exception)
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [FOLDER]
+    assert "waiting" in call(written(tmp_path, SMALL), "--out", str(tmp_path / "runs"), "--status").output
+
+
+def test_locks_that_hold_on_one_machine_are_said_and_refused_for_several(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execution, "local_locks", lambda folder: "nfs with nolock")
+    monkeypatch.setattr(execution.Sweep, "work", lambda *_: None)
+    file, out = written(tmp_path, {**SMALL, "defense": "standard"}), str(tmp_path / "runs")
+    assert (
+        "hold on one machine only (nfs with nolock); let no second machine" in call(file, "--out", out).stderr
+    )
+    refused = call(file, "--out", out, "--index", "0", "--count", "2")
+    assert isinstance(refused.exception, UserError)
+    assert "hold on one machine only (nfs with nolock), and several are meant" in str(refused.exception)
 
 
 def test_a_part_of_a_job_array_ends_well_without_the_other_parts(

@@ -48,6 +48,19 @@ def test_one_process_holds_a_cell_until_it_is_released(tmp_path: Path) -> None:
     assert leases.take("other") is not None
 
 
+def test_a_link_whose_answer_was_lost_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NFS asks again then, and is told that the link exists."""
+    link = os.link
+
+    def repeated(source: Any, target: Any) -> None:
+        link(source, target)
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", repeated)
+    assert Leases(tmp_path).take("cell") is not None
+    assert Leases(tmp_path).take("cell") is None
+
+
 def test_of_many_that_try_at_once_one_wins(tmp_path: Path) -> None:
     for generation in range(5):
         foreign(tmp_path, 2 * generation + 1, state="free")
