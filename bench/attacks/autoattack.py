@@ -13,7 +13,7 @@ With equal seed and batch size the adversarial images are bit for bit those of t
 (b) With fewer than ten classes there are fewer targets, and a stage that needs more classes is left out.
 (c) The network is left as it was found, passes are counted, and a killed run goes on with its next batch.
 (d) Where memory runs out, a batch is attacked in halves, or its passes are taken in pieces.
-(e) Two faster ways of computing a pass can be chosen.
+(e) Two faster ways can be chosen.
 
 Source: Croce & Hein 2020, Reliable evaluation of adversarial robustness, section 6.
 """
@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from bench.attacks import probabilities
+from bench.attacks.autoattack_fast import spare_passes
 from bench.attacks.autoattack_suite import (
     BatchBar,
     FirstWarnings,
@@ -52,11 +53,10 @@ from bench.core.threat import Threat
 
 VERSIONS = ("standard", "plus", "rand")
 
-#: How a pass is computed: "exact" as in the package; "fast" in float32 with another order of summation;
-#: "bfloat16" is "fast" with the stages of `LOW` in bfloat16, their successes confirmed in float32.
+#: Which passes are made, and how; see `autoattack`.
 Passes = Literal["exact", "fast", "bfloat16"]
 
-#: The stages that take forward passes alone, half of all passes. Rounding would lead gradient stages astray.
+#: The stages that "bfloat16" is for: forward passes alone. Rounding would lead gradient stages astray.
 LOW = ("square",)
 
 
@@ -127,11 +127,11 @@ def autoattack(
         version: "standard", "plus", or "rand" for stochastic networks.
         batch_size: images attacked together; the random draws, and so the result, depend on it. Where memory runs
             out the batch is attacked in halves or passes are taken in pieces, and `warnings` says so.
-        passes: "exact" gives the package's images bit for bit. "fast" stays in float32 but sums in another order
-            (channels innermost, as many images at once as a CPU's caches hold). "bfloat16" is "fast" with the
-            queries of Square in bfloat16. A success counts in float32 alone; images that are misclassified in
-            bfloat16 only are attacked again by Square in float32.
-        progress: where the bars go, one for each stage.
+        passes: "exact" gives the package's images bit for bit. "fast" breaks the same images up to rounding: it
+            leaves out passes that change no outcome (`bench.attacks.autoattack_fast`) and sums in another order,
+            in float32 (channels innermost, as many images at once as a CPU's caches hold). "bfloat16" is "fast"
+            with the queries of Square in bfloat16; what is misclassified there alone, float32 attacks again.
+        progress: gets a bar for each stage.
         state_path: written after every batch. A run that finds the state of an equal run there (images, labels,
             network, settings) goes on from it; any other file is overwritten.
 
@@ -167,6 +167,8 @@ def autoattack(
         if passes != "exact":
             network.at_once = images_per_pass(images, batch_size)
         suite = make_suite(network, classifier, threat, images.device, seed, version, log)
+        if passes != "exact":
+            spare_passes(suite)
         # With ε = 0 the ball holds the image alone.
         stages = ("clean", *(suite.attacks_to_run if threat.radius > 0 else ()))
         skipped = left_out(stages, classifier, threat)
