@@ -5,7 +5,9 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -26,8 +28,9 @@ from bench.version import __version__
 RETRIES = 5
 #: Seconds between two looks at the tasks.
 PAUSE = 0.5
-#: Seconds that a cluster may take to answer.
+#: Seconds that a cluster may take to answer, and tries to be let in, one a second, of which Ray makes 20 itself.
 CONNECT = 5.0
+TRIES = 5
 
 
 def run_on_ray(
@@ -55,6 +58,9 @@ def run_on_ray(
     Raises:
         UserError: when Ray is not installed or its cluster cannot be reached.
     """
+    address = address or os.environ.get("RAY_ADDRESS")
+    if address:
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", str(TRIES))
     ray = _load()
     _connect(ray, address, jobs)
     try:
@@ -127,21 +133,42 @@ def _load() -> Any:
 
 
 def _connect(ray: Any, address: str | None, jobs: int) -> None:
-    address = address or os.environ.get("RAY_ADDRESS")
     if address and address != "auto" and "://" not in address:
         _check_reachable(address)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    with tempfile.TemporaryFile() as printed:
+        try:
+            if address:
+                with _printing_to(printed.fileno()):
+                    ray.init(address=address, **quiet)
+            else:
+                ray.init(num_cpus=jobs, include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+        except Exception as error:  # Ray has no common class for these
+            printed.seek(0)
+            where = f"the Ray cluster at {address}" if address else "Ray"
+            if b"AuthToken" in printed.read() or "token" in str(error):
+                raise UserError(
+                    f"{where} lets nobody in without its token; set RAY_AUTH_MODE=token here, and "
+                    f"RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to that of the cluster"
+                ) from error
+            reason = " ".join(str(error).split())[:300]
+            raise UserError(
+                f"{where} cannot be used ({reason}); is it running, with the same version as here?"
+            ) from error
+
+
+@contextmanager
+def _printing_to(descriptor: int) -> Iterator[None]:
+    """Have what Ray's libraries print on standard error go elsewhere while the block runs."""
+    sys.stderr.flush()
+    before = os.dup(2)
+    os.dup2(descriptor, 2)
     try:
-        if address:
-            ray.init(address=address, **quiet)
-        else:
-            ray.init(num_cpus=jobs, include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
-    except Exception as error:  # Ray has no common class for these
-        reason = " ".join(str(error).split())[:300]
-        where = f"the Ray cluster at {address}" if address else "Ray"
-        raise UserError(
-            f"{where} cannot be used ({reason}); is it running, with the same version and token as here?"
-        ) from error
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(before, 2)
+        os.close(before)
 
 
 def _check_reachable(address: str) -> None:

@@ -2,8 +2,11 @@
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from bench.sweep.on_ray import _crowd, _places
+from bench.core.errors import UserError
+from bench.sweep.on_ray import _connect, _crowd, _places
 
 
 def search(key: str, trials: int, storage: str | None = "study.journal") -> Any:
@@ -26,6 +30,76 @@ def test_searches_with_a_shared_storage_fill_the_cluster_together() -> None:
     assert _crowd([search(str(number), 9) for number in range(20)], 8) == {str(n): 1 for n in range(20)}
     assert _places({"CPU": 8.0}, 0) == 8
     assert _places({"CPU": 8.0, "GPU": 2.0}, 0.5) == 4
+
+
+@pytest.mark.parametrize(
+    ("printed", "raised", "message"),
+    [
+        (
+            "W gcs_client.cc:210: Unauthenticated: RPC error: InvalidAuthToken: Authentication token is missing",
+            "Failed to connect to Ray cluster at 127.0.0.1:1",
+            "^the Ray cluster at auto lets nobody in without its token; set RAY_AUTH_MODE=token here, and RAY_AUTH",
+        ),
+        (
+            "W something",
+            "Version\nmismatch",
+            r"^the Ray cluster at auto cannot be used \(Version mismatch\); is it",
+        ),
+    ],
+)
+def test_what_ray_prints_while_it_connects_becomes_one_line(
+    printed: str, raised: str, message: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def init(**_: Any) -> None:
+        os.write(2, f"{printed}\n".encode() * 20)  # as its libraries do
+        raise ConnectionError(raised)
+
+    with pytest.raises(UserError, match=message):
+        _connect(SimpleNamespace(init=init), "auto", 1)
+    assert capfd.readouterr() == ("", "")
+    os.write(2, b"after")
+    assert capfd.readouterr().err == "after"
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_cluster_with_another_token_is_one_line(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (tmp_path / "sweep.yaml").write_text("defense: standard\nepochs: 1\ntracking: none\n")
+    variables = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token"}
+    options = ["--port", str(port), "--num-cpus", "1", "--include-dashboard", "false", "--block"]
+    with (tmp_path / "head.log").open("w") as log:
+        head = subprocess.Popen(
+            [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", *options],
+            env={**variables, "RAY_AUTH_TOKEN": "a" * 64},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        while "runtime started" not in (tmp_path / "head.log").read_text():
+            assert head.poll() is None, (tmp_path / "head.log").read_text()
+            time.sleep(0.2)
+        words = ["sweep", "sweep.yaml", "--executor", "ray", "--ray-address", f"127.0.0.1:{port}"]
+        refused = subprocess.run(
+            [sys.executable, "-m", "bench", *words],
+            cwd=tmp_path,
+            env={**variables, "RAY_AUTH_TOKEN": "b" * 64, "PYTHONPATH": str(Path(__file__).parents[2])},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.killpg(head.pid, signal.SIGTERM)
+        head.wait()
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines() == [
+        f"Error: the Ray cluster at 127.0.0.1:{port} lets nobody in without its token; set RAY_AUTH_MODE=token "
+        f"here, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to that of the cluster"
+    ]
 
 
 @pytest.mark.slow
