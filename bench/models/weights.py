@@ -25,22 +25,27 @@ def previous_checkpoint(path: Path) -> Path:
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
-def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write the state of a training atomically, and keep the one that it replaces."""
-    # Through memory: the error that torch's own writer raises on a full disk does not mention the disk.
+def serialized(state: dict[str, Any]) -> memoryview:
+    """The content of a checkpoint with the state of a training, which may change from then on."""
+    # In memory: the error that torch's own writer raises on a full disk does not mention the disk.
     buffer = io.BytesIO()
     torch.save(state, buffer)
+    return buffer.getbuffer()
+
+
+def write_checkpoint(path: Path, content: memoryview) -> None:
+    """Write what `serialized` gave atomically, and keep the checkpoint that it replaces."""
     previous = previous_checkpoint(path)
     # First, so that there are never more than two on the disk.
     previous.unlink(missing_ok=True)
     with replacing(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
+        temporary.write_bytes(content)
         if path.exists():
             os.replace(path, previous)
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Read a state that `save_checkpoint` wrote, without running any code in the file.
+    """Read a state that `write_checkpoint` wrote, without running any code in the file.
 
     Raises:
         UserError: when the file cannot be read, or its content does not have the checksums it was written with.

@@ -24,7 +24,7 @@ from bench.training.graph import Stepper
 from bench.training.history import HistoryRow
 from bench.training.ranks import by_first, check_divisible, sharing
 from bench.training.recipe import Recipe
-from bench.training.resume import digest, keep_state, read_state, unusable_where_it_fails
+from bench.training.resume import Keeper, digest, read_state, unusable_where_it_fails
 from bench.training.step import epoch_batches
 from bench.training.timing import StandardClock, synchronize
 from bench.training.validation import BestEpoch, validate
@@ -82,9 +82,10 @@ def train(
         epochs: passes over the training split.
         seed: base of every draw.
         precision: "fp32", or "bf16" for autocast of the objective.
-        checkpoint: file to resume from, written after each epoch; None keeps no state.
-        on_epoch: called with each new row of the history once the checkpoint is written, and again with the last
-            row on resuming; may raise `Stop`.
+        checkpoint: file to resume from, written after each epoch, on a CUDA device while the next one is trained;
+            None keeps no state.
+        on_epoch: called with each new row of the history after that, on a CUDA device once the state is copied, and
+            again with the last row on resuming; may raise `Stop`.
         on_resume: called before that with the whole history of the checkpoint.
         probe: called after each epoch with the network in eval mode and the epoch's number; its result joins the
             row. It has no influence on the weights or on the choice of an epoch, and its time is not training
@@ -150,6 +151,8 @@ def train(
     with (
         training_layout(precision, classifier, average.network if average else None),
         progress.task(f"train {defense.name}", epochs) as task,
+        # A CPU has no time to spare while it trains: a thread would only slow down what is timed.
+        Keeper(checkpoint, background=device.type == "cuda") as keeper,
     ):
         task.advance(epoch)
         while not finished():
@@ -202,8 +205,7 @@ def train(
             # Save and report
             by_first(
                 partial(
-                    keep_state,
-                    checkpoint,
+                    keeper.keep,
                     {
                         "training": training,
                         "epoch": epoch,
@@ -218,6 +220,7 @@ def train(
             )
             task.advance(1, _note(row))
             by_first(partial(on_epoch, row))
+        by_first(keeper.wait)
 
     # Keep the weights of the best or of the last epoch
     if recipe.weights == "best" and best.epoch is not None:

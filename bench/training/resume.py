@@ -1,6 +1,7 @@
 """The state that a training resumes from, and whether it fits."""
 
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from bench.core.errors import UserError, first_line
 from bench.core.names import identity
 from bench.core.threat import Threat
 from bench.data import Dataset, fingerprint
-from bench.models.weights import load_checkpoint, save_checkpoint
+from bench.models.weights import load_checkpoint, serialized, write_checkpoint
 from bench.training.recipe import Recipe
 from defenses.base import Defense
 
@@ -47,10 +48,53 @@ def read_state(
     return state
 
 
-def keep_state(checkpoint: Path | None, state: dict[str, Any]) -> None:
-    """Write a state, where there is a checkpoint to write."""
-    if checkpoint is not None:
-        save_checkpoint(checkpoint, state)
+class Keeper:
+    """Keeps the states of a training in its checkpoint, one after the other.
+
+    In the background, a state is copied at once and written while the training goes on. A kill before it is written
+    leaves the state before, from which the same epoch is trained again. Leaving the block waits for the writing.
+
+    Args:
+        checkpoint: the file; None keeps nothing.
+        background: write in a thread, one state at a time.
+    """
+
+    def __init__(self, checkpoint: Path | None, *, background: bool) -> None:
+        self._checkpoint = checkpoint
+        self._thread = ThreadPoolExecutor(1, "checkpoint") if background else None
+        self._writing: Future[None] | None = None
+
+    def __enter__(self) -> "Keeper":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._thread:
+            self._thread.shutdown()
+
+    def keep(self, state: dict[str, Any]) -> None:
+        """Write a state, in the background once the one before is written.
+
+        Raises:
+            UserError: when this one or the one before cannot be written.
+        """
+        self.wait()
+        if self._checkpoint is None:
+            return
+        content = serialized(state)
+        if self._thread:
+            self._writing = self._thread.submit(write_checkpoint, self._checkpoint, content)
+        else:
+            write_checkpoint(self._checkpoint, content)
+
+    def wait(self) -> None:
+        """Wait until the last state is written.
+
+        Raises:
+            UserError: when it cannot be written.
+        """
+        writing, self._writing = self._writing, None
+        if writing:
+            writing.result()
 
 
 def digest(

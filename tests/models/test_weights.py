@@ -10,7 +10,14 @@ from torch import nn
 
 from bench.core.classifier import WrappedClassifier
 from bench.core.errors import UserError
-from bench.models.weights import load_checkpoint, load_weights, save_checkpoint, save_weights, set_weights
+from bench.models.weights import (
+    load_checkpoint,
+    load_weights,
+    save_weights,
+    serialized,
+    set_weights,
+    write_checkpoint,
+)
 
 
 class CustomClass:
@@ -113,14 +120,14 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "state.pt"
-    save_checkpoint(path, {"epoch": 1})
+    write_checkpoint(path, serialized({"epoch": 1}))
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(UserError, match="No space left"):
-        save_checkpoint(path, {"epoch": 2})
+        write_checkpoint(path, serialized({"epoch": 2}))
     assert [each.name for each in tmp_path.iterdir()] == ["state.pt"]
     assert load_checkpoint(path) == {"epoch": 1}
 
