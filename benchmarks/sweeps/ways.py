@@ -52,21 +52,21 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
 
 def alone(sweep: Sweep) -> list[float]:
     """Do the cells one after another in one process; gives the seconds of each."""
-    process = subprocess.Popen(
+    started, seconds = 0.0, []
+    with subprocess.Popen(
         sweep.command("alone"),
         env=environment(),
         text=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-    )
-    assert process.stderr is not None
-    started, seconds = 0.0, []
-    for line in process.stderr:
-        if line.rstrip().endswith(": started"):
-            started = time.monotonic()
-        elif line.rstrip().endswith(": done"):
-            seconds.append(time.monotonic() - started)
-    if process.wait():
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.rstrip().endswith(": started"):
+                started = time.monotonic()
+            elif line.rstrip().endswith(": done"):
+                seconds.append(time.monotonic() - started)
+    if process.returncode:
         raise RuntimeError("the sweep failed")
     return seconds
 
