@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import UserError
 from bench.core.files import cache_folder, read_json, sha256, write_json
@@ -18,6 +18,9 @@ from bench.tracking.record_entry import outside_files, read_record
 from bench.tracking.settings import Settings
 from bench.tracking.store import Store, open_store
 from bench.tracking.sync import find_record, sync_folder
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 #: The folder of figures beside a record, and among the artifacts of its run.
 FIGURES = "figures"
@@ -133,7 +136,7 @@ def fetch_records(settings: Settings, out: Path) -> Fetched:
         def fetch(name: str) -> Path | UserError:
             run = runs[name]
             try:
-                return _fetch(store, run.info.run_id, run.data.tags["bench.record_sha256"], folders[name])
+                return _fetch(store, run, folders[name])
             except UserError as error:
                 return error
 
@@ -179,54 +182,61 @@ def _track_lone(store: Store, entry: Entry) -> str:
     return logged.run_id
 
 
-def _fetch(store: Store, run_id: str, expected: str, folder: Path) -> Path:
+def _fetch(store: Store, run: "Run", folder: Path) -> Path:
     """Copy a record, its arrays and figures, unless that was done before: a finished run changes no more."""
     folder.mkdir(parents=True, exist_ok=True)
     path, complete = folder / RECORD, folder / _COMPLETE
     with suppress(UserError, TypeError, AttributeError, KeyError):
         known = read_json(complete)
-        if known["run"] == run_id and all(
+        if known["run"] == run.info.run_id and all(
             sha256(folder / name) == held for name, held in known["files"].items()
         ):
             return path
-    files = [path, *_fetch_files(store, run_id, expected, path)]
-    write_json(complete, {"run": run_id, "files": {file.name: sha256(file) for file in files}}, compact=True)
+    files = [path, *_fetch_files(store, run, path)]
+    held = {file.name: sha256(file) for file in files}
+    write_json(complete, {"run": run.info.run_id, "files": held}, compact=True)
     return path
 
 
-def _fetch_files(store: Store, run_id: str, expected: str, path: Path) -> list[Path]:
-    """Copy the files of a run; gives the arrays where it has them."""
-    folder, found = path.parent, []
-    if not path.is_file() or sha256(path) != expected:
-        _download(store, run_id, path.name, folder)
-        if sha256(path) != expected:
-            raise UserError(f"{RECORD} of MLflow run {run_id} has changed since it was logged")
-    held = {file.path for file in store.client.list_artifacts(run_id)}
+def _fetch_files(store: Store, run: "Run", path: Path) -> list[Path]:
+    """Copy the files of a run; gives the arrays where it has them.
+
+    A server is asked once for each file, and once for what there is: with thousands of runs that takes the time.
+    """
+    files = store.files(run)
+    _copy(store, run, path, run.data.tags["bench.record_sha256"], files.copy)
     try:
         arrays = load_record(path).files.get("arrays")
     except UserError:
         return []  # a board says why it leaves the record out
+    held, found = files.names(), []
     name = Path(arrays.path).name if arrays else ""
     if arrays is not None and name in held:  # some records are kept without their arrays
-        beside = folder / name
-        if not beside.is_file() or sha256(beside) != arrays.sha256:
-            _download(store, run_id, name, folder)
-            if sha256(beside) != arrays.sha256:
-                raise UserError(f"{name} of MLflow run {run_id} has changed since it was logged")
-        found.append(beside)
+        found.append(path.parent / name)
+        _copy(store, run, found[0], arrays.sha256, files.copy)
     if FIGURES in held:
-        _download(store, run_id, FIGURES, folder)
+        _copy(store, run, path.parent / FIGURES, "", files.copy_folder)
     return found
 
 
-def _download(store: Store, run_id: str, name: str, folder: Path) -> None:
-    """Copy one artifact of a run.
+def _copy(store: Store, run: "Run", path: Path, expected: str, copy: Callable[[str, Path], None]) -> None:
+    """Copy one artifact of a run, unless it is there already.
+
+    Args:
+        expected: its hash; "" for a folder.
+        copy: given its name and the folder it goes to.
 
     Raises:
-        UserError: when the store has lost it.
+        UserError: when the store has lost it, or holds another one.
     """
+    if expected and path.is_file() and sha256(path) == expected:
+        return
     try:
-        store.download(run_id, name, folder)
+        copy(path.name, path.parent)
     except Exception as error:  # of MLflow, or of the store behind it
-        store.find(f"attributes.run_id = '{run_id}'")  # raises where the whole store is gone
-        raise UserError(f"{name} of MLflow run {run_id} cannot be fetched: {first_line(error)}") from None
+        store.find(f"attributes.run_id = '{run.info.run_id}'")  # raises where the whole store is gone
+        raise UserError(
+            f"{path.name} of MLflow run {run.info.run_id} cannot be fetched: {first_line(error)}"
+        ) from None
+    if expected and sha256(path) != expected:
+        raise UserError(f"{path.name} of MLflow run {run.info.run_id} has changed since it was logged")

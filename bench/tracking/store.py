@@ -216,6 +216,38 @@ class Store:
         with time_limits(self.settings.upload_timeout):
             return Path(self.client.download_artifacts(run_id, name, str(folder)))
 
+    def files(self, run: "Run") -> "Files":
+        """The artifacts of a run that was found."""
+        return Files(run.info.artifact_uri, self.settings.uri)
+
+
+class Files:
+    """The artifacts of one run, read where they are.
+
+    MLflow's client asks for the run, and for what kind of artifact it is, before it copies a file.
+
+    Args:
+        place: of the artifacts, as the run names it.
+        store: the address of the store.
+    """
+
+    def __init__(self, place: str, store: str) -> None:
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        self._repository = get_artifact_repository(place, tracking_uri=store)
+
+    def names(self) -> set[str]:
+        """Of the files and folders at the top."""
+        return {file.path for file in self._repository.list_artifacts()}
+
+    def copy(self, name: str, folder: Path) -> None:
+        """Copy a file into a folder that exists."""
+        self._repository._download_file(name, str(folder / name))
+
+    def copy_folder(self, name: str, folder: Path) -> None:
+        """Copy a folder into one that exists."""
+        self._repository.download_artifacts(name, str(folder))
+
 
 def _dataset_input(data: Data) -> Any:
     from mlflow.entities import Dataset, DatasetInput, InputTag

@@ -99,6 +99,8 @@ def mlflow_server(
 
     # A password on a command line could be read by others.
     variables = {"MLFLOW_BACKEND_STORE_URI": database, "MLFLOW_UVICORN_OPTS": PATIENT}
+    # Its seven processes for jobs of language models keep a processor busy.
+    variables["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     server = Server(words, folder, host, port, ready, variables)
     try:
         server.start()

@@ -21,8 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy
-from rich.console import Console
-from rich.table import Table
 
 from bench.tracking import load_settings
 from bench.tracking.calls import calling
@@ -48,17 +46,14 @@ def main() -> None:
     programs = postgres_programs()
     if programs is None:
         raise SystemExit("PostgreSQL is not installed: apt-get install postgresql")
-    table = Table("part", "seconds", title=f"{options.runs:,} runs on MLflow's server over PostgreSQL")
-    for column in table.columns[1:]:
-        column.justify = "right"
+    print(f"{options.runs:,} runs on MLflow's server over PostgreSQL", flush=True)
     with (
         tempfile.TemporaryDirectory(prefix="tracked-") as folder,
         postgres_server(programs) as (_, database),
         mlflow_server(Path(folder), database=database, workers=2) as server,
     ):
         for part, seconds in _parts(Path(folder), options.runs, database, server):
-            table.add_row(part, f"{seconds:.1f}")
-    Console().print(table)
+            print(f"{seconds:8.1f} s  {part}", flush=True)
 
 
 def _parts(folder: Path, runs: int, database: str, server: Server) -> Iterator[tuple[str, float]]:
