@@ -49,7 +49,9 @@ def test_the_image_has_a_version_of_mlflow_that_the_installed_one_talks_to(servi
     assert there >= Version("3.13")  # the oldest that pyproject.toml admits
 
 
-@pytest.mark.filterwarnings("ignore:.*Any type hint:UserWarning")  # of MLflow's own, when its commands are imported
+@pytest.mark.filterwarnings(
+    "ignore:.*Any type hint:UserWarning"
+)  # of MLflow's own, when its commands are imported
 def test_variables_of_the_server_are_ones_that_mlflow_reads(services: dict[str, Any]) -> None:
     from mlflow import environment_variables
     from mlflow.cli import server
