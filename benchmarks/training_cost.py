@@ -26,6 +26,7 @@ from bench.core.randomness import make_generator, seeded
 from bench.core.threat import Threat
 from bench.data import Split
 from bench.models import build
+from bench.training.device import training_layout
 from bench.training.recipe import make_recipe
 from bench.training.step import shuffled_batches, take_step
 from bench.training.timing import synchronize
@@ -112,7 +113,9 @@ def compare(standard: Callable[[], float], other: Callable[[], float], rounds: i
     return statistics.median(ratios), statistics.median(times)
 
 
-def turn(defense: Defense, place: Place, steps: int, device: torch.device) -> Callable[[], float]:
+def turn(
+    defense: Defense, place: Place, steps: int, device: torch.device, precision: str = "fp32"
+) -> Callable[[], float]:
     """Make a function that trains for some steps past every warm-up, and returns the seconds it took."""
     split, recipe = _split(place, steps, device), make_recipe(f"paper,batch_size={place.batch}")
     classifier = build(place.model, input_shape=place.shape, num_classes=place.classes, seed=0).to(device)
@@ -125,9 +128,11 @@ def turn(defense: Defense, place: Place, steps: int, device: torch.device) -> Ca
     def measure() -> float:
         synchronize(device)
         started = time.perf_counter()
-        with seeded("training cost"):
-            for _, images, labels in shuffled_batches(split, recipe, make_generator("training cost")):
-                take_step(objective, classifier, optimizer, images, labels, recipe.lr, "fp32")
+        with seeded("training cost"), training_layout(precision, classifier):
+            for _, images, labels in shuffled_batches(
+                split, recipe, make_generator("training cost"), precision
+            ):
+                take_step(objective, classifier, optimizer, images, labels, recipe.lr, precision)
         synchronize(device)
         return time.perf_counter() - started
 
