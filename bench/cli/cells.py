@@ -106,6 +106,7 @@ def carry_out(
     if given["status"] or given["dry_run"]:
         show(sweep, given)
         return False
+    told = _told(given["worker"]) if given["worker"] else None
     sweep.check_folder(progress.say)
     if how.executor == "slurm":
         from bench.core.names import slug
@@ -114,7 +115,7 @@ def carry_out(
         jobs = ", ".join(sweep.submit(own, slug(file.stem)))
         progress.say(f"submitted as {jobs}; `bench {command} {file} --status` shows how far it is")
         return False
-    earlier = _told(given["worker"]) if given["worker"] else sweep.forgive()
+    earlier = sweep.forgive() if told is None else told
     if how.executor == "ray":
         sweep.run_on_ray(earlier, progress.say, table=table)
         sweep.catch_up(tracker(sweep, given, progress))
