@@ -126,7 +126,15 @@ def test_a_list_in_the_file_of_one_run_names_the_sweep() -> None:
 
 @pytest.mark.parametrize(
     ("name", "runs", "seeds"),
-    [("digits-linf", 36, 3), ("digits-l2", 36, 3), ("mnist-linf", 12, 1), ("cifar10-jpeg-linf", 16, 1)],
+    [
+        ("digits-linf", 36, 3),
+        ("digits-l2", 36, 3),
+        ("digits-quick", 18, 3),
+        ("digits-quick-l2", 18, 3),
+        ("mnist-linf", 12, 1),
+        ("mnist-linf-0.1", 15, 1),
+        ("cifar10-jpeg-linf", 16, 1),
+    ],
 )
 def test_the_boards_sweeps_are_read(name: str, runs: int, seeds: int) -> None:
     found = read_sweep(Path("studies/boards") / f"{name}.yaml")
