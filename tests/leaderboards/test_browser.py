@@ -485,6 +485,12 @@ def test_on_a_narrow_screen_every_score_can_be_read(visit: Any, site: Path, widt
                 assert not note.is_visible() or note.bounding_box()["height"] < 150
 
 
+def test_on_a_phone_a_shared_place_of_two_digits_is_not_cut(visit: Any) -> None:
+    board = visit(viewport=PHONE)
+    overflow = "cell => { cell.textContent = '=13'; return cell.scrollWidth - cell.clientWidth }"
+    assert board.page.locator("#board tbody .rank").first.evaluate(overflow) <= 0
+
+
 def test_on_a_phone_an_open_facet_stays_on_the_screen(visit: Any) -> None:
     board = visit(viewport=PHONE)
     for summary in board.page.locator(".facet summary").all():
