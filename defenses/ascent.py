@@ -10,7 +10,7 @@ from torch import Tensor
 from bench.attacks.steps import ascend
 from bench.core.classifier import Classifier
 from bench.core.gradients import input_gradient
-from bench.core.guards import evaluating, random_state_kept
+from bench.core.guards import evaluating, frozen, random_state_kept
 from bench.core.threat import Threat
 
 AttackMode = Literal["eval", "train"]
@@ -18,7 +18,7 @@ AttackMode = Literal["eval", "train"]
 
 @contextmanager
 def attacking(classifier: Classifier, mode: AttackMode = "eval") -> Iterator[None]:
-    """Run an attack during training: in its mode, with gradients, and with the global random state restored.
+    """Run an attack during training: in its mode, with gradients of images alone and the random state restored.
 
     Args:
         classifier: in training mode.
@@ -26,6 +26,7 @@ def attacking(classifier: Classifier, mode: AttackMode = "eval") -> Iterator[Non
     """
     with (
         evaluating(classifier) if mode == "eval" else nullcontext(),
+        frozen(classifier),
         random_state_kept(),
         torch.enable_grad(),
     ):

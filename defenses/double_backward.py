@@ -13,7 +13,7 @@ ways:
 The values are the same up to rounding, in float32 and under autocast.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -252,10 +252,30 @@ class _BatchNorm(torch.autograd.Function):
         if torch.is_grad_enabled():
             scale = weight * (variance + ctx.eps).rsqrt()
             return _Scaled.apply(gradient, scale), None, None, None, None, None
-        by_images, by_weight, by_bias = aten.native_batch_norm_backward(
-            gradient, images, weight, mean, variance, None, None, False, ctx.eps, ctx.needs_input_grad[:3]
+        wanted = ctx.needs_input_grad[:3]
+        return (
+            *_normalization_gradients(gradient, images, weight, mean, variance, ctx.eps, wanted),
+            None,
+            None,
+            None,
         )
-        return by_images, by_weight, by_bias, None, None, None
+
+
+def _normalization_gradients(
+    gradient: Tensor,
+    images: Tensor,
+    weight: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    eps: float,
+    wanted: Sequence[bool],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """The gradients of batch norm in eval mode in images, weight and bias, where they are wanted."""
+    # Kernels for channels innermost on CUDA devices ask for saved statistics, which are empty in eval mode.
+    saved = mean.new_empty(0)
+    return aten.native_batch_norm_backward(
+        gradient, images, weight, mean, variance, saved, saved, False, eps, wanted
+    )
 
 
 class _Scaled(torch.autograd.Function):
@@ -272,7 +292,4 @@ class _Scaled(torch.autograd.Function):
     def backward(ctx: Any, direction: Tensor) -> tuple[Tensor | None, Tensor | None]:
         gradient, scale = ctx.saved_tensors
         nothing, wanted = torch.zeros_like(scale), [*ctx.needs_input_grad[:2], False]
-        by_gradient, by_scale, _ = aten.native_batch_norm_backward(
-            direction, gradient, scale, nothing, nothing, None, None, False, 1.0, wanted
-        )
-        return by_gradient, by_scale
+        return _normalization_gradients(direction, gradient, scale, nothing, nothing, 1.0, wanted)[:2]

@@ -10,8 +10,9 @@ from torch.nn import functional as F
 
 from bench.attacks import maximise
 from bench.core.classifier import Classifier
+from bench.core.guards import evaluating, random_state_kept
 from bench.core.margins import cross_entropy
-from defenses.ascent import AttackMode, attacking
+from defenses.ascent import AttackMode
 from defenses.base import Defense, Objective, Training
 from defenses.gradients import differentiable_logits, gradient_of, require_gradient
 from defenses.single_step import SingleStep
@@ -79,7 +80,7 @@ class Aligned(SingleStep):
         """The scalar to minimize for images and attacked images [B, C, H, W] and labels [B]."""
         here = require_gradient(images)
         there = require_gradient(self.training.threat.random_start(images, self.generator))
-        with attacking(classifier):
+        with evaluating(classifier), random_state_kept():
             gradients = [self._gradient(classifier, points, labels) for points in (here, there)]
         misalignment = 1 - cosine(*gradients).mean()
         return self.cross_entropy(classifier(attacked), labels) + self.defense.weight * misalignment

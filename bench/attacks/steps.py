@@ -9,7 +9,7 @@ from torch import Tensor
 from bench.attacks.losses import LOSSES
 from bench.core.classifier import AnyClassifier
 from bench.core.gradients import input_gradient
-from bench.core.guards import evaluating, random_state_kept
+from bench.core.guards import evaluating, frozen, random_state_kept
 from bench.core.threat import Threat
 
 StepSize = Literal["auto", "paper"] | float
@@ -77,6 +77,7 @@ def maximise(
     points = threat.random_start(images, generator) if random_start else images
     with (
         evaluating(classifier) if mode == "eval" else nullcontext(),
+        frozen(classifier),
         random_state_kept(),
         torch.enable_grad(),
     ):

@@ -22,7 +22,7 @@ LARGEST = 2**63 - 1
 #: Where networks can run; "cuda:1" is the second CUDA device.
 DEVICES = ("auto", "cpu", "cuda", "cuda:N")
 #: In which precision networks are trained.
-Precision = Literal["auto", "fp32", "bf16"]
+Precision = Literal["auto", "fp32", "bf16", "bf16-compiled"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 #: What a search looks for: robust accuracy; clean against robust accuracy; or these and cost.
 SearchObjective = Literal["robust", "pareto", "pareto-cost"]

@@ -28,7 +28,7 @@ class Trained:
     Attributes:
         defense: name and hyper-parameters.
         recipe: of the training.
-        precision: "fp32" or "bf16".
+        precision: "fp32", "bf16" or "bf16-compiled".
         step_seconds: precision → seconds of a step in the trial that chose it.
         epochs: planned length of the training.
         epoch_of_weights: the epoch whose weights the network has.

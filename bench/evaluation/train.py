@@ -62,7 +62,7 @@ def train(
         recipe: optimizer, learning rate, batches and augmentation, or text such as "paper,batch_size=64".
         epochs: passes over the training images; by default those of `bench list datasets`.
         seed: of initial weights and training.
-        precision: "fp32", "bf16", or "auto" for the faster one, as `bench run --precision` chooses it.
+        precision: "fp32", "bf16", "bf16-compiled", or "auto" for the fastest, as `bench run` chooses.
         train_size, test_size: as for `bench.data.load`.
         data_dir: folder of a named data set's files.
         device: where to train; by default where the network is, or on a CUDA device where there is one.

@@ -194,7 +194,7 @@ class RunConfig(BaseModel):
     test_size: Annotated[Count | None, Option("data", "Test images to use.", shown_default="all")] = None
     device: Annotated[Device, Option("result", "auto, cpu, cuda or cuda:N.", "NAME", local=True)] = "auto"
     precision: Annotated[
-        Precision, Option("training", "Of training: fp32, bf16, or auto, the faster one.", "NAME")
+        Precision, Option("training", "Of training: fp32, bf16, bf16-compiled, or auto, the fastest.", "NAME")
     ] = "auto"
     out: Annotated[FolderToWrite, Option("result", "Folder for runs, records and pages.", local=True)] = Path(
         "runs"

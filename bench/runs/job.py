@@ -15,6 +15,7 @@ from bench.evaluation.battery import Battery, make_battery
 from bench.runs.config import RunConfig
 from bench.runs.identity import find_earlier_run, run_name, training_identity
 from bench.runs.plan import count_trials, make_plan
+from bench.training.compiled import COMPILED
 from bench.training.objectives import check_objective
 from bench.training.plan import Plan
 from bench.training.precision import choose, worth_a_trial
@@ -110,9 +111,10 @@ def _folder(config: RunConfig, plan: Plan) -> Path:
 
 def _with_precision(config: RunConfig, plan: Plan, classifier: Classifier) -> Plan:
     """The plan in the precision of its run where one has begun, else in that which a trial finds faster."""
-    begun = replace(plan, precision="bf16")
-    if _folder(config, begun).exists():
-        return begun
+    for precision in ("bf16", COMPILED):
+        begun = replace(plan, precision=precision)
+        if _folder(config, begun).exists():
+            return begun
     defense = plan.defense.make(plan.fixed)
     choice = choose(
         defense, classifier, plan.dataset.train, plan.recipe, plan.threat, plan.epochs, plan.model

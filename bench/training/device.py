@@ -21,7 +21,7 @@ def training_layout(precision: str, *networks: nn.Module | None) -> Iterator[Non
     float32; in bfloat16 convolutions are up to twice as fast in this layout.
 
     Args:
-        precision: "fp32" or "bf16".
+        precision: of the training.
         networks: trained or averaged; None is left out.
     """
     used = [each for each in networks if each is not None and channels_innermost(_device(each), precision)]
@@ -48,7 +48,7 @@ def lay_out(network: nn.Module, layout: torch.memory_format) -> None:
 
 def channels_innermost(device: torch.device, precision: str) -> bool:
     """Whether networks and images lie with channels innermost while training: on CUDA devices, and in bfloat16."""
-    return device.type == "cuda" or precision == "bf16"
+    return device.type == "cuda" or precision != "fp32"
 
 
 def _device(network: nn.Module) -> torch.device:

@@ -8,6 +8,7 @@ tensor and random numbers from generators that the graph knows, and it gives the
 import random
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import is_dataclass
 from typing import Any
 
@@ -16,9 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from bench.core.classifier import Classifier
+from bench.training.compiled import COMPILED, CompiledPasses
 from bench.training.device import set_learning_rate
 from bench.training.ranks import count
-from bench.training.step import take_step, update
+from bench.training.step import update
 from defenses.base import Objective, Training
 
 #: Eager steps before a capture: libraries make their handles, and the optimizer its state.
@@ -34,12 +36,15 @@ class Stepper:
 
     A step is captured once two eager ones have left the objective's Python state and the generators of the CPU as
     they were. It is captured anew when that state, the optimizer or the trained parameters change, as between the
-    stages of a defense. A batch of another size is an eager step.
+    stages of a defense. A batch of another size is an eager step, and its passes are not compiled.
 
     Args:
-        objective, classifier, precision: as for `take_step`.
+        objective, classifier, precision: as for `update`.
         batch_size: images of the steps to capture.
         capture: False always takes eager steps.
+
+    Raises:
+        UserError: when passes are to be compiled and cannot be.
     """
 
     def __init__(
@@ -55,6 +60,7 @@ class Stepper:
         self._batch_size = batch_size
         # What processes exchange within a step is not captured.
         self._capture_wanted = capture and count() == 1
+        self._compiled = CompiledPasses(classifier) if precision == COMPILED else nullcontext
         self._captured: _Captured | None = None
         self._state: object = None
         self._warm = 0
@@ -63,12 +69,16 @@ class Stepper:
     def __call__(
         self, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor, learning_rate: float
     ) -> Tensor:
-        """Take one step and return its loss, which the next call may overwrite; arguments as for `take_step`."""
-        if not (self._capture_wanted and images.is_cuda and len(images) == self._batch_size):
-            return take_step(
-                self._objective, self._classifier, optimizer, images, labels, learning_rate, self._precision
-            )
+        """Take one step on a batch and return its loss, a float32 scalar that the next call may overwrite.
+
+        Args:
+            images: [B, C, H, W].
+            labels: [B].
+            learning_rate: of this step, for every parameter group.
+        """
         set_learning_rate(optimizer, learning_rate)
+        if not (self._capture_wanted and images.is_cuda and len(images) == self._batch_size):
+            return self._update(optimizer, images, labels)
         state = self._state_of(optimizer, images)
         if self._captured is None or state != self._state:
             if state != self._state:
@@ -83,7 +93,8 @@ class Stepper:
         return self._captured.replay(images, labels)
 
     def _update(self, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor) -> Tensor:
-        return update(self._objective, self._classifier, optimizer, images, labels, self._precision)
+        with self._compiled() if len(images) == self._batch_size else nullcontext():
+            return update(self._objective, self._classifier, optimizer, images, labels, self._precision)
 
     def _warm_up(self, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor) -> Tensor:
         """An eager step on the stream of the capture."""

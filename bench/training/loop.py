@@ -81,7 +81,7 @@ def train(
         dataset: on the same device; its test split is never read, except by `probe`.
         epochs: passes over the training split.
         seed: base of every draw.
-        precision: "fp32", or "bf16" for autocast of the objective.
+        precision: "fp32", "bf16" for autocast of the objective, or "bf16-compiled" to compile its passes as well.
         checkpoint: file to resume from, written after each epoch, on a CUDA device while the next one is trained;
             None keeps no state.
         on_epoch: called with each new row of the history after that, on a CUDA device once the state is copied, and

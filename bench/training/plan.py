@@ -25,7 +25,7 @@ class Plan:
         threat: norm and ε to defend against.
         recipe: optimizer, learning rate, batches and augmentation.
         epochs: passes over the training split.
-        precision: "fp32" or "bf16".
+        precision: "fp32", "bf16" or "bf16-compiled".
         step_seconds: precision → seconds of a training step in the trial that chose it; empty without one.
     """
 

@@ -1,4 +1,4 @@
-"""`--precision auto`: float32 or bfloat16, by a trial of a few training steps on this machine."""
+"""`--precision auto`: float32 or bfloat16, compiled or not, by a trial of a few training steps on this machine."""
 
 import copy
 import math
@@ -22,8 +22,10 @@ from bench.core.provenance import hardware
 from bench.core.randomness import make_generator, seeded
 from bench.core.threat import Threat
 from bench.data import Split
+from bench.training.compiled import COMPILED
 from bench.training.device import training_layout
 from bench.training.graph import WARM_UP, Stepper
+from bench.training.ranks import count
 from bench.training.recipe import Recipe
 from bench.training.step import shuffled_batches
 from bench.training.timing import synchronize
@@ -33,6 +35,8 @@ from defenses.base import Defense, Training
 FEWEST_STEPS = 500
 #: Bfloat16 has to be this many times as fast; less is within the noise of the trial.
 GAIN = 1.15
+#: Seconds of training on a CUDA device from which compiling is tried, which takes up to half a minute itself.
+LONG = 120.0
 #: Images of a batch in the trial on a CPU, where larger ones only take longer.
 IMAGES = 32
 #: Steps that are timed; the fastest counts.
@@ -46,7 +50,7 @@ class Choice:
     """The precision of a training, and why.
 
     Attributes:
-        precision: "fp32" or "bf16".
+        precision: "fp32", "bf16" or "bf16-compiled".
         step_seconds: precision → seconds of a step of the trial; empty without one. CPU seconds of all threads on a
             CPU, wall-clock seconds on a CUDA device.
     """
@@ -61,12 +65,12 @@ class _Trial(BaseModel):
     network: str
     defense: str
     step_seconds: dict[str, Annotated[float, Field(gt=0)]]
+    compiling: bool = False
 
-    @property
-    def gain(self) -> float:
-        """How many times as fast bfloat16 was; 0 where it did not work."""
+    def gain(self, precision: str) -> float:
+        """How many times as fast as float32 another precision was; 0 where it did not work."""
         seconds = self.step_seconds
-        return seconds["fp32"] / seconds["bf16"] if {"fp32", "bf16"} <= seconds.keys() else 0.0
+        return seconds["fp32"] / seconds[precision] if precision in seconds else 0.0
 
 
 _TRIALS = TypeAdapter(dict[str, _Trial])
@@ -106,48 +110,74 @@ def choose(
             "batch": recipe.batch_size,
         }
     )
-    trial = _read().get(key)
+    settings = (defense, classifier, train, recipe, threat, epochs)
+    trial = known = _read().get(key)
     if trial is None:
-        seconds = _step_seconds(defense, classifier, train, recipe, threat, epochs)
+        seconds = _step_seconds(*settings, ("fp32", "bf16"))
         trial = _Trial(network=model, defense=defense.name, step_seconds=seconds)
+    faster = "bf16" if trial.gain("bf16") >= GAIN else "fp32"
+    left = steps_of(len(train), recipe, epochs) * trial.step_seconds[faster]
+    compiling = device.type == "cuda" and faster == "bf16" and left >= LONG and count() == 1
+    if compiling and not trial.compiling:
+        seconds = {**trial.step_seconds, **_step_seconds(*settings, ("fp32", COMPILED))}
+        trial = trial.model_copy(update={"step_seconds": seconds, "compiling": True})
+    if trial is not known:
         with suppress(UserError, OSError):  # a place that cannot be written costs another trial
             _file().parent.mkdir(parents=True, exist_ok=True)
             write_json(_file(), _TRIALS.dump_python({**_read(), key: trial}))
-    return Choice("bf16" if trial.gain >= GAIN else "fp32", trial.step_seconds)
+    if compiling and trial.gain(COMPILED) >= GAIN * trial.gain("bf16"):
+        faster = COMPILED
+    return Choice(faster, trial.step_seconds)
 
 
 def worth_a_trial(images: int, recipe: Recipe, epochs: int) -> bool:
     """Whether a training on so many images is long enough for a trial."""
-    return epochs * math.ceil(images / recipe.batch_size) >= FEWEST_STEPS
+    return steps_of(images, recipe, epochs) >= FEWEST_STEPS
+
+
+def steps_of(images: int, recipe: Recipe, epochs: int) -> int:
+    """Steps of a training on so many images."""
+    return epochs * math.ceil(images / recipe.batch_size)
 
 
 def kept_trials() -> list[str]:
     """A line for each trial that this machine keeps: network, defense and how many times as fast bfloat16 was."""
     return [
         f"{each.network} with {each.defense}: "
-        + (f"bf16 {each.gain:.1f} times as fast as fp32" if each.gain else "bf16 does not work")
+        + ", ".join(
+            f"{precision} {each.gain(precision):.1f} times as fast as fp32"
+            if each.gain(precision)
+            else f"{precision} does not work"
+            for precision in ("bf16", COMPILED)[: 1 + each.compiling]
+        )
         for each in _read().values()
     ]
 
 
 def _step_seconds(
-    defense: Defense, classifier: Classifier, train: Split, recipe: Recipe, threat: Threat, epochs: int
+    defense: Defense,
+    classifier: Classifier,
+    train: Split,
+    recipe: Recipe,
+    threat: Threat,
+    epochs: int,
+    precisions: tuple[str, str],
 ) -> dict[str, float]:
-    """Seconds of a step by precision, without bfloat16 where it fails or gives another loss."""
+    """Seconds of a step in two precisions, without the second where it fails or gives another loss."""
     device = train.images.device
     size = recipe.batch_size if device.type == "cuda" else min(recipe.batch_size, IMAGES)
     small = recipe.model_copy(update={"batch_size": size})
     warm = WARM_UP + 1 if device.type == "cuda" else 1
     seconds, losses = dict[str, float](), dict[str, float]()
     with random_state_kept():
-        for precision in ("fp32", "bf16"):
+        for precision in precisions:
             twin = copy.deepcopy(classifier).train()
             training = Training(twin, train, threat, epochs, 0, size)
             objective = defense.objective(training)
             optimizer = small.make_optimizer(twin.parameters())
-            step = Stepper(objective, twin, precision, size)
             times = []
             try:
+                step = Stepper(objective, twin, precision, size)
                 with training_layout(precision, twin), seeded("precision"), warnings.catch_warnings():
                     warnings.simplefilter("ignore")
                     objective.begin_epoch(1)
@@ -161,13 +191,14 @@ def _step_seconds(
                         times.append(_now(device) - started)
                         if number == 0:
                             losses[precision] = float(loss)
-            except (RuntimeError, NotImplementedError):
+            except (RuntimeError, NotImplementedError, UserError):
                 if precision == "fp32":
                     raise
                 break
             seconds[precision] = min(times[warm:] or times)
-    if "bf16" in seconds and not _agree(losses["fp32"], losses["bf16"]):
-        del seconds["bf16"]
+    first, second = precisions
+    if second in seconds and not _agree(losses[first], losses[second]):
+        del seconds[second]
     return seconds
 
 

@@ -109,13 +109,14 @@ def sharing(network: Classifier) -> Iterator[None]:
     with ExitStack() as stack:
         for module in backbone.modules():
             if isinstance(module, _BatchNorm):
-                stack.enter_context(_replaced(module, partial(_normalized, module)))
-        stack.enter_context(_replaced(backbone, forward))
+                stack.enter_context(replaced(module, partial(_normalized, module)))
+        stack.enter_context(replaced(backbone, forward))
         yield
 
 
 @contextmanager
-def _replaced(module: nn.Module, forward: Callable[[Tensor], Tensor]) -> Iterator[None]:
+def replaced(module: nn.Module, forward: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Give one module another forward pass while the block runs."""
     module.__dict__["forward"] = forward
     try:
         yield

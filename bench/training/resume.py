@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,9 @@ def read_state(
 class Keeper:
     """Keeps the states of a training in its checkpoint, one after the other.
 
-    In the background, a state is copied at once and written while the training goes on. A kill before it is written
-    leaves the state before, from which the same epoch is trained again. Leaving the block waits for the writing.
+    In the background, a state is copied at once, on its device, and written while the training goes on. A kill
+    before it is written leaves the state before, from which the same epoch is trained again. At its end, the block
+    waits for the writing.
 
     Args:
         checkpoint: the file; None keeps nothing.
@@ -80,11 +82,16 @@ class Keeper:
         self.wait()
         if self._checkpoint is None:
             return
-        content = serialized(state)
         if self._thread:
-            self._writing = self._thread.submit(write_checkpoint, self._checkpoint, content)
+            self._writing = self._thread.submit(self._write, deepcopy(state), _after_this())
         else:
-            write_checkpoint(self._checkpoint, content)
+            self._write(state)
+
+    def _write(self, state: dict[str, Any], stream: torch.cuda.Stream | None = None) -> None:
+        assert self._checkpoint is not None
+        with torch.cuda.stream(stream) if stream else nullcontext():
+            content = serialized(state)
+        write_checkpoint(self._checkpoint, content)
 
     def wait(self) -> None:
         """Wait until the last state is written.
@@ -95,6 +102,15 @@ class Keeper:
         writing, self._writing = self._writing, None
         if writing:
             writing.result()
+
+
+def _after_this() -> torch.cuda.Stream | None:
+    """A stream that goes on from the work submitted so far, beside what follows; None without a CUDA device."""
+    if not torch.cuda.is_initialized():
+        return None
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    return stream
 
 
 def digest(

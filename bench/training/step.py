@@ -101,7 +101,7 @@ def take_step(
         images: [B, C, H, W].
         labels: [B].
         learning_rate: of this step, for every parameter group.
-        precision: "fp32", or "bf16" for autocast of the forward passes.
+        precision: "fp32"; any other is autocast of the forward passes to bfloat16.
     """
     set_learning_rate(optimizer, learning_rate)
     return update(objective, classifier, optimizer, images, labels, precision)
@@ -116,7 +116,7 @@ def update(
     precision: str,
 ) -> Tensor:
     """Take one optimizer step at the learning rate that the optimizer has; arguments as for `take_step`."""
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=precision != "fp32"):
         loss = objective.loss(classifier, images, labels)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()

@@ -35,7 +35,7 @@ def validate(
         dataset: without a validation split, both validation accuracies are None.
         threat: of the attacks.
         seed: of the attacks' random starts, which are the same after every epoch.
-        precision: of the training; with "bf16" the attacks search in bfloat16, and float32 confirms what they find.
+        precision: of the training; but for "fp32" the attacks search in bfloat16, and float32 confirms their finds.
     """
     validation = dataset.validation
     shown = dataset.train.take(max(len(validation), 1))
@@ -47,7 +47,7 @@ def validate(
         }
         if len(validation):
             row["validation_accuracy"] = accuracy(network, validation)
-            right = _survivors(network, validation, threat, seed, precision == "bf16")
+            right = _survivors(network, validation, threat, seed, precision != "fp32")
             row["validation_robust_accuracy"] = int(right.sum()) / len(right)
     return row
 
@@ -65,7 +65,7 @@ def outcomes(
         return np.zeros(0, bool), np.zeros(0, bool)
     with evaluating(network):
         clean = classified(network, validation)
-        robust = _survivors(network, validation, threat, seed, precision == "bf16")
+        robust = _survivors(network, validation, threat, seed, precision != "fp32")
     return clean.numpy(), robust.cpu().numpy()
 
 

@@ -17,6 +17,7 @@ runs. MLflow is not needed.
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -44,6 +45,10 @@ def main() -> None:
         "--rows", nargs="*", default=[], help="of the table of training times; all by default"
     )
     parser.add_argument(
+        "--precisions", nargs="*", default=["bf16-compiled", "bf16", "fp32"], help="of trainings"
+    )
+    parser.add_argument("--steps", type=int, help="that are timed")
+    parser.add_argument(
         "--board",
         type=Path,
         default=Path("studies/boards/cifar10-jpeg-linf.yaml"),
@@ -56,8 +61,9 @@ def main() -> None:
     parser.add_argument("--weights-of", metavar="NETWORK", help=argparse.SUPPRESS)
     options = parser.parse_args()
     device, size = torch.device(options.device), SMALL if options.small else Size()
+    size = replace(size, steps=options.steps or size.steps)
     if options.weights_of:
-        print(json.dumps(weights_of_trainings(options.weights_of, size, device)))
+        print(json.dumps(weights_of_trainings(options.weights_of, size, device, options.precisions)))
         return
     report = Report(environment(device), time.perf_counter() + options.seconds, options.out)
     print(" · ".join(f"{name} {value}" for name, value in report.environment.items()), flush=True)
@@ -75,9 +81,10 @@ def main() -> None:
             if part == "agreement":
                 report.attempt(60, compare_devices, name, dataset, size, device)
             elif part == "bits":
-                report.attempt(90, repeat_and_resume, name, size, device)
+                report.attempt(90, repeat_and_resume, name, size, device, options.precisions)
             elif part == "training":
-                report.attempt(150, time_training, name, dataset, size, device, options.rows)
+                table = (options.rows, options.precisions)
+                report.attempt(250, time_training, name, dataset, size, device, *table)
             else:
                 report.attempt(60, time_attacks, name, dataset, size, device)
     if report.failures:

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from bench.geometry.regions import count_regions, pack
 from bench.training.graph import Stepper
 from bench.training.loop import train
 from bench.training.recipe import make_recipe
-from benchmarks.gpu.common import THREAT, Report, Size, network, random_data, smaller, some
+from benchmarks.gpu.common import THREAT, Report, Size, can_train, network, random_data, smaller, some
 from defenses import get
 
 
@@ -128,20 +129,23 @@ def compare_devices(report: Report, name: str, dataset: Dataset, size: Size, dev
     )
 
 
-def repeat_and_resume(report: Report, name: str, size: Size, device: torch.device) -> None:
+def repeat_and_resume(
+    report: Report, name: str, size: Size, device: torch.device, precisions: Sequence[str]
+) -> None:
     """The same training again, here and in another process, interrupted and resumed, and without captured steps."""
     other_process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.gpu", "--weights-of", name, "--device", str(device)]
+        + ["--precisions", *precisions]
         + (["--small"] if size.batch < 128 else []),
         stdout=subprocess.PIPE,
         text=True,
     )
     try:
-        first = weights_of_trainings(name, size, device)
-        again = weights_of_trainings(name, size, device)
-        resumed = weights_of_trainings(name, size, device, interrupted=True)
+        first = weights_of_trainings(name, size, device, precisions)
+        again = weights_of_trainings(name, size, device, precisions)
+        resumed = weights_of_trainings(name, size, device, precisions, interrupted=True)
         with patch("bench.training.loop.Stepper", partial(Stepper, capture=False)):
-            eager = weights_of_trainings(name, size, device)
+            eager = weights_of_trainings(name, size, device, precisions)
         elsewhere = json.loads(other_process.communicate()[0].strip().splitlines()[-1])
     finally:
         other_process.kill()
@@ -154,7 +158,7 @@ def repeat_and_resume(report: Report, name: str, size: Size, device: torch.devic
 
 
 def weights_of_trainings(
-    name: str, size: Size, device: torch.device, *, interrupted: bool = False
+    name: str, size: Size, device: torch.device, precisions: Sequence[str], *, interrupted: bool = False
 ) -> dict[str, str]:
     """Defense and precision → a digest of the weights after two short epochs.
 
@@ -164,7 +168,9 @@ def weights_of_trainings(
     few, words = smaller(random_data(size), 4 * size.batch, 0), f"strong,batch_size={size.batch}"
     digests = {}
     for defense in ("standard", "at", "fast", "jacobian", "prs", "mr"):
-        for precision in ("fp32", "bf16"):
+        for precision in precisions:
+            if not can_train(defense, precision):
+                continue
             train_it = partial(
                 trained, name, few, device, defense=defense, epochs=2, precision=precision, words=words
             )

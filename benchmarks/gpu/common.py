@@ -17,6 +17,7 @@ from bench.core.randomness import make_generator
 from bench.core.threat import Threat
 from bench.data import Dataset, Split
 from bench.models import build
+from bench.training.compiled import COMPILED
 from bench.training.recipe import Recipe, make_recipe
 
 THREAT = Threat("linf", "8/255")
@@ -141,6 +142,11 @@ def network(name: str, dataset: Dataset, device: torch.device) -> Classifier:
     """A fresh network, always with the same weights."""
     fresh = build(name, input_shape=dataset.shape, num_classes=dataset.num_classes, seed=0)
     return fresh.to(device)
+
+
+def can_train(defense: str, precision: str) -> bool:
+    """Compiled passes cannot be differentiated twice, as this defense does."""
+    return not (precision == COMPILED and defense == "jacobian")
 
 
 def recipe(batch: int) -> Recipe:

@@ -73,9 +73,11 @@ def attack_fast(report: Report, dataset: Dataset, options: argparse.Namespace) -
     row: dict[str, object] = {"what": f"{found[-1].parents[2].name}, attacked"}
     report.trainings.append(row)
     with full_precision():
-        images, labels = test.batch(slice(0, 1000))
+        images, labels = test.batch(slice(0, 5000))
         with timed(images.device) as seconds:
-            result = strong(classifier, images, labels, THREAT, make_generator("gpu"), batch_size=1000)
+            result = strong(
+                classifier, images, labels, THREAT, make_generator("gpu"), batch_size=1000, bf16=True
+            )
         row |= {
             "pgd50": 1 - float(result.broken.float().mean()),
             "pgd50_images": len(labels),

@@ -16,7 +16,7 @@ from bench.data import Dataset, Split
 from bench.training.loop import train
 from bench.training.validation import validate
 from benchmarks.gpu.agreement import trained
-from benchmarks.gpu.common import THREAT, Report, Size, network, recipe, smaller, some, timed
+from benchmarks.gpu.common import THREAT, Report, Size, can_train, network, recipe, smaller, some, timed
 from defenses import get
 
 #: Rows of the table: a defense and its hyper-parameters.
@@ -32,12 +32,19 @@ ROWS: dict[str, tuple[str, dict[str, object]]] = {
 
 
 def time_training(
-    report: Report, name: str, dataset: Dataset, size: Size, device: torch.device, rows: Sequence[str] = ()
+    report: Report,
+    name: str,
+    dataset: Dataset,
+    size: Size,
+    device: torch.device,
+    rows: Sequence[str],
+    precisions: Sequence[str],
 ) -> None:
     """Seconds of an epoch: each defense through the project's loop, and the plain loop in two precisions.
 
     Args:
-        rows: of `ROWS`; all by default.
+        rows: of `ROWS`; all where there is none.
+        precisions: of the project's loop.
     """
     split = some(dataset.train, size.steps * size.batch).to(device)
     images = len(split)
@@ -49,9 +56,11 @@ def time_training(
         compiled = plain_loop(name, dataset, split, size, device, fast=True, compiled=True)
         report.time(f"{name}: the same, compiled", compiled, images, compiled / plain)
     few = Dataset(dataset.name, dataset.classes, split, split.take(0), split.take(0))
-    for precision in ("bf16", "fp32"):
+    for precision in precisions:
         for row in rows or ROWS:
             defense, values = ROWS[row]
+            if not can_train(defense, precision):
+                continue
             seconds: list[float] = []
 
             def keep(row: dict[str, object], seconds: list[float] = seconds) -> None:
