@@ -22,6 +22,8 @@ class Jacobian(Defense):
     Cost: 6 forward units: a forward, a backward to the input, and a backward through both. The paper reports 2.1
     times standard training. Batch norm adds 3 for a separate forward pass of the penalty, unless `bn="train"`.
     Known weakness: a first-order argument, which fails where the surface is curved; the paper says so for larger ε.
+    With batch norm and a large learning rate, a network can become accurate in training mode and constant in eval
+    mode, where it is penalized; with `bn="train"` it did not.
 
     Attributes:
         c: weight of the penalty.

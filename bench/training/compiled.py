@@ -1,5 +1,6 @@
 """Passes of training through the kernels that `torch.compile` makes of a network's backbone."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -51,7 +52,9 @@ class CompiledPasses:
             UserError: when a pass cannot be compiled, as one whose gradient is differentiated again.
         """
         limits = torch._dynamo.config.patch(recompile_limit=_FORMS, accumulated_recompile_limit=4 * _FORMS)
-        with limits, replaced(self._backbone, self._forward):
+        with limits, replaced(self._backbone, self._forward), warnings.catch_warnings():
+            # The compiler reads it of every tensor that it meets.
+            warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor", category=UserWarning)
             try:
                 yield
             except RuntimeError as error:

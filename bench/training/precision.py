@@ -116,8 +116,8 @@ def choose(
         seconds = _step_seconds(*settings, ("fp32", "bf16"))
         trial = _Trial(network=model, defense=defense.name, step_seconds=seconds)
     faster = "bf16" if trial.gain("bf16") >= GAIN else "fp32"
-    left = steps_of(len(train), recipe, epochs) * trial.step_seconds[faster]
-    compiling = device.type == "cuda" and faster == "bf16" and left >= LONG and count() == 1
+    seconds_of_all = steps_of(len(train), recipe, epochs) * trial.step_seconds[faster]
+    compiling = faster == "bf16" and _worth_compiling(device, seconds_of_all)
     if compiling and not trial.compiling:
         seconds = {**trial.step_seconds, **_step_seconds(*settings, ("fp32", COMPILED))}
         trial = trial.model_copy(update={"step_seconds": seconds, "compiling": True})
@@ -133,6 +133,11 @@ def choose(
 def worth_a_trial(images: int, recipe: Recipe, epochs: int) -> bool:
     """Whether a training on so many images is long enough for a trial."""
     return steps_of(images, recipe, epochs) >= FEWEST_STEPS
+
+
+def _worth_compiling(device: torch.device, seconds: float) -> bool:
+    """Whether compiling is tried for a training of so many seconds."""
+    return device.type == "cuda" and seconds >= LONG and count() == 1
 
 
 def steps_of(images: int, recipe: Recipe, epochs: int) -> int:

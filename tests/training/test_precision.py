@@ -17,6 +17,7 @@ from bench.runs import plan
 from bench.runs.config import RunConfig
 from bench.runs.job import resolve
 from bench.training import precision
+from bench.training.compiled import COMPILED
 from bench.training.loop import train
 from bench.training.precision import Choice, choose, kept_trials
 from bench.training.recipe import make_recipe
@@ -132,6 +133,29 @@ def test_a_trial_is_kept_and_a_damaged_file_costs_another_one(
         assert len(trials) == before + 1
 
 
+@pytest.mark.parametrize(("compiled", "expected"), [(0.3, COMPILED), (0.48, "bf16"), (None, "bf16")])
+def test_compiling_is_chosen_where_it_is_tried_and_clearly_faster(
+    compiled: float | None, expected: str, digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = {"fp32": 1.0, "bf16": 0.5} | ({COMPILED: compiled} if compiled else {})
+    trials = pretend(monkeypatch, **seconds)
+    assert chosen(digits).precision == "bf16"
+    monkeypatch.setattr(precision, "_worth_compiling", lambda *_: True)
+    assert chosen(digits) == Choice(expected, seconds)
+    assert chosen(digits).precision == expected
+    assert len(trials) == 2
+    outcome = f"{1 / compiled:.1f} times as fast as fp32" if compiled else "does not work"
+    assert kept_trials() == [f"cnn6 with standard: bf16 2.0 times as fast as fp32, {COMPILED} {outcome}"]
+    monkeypatch.setattr(precision, "_worth_compiling", lambda *_: False)
+    assert chosen(digits).precision == "bf16"
+
+
+def test_compiling_is_tried_for_long_trainings_on_a_cuda_device() -> None:
+    assert precision._worth_compiling(torch.device("cuda"), precision.LONG)
+    assert not precision._worth_compiling(torch.device("cuda"), precision.LONG / 2)
+    assert not precision._worth_compiling(torch.device("cpu"), precision.LONG)
+
+
 def test_a_place_that_cannot_be_written_costs_a_trial_each_time(
     digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,6 +214,9 @@ def test_a_run_says_the_precision_it_chose_and_is_continued_in_it(
     job.folder.mkdir(parents=True)
     assert resolve(settings(tmp_path / "runs")).folder == job.folder
     assert resolve(settings(tmp_path / "elsewhere")).plan.precision == "fp32"
+    compiled = resolve(settings(tmp_path / "compiled", precision=COMPILED))
+    compiled.folder.mkdir(parents=True)
+    assert resolve(settings(tmp_path / "compiled")).folder == compiled.folder
     assert len(trials) == 1
 
 
