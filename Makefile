@@ -49,6 +49,9 @@ docs: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.geometry
 	$(BIN)/python -m benchmarks.training_cost
+	$(BIN)/python -m benchmarks.floor
+	$(BIN)/python -m benchmarks.long_pgd
+	$(BIN)/python -m benchmarks.checkpoints
 
 bench-peers: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.attacks

@@ -54,7 +54,7 @@ def main() -> None:
         default=Path("studies/boards/cifar10-jpeg-linf.yaml"),
         help="the sweep of the real trainings",
     )
-    parser.add_argument("--jobs", type=int, default=12, help="its processes")
+    parser.add_argument("--jobs", type=int, default=4, help="its processes")
     parser.add_argument("--passes", default="bfloat16", help="of AutoAttack: exact, fast or bfloat16")
     parser.add_argument("--seconds", type=float, default=530, help="for everything")
     parser.add_argument("--out", type=Path, help="folder for the tables and the records")
