@@ -15,7 +15,7 @@ from bench.evaluation.battery import Battery, make_battery
 from bench.runs.config import RunConfig
 from bench.runs.identity import find_earlier_run, run_name, training_identity
 from bench.runs.plan import count_trials, make_plan
-from bench.training.compiled import COMPILED
+from bench.training.compiled import COMPILED, CompiledPasses
 from bench.training.objectives import check_objective
 from bench.training.plan import Plan
 from bench.training.precision import choose, worth_a_trial
@@ -85,6 +85,8 @@ def resolve(
     battery.check(classifier, plan.dataset)
     if classifier.site == "none":
         _check_head(config, battery)
+    if config.precision == COMPILED:
+        CompiledPasses(classifier)  # refuses a network that it cannot compile
     folder = _folder(config, plan)
     if config.precision == "auto" and worth_a_trial(len(plan.dataset.train), plan.recipe, plan.epochs):
         if not folder.exists():

@@ -13,8 +13,9 @@ from bench.training.ranks import count, replaced
 
 #: The precision of such a training: bfloat16 by autocast, as "bf16", with other kernels.
 COMPILED = "bf16-compiled"
-#: Compiled forms of one architecture in a process: training and attack, for each number of images.
-_FORMS = 64
+#: Compiled forms of one architecture in a process: training and attack, for each width and each shape of a batch. A
+#: process of a sweep meets many.
+_FORMS = 10_000
 
 
 class CompiledPasses:
@@ -51,7 +52,7 @@ class CompiledPasses:
         Raises:
             UserError: when a pass cannot be compiled, as one whose gradient is differentiated again.
         """
-        limits = torch._dynamo.config.patch(recompile_limit=_FORMS, accumulated_recompile_limit=4 * _FORMS)
+        limits = torch._dynamo.config.patch(recompile_limit=_FORMS, accumulated_recompile_limit=_FORMS)
         with limits, replaced(self._backbone, self._forward), warnings.catch_warnings():
             # The compiler reads it of every tensor that it meets.
             warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor", category=UserWarning)

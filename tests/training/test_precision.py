@@ -220,6 +220,13 @@ def test_a_run_says_the_precision_it_chose_and_is_continued_in_it(
     assert len(trials) == 1
 
 
+def test_a_network_that_cannot_be_compiled_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    plug_in = {"model": "tests.networks:plug_in", "precision": COMPILED}
+    with pytest.raises(UserError, match="compiles networks of this package"):
+        resolve(settings(tmp_path / "runs", **plug_in))
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_device_is_named_with_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
     set_devices: list[int] = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
