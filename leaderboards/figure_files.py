@@ -114,6 +114,8 @@ def _write(entry: Entry, result: Result, figure: Figure, site: Path) -> tuple[Pi
         picture = replace(picture, drawing=f"{stem}.svg", width=width, height=height)
         write_text(site / picture.drawing, drawing)
     names = {"Picture (PNG)": ".png", "Table (CSV)": ".csv", "Data (JSON)": ".json"}
+    if picture.drawing:
+        names["Drawing (SVG)"] = ".svg"
     html = page(
         chart,
         assets="../../static/",

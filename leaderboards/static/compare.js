@@ -103,7 +103,7 @@
       const lines = entries.flatMap((entry, style) => (entry.curves[each]?.seeds ?? [])
         .map((points) => ({ name: name(rows[style]), style, points })));
       const { title, x, y } = entries.find((entry) => entry.curves[each]).curves[each];
-      if (new Set(lines.map((one) => one.style)).size > 1) place.append(lineChart(title, x, y, lines));
+      if (new Set(lines.map((one) => one.style)).size > 1) offerFiles(place.appendChild(lineChart(title, x, y, lines)));
     }
     if (!place.children.length) make(place, "p", "They have no curve in common.");
   }

@@ -2,10 +2,12 @@
 
 import itertools
 import re
+import struct
 from collections.abc import Iterator
 from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -21,6 +23,7 @@ from tests.browser import NEEDS_CHROMIUM, PHONE, Visit, contrast
 from tests.records import make_arrays, make_record, make_scores, write_record
 
 playwright = pytest.importorskip("playwright.sync_api")
+SVG = "{http://www.w3.org/2000/svg}"
 pytestmark = [*NEEDS_CHROMIUM, pytest.mark.slow]
 
 
@@ -347,6 +350,50 @@ def test_every_command_and_citation_has_a_button_that_copies_it(visit: Any, site
             1
         )
     assert opened.complaints == []
+
+
+#: The colors of a chart's paths as they are seen.
+SEEN = """paths => paths.flatMap(path => [getComputedStyle(path).fill, getComputedStyle(path).stroke])"""
+
+
+def saved(chart: Any, kind: str, folder: Path) -> bytes:
+    """The file that a button of a chart saves."""
+    with chart.page.expect_download() as download:
+        chart.locator(".saves").get_by_role("button", name=kind).click()
+    path = folder / download.value.suggested_filename
+    assert path.suffix == f".{kind.lower()}"
+    download.value.save_as(path)
+    return path.read_bytes()
+
+
+def test_charts_are_saved_as_files_in_the_colors_of_the_light_theme(
+    visit: Any, site: Path, tmp_path: Path
+) -> None:
+    light, dark = (visit(color_scheme=scheme) for scheme in ("light", "dark"))
+    for at in (0, 3, 7):
+        light.page.locator(".pick input").nth(at).check()
+    compare = light.page.get_by_role("link", name="Compare").evaluate("link => link.href")
+    entry = next(site.glob("entries/prs-cnn6-*.html"))
+    for address in (dark.page.url, entry.as_uri(), compare):
+        charts = []
+        for opened in (light, dark):
+            opened.page.goto(address)
+            charts.append(opened.page.locator("figure.chart").first)
+        drawings = [saved(chart, "SVG", tmp_path).decode() for chart in charts]
+        assert drawings[0] == drawings[1]
+        assert not re.search(r"var\(|light-dark|currentcolor|class=|href=|NaN", drawings[0], re.IGNORECASE)
+        assert dark.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 22, 25)"
+        svg = ElementTree.fromstring(drawings[0])
+        paths = charts[0].locator(":scope > svg path, .legend svg path")
+        found = [path.get(side) for path in svg.iter(f"{SVG}path") for side in ("fill", "stroke")]
+        assert found == paths.evaluate_all(SEEN)
+        texts = [text.text for text in svg.iter(f"{SVG}text")]
+        for shown in charts[0].locator("figcaption, :scope > svg text, .legend li").all():
+            assert shown.text_content().strip() in texts
+        width, height = (int(svg.get(side)) for side in ("width", "height"))
+        picture = saved(charts[1], "PNG", tmp_path)
+        assert struct.unpack(">II", picture[16:24]) == (3 * width, 3 * height)
+    assert light.complaints == dark.complaints == []
 
 
 def test_on_paper_every_column_is_there_and_the_controls_are_gone(visit: Any) -> None:
