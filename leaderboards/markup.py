@@ -15,6 +15,7 @@ from leaderboards.paper import Paper
 from leaderboards.rank import Rank
 from leaderboards.text import (
     bar_path,
+    beginning,
     breakable,
     count,
     interval,
@@ -138,7 +139,7 @@ def badges(entry: Entry) -> Markup:
         found = "<span class=quiet>none</span>" if entry.alarms else missing("the record holds no alarms")
     if entry.in_doubt or entry.answers:
         word = "in doubt" if entry.in_doubt else "answered"
-        found += f"<small>{word}: {text(shorter('; '.join(entry.answers)))}</small>"
+        found += f"<small>{word}: {text(beginning(entry.answers))}</small>"
     if entry.unchecked:
         found += f"<small>{len(entry.unchecked)} not checked</small>"
     return Markup(found)

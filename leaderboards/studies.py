@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.charts import Chart, Line, Panel, Points, Rule, load_chart
-from bench.charts.numbers import number
+from bench.charts.numbers import minus, number
 from bench.core.errors import UserError
 from bench.core.files import read_json
 from bench.core.names import short_hash, slug
@@ -183,19 +183,24 @@ def _is_drawn(panel: Panel) -> bool:
 
 def headings(columns: Sequence[Column], titles: Mapping[str, str]) -> dict[str, str]:
     """Name of a column → its heading, with its unit; `titles` are those of scores."""
-    named = {each.name: each.title or titles.get(each.name) or spoken(each.name) for each in columns}
-    return {each.name: named[each.name] + (" %" if each.paper_unit == "%" else "") for each in columns}
+    named = {each.name: each.title or titles.get(each.name) or _capital(spoken(each.name)) for each in columns}
+    return {each.name: named[each.name] + (", %" if each.paper_unit == "%" else "") for each in columns}
+
+
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def our_value(cell: Cell, column: Column) -> tuple[str, str]:
     """Our value in the paper's unit, and its interval."""
-    scale = 100 if column.paper_unit == "%" and cell.unit == "fraction" else 1
     if cell.value is None:
         return "—", cell.reason
+    percent = column.paper_unit == "%" and cell.unit == "fraction"
+    told = (lambda value: minus(f"{100 * value:.1f}")) if percent else number
     between = ""
     if cell.low is not None and cell.high is not None:
-        between = f"{number(scale * cell.low)} to {number(scale * cell.high)}"
-    return number(scale * cell.value), between
+        between = f"{told(cell.low)} to {told(cell.high)}"
+    return told(cell.value), between
 
 
 def judged(claim: Claim) -> str:

@@ -1,7 +1,7 @@
 """Format words and numbers for the pages."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -93,6 +93,12 @@ def cut(name: str, longest: int = 60) -> str:
     return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
+def beginning(parts: Sequence[str], longest: int = 60) -> str:
+    """The first of several parts, cut, and how many more there are."""
+    more = f" (and {len(parts) - 1} more)" if len(parts) > 1 else ""
+    return cut(parts[0], longest) + more if parts else ""
+
+
 def bar_path(score: Any, reach: int) -> str:
     """The interval of an accuracy and its value as an SVG path over 0 … 100.
 
@@ -122,10 +128,10 @@ def spoken(name: str) -> str:
 
 
 def with_titles(claim: str, titles: Mapping[str, str]) -> str:
-    """A claim of a study whose columns are called by their headings.
+    """A claim of a study whose columns are called by their headings, without their unit.
 
     Args:
         claim: as in the study file, such as "trades > at at clean_accuracy".
         titles: name of a column → its heading.
     """
-    return re.sub(r"\S+", lambda word: titles.get(word[0], word[0]), claim)
+    return re.sub(r"\S+", lambda word: titles.get(word[0], word[0]).removesuffix(", %"), claim)

@@ -3,7 +3,7 @@
 
 const offerFiles = (() => {
   const SVG = "http://www.w3.org/2000/svg";
-  const [WIDTH, HEIGHT, LINE, LETTERS, SHARPNESS] = [420, 280, 20, 50, 3];
+  const [WIDTH, HEIGHT, LINE, LETTERS, SHARPNESS] = [440, 280, 20, 50, 3];
   const SHAPE = ["fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-linecap", "stroke-linejoin", "opacity"];
   const STYLES = { path: SHAPE, text: ["fill", "stroke", "stroke-width", "paint-order", "font-family", "font-size"] };
 
@@ -48,7 +48,7 @@ const offerFiles = (() => {
     }
     y += LINE / 2;
     for (const panel of figure.querySelectorAll(":scope > svg")) {
-      copy(panel, make(svg, "svg", { x: 0, y, width: WIDTH, height: HEIGHT, viewBox: panel.getAttribute("viewBox") }));
+      copy(panel, make(svg, "svg", { x: 0, y, width: 420, height: HEIGHT, viewBox: panel.getAttribute("viewBox"), overflow: "visible" }));
       y += HEIGHT;
     }
     let x = 12;

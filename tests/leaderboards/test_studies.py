@@ -91,9 +91,9 @@ def test_studies_are_linked_from_the_front_page_and_from_entries(tmp_path: Path)
     assert ["broken" in str(left) for left in site.left_out] == [True]
     page, correlation = (next((tmp_path / "site" / "studies").glob(f"{name}*")) for name in ("table", "corr"))
     text = page.read_text()
-    assert "91.2<small>90 to 92</small>" in text
+    assert "91.2<small>90.0 to 92.0</small>" in text
     assert "paper 99.1" in text
-    assert '<th scope="row">a &gt; b at clean accuracy %</th>' in text
+    assert '<th scope="row">a &gt; b at Clean accuracy</th>' in text
     (entry,) = (tmp_path / "site" / "entries").glob("*.html")
     assert f'<a href="../entries/{entry.name}">natural</a>' in text
     assert '<th scope="row">lost</th>' in text
