@@ -183,7 +183,9 @@ def _is_drawn(panel: Panel) -> bool:
 
 def headings(columns: Sequence[Column], titles: Mapping[str, str]) -> dict[str, str]:
     """Name of a column → its heading, with its unit; `titles` are those of scores."""
-    named = {each.name: each.title or titles.get(each.name) or _capital(spoken(each.name)) for each in columns}
+    named = {
+        each.name: each.title or titles.get(each.name) or _capital(spoken(each.name)) for each in columns
+    }
     return {each.name: named[each.name] + (", %" if each.paper_unit == "%" else "") for each in columns}
 
 

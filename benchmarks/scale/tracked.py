@@ -84,7 +84,9 @@ def _parts(folder: Path, runs: int, database: str, server: Server) -> Iterator[t
         assert len(found) == runs, len(found)
         yield "all runs found", clock()
         with _timed() as clock:
-            store.client.search_runs([store.experiment_id], max_results=100, order_by=["metrics.worst_case DESC"])
+            store.client.search_runs(
+                [store.experiment_id], max_results=100, order_by=["metrics.worst_case DESC"]
+            )
         yield "the first hundred runs by worst case", clock()
         page = store.results_page()
     for what in (
