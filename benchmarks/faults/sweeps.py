@@ -132,7 +132,7 @@ def _class(name: str, title: str, disturb: Disturbance, tries: int = 50) -> Faul
             place = shutil.copytree(ready, folder / str(number))
             what = disturb(bench, place, whole.seconds, draw)
             yield Trial(what, tuple(_ended(bench, place, whole)))
-            shutil.rmtree(place)
+            shutil.rmtree(place, ignore_errors=True)  # workers may still be ending
 
     return FaultClass(name=name, title=title, tries=tries, sample=1, provoke=provoke)
 
