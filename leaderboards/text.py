@@ -29,7 +29,8 @@ def quantity(value: float, metric: str, unit: str) -> str:
     if is_percent(metric, unit):
         return minus(f"{100 * value:.1f}")
     if metric == "time_per_epoch_ratio":
-        return minus(f"{value:.2f}×") if abs(value) < 1e4 else number(value) + "×"
+        decimals = sum(abs(value) < bound for bound in (9.995, 99.95))
+        return minus(f"{value:.{decimals}f}×") if abs(value) < 1e4 else number(value) + "×"
     if unit == "seconds" and 0.01 <= abs(value) < 1000:
         return f"{value:#.3g}".rstrip(".")
     return number(value, 3 if unit in ("fraction", "AUC", "nats", "ratio") else None)
