@@ -9,7 +9,7 @@ from bench.core.intervals import proportion_interval
 from bench.core.names import WORST_CASE, short_hash, slug
 from bench.core.record import Curve, Front, FrontPoint
 from leaderboards.entry import Entry
-from leaderboards.text import plain
+from leaderboards.text import capital, plain
 
 LEFT_OUT = ("epoch", "learning_rate")
 #: Lines of more points have no markers.
@@ -76,7 +76,7 @@ def battery_charts(entry: Entry) -> list[Chart]:
                 "Security curve" if security else _words(name).capitalize(),
                 "The bands are 95 % intervals." if any(line.low for line in lines) else "",
                 shown.x_label,
-                f"{shown.y_label[:1].upper()}{shown.y_label[1:]}, %" if security else shown.y_label,
+                f"{capital(shown.y_label)}, %" if security else shown.y_label,
                 marks,
             )
         )

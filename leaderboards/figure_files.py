@@ -17,6 +17,7 @@ from leaderboards.entry import Entry
 from leaderboards.left_out import LeftOut
 from leaderboards.own_figures import Figure
 from leaderboards.result import Result
+from leaderboards.text import capital
 
 #: Larger chart files, in bytes, are not shown.
 LARGEST = 32 * 2**20
@@ -156,5 +157,5 @@ def _shown(name: str, pairs: list[tuple[Picture, Chart | None]]) -> ShownFigure:
     pictures = tuple(picture for picture, _ in pairs)
     if chart is None:
         words = name.replace("_", " ").replace("-", " ")
-        return ShownFigure(name, f"{words[:1].upper()}{words[1:]}", "", "", pictures)
+        return ShownFigure(name, capital(words), "", "", pictures)
     return ShownFigure(name, chart.title, chart.caption, chart.source, pictures)

@@ -15,7 +15,7 @@ from bench.core.files import read_json
 from bench.core.names import short_hash, slug
 from bench.core.record import describe
 from leaderboards.left_out import LeftOut
-from leaderboards.text import p_value, spoken
+from leaderboards.text import capital, p_value, spoken
 
 RESULTS = "results.json"
 #: What `find_studies` and `read_studies` read below a folder of runs.
@@ -183,14 +183,8 @@ def _is_drawn(panel: Panel) -> bool:
 
 def headings(columns: Sequence[Column], titles: Mapping[str, str]) -> dict[str, str]:
     """Name of a column → its heading, with its unit; `titles` are those of scores."""
-    named = {
-        each.name: each.title or titles.get(each.name) or _capital(spoken(each.name)) for each in columns
-    }
+    named = {each.name: each.title or titles.get(each.name) or capital(spoken(each.name)) for each in columns}
     return {each.name: named[each.name] + (", %" if each.paper_unit == "%" else "") for each in columns}
-
-
-def _capital(words: str) -> str:
-    return words[:1].upper() + words[1:]
 
 
 def our_value(cell: Cell, column: Column) -> tuple[str, str]:

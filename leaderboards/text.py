@@ -94,6 +94,11 @@ def cut(name: str, longest: int = 60) -> str:
     return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
+def capital(words: str) -> str:
+    """Words that begin with a capital letter; the other letters stay as they are."""
+    return words[:1].upper() + words[1:]
+
+
 def beginning(parts: Sequence[str], longest: int = 60) -> str:
     """The first of several parts, cut, and how many more there are."""
     more = f" (and {len(parts) - 1} more)" if len(parts) > 1 else ""

@@ -25,21 +25,16 @@ def previous_checkpoint(path: Path) -> Path:
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
-def serialized(state: dict[str, Any]) -> memoryview:
-    """The content of a checkpoint with the state of a training, which may change from then on."""
+def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write the state of a training atomically, and keep the checkpoint that it replaces."""
     # In memory: the error that torch's own writer raises on a full disk does not mention the disk.
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    return buffer.getbuffer()
-
-
-def write_checkpoint(path: Path, content: memoryview) -> None:
-    """Write what `serialized` gave atomically, and keep the checkpoint that it replaces."""
     previous = previous_checkpoint(path)
     # First, so that there are never more than two on the disk.
     previous.unlink(missing_ok=True)
     with replacing(path) as temporary:
-        temporary.write_bytes(content)
+        temporary.write_bytes(buffer.getbuffer())
         if path.exists():
             os.replace(path, previous)
 

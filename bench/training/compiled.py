@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from bench.core.classifier import Classifier
+from bench.core.classifier import AnyClassifier, Classifier
 from bench.core.errors import UserError
 from bench.training.ranks import count, replaced
 
@@ -31,7 +31,7 @@ class CompiledPasses:
         UserError: when its passes cannot be replaced, or several processes divide them.
     """
 
-    def __init__(self, classifier: Classifier) -> None:
+    def __init__(self, classifier: AnyClassifier) -> None:
         if not isinstance(classifier, Classifier):
             raise UserError(
                 f"--precision {COMPILED} compiles networks of this package; give --precision bf16"

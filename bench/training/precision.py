@@ -116,10 +116,10 @@ def choose(
         seconds = _step_seconds(*settings, ("fp32", "bf16"))
         trial = _Trial(network=model, defense=defense.name, step_seconds=seconds)
     faster = "bf16" if trial.gain("bf16") >= GAIN else "fp32"
-    seconds_of_all = steps_of(len(train), recipe, epochs) * trial.step_seconds[faster]
+    seconds_of_all = _steps(len(train), recipe, epochs) * trial.step_seconds[faster]
     compiling = faster == "bf16" and _worth_compiling(device, seconds_of_all)
     if compiling and not trial.compiling:
-        seconds = {**trial.step_seconds, **_step_seconds(*settings, ("fp32", COMPILED))}
+        seconds = {**trial.step_seconds, **_step_seconds(*settings, ("bf16", COMPILED))}
         trial = trial.model_copy(update={"step_seconds": seconds, "compiling": True})
     if trial is not known:
         with suppress(UserError, OSError):  # a place that cannot be written costs another trial
@@ -132,7 +132,7 @@ def choose(
 
 def worth_a_trial(images: int, recipe: Recipe, epochs: int) -> bool:
     """Whether a training on so many images is long enough for a trial."""
-    return steps_of(images, recipe, epochs) >= FEWEST_STEPS
+    return _steps(images, recipe, epochs) >= FEWEST_STEPS
 
 
 def _worth_compiling(device: torch.device, seconds: float) -> bool:
@@ -140,7 +140,7 @@ def _worth_compiling(device: torch.device, seconds: float) -> bool:
     return device.type == "cuda" and seconds >= LONG and count() == 1
 
 
-def steps_of(images: int, recipe: Recipe, epochs: int) -> int:
+def _steps(images: int, recipe: Recipe, epochs: int) -> int:
     """Steps of a training on so many images."""
     return epochs * math.ceil(images / recipe.batch_size)
 
@@ -197,7 +197,7 @@ def _step_seconds(
                         if number == 0:
                             losses[precision] = float(loss)
             except (RuntimeError, NotImplementedError, UserError):
-                if precision == "fp32":
+                if precision == precisions[0]:
                     raise
                 break
             seconds[precision] = min(times[warm:] or times)

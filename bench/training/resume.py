@@ -13,7 +13,7 @@ from bench.core.errors import UserError, first_line
 from bench.core.names import identity
 from bench.core.threat import Threat
 from bench.data import Dataset, fingerprint
-from bench.models.weights import load_checkpoint, serialized, write_checkpoint
+from bench.models.weights import load_checkpoint, write_checkpoint
 from bench.training.recipe import Recipe
 from defenses.base import Defense
 
@@ -90,8 +90,7 @@ class Keeper:
     def _write(self, state: dict[str, Any], stream: torch.cuda.Stream | None = None) -> None:
         assert self._checkpoint is not None
         with torch.cuda.stream(stream) if stream else nullcontext():
-            content = serialized(state)
-        write_checkpoint(self._checkpoint, content)
+            write_checkpoint(self._checkpoint, state)
 
     def wait(self) -> None:
         """Wait until the last state is written.

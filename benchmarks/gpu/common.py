@@ -145,7 +145,7 @@ def network(name: str, dataset: Dataset, device: torch.device) -> Classifier:
 
 
 def can_train(defense: str, precision: str) -> bool:
-    """Compiled passes cannot be differentiated twice, as this defense does."""
+    """Whether a defense trains in a precision: `jacobian` differentiates twice, which compiled passes cannot."""
     return not (precision == COMPILED and defense == "jacobian")
 
 

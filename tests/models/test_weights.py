@@ -14,7 +14,6 @@ from bench.models.weights import (
     load_checkpoint,
     load_weights,
     save_weights,
-    serialized,
     set_weights,
     write_checkpoint,
 )
@@ -120,14 +119,14 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "state.pt"
-    write_checkpoint(path, serialized({"epoch": 1}))
+    write_checkpoint(path, {"epoch": 1})
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(UserError, match="No space left"):
-        write_checkpoint(path, serialized({"epoch": 2}))
+        write_checkpoint(path, {"epoch": 2})
     assert [each.name for each in tmp_path.iterdir()] == ["state.pt"]
     assert load_checkpoint(path) == {"epoch": 1}
 

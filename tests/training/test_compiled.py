@@ -98,7 +98,7 @@ def test_what_the_compiler_refuses_is_said_in_a_line(
 def test_a_plug_in_and_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     plug_in = WrappedClassifier(nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), (1, 8, 8), 3)
     with pytest.raises(UserError, match="networks of this package; give --precision bf16"):
-        CompiledPasses(plug_in)  # type: ignore[arg-type]
+        CompiledPasses(plug_in)
     monkeypatch.setattr(compiled, "count", lambda: 2)
     with pytest.raises(UserError, match="one process; give --precision bf16 under torchrun"):
         CompiledPasses(network())

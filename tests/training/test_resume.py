@@ -70,13 +70,13 @@ def test_a_kill_during_the_writing_resumes_bit_for_bit(
     folder, left, begun, end = tmp_path / "run", tmp_path / "left", threading.Event(), threading.Event()
     written = 0
 
-    def slowly(path: Path, content: memoryview) -> None:
+    def slowly(path: Path, state: dict[str, Any]) -> None:
         nonlocal written
         written += 1
         if written == killed:
             begun.set()
             assert end.wait(60)
-        write_checkpoint(path, content)
+        write_checkpoint(path, state)
 
     def kill(row: HistoryRow) -> None:
         if row["epoch"] == killed:
@@ -114,12 +114,12 @@ def test_a_state_that_cannot_be_written_ends_the_training(
 ) -> None:
     written = 0
 
-    def full(path: Path, content: memoryview) -> None:
+    def full(path: Path, state: dict[str, Any]) -> None:
         nonlocal written
         written += 1
         if written == failing:
             raise UserError("cannot write c.pt: No space left on device")
-        write_checkpoint(path, content)
+        write_checkpoint(path, state)
 
     monkeypatch.setattr(resume, "write_checkpoint", full)
     with pytest.raises(UserError, match="No space left on device"):
