@@ -24,7 +24,7 @@ from leaderboards.geometry import GeometryBoard, geometry_boards
 from leaderboards.left_out import LeftOut
 from leaderboards.manifest import Earlier, code_digest, digest, read_manifest, write_manifest
 from leaderboards.pages import Pages
-from leaderboards.processes import do_all
+from leaderboards.processes import do_all, do_apart
 from leaderboards.ranked import read_ranked
 from leaderboards.replace import alone, replacing_folder
 from leaderboards.result import Result
@@ -34,6 +34,8 @@ from leaderboards.studies import read_studies
 
 GENERATOR, SITE_FORMAT = "regionbench", "regionbench.site/1"
 INDEX = "index.html"
+#: Entries of a site whose boards are drawn by processes of their own.
+_LARGE = 1000
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,8 @@ def _write(
     of_boards += [
         partial(_write_geometry, folder, each, pages, {}) for each in geometry if not _figures(each)
     ]
+    if len(jobs) >= _LARGE:  # a process that draws a large board has a copy of all of its records at the end
+        of_boards = [partial(do_apart, job) for job in of_boards]
     # Those of boards take longest, so they begin first.
     written = [each for each in do_all([*of_boards, *jobs]) if each is not None]
     shown = {each.page: each.shown for each in written}

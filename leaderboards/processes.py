@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -43,19 +44,35 @@ def do_each(jobs: Sequence[Callable[[], T]]) -> Iterator[T]:
     # Objects that a garbage collection of a process looks at are copied into its memory.
     gc.freeze()
     try:
-        with warnings.catch_warnings():
-            # Idle threads of libraries for linear algebra, which jobs do not use.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            with ProcessPoolExecutor(
-                _processors(),
-                multiprocessing.get_context("fork"),
-                initializer=_take,
-                initargs=(jobs,),
-            ) as pool:
-                for part in pool.map(_do_some, starts):
-                    yield from part
+        with _pool(jobs, _processors()) as pool:
+            for part in pool.map(_do_some, starts):
+                yield from part
     finally:
         gc.unfreeze()
+
+
+def do_apart(job: Callable[[], T]) -> T:
+    """Do a job in a process of its own, where processes can be started: the memory that it takes ends with it.
+
+    Raises:
+        Exception: what the job raises.
+    """
+    if not is_shared_out(MANY):
+        return job()
+    with _pool([job], 1) as pool:
+        (done,) = pool.submit(_do_some, 0).result()
+    return done  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _pool(jobs: Sequence[Callable[[], Any]], processes: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes that inherit these jobs."""
+    with warnings.catch_warnings():
+        # Idle threads of libraries for linear algebra, which jobs do not use.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        fork = multiprocessing.get_context("fork")
+        with ProcessPoolExecutor(processes, fork, initializer=_take, initargs=(jobs,)) as pool:
+            yield pool
 
 
 def is_shared_out(jobs: int) -> bool:

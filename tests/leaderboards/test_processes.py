@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from bench.core.errors import UserError
+from leaderboards import build as building
 from leaderboards import processes
 from leaderboards.build import build
-from leaderboards.processes import do_all
+from leaderboards.processes import do_all, do_apart
 
 
 def fail() -> None:
@@ -27,6 +28,10 @@ def test_jobs_give_their_results_in_their_order_and_their_error(
         do_all([fail])
     if processes.is_shared_out(50):
         assert os.getpid() not in do_all([os.getpid] * 50)
+    with pytest.raises(UserError, match="a job that fails"):
+        do_apart(fail)
+    assert do_apart(partial(pow, 7, 2)) == 49
+    assert (do_apart(os.getpid) == os.getpid()) is not processes.is_shared_out(processes.MANY)
 
 
 def test_a_site_does_not_depend_on_how_many_processes_read_and_drew_it(
@@ -39,6 +44,7 @@ def test_a_site_does_not_depend_on_how_many_processes_read_and_drew_it(
     for many, out in ((1000, "alone"), (1, "shared")):
         monkeypatch.setattr(processes, "MANY", many)
         monkeypatch.setattr(processes, "_processors", lambda: 2)
+        monkeypatch.setattr(building, "_LARGE", many)
         built.append(build([*sample, bad], tmp_path / out, strict=False))
         with pytest.raises(UserError, match=r"bad/record\.json is not a valid record"):
             build([*sample, bad], tmp_path / out)
