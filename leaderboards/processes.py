@@ -61,7 +61,7 @@ def do_apart(job: Callable[[], T]) -> T:
         return job()
     with _pool([job], 1) as pool:
         (done,) = pool.submit(_do_some, 0).result()
-    return done  # type: ignore[no-any-return]
+    return done
 
 
 @contextmanager
