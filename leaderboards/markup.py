@@ -22,6 +22,7 @@ from leaderboards.text import (
     p_value,
     quantity,
     short_words,
+    typeset,
     unit_shown,
 )
 from leaderboards.text import cut as shorter
@@ -56,6 +57,7 @@ def cut(content: str) -> Markup:
 @lru_cache(4096)
 def missing(reason: str) -> Markup:
     """A dash in the place of a value, and why."""
+    reason = typeset(reason)
     return Markup(
         f'<span class="none" title="{text(reason)}"><span aria-hidden="true">—</span>'
         f'<span class="hidden">no value: {text(reason)}</span></span>'
@@ -68,13 +70,13 @@ def score(summary: Summary | None, metric: str, in_doubt: bool = False) -> Marku
         return missing("not in the record")
     if summary.mean is None:
         return missing(summary.reason)
-    value = quantity(summary.mean, metric, summary.unit)
+    value = quantity(summary.mean, metric, summary.unit, (summary.low, summary.high))
     found = f"({value})" if in_doubt else value
     between = interval(summary.low, summary.high, metric, summary.unit)
     if between:
         found += f"<small>{between}</small>"
     if summary.std is not None:
-        found += f'<small class="spread">± {quantity(summary.std, metric, summary.unit)}</small>'
+        found += f'<small class="spread">± {quantity(summary.std, metric, summary.unit, (summary.low, summary.high))}</small>'
     return Markup(found)
 
 
@@ -83,9 +85,9 @@ def lines(summary: Summary | None, metric: str) -> Markup:
     if summary is None or summary.mean is None:
         return score(summary, metric)
     found = [
-        quantity(summary.mean, metric, summary.unit),
+        quantity(summary.mean, metric, summary.unit, (summary.low, summary.high)),
         interval(summary.low, summary.high, metric, summary.unit),
-        "" if summary.std is None else f"± {quantity(summary.std, metric, summary.unit)}",
+        "" if summary.std is None else f"± {quantity(summary.std, metric, summary.unit, (summary.low, summary.high))}",
     ]
     return Markup("\n".join(filter(None, found)))
 
@@ -139,7 +141,7 @@ def badges(entry: Entry) -> Markup:
         found = "<span class=quiet>none</span>" if entry.alarms else missing("the record holds no alarms")
     if entry.in_doubt or entry.answers:
         word = "in doubt" if entry.in_doubt else "answered"
-        found += f"<small>{word}: {text(beginning(entry.answers))}</small>"
+        found += f"<small>{word}: {text(typeset(beginning(entry.answers)))}</small>"
     if entry.unchecked:
         found += f"<small>{len(entry.unchecked)} not checked</small>"
     return Markup(found)
@@ -199,7 +201,7 @@ def score_rows(entry: Entry, metrics: Iterable[str], title_of: Callable[[str], s
 
 def _score_row(entry: Entry, metric: str, title: str) -> str:
     summary, several = entry.scores[metric], len(entry.results) > 1
-    value = missing(summary.reason) if summary.mean is None else quantity(summary.mean, metric, summary.unit)
+    value = missing(summary.reason) if summary.mean is None else quantity(summary.mean, metric, summary.unit, (summary.low, summary.high))
     between = interval(summary.low, summary.high, metric, summary.unit) or missing("no interval")
     n = missing("not counted in examples") if summary.n is None else f"{summary.n:,}"
     original = "" if title == metric else f"<small><code>{text(metric)}</code></small>"
@@ -215,17 +217,17 @@ def _score_row(entry: Entry, metric: str, title: str) -> str:
         f"<td>{value}</td>\n<td>{between}</td>{spread}"
         f'<td>{text(unit_shown(metric, summary.unit))}</td>\n<td data-of="n =">{n}</td>{own}'
         f'<td class="word" data-of="better:">{_BETTER[summary.higher_is_better]}</td>\n'
-        f'<td class="word said">{text(summary.reason)}</td></tr>\n'
+        f'<td class="word said">{text(typeset(summary.reason))}</td></tr>\n'
     )
 
 
 def _spread(summary: Summary, metric: str) -> str:
     if summary.std is None:
         return missing("fewer than two seeds have a value")
-    return quantity(summary.std, metric, summary.unit)
+    return quantity(summary.std, metric, summary.unit, (summary.low, summary.high))
 
 
 def _own(own: Score | None, metric: str) -> str:
     if own is None or own.value is None:
         return missing(own.reason if own else "not in the record")
-    return quantity(own.value, metric, own.unit)
+    return quantity(own.value, metric, own.unit, (own.low, own.high))

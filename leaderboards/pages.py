@@ -197,7 +197,7 @@ class Pages:
             entry=entry,
             sections=figures or {},
             metrics=first,
-            families=_families(name for name in entry.scores if name not in (*first, HYPERVOLUME)),
+            families=self._families(name for name in entry.scores if name not in (*first, HYPERVOLUME)),
             charts=[figure(chart) for chart in charts],
             searches=entry.searches,
             geometry=geometry,
@@ -242,6 +242,13 @@ class Pages:
             "elsewhere": "; ".join(links) or "no other entry of this board",
         }
 
+    def _families(self, names: Iterable[str]) -> dict[str, list[str]]:
+        """Scores that are folded, by the title of the metric that their names begin with."""
+        families: dict[str, list[str]] = {}
+        for each in names:
+            families.setdefault(text.titled(each.partition("/")[0], self._titles), []).append(each)
+        return families
+
     def _studies_of(self, entry: Entry) -> list[Study]:
         return studies_of(self.studies, [result.record.id for result in entry.results])
 
@@ -258,11 +265,11 @@ def _templates(titles: tuple[tuple[str, str], ...]) -> Environment:
     """The templates, kept between builds, since compiling them takes longer than filling them."""
     environment, title_of = make_environment("leaderboards"), dict(titles)
     environment.finalize = text.short_words
-    helpers = ("beginning", "count", "cut", "duration", "interval", "memory", "number", "p_value", "plain")
+    helpers = ("beginning", "count", "cut", "duration", "interval", "memory", "number", "p_value", "plain", "typeset")
     environment.filters.update({name: getattr(text, name) for name in helpers})
     environment.filters["printable"] = printable
     environment.filters["dictsort"] = _sorted_items
-    environment.filters["metric_title"] = lambda metric: title_of.get(metric) or text.spoken(metric)
+    environment.filters["metric_title"] = lambda metric: text.titled(metric, title_of)
     environment.filters["dataset_label"] = dataset_label
     environment.filters["pretty"] = lambda value: json.dumps(value, indent=2, sort_keys=True)
     environment.globals.update(
@@ -275,7 +282,7 @@ def _templates(titles: tuple[tuple[str, str], ...]) -> Environment:
         most_of_front=MOST_OF_FRONT,
         headline=headline,
         **{each.__name__: each for each in (bar, board_rows, cut, missing, name, place, score)},
-        score_rows=lambda entry, metrics: score_rows(entry, metrics, lambda name: title_of.get(name, name)),
+        score_rows=lambda entry, metrics: score_rows(entry, metrics, lambda name: text.titled(name, title_of)),
     )
     return environment
 
@@ -286,19 +293,11 @@ def _sorted_items(value: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _grouped(boards: Sequence[Board]) -> list[tuple[str, list[tuple[str, list[Board]]]]]:
-    """Boards by data set, and below it by threat; a data set with the larger evaluation comes first."""
+    """Boards by data set, and below it by threat; those with the larger evaluation come first."""
     found: dict[str, dict[str, list[Board]]] = {}
     for board in sorted(boards, key=lambda b: (-b.n, b.dataset)):
         found.setdefault(board.dataset, {}).setdefault(board.threat, []).append(board)
     return [
-        (dataset, sorted(threats.items(), key=lambda item: (item[1][0].norm, item[1][0].radius)))
+        (dataset, sorted(threats.items(), key=lambda item: (-item[1][0].n, item[1][0].norm, item[1][0].radius)))
         for dataset, threats in found.items()
     ]
-
-
-def _families(names: Iterable[str]) -> dict[str, list[str]]:
-    """Scores that no board shows, by the first part of their names."""
-    families: dict[str, list[str]] = {}
-    for each in names:
-        families.setdefault(each.partition("/")[0].replace("_", " "), []).append(each)
-    return families

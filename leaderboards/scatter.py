@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bench.charts import Chart, Line, Points
-from bench.charts.numbers import number
+from bench.charts.numbers import within
 from bench.core.names import CLEAN_ACCURACY, PRS_RATIO, TIME_PER_EPOCH, WORST_CASE
 from bench.core.regression import Fit, regress
 from leaderboards.board import Board
@@ -98,18 +98,23 @@ def trend(board: GeometryBoard, metric: str) -> Fit | None:
     if len(found) < 3:
         return None
     return regress(
-        [a for _, a, _ in found], [100 * b for _, _, b in found], [_key(row) for row, _, _ in found]
+        [a for _, a, _ in found],
+        [100 * b for _, _, b in found],
+        [_key(row) for row, _, _ in found],
+        name="it",
+        each="network",
     )
 
 
-def slope_words(fit: Fit) -> str:
-    """A slope with its interval and p-value over trainings, in points for each unit of x."""
+def slope_words(fit: Fit, before: str = "") -> str:
+    """A slope with its interval and p-value over trainings, in points for each unit of x, and a word before it."""
     if fit.slope is None or fit.interval is None:
         return fit.reason or "no line"
     low, high = fit.interval
+    ends = [within(value, low, high) for value in (fit.slope, low, high)]
     p = fit.p_value if fit.run_p_value is None else fit.run_p_value
     said = (
-        f"slope {number(fit.slope)} ({number(low)} to {number(high)}), {p_value(p)}"
+        f"{before}{ends[0]} ({ends[1]} to {ends[2]}), {p_value(p)}"
         if p is not None
         else fit.reason
     )
@@ -126,15 +131,19 @@ def _trend(
     """The regression line over networks, clustered by entry, and what to say of it."""
     known = [(who, a, b) for who, a, b in networks if is_drawable(a) and is_drawable(b)]
     fit = regress(
-        [scale * a for _, a, _ in known], [100 * b for _, _, b in known], [who for who, _, _ in known]
+        [scale * a for _, a, _ in known],
+        [100 * b for _, _, b in known],
+        [who for who, _, _ in known],
+        name="it",
+        each="network",
     )
     if fit.slope is None or fit.intercept is None or fit.interval is None:
         return [], f" No line: {fit.reason}." if fit.reason else ""
     ends = _percentages(fit.slope, fit.intercept, min(x), max(x))
     heights = [min(max(fit.intercept + fit.slope * end, 0.0), 100.0) for end in ends]
     line = Line(name="Least-squares line", x=ends, y=heights)
-    many = f"{fit.n} networks of {fit.runs} entries"
-    return [line], f" Line over {many}: {slope_words(fit)}; the error is cluster-robust over entries."
+    said = f"{fit.n} networks of {fit.runs} entries: {slope_words(fit, 'slope ')}"
+    return [line], f" Line over {said}; the error is cluster-robust over entries."
 
 
 def _percentages(slope: float, intercept: float, low: float, high: float) -> list[float]:

@@ -9,13 +9,14 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.charts import Chart, Line, Panel, Points, Rule, load_chart
-from bench.charts.numbers import minus, number
+from bench.charts.numbers import minus, number, within
 from bench.core.errors import UserError
 from bench.core.files import read_json
 from bench.core.names import short_hash, slug
 from bench.core.record import describe
+from bench.core.regression import Fit
 from leaderboards.left_out import LeftOut
-from leaderboards.text import capital, p_value, spoken
+from leaderboards.text import p_value, titled
 
 RESULTS = "results.json"
 #: What `find_studies` and `read_studies` read below a folder of runs.
@@ -69,8 +70,21 @@ class _Fit(_Part):
     n: int = 0
     runs: int = 0
     slope: float | None = None
+    error: float | None = None
+    run_error: float | None = None
     run_p_value: float | None = None
     reason: str = ""
+
+    @property
+    def told(self) -> tuple[str, str]:
+        """The slope and its interval."""
+        if self.slope is None:
+            return "—", self.reason
+        ends = Fit(self.n, self.runs, self.slope, error=self.error, run_error=self.run_error).interval
+        if ends is None:
+            return number(self.slope), ""
+        slope, low, high = (within(value, *ends) for value in (self.slope, *ends))
+        return slope, f"{low} to {high}"
 
 
 class _Published(_Part):
@@ -183,7 +197,7 @@ def _is_drawn(panel: Panel) -> bool:
 
 def headings(columns: Sequence[Column], titles: Mapping[str, str]) -> dict[str, str]:
     """Name of a column → its heading, with its unit; `titles` are those of scores."""
-    named = {each.name: each.title or titles.get(each.name) or capital(spoken(each.name)) for each in columns}
+    named = {each.name: each.title or titled(each.name, titles) for each in columns}
     return {each.name: named[each.name] + (", %" if each.paper_unit == "%" else "") for each in columns}
 
 
@@ -191,17 +205,20 @@ def our_value(cell: Cell, column: Column) -> tuple[str, str]:
     """Our value in the paper's unit, and its interval."""
     if cell.value is None:
         return "—", cell.reason
+    ends = (cell.low, cell.high)
     percent = column.paper_unit == "%" and cell.unit == "fraction"
-    told = (lambda value: minus(f"{100 * value:.1f}")) if percent else number
-    between = ""
-    if cell.low is not None and cell.high is not None:
-        between = f"{told(cell.low)} to {told(cell.high)}"
+    told = (lambda value: minus(f"{100 * value:.1f}")) if percent else (lambda value: within(value, *ends))
+    between = f"{told(cell.low)} to {told(cell.high)}" if None not in ends else ""
     return told(cell.value), between
 
 
-def judged(claim: Claim) -> str:
-    """The numbers behind a verdict."""
-    parts = [f"difference {number(claim.difference)}" if claim.difference is not None else ""]
+def judged(claim: Claim, columns: Sequence[Column]) -> str:
+    """The numbers behind a verdict; differences of a column of percentages are in points."""
+    percent = claim.claim.rpartition(" ")[2] in [each.name for each in columns if each.paper_unit == "%"]
+    parts = []
+    if claim.difference is not None:
+        told = minus(f"{100 * claim.difference:.1f} points") if percent else number(claim.difference)
+        parts.append(f"difference {told}")
     parts += [p_value(claim.p_value) if claim.p_value is not None else "", claim.test]
     return ", ".join(filter(None, parts))
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from bench.charts.numbers import minus, number
-from bench.core.names import is_accuracy
+from bench.charts.numbers import minus, number, typeset, within
+from bench.core.names import SUSPICIOUS, is_accuracy
 
 #: Longer words are cut on pages.
 LONGEST_WORD = 300
@@ -16,7 +16,7 @@ _LONG_WORD = re.compile(rf"\S{{{LONGEST_WORD + 1},}}")
 
 def is_percent(metric: str, unit: str) -> bool:
     """Accuracies are shown in per cent, every other fraction as it is."""
-    return unit == "fraction" and is_accuracy(metric)
+    return unit == "fraction" and (is_accuracy(metric) or metric.startswith(SUSPICIOUS))
 
 
 def unit_shown(metric: str, unit: str) -> str:
@@ -24,8 +24,12 @@ def unit_shown(metric: str, unit: str) -> str:
     return "%" if is_percent(metric, unit) else unit
 
 
-def quantity(value: float, metric: str, unit: str) -> str:
-    """A value with the digits that suit its unit."""
+def quantity(value: float, metric: str, unit: str, ends: tuple[float | None, float | None] = (None, None)) -> str:
+    """A value with the digits that suit its unit, or that its interval warrants.
+
+    Args:
+        ends: of the interval.
+    """
     if is_percent(metric, unit):
         return minus(f"{100 * value:.1f}")
     if metric == "time_per_epoch_ratio":
@@ -33,7 +37,7 @@ def quantity(value: float, metric: str, unit: str) -> str:
         return minus(f"{value:.{decimals}f}×") if abs(value) < 1e4 else number(value) + "×"
     if unit == "seconds" and 0.01 <= abs(value) < 1000:
         return f"{value:#.3g}".rstrip(".")
-    return number(value, 3 if unit in ("fraction", "AUC", "nats", "ratio") else None)
+    return number(value, 3) if unit in ("fraction", "AUC", "nats", "ratio") else within(value, *ends)
 
 
 def interval(low: float | None, high: float | None, metric: str, unit: str) -> str:
@@ -41,7 +45,8 @@ def interval(low: float | None, high: float | None, metric: str, unit: str) -> s
     if low is None or high is None:
         return ""
     dash = "–" if low >= 0 else " to "
-    return f"{quantity(low, metric, unit).rstrip('×')}{dash}{quantity(high, metric, unit)}"
+    first, last = (quantity(end, metric, unit, (low, high)) for end in (low, high))
+    return f"{first.rstrip('×')}{dash}{last}"
 
 
 def plain(value: Any) -> str:
@@ -60,9 +65,11 @@ def plain(value: Any) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as "8.4 s", "12 min" or "3.1 h"."""
+    """Seconds as "0.08 s", "8.4 s", "12 min" or "3.1 h"."""
+    if 0 < seconds < 0.01:
+        return "< 0.01 s"
     if seconds < 120:
-        return f"{number(seconds)} s"
+        return f"{number(seconds, 2 if 0 < seconds < 1 else None)} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
 
 
@@ -86,7 +93,7 @@ def short_words(value: Any) -> Any:
 
 def breakable(name: str) -> list[str]:
     """A long name in the parts between which a line may break."""
-    return re.findall(r".+?(?:(?:\.(?!\d)|[_:/\\(,=-])+|(?<=[a-z])(?=[A-Z])|$)", name, flags=re.DOTALL)
+    return re.findall(r".+?(?:(?:\.(?!\d)|[_:/\\,=-])+|(?=\()|(?<=[a-z])(?=[A-Z])|$)", name, flags=re.DOTALL)
 
 
 def cut(name: str, longest: int = 60) -> str:
@@ -130,7 +137,16 @@ def p_value(value: float) -> str:
 
 def spoken(name: str) -> str:
     """The name of a score or metric without a title, as words."""
-    return name.replace("_", " ").replace("/", ", ")
+    words = name.replace("_", " ").replace("/", ", ")
+    return capital(re.sub(r"\b(?:auc|cpu|cuda|gpu|pgd|prs)\b", lambda word: word[0].upper(), words))
+
+
+def titled(name: str, titles: Mapping[str, str]) -> str:
+    """The title of a score, or that of the score it is a part of and the part, or its name as words."""
+    if name in titles:
+        return titles[name]
+    whole, _, part = name.rpartition("/")
+    return f"{titled(whole, titles)}, {part.replace('_', ' ')}" if whole else spoken(name)
 
 
 def with_titles(claim: str, titles: Mapping[str, str]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from bench.core.errors import UserError
 from bench.core.foreign_code import calling
 from bench.core.lazy import imported_from
-from bench.core.names import ROBUST_ACCURACY
+from bench.core.names import ROBUST_ACCURACY, SUSPICIOUS
 from bench.core.registry import Registry, imported_on_use
 from bench.core.values import WORD_LENGTH, shown, text
 
@@ -164,10 +164,10 @@ def titles() -> dict[str, str]:
 
     Those of built-in metrics are read from their sources, so that pages can be drawn without torch.
     """
-    from bench.charts.words import ACCURACIES
+    from bench.charts.words import ACCURACIES, CHECKS
     from bench.core.docstrings import literal_at
 
-    found: dict[str, str] = {}
+    found = {SUSPICIOUS + check: title for check, title in CHECKS.items()}
     for name in METRICS.names():
         place = METRICS.place(name)
         if place == _ATTACKED:

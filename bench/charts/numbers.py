@@ -1,8 +1,11 @@
 """Format numbers for reading."""
 
+import math
 import re
 from functools import lru_cache
 
+#: Numbers that need more are written with powers of ten.
+_MOST_DECIMALS = 5
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -20,11 +23,27 @@ def number(value: float, decimals: int | None = None) -> str:
     return minus(f"{value:.3g}")
 
 
+def within(value: float, low: float | None, high: float | None) -> str:
+    """Format a number with the digits that its interval warrants: two of half its width."""
+    half = 0.0 if low is None or high is None else (high - low) / 2
+    decimals = 1 - math.floor(math.log10(half)) if 0 < half < math.inf else None
+    if decimals is None or decimals > _MOST_DECIMALS:
+        return number(value)
+    return minus(f"{value:,.{max(decimals, 0)}f}")
+
+
 def minus(text: str) -> str:
     """The number in `text` with a typographic minus sign, and without one before zero."""
     if text.startswith("-"):
         return text[1:] if not re.search(r"[1-9]", text) else "−" + text[1:]
     return text
+
+
+def typeset(text: str) -> str:
+    """A text with the numbers that a program wrote with an exponent, such as 7.6e-06, as they are read."""
+    return re.sub(
+        r"(?<![\w.-])-?\d+(?:\.\d+)?e[+-]?\d{1,3}(?!\w)", lambda found: number(float(found[0])), text
+    )
 
 
 def power_of_ten(exponent: int) -> str:

@@ -15,6 +15,23 @@ ATTACKS = {
 #: Attack → title of the accuracy under it; an attack without one is shown by its name.
 ACCURACIES = {**ATTACKS, "adaptive": "Margin and scaled cross-entropy"}
 
+#: Check after a raised alarm → title of the accuracy under it.
+CHECKS = {
+    "transfer": "Extra check: images of a standard network",
+    "eot": "Extra check: mean of twenty passes (EOT)",
+    "straight_through": "Extra check: stand-ins for gradients (BPDA)",
+    "float64": "Extra check: gradients in float64",
+    "pgd500": "Extra check: PGD-500",
+    "margin100x10": "Extra check: margin, 100 steps, 10 restarts",
+    "adaptive": "Extra check: margin and scaled cross-entropy",
+    "noise": "Extra check: noise",
+    "hop_skip_jump": "Extra check: HopSkipJump",
+    "square": "Extra check: Square, twice the queries",
+    "eps_x4": "Extra check: 4 times ε",
+    "unbounded": "Extra check: without a bound",
+    "worst_case": "Worst case after extra checks",
+}
+
 
 def attack_title(name: str) -> str:
     """A registered attack's name as papers write it; any other name as it is."""

@@ -47,7 +47,9 @@ class Fit:
         return self.slope - reach, self.slope + reach
 
 
-def regress(x: Sequence[float], y: Sequence[float], run: Sequence[object], *, name: str = "x") -> Fit:
+def regress(
+    x: Sequence[float], y: Sequence[float], run: Sequence[object], *, name: str = "x", each: str = "candidate"
+) -> Fit:
     """Fit a line to points, with and without the assumption that points of one run are independent.
 
     `scipy.stats.linregress` gives slope, standard error and p-value. Over runs, the standard error is the
@@ -60,16 +62,17 @@ def regress(x: Sequence[float], y: Sequence[float], run: Sequence[object], *, na
         x, y: [n], finite.
         run: [n], equal for points of one training.
         name: what x is, for the reason of a missing line.
+        each: what a point is, for the same.
     """
     at, of = np.asarray(x, float), np.asarray(y, float)
     groups = np.unique([str(each) for each in run], return_inverse=True)[1]
     n, runs = len(at), len(np.unique(groups))
     if n < MINIMUM:
-        return Fit(n, runs, reason=f"{n} of the {MINIMUM} candidates that a line needs")
+        return Fit(n, runs, reason=f"{n} of the {MINIMUM} {each}s that a line needs")
     if np.ptp(at) <= 1e-12 * max(1.0, float(np.abs(at).max())):
-        return Fit(n, runs, reason=f"{name} is {at[0]:.4g} for every candidate")
+        return Fit(n, runs, reason=f"{name} is {at[0]:.4g} for every {each}")
     if np.ptp(of) == 0:
-        return Fit(n, runs, 0.0, float(of[0]), reason=f"the quantity is {of[0]:.4g} for every candidate")
+        return Fit(n, runs, 0.0, float(of[0]), reason=f"the quantity is {of[0]:.4g} for every {each}")
     with warnings.catch_warnings():
         # A perfect fit divides by a residual of zero, which gives the right p-value, zero.
         warnings.simplefilter("ignore", RuntimeWarning)

@@ -1,5 +1,6 @@
 """The entry of one record in MLflow."""
 
+import textwrap
 from pathlib import Path
 
 from bench.core.errors import UserError
@@ -13,6 +14,9 @@ from bench.tracking.entry import Data, Entry, milliseconds, source_tags, trainin
 from bench.tracking.place import Place, place
 from bench.tracking.short_scores import short_scores, tables
 
+#: Letters in a line of the command, beside which MLflow's column of tags has room.
+_LINE = 76
+
 
 def read_record(path: Path) -> Entry:
     """The entry of one record, with the files that lie beside it.
@@ -25,7 +29,7 @@ def read_record(path: Path) -> Entry:
     artifacts, weights = _files(record, path), record.files.get("weights")
     return Entry(
         part=f"record {record.id}",
-        name=f"{record.defense.name} {record.model} seed {record.seed}: {record.dataset.name} "
+        name=f"{record.defense.name} seed {record.seed} {record.model}: {record.dataset.name} "
         f"{record.threat.norm}:{record.threat.eps} {record.battery.name}",
         status="FINISHED",
         started=milliseconds(record.provenance.created)
@@ -63,7 +67,7 @@ def _interval(record: Record) -> str:
     score = record.metrics.get(WORST_CASE)
     if score is None or score.low is None or score.high is None:
         return ""
-    return f"{100 * score.low:.1f}–{100 * score.high:.1f} %"
+    return f"{score.low:.3f}–{score.high:.3f}"
 
 
 def _note(record: Record, found: Place) -> str:
@@ -77,8 +81,19 @@ def _note(record: Record, found: Place) -> str:
     lines = [f"**{', '.join(facts)}**; {standing(found.record)}." if facts else "No accuracy was measured."]
     lines += [f"No board ranks it: {found.reason}."] if found.reason else []
     lines += [f"- **{alarm.name}**: {alarm.message}" for alarm in record.alarms if alarm.raised]
-    lines += ["", "All scores with intervals: `tables/scores.csv` among the artifacts. Repeat:"]
-    return "\n".join([*lines, "```", record.provenance.command, "```"])
+    lines += ["", "All scores with intervals: `tables/scores.csv` among the artifacts."]
+    command = record.provenance.command
+    return "\n".join([*lines, "Repeat:", "```", *_in_lines(command), "```"] if command else lines)
+
+
+def _in_lines(command: str) -> list[str]:
+    """A command in lines that a shell joins: MLflow's page of a run is as wide as the longest."""
+    if "'" in command or '"' in command:
+        return [command]  # a line must not end within a quoted argument
+    # Every option stays beside its value.
+    told = " --".join(option.replace(" ", "\0") for option in command.split(" --"))
+    lines = textwrap.wrap(told, _LINE, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+    return [line.replace("\0", " ") + " \\" for line in lines[:-1]] + [lines[-1].replace("\0", " ")]
 
 
 def _params(record: Record) -> dict[str, Value]:

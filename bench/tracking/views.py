@@ -28,7 +28,7 @@ MODES = {"table": "TABLE", "charts": "CHART"}
 
 #: Kind, name and width of each column; the first two are pinned by MLflow.
 _COLUMNS = (
-    ("attributes", "Run Name", 125),
+    ("attributes", "Run Name", 165),
     ("", "runDateAndNestInfo", 40),
     ("metrics", "worst_case", 95),
     ("tags", "interval_95", 98),
@@ -163,4 +163,15 @@ def _charts() -> list[dict[str, Any]]:
         }
         for x in _SCATTERS
     ]
-    return [bars[0], *scatters, *bars[1:]]
+    # Every metric of the runs that are shown, side by side.
+    compared = {
+        **common,
+        "uuid": "compared",
+        "type": "DIFFERENCE",
+        "chartName": "Runs side by side",
+        "compareGroups": ["Model metrics"],
+        "showChangeFromBaseline": False,
+        "showDifferencesOnly": True,
+        "runsCountToCompare": 20,
+    }
+    return [bars[0], *scatters, *bars[1:], compared]

@@ -17,6 +17,7 @@ from bench.evaluation.check import Batch, Check
 from bench.evaluation.extra_checks import cost_of, extra_checks
 from bench.evaluation.standard_network import train_standard
 from bench.evaluation.stronger_attacks import WORST, StandInAttack, StrongerAttack
+from metrics import titles
 from metrics.evaluation import Evaluation
 from tests.attacks.linear import Linear, classifier, distances, some_images
 
@@ -99,8 +100,10 @@ def raised(*names: str) -> list[Alarm]:
     ],
 )
 def test_the_alarm_chooses_the_checks(alarm: str, chosen: set[str]) -> None:
-    names = {metric.name.removeprefix("suspicious/") for metric in extra_checks(raised(alarm), None)}
+    checks = extra_checks(raised(alarm), None)
+    names = {metric.name.removeprefix("suspicious/") for metric in checks}
     assert chosen <= names
+    assert {metric.name for metric in checks} | {"suspicious/transfer"} <= titles().keys()
     assert ("eot" in names) == (alarm == "randomised output")
 
 

@@ -431,6 +431,18 @@ def test_two_chosen_rows_say_what_python_says_of_them(visit: Any, sample: list[P
     assert not page.locator(".chosen-rows").is_visible()
 
 
+def test_the_color_of_a_chosen_row_begins_where_the_row_does(visit: Any) -> None:
+    page = visit().page
+    rank = page.locator("#board tbody tr .rank").first
+    before = rank.bounding_box()
+    page.locator(".pick input").first.check()
+    picked = page.locator("#board tbody tr.picked .rank")
+    assert picked.bounding_box() == before
+    drawn = picked.evaluate("(cell) => { const { backgroundImage, backgroundClip } = getComputedStyle(cell); return [backgroundImage, backgroundClip]; }")
+    assert drawn[0].startswith("linear-gradient")
+    assert drawn[1] == "border-box"
+
+
 @pytest.mark.parametrize(
     "query", ["?sort=-nonsense&network=unknown&hide=x&q=%3Cb%3E", "?sort=&alarms=1", "?%"]
 )

@@ -52,6 +52,17 @@ def board_page(site: Path) -> Path:
     return page
 
 
+def test_the_front_page_has_the_largest_evaluation_of_each_data_set_first(tmp_path: Path) -> None:
+    paths = []
+    for at, (eps, name, n) in enumerate([("1/10", "a", 20), ("3/10", "a", 40), ("1/10", "b", 30)]):
+        arrays, data = make_arrays(n=n), {"name": name, "evaluated_size": n}
+        record = make_record(arrays, id=f"r{at}", dataset=data, threat={"norm": "linf", "eps": eps})
+        paths.append(write_record(tmp_path / str(at), record, arrays))
+    front = (build(paths, tmp_path / "site").folder / "index.html").read_text()
+    places = [front.index(words) for words in ("40 test images", "20 test images", "30 test images")]
+    assert places == sorted(places)
+
+
 def test_the_same_records_give_the_same_bytes_wherever_they_lie_and_whoever_draws_them(
     sample: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,7 +33,7 @@ TABLE: dict[str, Any] = {
         {
             "claim": "a > b at clean_accuracy",
             "verdict": "undecided",
-            "difference": 0.0,
+            "difference": 0.343,
             "p_value": 1.0,
             "test": "paired",
         }
@@ -46,7 +46,7 @@ CORRELATION: dict[str, Any] = {
             "quantity": "robust_accuracy",
             "network": "cnn6",
             "dataset": "digits",
-            "fit": {"n": 9, "runs": 3, "slope": -1.5, "run_p_value": 0.02},
+            "fit": {"n": 9, "runs": 3, "slope": -1.5, "run_error": 0.1, "run_p_value": 0.02},
             "published": {"slope": -2.0},
             "run_verdict": "confirmed",
         }
@@ -98,4 +98,7 @@ def test_studies_are_linked_from_the_front_page_and_from_entries(tmp_path: Path)
     assert f'<a href="../entries/{entry.name}">natural</a>' in text
     assert '<th scope="row">lost</th>' in text
     assert f"../studies/{page.name}" in entry.read_text()
-    assert "−1.5" in correlation.read_text()
+    assert "difference 34.3 points" in text
+    told = correlation.read_text()
+    assert '<th scope="row">Robust accuracy</th>' in told
+    assert "<td>−1.50<small>−1.93 to −1.07</small></td>" in told

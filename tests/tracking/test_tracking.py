@@ -596,7 +596,7 @@ def test_a_run_folder_becomes_a_search_with_its_children(tmp_path: Path, sqlite:
     Tracker(settings, quiet).sync(run, final=True)
     runs = all_runs(settings)
     search = runs[run.name]
-    final = runs["prs mlp seed 0: toy linf:8/255 standard"]
+    final = runs["prs seed 0 mlp: toy linf:8/255 standard"]
     assert set(runs) == {run.name, "trial 0000", "seed-0 training", final.info.run_name}
     assert {each.info.status for each in runs.values()} == {"FINISHED"}
     assert {each.data.tags["team"] for each in runs.values()} == {"a"}
@@ -870,7 +870,7 @@ def test_a_run_folder_knows_the_runs_of_its_records(tmp_path: Path, sqlite: Make
     record = add_result(run)
     assert run_links([record], settings) == {}
     Tracker(settings, quiet).sync(run, final=True)
-    final = all_runs(settings)["prs mlp seed 0: toy linf:8/255 standard"]
+    final = all_runs(settings)["prs seed 0 mlp: toy linf:8/255 standard"]
     assert run_links([record], settings) == {load_record(record).id: final.info.run_id}
     assert run_links([record], sqlite(tmp_path, experiment="other")) == {}
 
@@ -886,7 +886,7 @@ def test_a_site_from_the_folder_equals_one_from_mlflow_byte_for_byte(
     for out, source in (("folder", ("--records", "runs")), ("store", ("--tracking", settings.uri))):
         done = CliRunner().invoke(cli, ["leaderboard", "build", *source, "--out", out])
         assert done.exit_code == 0, done.output
-    final = all_runs(settings)["prs mlp seed 0: toy linf:8/255 standard"]
+    final = all_runs(settings)["prs seed 0 mlp: toy linf:8/255 standard"]
     (entry,) = Path("folder/entries").glob("*.html")
     assert final.info.run_id in entry.read_text()
     folder, store = (

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.charts.chart import Line, Panel, Points
-from bench.charts.numbers import number
+from bench.charts.numbers import number, within
 from bench.charts.outlines import corners
 
 
@@ -56,5 +56,6 @@ def _of_points(panel: Panel, points: Sequence[Points], lines: Sequence[Line]) ->
 
 
 def _cell(value: float, low: float | None, high: float | None) -> str:
-    between = "" if low is None or high is None else f" ({number(low)} to {number(high)})"
-    return number(value) + between
+    if low is None or high is None:
+        return number(value)
+    return "{} ({} to {})".format(*(within(each, low, high) for each in (value, low, high)))

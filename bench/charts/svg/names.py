@@ -61,6 +61,12 @@ def place_names(
     return placed
 
 
+def place_beside(candidates: Sequence[Text], points: Iterable[tuple[float, float]]) -> Text:
+    """The first of several places of a text that touches the fewest points."""
+    squares = [(x - _POINT, y - _POINT, x + _POINT, y + _POINT) for x, y in points]
+    return min(candidates, key=lambda each: sum(_overlap(_box(each), square) for square in squares))
+
+
 def _around(x: float, y: float, text: str) -> Iterator[Text]:
     """The places of a name beside a point, the best first."""
     yield Text(x + 8, y + 4, text, "start")

@@ -11,7 +11,7 @@ from bench.charts.chart import Line, Mark, Numbers, Panel, Points, Rule
 from bench.charts.numbers import number
 from bench.charts.outlines import Point, bands, corners, pieces
 from bench.charts.palette import COLORS, Style, style
-from bench.charts.svg.names import Text, place_names
+from bench.charts.svg.names import Text, place_beside, place_names
 from bench.charts.svg.scale import Scale
 
 WIDTH, HEIGHT = 420, 280
@@ -86,7 +86,7 @@ def draw_panel(panel: Panel, numbers: dict[str, int]) -> Drawing:
                 drawing.paths += plane.points(mark, style(numbers[mark.name]), numbers[mark.name])
             case Rule():
                 drawing.paths += plane.rules(mark)
-                drawing.labels += plane.rule_names(mark)
+                drawing.labels += plane.rule_names(mark, panel.marks)
             case _:
                 raise ValueError(f"SVG shows lines, points and rules, not {mark.kind}")
     drawing.paths.sort(key=lambda path: _ORDER.index(path.kind))
@@ -202,14 +202,20 @@ class _Plane:
             up = _place(self.y.at(mark.y))
             yield Path("rule", f"M{LEFT} {up}L{RIGHT} {up}")
 
-    def rule_names(self, mark: Rule) -> Iterator[Text]:
-        """The name of a rule, beside its line."""
+    def rule_names(self, mark: Rule, marks: Sequence[Mark]) -> Iterator[Text]:
+        """The name of a rule, beside its line where it covers no point."""
         if mark.x is not None:
             across = self.x.at(mark.x)
-            left = across > (LEFT + RIGHT) / 2
-            yield Text(across + (-5 if left else 5), TOP + 10, mark.name, "end" if left else "start")
+            sides = [(across + 5, "start"), (across - 5, "end")]
+            sides = sides[::-1] if across > (LEFT + RIGHT) / 2 else sides
+            places = [Text(x, y, mark.name, end) for y in (TOP + 10, BOTTOM - 6) for x, end in sides]
         elif mark.y is not None:
-            yield Text(RIGHT, self.y.at(mark.y) - 4, mark.name, "end")
+            up, quarter = self.y.at(mark.y), (RIGHT - LEFT) / 4
+            along = [(RIGHT, "end"), (RIGHT - quarter, "end"), (LEFT + quarter, "start"), (LEFT + 4, "start")]
+            places = [Text(x, up + y, mark.name, end) for x, end in along for y in (-4, 14)]
+        else:
+            return
+        yield place_beside(places, self._dots(marks))
 
     def names(self, marks: Sequence[Mark], others: Sequence[Text]) -> list[Text]:
         """The names of points, those that a line goes through first."""
@@ -219,10 +225,20 @@ class _Plane:
         named.sort(key=lambda one: one[:2] not in ways)
         return place_names(
             [(self.x.at(x), self.y.at(y), name) for x, y, name in named[:MANY]],
-            [(self.x.at(x), self.y.at(y)) for mark in points for x, y in zip(mark.x, mark.y, strict=True)],
+            self._dots(points),
             others,
             (LEFT, 0, WIDTH, BOTTOM),
         )
+
+    def _dots(self, marks: Sequence[Mark]) -> list[tuple[float, float]]:
+        """The places of all points and of the markers of lines."""
+        dotted = [mark for mark in marks if isinstance(mark, Points) or (isinstance(mark, Line) and mark.markers)]
+        return [
+            (self.x.at(x), self.y.at(y))
+            for mark in dotted
+            for x, y in zip(_drawable(mark.x, self.x), _drawable(mark.y, self.y), strict=True)
+            if x is not None and y is not None
+        ]
 
     def _dot(self, x: float, y: float, shape: Style, tooltip: str) -> Path:
         d = f"M{_place(self.x.at(x))} {_place(self.y.at(y))}{shape.outline}"

@@ -1,7 +1,9 @@
 """Convert values of an axis to positions in the drawing."""
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Literal
 
 from matplotlib.ticker import Locator
@@ -40,7 +42,7 @@ class Scale:
             high = high if axis.high == high else max(high, *values)
         self._low, span = self._measure(low), self._measure(high) - self._measure(low)
         self._start, self._factor = start, (end - start) / span
-        labels = axis.tick_labels or [number(float(value)) for value in values]
+        labels = axis.tick_labels or _told(values)
         self.ticks = [
             (self.at(value), label)
             for value, label in zip(values, labels, strict=True)
@@ -59,6 +61,15 @@ class Scale:
 @lru_cache(1024)
 def _tick_values(locator: Locator, low: float, high: float) -> list[float]:
     return [float(value) for value in locator.tick_values(low, high)]
+
+
+def _told(values: Sequence[float]) -> list[str]:
+    """Ticks as short texts, or with as many decimals as it takes to tell them without rounding."""
+    close = 1e-3 * min((b - a for a, b in pairwise(sorted(values))), default=0)
+    if all(abs(value) >= 1000 or abs(float(f"{value:.3g}") - value) <= close for value in values):
+        return [number(value) for value in values]
+    decimals = next((d for d in range(9) if all(abs(round(v, d) - v) <= close for v in values)), None)
+    return [number(value, decimals) for value in values]
 
 
 def _apart(low: float, high: float, log: bool) -> tuple[float, float]:

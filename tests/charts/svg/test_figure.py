@@ -74,6 +74,8 @@ def test_ticks_are_evenly_spaced_and_enclose_the_data(low: float, span: float) -
         (1, 12, ["0", "2", "4", "6", "8", "10", "12"]),
         (1, 3, ["1", "2", "3"]),
         (-0.4, 0.3, ["−0.4", "−0.2", "0", "0.2", "0.4"]),
+        (0.88, 1.01, ["0.875", "0.900", "0.925", "0.950", "0.975", "1.000", "1.025"]),
+        (9.82, 10.06, ["9.80", "9.85", "9.90", "9.95", "10.00", "10.05", "10.10"]),
         (5000, 20000, ["5,000", "7,500", "10,000", "12,500", "15,000", "17,500", "20,000"]),
     ],
 )
@@ -159,7 +161,7 @@ def test_the_table_holds_every_point_and_a_dash_where_a_line_has_none() -> None:
     root = drawn(
         Line(name="a", x=[1, 2], y=[10, 20], low=[9, None], high=[11, None]), Line(name="b", x=[2], y=[5])
     )
-    assert table(root) == [["across", "a", "b"], ["1", "10 (9 to 11)", "—"], ["2", "20", "5"]]
+    assert table(root) == [["across", "a", "b"], ["1", "10.0 (9.0 to 11.0)", "—"], ["2", "20", "5"]]
 
 
 def test_the_table_names_points_and_those_that_a_line_goes_through() -> None:
@@ -169,8 +171,8 @@ def test_the_table_names_points_and_those_that_a_line_goes_through() -> None:
     )
     assert table(root) == [
         ["Point", "Series", "across", "up"],
-        ["first", "net", "1", "5 (4 to 6)"],
-        ["second", "net", "2", "6 (5 to 7)"],
+        ["first", "net", "1", "5.0 (4.0 to 6.0)"],
+        ["second", "net", "2", "6.0 (5.0 to 7.0)"],
         ["second", "front", "2", "6"],
     ]
 
@@ -199,6 +201,14 @@ def test_a_rule_stands_at_its_place_with_its_name_beside_it() -> None:
     assert upright.attrib["d"] == f"M{x:g} {BOTTOM}L{x:g} {TOP}"
     assert level.attrib["d"] == f"M{LEFT} {y:g}L{RIGHT} {y:g}"
     assert [text.text for text in root.iter("text") if text.attrib["class"] == "label"] == ["here", "there"]
+
+
+def test_the_name_of_a_rule_covers_no_point_where_there_is_another_place() -> None:
+    scattered = Points(x=[9, 9.5, 10], y=[0.52, 0.53, 0.52], labels=["a", "b", "c"])
+    root = drawn(Line(x=[0, 10], y=[0, 1]), scattered, Rule(name="mean of the others", y=0.5))
+    place = next(text for text in root.iter("text") if text.text == "mean of the others")
+    assert float(place.attrib["y"]) > (TOP + BOTTOM) / 2  # below its line, above which the points are
+    assert place.attrib["text-anchor"] == "end"
 
 
 def test_the_same_numbers_give_the_same_drawing() -> None:
