@@ -57,7 +57,9 @@ def _score(entry: Entry, name: str, title: str) -> dict[str, Any]:
         "name": name[:LONGEST],
         "title": f"{title[:LONGEST]}, {unit[:40]}" if unit == "%" else title[:LONGEST],
         "value": score.mean,
-        "text": "—" if score.mean is None else quantity(score.mean, name, score.unit, (score.low, score.high)),
+        "text": "—"
+        if score.mean is None
+        else quantity(score.mean, name, score.unit, (score.low, score.high)),
         "between": interval(score.low, score.high, name, score.unit),
         "better": score.higher_is_better,
     }

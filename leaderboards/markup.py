@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from markupsafe import Markup, escape
 
+from bench.charts.numbers import typeset
 from bench.core.record import Score
 from leaderboards.board import Board
 from leaderboards.entry import Entry, Summary
@@ -22,7 +23,6 @@ from leaderboards.text import (
     p_value,
     quantity,
     short_words,
-    typeset,
     unit_shown,
 )
 from leaderboards.text import cut as shorter
@@ -76,7 +76,8 @@ def score(summary: Summary | None, metric: str, in_doubt: bool = False) -> Marku
     if between:
         found += f"<small>{between}</small>"
     if summary.std is not None:
-        found += f'<small class="spread">± {quantity(summary.std, metric, summary.unit, (summary.low, summary.high))}</small>'
+        spread = quantity(summary.std, metric, summary.unit, (summary.low, summary.high))
+        found += f'<small class="spread">± {spread}</small>'
     return Markup(found)
 
 
@@ -87,7 +88,9 @@ def lines(summary: Summary | None, metric: str) -> Markup:
     found = [
         quantity(summary.mean, metric, summary.unit, (summary.low, summary.high)),
         interval(summary.low, summary.high, metric, summary.unit),
-        "" if summary.std is None else f"± {quantity(summary.std, metric, summary.unit, (summary.low, summary.high))}",
+        ""
+        if summary.std is None
+        else f"± {quantity(summary.std, metric, summary.unit, (summary.low, summary.high))}",
     ]
     return Markup("\n".join(filter(None, found)))
 
@@ -201,7 +204,11 @@ def score_rows(entry: Entry, metrics: Iterable[str], title_of: Callable[[str], s
 
 def _score_row(entry: Entry, metric: str, title: str) -> str:
     summary, several = entry.scores[metric], len(entry.results) > 1
-    value = missing(summary.reason) if summary.mean is None else quantity(summary.mean, metric, summary.unit, (summary.low, summary.high))
+    value = (
+        missing(summary.reason)
+        if summary.mean is None
+        else quantity(summary.mean, metric, summary.unit, (summary.low, summary.high))
+    )
     between = interval(summary.low, summary.high, metric, summary.unit) or missing("no interval")
     n = missing("not counted in examples") if summary.n is None else f"{summary.n:,}"
     original = "" if title == metric else f"<small><code>{text(metric)}</code></small>"

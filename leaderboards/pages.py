@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from bench.charts.chart import Chart
 from bench.charts.jinja import make_environment
+from bench.charts.numbers import typeset
 from bench.charts.svg.figure import figure
 from bench.core.names import (
     CLEAN_ACCURACY,
@@ -265,9 +266,19 @@ def _templates(titles: tuple[tuple[str, str], ...]) -> Environment:
     """The templates, kept between builds, since compiling them takes longer than filling them."""
     environment, title_of = make_environment("leaderboards"), dict(titles)
     environment.finalize = text.short_words
-    helpers = ("beginning", "count", "cut", "duration", "interval", "memory", "number", "p_value", "plain", "typeset")
+    helpers = (
+        "beginning",
+        "count",
+        "cut",
+        "duration",
+        "interval",
+        "memory",
+        "number",
+        "p_value",
+        "plain",
+    )
     environment.filters.update({name: getattr(text, name) for name in helpers})
-    environment.filters["printable"] = printable
+    environment.filters.update(printable=printable, typeset=typeset)
     environment.filters["dictsort"] = _sorted_items
     environment.filters["metric_title"] = lambda metric: text.titled(metric, title_of)
     environment.filters["dataset_label"] = dataset_label
@@ -282,7 +293,9 @@ def _templates(titles: tuple[tuple[str, str], ...]) -> Environment:
         most_of_front=MOST_OF_FRONT,
         headline=headline,
         **{each.__name__: each for each in (bar, board_rows, cut, missing, name, place, score)},
-        score_rows=lambda entry, metrics: score_rows(entry, metrics, lambda name: text.titled(name, title_of)),
+        score_rows=lambda entry, metrics: score_rows(
+            entry, metrics, lambda name: text.titled(name, title_of)
+        ),
     )
     return environment
 
@@ -298,6 +311,9 @@ def _grouped(boards: Sequence[Board]) -> list[tuple[str, list[tuple[str, list[Bo
     for board in sorted(boards, key=lambda b: (-b.n, b.dataset)):
         found.setdefault(board.dataset, {}).setdefault(board.threat, []).append(board)
     return [
-        (dataset, sorted(threats.items(), key=lambda item: (-item[1][0].n, item[1][0].norm, item[1][0].radius)))
+        (
+            dataset,
+            sorted(threats.items(), key=lambda item: (-item[1][0].n, item[1][0].norm, item[1][0].radius)),
+        )
         for dataset, threats in found.items()
     ]

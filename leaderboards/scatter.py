@@ -113,11 +113,7 @@ def slope_words(fit: Fit, before: str = "") -> str:
     low, high = fit.interval
     ends = [within(value, low, high) for value in (fit.slope, low, high)]
     p = fit.p_value if fit.run_p_value is None else fit.run_p_value
-    said = (
-        f"{before}{ends[0]} ({ends[1]} to {ends[2]}), {p_value(p)}"
-        if p is not None
-        else fit.reason
-    )
+    said = f"{before}{ends[0]} ({ends[1]} to {ends[2]}), {p_value(p)}" if p is not None else fit.reason
     return said + ("" if fit.run_p_value is not None else ", as if trainings were independent")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from bench.charts.numbers import minus, number, typeset, within
+from bench.charts.numbers import minus, number, within
 from bench.core.names import SUSPICIOUS, is_accuracy
 
 #: Longer words are cut on pages.
@@ -24,7 +24,9 @@ def unit_shown(metric: str, unit: str) -> str:
     return "%" if is_percent(metric, unit) else unit
 
 
-def quantity(value: float, metric: str, unit: str, ends: tuple[float | None, float | None] = (None, None)) -> str:
+def quantity(
+    value: float, metric: str, unit: str, ends: tuple[float | None, float | None] = (None, None)
+) -> str:
     """A value with the digits that suit its unit, or that its interval warrants.
 
     Args:

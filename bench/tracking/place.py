@@ -58,6 +58,10 @@ def place(path: Path, digest: str) -> Place:
     words = f"{shared['dataset']}, {shared['norm']} {shared['eps']}, {battery.name} {battery.version}"
     threat = f"{NORM_SIGNS[record.threat.norm]}, ε = {record.threat.eps}"
     title = ", ".join(
-        (shared["dataset"], threat, f"{battery.name} {battery.version}, {record.dataset.evaluated_size} images")
+        (
+            shared["dataset"],
+            threat,
+            f"{battery.name} {battery.version}, {record.dataset.evaluated_size} images",
+        )
     )
     return Place(record, "", f"{slug(words)}-{short_hash(shared)}", title, page)

@@ -92,7 +92,9 @@ def _in_lines(command: str) -> list[str]:
         return [command]  # a line must not end within a quoted argument
     # Every option stays beside its value.
     told = " --".join(option.replace(" ", "\0") for option in command.split(" --"))
-    lines = textwrap.wrap(told, _LINE, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+    lines = textwrap.wrap(
+        told, _LINE, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
     return [line.replace("\0", " ") + " \\" for line in lines[:-1]] + [lines[-1].replace("\0", " ")]
 
 

@@ -438,7 +438,8 @@ def test_the_color_of_a_chosen_row_begins_where_the_row_does(visit: Any) -> None
     page.locator(".pick input").first.check()
     picked = page.locator("#board tbody tr.picked .rank")
     assert picked.bounding_box() == before
-    drawn = picked.evaluate("(cell) => { const { backgroundImage, backgroundClip } = getComputedStyle(cell); return [backgroundImage, backgroundClip]; }")
+    style = "(cell) => [getComputedStyle(cell).backgroundImage, getComputedStyle(cell).backgroundClip]"
+    drawn = picked.evaluate(style)
     assert drawn[0].startswith("linear-gradient")
     assert drawn[1] == "border-box"
 

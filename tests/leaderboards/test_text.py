@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.charts.numbers import typeset
 from bench.core.names import dataset_label, slug
-from leaderboards.text import breakable, duration, interval, number, quantity, titled, typeset, with_titles
+from leaderboards.text import breakable, duration, interval, number, quantity, titled, with_titles
 
 
 @given(st.text())
@@ -84,7 +85,8 @@ def test_numbers_with_an_exponent_are_shown_as_they_are_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "shown"), [(0.0, "0 s"), (0.00075, "< 0.01 s"), (0.0804, "0.08 s"), (25.73, "25.7 s"), (300, "5 min")]
+    ("seconds", "shown"),
+    [(0.0, "0 s"), (0.00075, "< 0.01 s"), (0.0804, "0.08 s"), (25.73, "25.7 s"), (300, "5 min")],
 )
 def test_a_duration_is_no_finer_than_it_is_known(seconds: float, shown: str) -> None:
     assert duration(seconds) == shown

@@ -232,7 +232,9 @@ class _Plane:
 
     def _dots(self, marks: Sequence[Mark]) -> list[tuple[float, float]]:
         """The places of all points and of the markers of lines."""
-        dotted = [mark for mark in marks if isinstance(mark, Points) or (isinstance(mark, Line) and mark.markers)]
+        dotted = [
+            mark for mark in marks if isinstance(mark, Points) or (isinstance(mark, Line) and mark.markers)
+        ]
         return [
             (self.x.at(x), self.y.at(y))
             for mark in dotted
