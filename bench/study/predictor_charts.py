@@ -1,5 +1,6 @@
 """Charts of a predictors study: correlations with robustness, error against cost, and the strongest indicators."""
 
+import statistics
 from collections.abc import Callable, Sequence
 
 from bench.charts import Axis, Chart, Line, Panel, Points, Rule
@@ -9,6 +10,8 @@ from bench.study.ranks import Estimate
 
 #: Indicators that are drawn against robustness.
 STRONGEST = 4
+#: An axis is logarithmic where the largest value is more than so many times the median.
+FAR_OUT = 20
 
 
 def predictor_charts(result: Predictors) -> list[Chart]:
@@ -117,6 +120,11 @@ def _errors(result: Predictors) -> Chart | None:
     )
 
 
+def _spans_decades(values: Sequence[float]) -> bool:
+    """Whether a few large values would leave all others at the end of a linear axis."""
+    return min(values) > 0 and max(values) > FAR_OUT * statistics.median(values)
+
+
 def _scatters(result: Predictors) -> Chart | None:
     """The indicators with the largest |τ|, against robustness."""
     ranked = sorted(
@@ -143,9 +151,8 @@ def _scatters(result: Predictors) -> Chart | None:
                     )
                 )
         axis = Axis(label="robust accuracy, worst case (%)", low=0, high=100)
-        panels.append(
-            Panel(title=each.indicator.title, x=Axis(label=each.indicator.title), y=axis, marks=marks)
-        )
+        x = Axis(label=each.indicator.title, log=_spans_decades([x for mark in marks for x in mark.x]))
+        panels.append(Panel(title=each.indicator.title, x=x, y=axis, marks=marks))
     if not panels:
         return None
     return Chart(

@@ -17,6 +17,7 @@ from bench.study.indicators import PAPERS, indicators
 from bench.study.measured import Measured, Network, costs, read_network
 from bench.study.outline import outline
 from bench.study.page import write_predictors
+from bench.study.predictor_charts import predictor_charts
 from bench.study.predictor_words import by_paper, summary
 from bench.study.predictors import analyze
 from bench.tracking import NullTracker
@@ -146,6 +147,12 @@ def test_networks_of_two_data_sets_are_never_compared() -> None:
     ]
     prs = analyze(found, resamples=20).findings[0]
     assert prs.across.value == 1
+
+
+def test_a_quantity_over_decades_has_a_logarithmic_axis() -> None:
+    found = [made(row, 0.04 * row, {"rdi": 10.0**row, "prs_ratio": 1.0 + row}) for row in range(20)]
+    chart = predictor_charts(analyze(found, resamples=20))[-1]
+    assert {panel.title: panel.x.log for panel in chart.panels} == {"RDI": True, "PRS ratio": False}
 
 
 def test_words_name_what_holds(result: Any) -> None:

@@ -99,8 +99,13 @@ def _cells(box: Box) -> Iterator[tuple[int, int]]:
             yield column, row
 
 
+def width_of(text: str) -> float:
+    """About how wide a text is."""
+    return len(text) * _LETTER
+
+
 def _box(text: Text) -> Box:
-    width = len(text.text) * _LETTER
+    width = width_of(text.text)
     left = text.x - {"start": 0.0, "middle": width / 2, "end": width}[text.anchor]
     return left, text.y - 11, left + width, text.y - 11 + _LINE
 

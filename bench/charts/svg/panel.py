@@ -11,7 +11,7 @@ from bench.charts.chart import Line, Mark, Numbers, Panel, Points, Rule
 from bench.charts.numbers import number
 from bench.charts.outlines import Point, bands, corners, pieces
 from bench.charts.palette import COLORS, Style, style
-from bench.charts.svg.names import Text, place_beside, place_names
+from bench.charts.svg.names import Text, place_beside, place_names, width_of
 from bench.charts.svg.scale import Scale
 
 WIDTH, HEIGHT = 420, 280
@@ -210,9 +210,9 @@ class _Plane:
             sides = sides[::-1] if across > (LEFT + RIGHT) / 2 else sides
             places = [Text(x, y, mark.name, end) for y in (TOP + 10, BOTTOM - 6) for x, end in sides]
         elif mark.y is not None:
-            up, quarter = self.y.at(mark.y), (RIGHT - LEFT) / 4
-            along = [(RIGHT, "end"), (RIGHT - quarter, "end"), (LEFT + quarter, "start"), (LEFT + 4, "start")]
-            places = [Text(x, up + y, mark.name, end) for x, end in along for y in (-4, 14)]
+            up, step = self.y.at(mark.y), (RIGHT - LEFT) / 8
+            ends = [RIGHT - step * at for at in range(7) if RIGHT - step * at > LEFT + width_of(mark.name)]
+            places = [Text(x, up + y, mark.name, "end") for x in ends or [RIGHT] for y in (-4, 14)]
         else:
             return
         yield place_beside(places, self._dots(marks))
