@@ -25,7 +25,7 @@ DEVICES = ("auto", "cpu", "cuda", "cuda:N")
 Precision = Literal["auto", "fp32", "bf16", "bf16-compiled"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 #: What a search looks for: robust accuracy; clean against robust accuracy; or these and cost.
-SearchObjective = Literal["robust", "pareto", "pareto-cost"]
+SearchObjective = Literal["robust", "screened", "pareto", "pareto-cost"]
 
 #: Unicode's categories of control, format and surrogate characters, and of separators of lines and paragraphs.
 _CONTROL = ("Cc", "Cf", "Cs", "Zl", "Zp")

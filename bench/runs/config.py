@@ -130,7 +130,8 @@ class RunConfig(BaseModel):
         SearchObjective,
         Option(
             "training",
-            "Of the search: robust accuracy, pareto (clean against robust accuracy), or pareto-cost (and cost).",
+            "Of the search: robust accuracy, screened (nearly that under AutoAttack), pareto (clean against robust "
+            "accuracy), or pareto-cost (and cost).",
             "NAME",
         ),
         Field(exclude_if=lambda objective: objective == "robust"),

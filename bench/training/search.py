@@ -22,7 +22,7 @@ from bench.training.choice import CLEAN, choose, find_floor, robust
 from bench.training.folder import train_in_folder, trained_rows
 from bench.training.history import HistoryRow, clean_accuracy, robust_accuracy
 from bench.training.loop import Diverged, Stop
-from bench.training.objectives import WORDS, make_front, values_with_outcomes
+from bench.training.objectives import DIRECTIONS, WORDS, make_front, values_with_outcomes
 from bench.training.plan import Plan
 from bench.training.storage import is_of_storage, open_storage, root
 from bench.training.study import PRUNED, describe_again, join_study, open_study
@@ -81,7 +81,7 @@ def search(
         progress: where the bars go.
         changed: called after every epoch and every trial.
         storage: as for `bench.training.storage.open_storage`; None keeps the study in the folder.
-        objective: with several objectives no trial is pruned.
+        objective: but for "robust", no trial is pruned.
 
     Raises:
         UserError: when no trial finished, or the study's database cannot be used.
@@ -200,7 +200,7 @@ class _Searcher:
         state, reached, clean, message = self._train(trial, defense, here)
         if clean is not None:
             trial.set_user_attr(CLEAN, clean)
-            if self.objective == "robust":
+            if len(DIRECTIONS[self.objective]) == 1:
                 trial.set_constraint(FLOOR, find_floor(self.trials.ended(), self.clean_floor) - clean)
         trial.set_user_attr(SECONDS, self._seconds(here))
         ended = self.trials.study.tell(trial, reached, state=state).datetime_complete or datetime.now()
@@ -222,7 +222,8 @@ class _Searcher:
         def report(row: HistoryRow) -> None:
             nonlocal last
             last, step = row, int(row["epoch"] or 0)
-            if self.objective != "robust":  # Optuna prunes by one value alone
+            # Optuna prunes by one value alone, and an epoch is not screened.
+            if self.objective != "robust":
                 trial.set_user_attr(EPOCH, step)  # raises where another process has taken the trial over
                 self.changed()
                 return
@@ -274,7 +275,7 @@ class _Searcher:
             sampler={"name": "TPESampler", "seed": "from the trial's number", **SAMPLER},
             pruner={"name": "MedianPruner", **PRUNER} if self.objective == "robust" else {},
             optuna=optuna.__version__,
-            front=None if self.objective == "robust" else make_front(trials),
+            front=make_front(trials) if len(DIRECTIONS[self.objective]) > 1 else None,
         )
 
 

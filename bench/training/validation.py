@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.attacks import ATTACKS
+from bench.attacks.screening import screen
 from bench.core.classifier import Classifier
 from bench.core.guards import evaluating
 from bench.core.randomness import make_generator
@@ -67,6 +68,15 @@ def outcomes(
         clean = classified(network, validation)
         robust = _survivors(network, validation, threat, seed, precision != "fp32")
     return clean.numpy(), robust.cpu().numpy()
+
+
+def screened_accuracy(network: Classifier, dataset: Dataset, threat: Threat, seed: int) -> float:
+    """Share of the first `VALIDATION_IMAGES` validation images that survive screening; 0 where there are none."""
+    images, labels = dataset.validation.batch(slice(0, VALIDATION_IMAGES))
+    if not len(images):
+        return 0.0
+    broken = screen(network, images, labels, threat, seed=seed).broken
+    return int((~broken).sum()) / len(broken)
 
 
 def accuracy(classifier: nn.Module, split: Split, batch_size: int = 1000) -> float:

@@ -15,12 +15,15 @@ from bench.core.errors import UserError
 from bench.core.front import front_of
 from bench.core.progress import Progress
 from bench.core.record import Search
+from bench.core.threat import Threat
+from bench.models import build
 from bench.training.choice import CLEAN, choose
 from bench.training.objectives import check_objective, make_front
 from bench.training.search import SearchOutcome, search
 from bench.training.storage import open_storage
 from bench.training.study import join_study
 from bench.training.trials import NUMBER
+from bench.training.validation import outcomes, screened_accuracy
 from defenses import get
 from tests.records import search_summary
 from tests.training.test_search import Scaled, plan, trials
@@ -90,6 +93,24 @@ def test_a_front_is_the_same_after_interruptions_and_in_a_storage(
     assert pieces.search is not None
     assert searched[1].search is not None
     assert pieces.search.front == searched[1].search.front
+
+
+def test_a_search_can_count_what_survives_screening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = iter((0.25, 0.75))
+    monkeypatch.setattr("bench.training.objectives.screened_accuracy", lambda *args: next(values))
+    found = search(plan(), tmp_path, 2, 0.0, Progress(), objective="screened").search
+    assert found is not None
+    assert [trial["value"] for trial in trials(tmp_path)] == [0.25, 0.75]
+    assert (found.best_trial, found.pruned, found.pruner, found.front) == (1, 0, {}, None)
+    assert "screening" in found.objective
+
+
+def test_screened_accuracy_is_no_higher_than_that_under_pgd_and_cw() -> None:
+    setting = plan()
+    network = build("cnn6(width=0.25)", input_shape=setting.dataset.shape, num_classes=10, seed=0).eval()
+    screened = screened_accuracy(network, setting.dataset, Threat("linf", "0.02"), 0)
+    _, right = outcomes(network, setting.dataset, Threat("linf", "0.02"), 0)
+    assert 0 <= screened <= right.mean()
 
 
 def trial(number: int, values: tuple[float, ...]) -> FrozenTrial:
