@@ -148,9 +148,10 @@ def fetch_records(settings: Settings, out: Path) -> Fetched:
                     left_out[folders[name] / RECORD] = str(found)
                 else:
                     paths.append(found)
-    return Fetched(
-        sorted(paths), {name: settings.run_page(run.info.run_id) for name, run in runs.items()}, left_out
-    )
+    links = {
+        name: settings.run_page(run.info.run_id, str(run.info.experiment_id)) for name, run in runs.items()
+    }
+    return Fetched(sorted(paths), links, left_out)
 
 
 def _sources(path: Path) -> set[Path]:

@@ -95,10 +95,14 @@ class Settings(BaseSettings):
         """The address without secrets, for messages and for what is kept on disk."""
         return redact(self.uri)
 
-    def run_page(self, run_id: str) -> str:
-        """The address of a run's page; the id alone where no server has pages."""
+    def run_page(self, run_id: str, experiment_id: str) -> str:
+        """The address of a run's page; the id alone where no server has pages.
+
+        Without the experiment, MLflow leads on to another address, and forgets the layout on the way.
+        """
+        experiment = f"/experiments/{experiment_id}" if experiment_id else ""
         return (
-            f"{self.shown.rstrip('/')}/#/runs/{run_id}?workflowType=machine_learning"
+            f"{self.shown.rstrip('/')}/#{experiment}/runs/{run_id}?workflowType=machine_learning"
             if self.shown.startswith("http")
             else run_id
         )

@@ -36,13 +36,14 @@ LOCKED_SECONDS = 120
 
 @dataclass
 class Logged:
-    """The state of an entry in MLflow: run, start, last epoch, status, fingerprint."""
+    """The state of an entry in MLflow: run, start, last epoch, status, fingerprint, and the experiment's id."""
 
     run_id: str
     started: int
     status: str
     epoch: int = 0
     fingerprint: str = ""
+    experiment: str = ""
 
 
 @contextmanager
@@ -161,7 +162,9 @@ class Store:
         elif entry.status != logged.status:
             self.client.set_terminated(logged.run_id, entry.status, entry.ended)
         epoch = max([logged.epoch, *(row["epoch"] for row in entry.history)])
-        return Logged(logged.run_id, logged.started, entry.status, epoch, entry.fingerprint())
+        return Logged(
+            logged.run_id, logged.started, entry.status, epoch, entry.fingerprint(), self.experiment_id
+        )
 
     def _values(self, entry: Entry, logged: Logged, tags: dict[str, str]) -> None:
         from mlflow.entities import Metric, Param, RunTag

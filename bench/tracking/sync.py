@@ -40,7 +40,7 @@ def run_links(records: Iterable[Path], settings: Settings) -> dict[str, str]:
         with suppress(UserError):
             logged = Ledger(folder, settings).get(record_part(path, folder))
             if logged is not None:
-                links[load_record(path).id] = settings.run_page(logged.run_id)
+                links[load_record(path).id] = settings.run_page(logged.run_id, logged.experiment)
     return links
 
 
@@ -114,7 +114,8 @@ def _present(store: Store, folder: Path) -> list[tuple[str, Logged]]:
 
 
 def _logged(run: Any) -> Logged:
-    return Logged(run.info.run_id, run.info.start_time, run.info.status)
+    info = run.info
+    return Logged(info.run_id, info.start_time, info.status, experiment=str(info.experiment_id))
 
 
 class Ledger:
@@ -162,7 +163,7 @@ class Ledger:
             if remembered["run_id"] not in alive:
                 del self._parts[part]
         for part, logged in present:
-            self._parts.setdefault(part, asdict(logged))
+            self._parts.setdefault(part, asdict(logged))["experiment"] = logged.experiment
         if present:
             write_json(self._path, self._all)
 

@@ -182,6 +182,14 @@ def test_everything_from_a_record_is_shown_as_text(tmp_path: Path) -> None:
         assert re.fullmatch(r"[a-z0-9./-]+", path), path
 
 
+def test_an_entry_leads_to_its_run_by_the_id_alone(tmp_path: Path) -> None:
+    record = make_record()
+    address = "http://127.0.0.1:5000/#/experiments/1/runs/0123abc?workflowType=machine_learning"
+    site = build([write_record(tmp_path / "r", record)], tmp_path / "site", links={record.id: address})
+    (page,) = (site.folder / "entries").glob("*.html")
+    assert f'<a href="{address}" rel="noopener noreferrer">0123abc</a>' in page.read_text()
+
+
 def test_a_spreadsheet_gets_no_formula(tmp_path: Path) -> None:
     path = write_record(tmp_path / "r", make_record(defense={"name": "=cmd()"}, model="@net"))
     build([path], tmp_path / "site")

@@ -994,7 +994,8 @@ def test_records_make_the_round_trip_through_a_server(
         assert sha256(path.parent / "arrays.npz") == record.files["arrays"].sha256
         with open_store(server.settings) as store:
             page = runs[record.id]
-            assert page.startswith(f"{server.settings.uri}/#/runs/")
+            assert page.startswith(f"{server.settings.uri}/#/experiments/{store.experiment_id}/runs/")
+            assert page.endswith("?workflowType=machine_learning")
             run_id = page.rpartition("/")[2].partition("?")[0]
             assert store.client.get_run(run_id).data.tags["bench.record"] == record.id
     (paths[0].parent / "arrays.npz").write_bytes(b"damaged")
