@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from markupsafe import Markup
@@ -137,6 +138,7 @@ def p_value(value: float) -> str:
     return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
+@lru_cache(4096)
 def spoken(name: str) -> str:
     """The name of a score or metric without a title, as words."""
     words = name.replace("_", " ").replace("/", ", ")

@@ -23,6 +23,7 @@ def number(value: float, decimals: int | None = None) -> str:
     return minus(f"{value:.3g}")
 
 
+@lru_cache(1 << 14)
 def within(value: float, low: float | None, high: float | None) -> str:
     """Format a number with the digits that its interval warrants: two of half its width."""
     half = 0.0 if low is None or high is None else (high - low) / 2
@@ -39,6 +40,7 @@ def minus(text: str) -> str:
     return text
 
 
+@lru_cache(4096)
 def typeset(text: str) -> str:
     """A text with the numbers that a program wrote with an exponent, such as 7.6e-06, as they are read."""
     return re.sub(
