@@ -64,12 +64,13 @@ def test_findings_and_charts_of_a_study_are_shown_and_others_left_out(tmp_path: 
         each.save(folder / "charts" / f"{name}.json")
     (folder / "charts" / "damaged.json").write_text("{")
     (folder / "results.json").write_text(
-        json.dumps({"title": "Predictors", "summary": ["<i>None</i> does."]})
+        json.dumps({"title": "Predictors", "summary": ["<i>None</i> does.", "P1: <b>all</b> do."]})
     )
     site = build([], tmp_path / "site", studies=find_studies(tmp_path), empty=True)
     (page,) = (tmp_path / "site" / "studies").glob("*.html")
     text = page.read_text()
     assert "&lt;i&gt;None&lt;/i&gt; does." in text
+    assert "<strong>P1</strong>: &lt;b&gt;all&lt;/b&gt; do." in text
     assert "A chart" in text
     assert "Tiles" not in text
     assert "Names" not in text
