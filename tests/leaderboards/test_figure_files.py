@@ -65,6 +65,17 @@ def test_every_figure_has_picture_page_table_and_data_in_the_site(tmp_path: Path
         assert word in entry_page(tmp_path / "site").read_text()
 
 
+def test_a_picture_alone_is_not_called_interactive(tmp_path: Path) -> None:
+    path = write(tmp_path / "r")
+    write_png(tmp_path / "r" / "figures" / "regions-plane.png", 8, 8)
+    built(tmp_path, path)
+    text = entry_page(tmp_path / "site").read_text()
+    assert "regions-plane" in text
+    assert "interactive" not in text
+    built(tmp_path, write(tmp_path / "r", several()))
+    assert "interactive" in entry_page(tmp_path / "site").read_text()
+
+
 def test_every_page_of_a_chart_links_only_into_the_site(tmp_path: Path) -> None:
     built(tmp_path, write(tmp_path / "r", several(), simple("attacks")))
     pages = list((tmp_path / "site" / "figures").rglob("*.html"))
