@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+from bench.charts.words import CHECKS
+from bench.core.names import SUSPICIOUS
 from bench.runs.cards import defense_cards, make_card
 from defenses import DEFENSES
 from defenses import get as get_defense
@@ -23,9 +25,10 @@ def test_cards_link_to_the_paper_of_every_defense_that_is_on_arxiv() -> None:
     assert cards["prs"].link == "https://arxiv.org/abs/2207.03400"
 
 
-def test_titles_are_those_of_the_metrics() -> None:
-    expected = {score: title for name in METRICS.names() for score, title in get_metric(name).titles.items()}
-    assert list(titles().items()) == list(expected.items())
+def test_titles_are_those_of_the_metrics_and_of_extra_checks() -> None:
+    checks = {SUSPICIOUS + check: title for check, title in CHECKS.items()}
+    measured = {score: title for name in METRICS.names() for score, title in get_metric(name).titles.items()}
+    assert list(titles().items()) == [*checks.items(), *measured.items()]
 
 
 def test_neither_needs_torch() -> None:
