@@ -194,8 +194,10 @@ def attack(classifier: Classifier, images: Tensor, labels: Tensor, threat: Threa
             broken[left] = found.broken
             passes += found.forwards + found.backwards
     else:
-        seed, made = (1, "fast") if kind == "reseeded" else (0, kind)
-        exact = autoattack(classifier, images, labels, threat, seed=seed, passes=made)  # type: ignore[arg-type]
+        seed = int(kind == "reseeded")
+        exact = autoattack(
+            classifier, images, labels, threat, seed=seed, passes="exact" if kind == "exact" else "fast"
+        )
         broken, passes = exact.broken, exact.forwards + exact.backwards
     return Outcome(broken, passes, time.process_time() - started)
 

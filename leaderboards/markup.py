@@ -64,19 +64,24 @@ def missing(reason: str) -> Markup:
     )
 
 
+def _number(value: float, of: Summary | Score, metric: str) -> str:
+    """A value of a score, or its spread, with the digits that the interval of the score warrants."""
+    return quantity(value, metric, of.unit, (of.low, of.high))
+
+
 def score(summary: Summary | None, metric: str, in_doubt: bool = False) -> Markup:
     """A value with its interval and its spread over seeds, or why there is none."""
     if summary is None:
         return missing("not in the record")
     if summary.mean is None:
         return missing(summary.reason)
-    value = quantity(summary.mean, metric, summary.unit, (summary.low, summary.high))
+    value = _number(summary.mean, summary, metric)
     found = f"({value})" if in_doubt else value
     between = interval(summary.low, summary.high, metric, summary.unit)
     if between:
         found += f"<small>{between}</small>"
     if summary.std is not None:
-        spread = quantity(summary.std, metric, summary.unit, (summary.low, summary.high))
+        spread = _number(summary.std, summary, metric)
         found += f'<small class="spread">± {spread}</small>'
     return Markup(found)
 
@@ -86,11 +91,9 @@ def lines(summary: Summary | None, metric: str) -> Markup:
     if summary is None or summary.mean is None:
         return score(summary, metric)
     found = [
-        quantity(summary.mean, metric, summary.unit, (summary.low, summary.high)),
+        _number(summary.mean, summary, metric),
         interval(summary.low, summary.high, metric, summary.unit),
-        ""
-        if summary.std is None
-        else f"± {quantity(summary.std, metric, summary.unit, (summary.low, summary.high))}",
+        "" if summary.std is None else f"± {_number(summary.std, summary, metric)}",
     ]
     return Markup("\n".join(filter(None, found)))
 
@@ -204,11 +207,7 @@ def score_rows(entry: Entry, metrics: Iterable[str], title_of: Callable[[str], s
 
 def _score_row(entry: Entry, metric: str, title: str) -> str:
     summary, several = entry.scores[metric], len(entry.results) > 1
-    value = (
-        missing(summary.reason)
-        if summary.mean is None
-        else quantity(summary.mean, metric, summary.unit, (summary.low, summary.high))
-    )
+    value = missing(summary.reason) if summary.mean is None else _number(summary.mean, summary, metric)
     between = interval(summary.low, summary.high, metric, summary.unit) or missing("no interval")
     n = missing("not counted in examples") if summary.n is None else f"{summary.n:,}"
     original = "" if title == metric else f"<small><code>{text(metric)}</code></small>"
@@ -231,10 +230,10 @@ def _score_row(entry: Entry, metric: str, title: str) -> str:
 def _spread(summary: Summary, metric: str) -> str:
     if summary.std is None:
         return missing("fewer than two seeds have a value")
-    return quantity(summary.std, metric, summary.unit, (summary.low, summary.high))
+    return _number(summary.std, summary, metric)
 
 
 def _own(own: Score | None, metric: str) -> str:
     if own is None or own.value is None:
         return missing(own.reason if own else "not in the record")
-    return quantity(own.value, metric, own.unit, (own.low, own.high))
+    return _number(own.value, own, metric)

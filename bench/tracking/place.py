@@ -57,11 +57,6 @@ def place(path: Path, digest: str) -> Place:
         return Place(record, "ε is 0, which is no threat", page=page)
     words = f"{shared['dataset']}, {shared['norm']} {shared['eps']}, {battery.name} {battery.version}"
     threat = f"{NORM_SIGNS[record.threat.norm]}, ε = {record.threat.eps}"
-    title = ", ".join(
-        (
-            shared["dataset"],
-            threat,
-            f"{battery.name} {battery.version}, {record.dataset.evaluated_size} images",
-        )
-    )
+    measured = f"{battery.name} {battery.version}, {record.dataset.evaluated_size} images"
+    title = f"{shared['dataset']}, {threat}, {measured}"
     return Place(record, "", f"{slug(words)}-{short_hash(shared)}", title, page)
