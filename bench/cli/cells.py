@@ -107,20 +107,24 @@ def carry_out(
         show(sweep, given)
         return False
     told = _told(given["worker"]) if given["worker"] else None
-    sweep.check_folder(progress.say)
+    log = tracker(sweep, given, progress)  # whose settings are refused before anything is written
     if how.executor == "slurm":
+        sweep.check_folder(progress.say)
         from bench.core.names import slug
 
         own = [command, str(file.resolve()), *_local_words({**given, "out": sweep.out.resolve()}), *more]
         jobs = ", ".join(sweep.submit(own, slug(file.stem)))
         progress.say(f"submitted as {jobs}; `bench {command} {file} --status` shows how far it is")
         return False
-    earlier = sweep.forgive() if told is None else told
+    with sweep.cluster() as ray:
+        sweep.check_folder(progress.say)
+        earlier = sweep.forgive() if told is None else told
+        if how.executor == "ray":
+            sweep.run_on_ray(ray, earlier, progress.say, table=table)
     if how.executor == "ray":
-        sweep.run_on_ray(earlier, progress.say, table=table)
-        sweep.catch_up(tracker(sweep, given, progress))
+        sweep.catch_up(log)
     elif how.jobs == 1:
-        sweep.work(earlier, tracker(sweep, given, progress), progress)
+        sweep.work(earlier, log, progress)
     else:
         own = [command, str(file), *_local_words(given), *more]
         sweep.manage(own, earlier, progress.say, table=table)

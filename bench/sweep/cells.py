@@ -132,13 +132,16 @@ def seed_cells(requests: Sequence[Request]) -> list[Cell]:
 
 
 def with_searches(seeds: Sequence[Cell]) -> list[Cell]:
-    """The trainings, each once, and before them the searches that they need."""
-    cells: dict[str, Cell] = {}
+    """The trainings, each once, and before all of them the searches that they need.
+
+    A search that begins late leaves processes idle that wait for it, so that searches come first.
+    """
+    searches: dict[str, Cell] = {}
     for cell in seeds:
         if cell.needs:
-            cells.setdefault(cell.needs, replace(cell, kind="search"))
-        cells.setdefault(cell.key, cell)
-    return list(cells.values())
+            searches.setdefault(cell.needs, replace(cell, kind="search"))
+    trainings = {cell.key: cell for cell in seeds}
+    return [*searches.values(), *trainings.values()]
 
 
 def make_cells(requests: Sequence[Request]) -> list[Cell]:

@@ -1,8 +1,9 @@
 """How the cells of a sweep are done: here, by processes of this machine, on a Ray cluster, or by a job array."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from bench.core.errors import UserError
 from bench.core.files import write_json
@@ -13,10 +14,10 @@ from bench.runs.run import Tracker
 from bench.sweep.cells import FOLDER, Board, Cell, Status
 from bench.sweep.leases import PATIENCE, Leases
 from bench.sweep.local import Workers, worker_command
-from bench.sweep.on_ray import run_on_ray
+from bench.sweep.on_ray import cluster, run_on_ray
 from bench.sweep.part import part_of
 from bench.sweep.report import statuses
-from bench.sweep.slurm import submit
+from bench.sweep.slurm import check_options, submit
 from bench.sweep.watch import Watch
 from bench.sweep.work import Worker, run_cell
 from bench.training.storage import refuse_several
@@ -30,7 +31,7 @@ class Execution:
         jobs: processes, or tasks of an array.
         gpus_per_cell: CUDA devices of a process; a fraction shares one.
         sbatch: options for Slurm.
-        ray_address: of a cluster; None as for `bench.sweep.on_ray.run_on_ray`.
+        ray_address: of a cluster; None as for `bench.sweep.on_ray.cluster`.
         retry: further tries of a cell that fails.
         index, count: the part that is done, from 0, and how many parts there are.
         takeover_after: seconds of silence after which another machine's cell is taken over.
@@ -62,6 +63,7 @@ class Execution:
             raise UserError("--index and --count are for job arrays; Ray divides the cells itself")
         if not self.takeover_after >= 1:
             raise UserError(f"--takeover-after: expected at least 1 second, got {self.takeover_after:g}")
+        check_options(self.sbatch)
 
 
 class Sweep:
@@ -167,14 +169,20 @@ class Sweep:
             if not ended_well:
                 raise UserError(f"workers ended early: {workers.said()}")
 
-    def run_on_ray(self, earlier: Mapping[str, str], say: Callable[[str], None], *, table: bool) -> None:
-        """Do the cells as tasks of Ray, and say what changes; arguments as for `manage`."""
+    def cluster(self) -> AbstractContextManager[Any]:
+        """Ray in touch with its cluster, where cells are done on one; else nothing."""
+        how = self.how
+        return cluster(how.ray_address, how.jobs) if how.executor == "ray" else nullcontext()
+
+    def run_on_ray(
+        self, ray: Any, earlier: Mapping[str, str], say: Callable[[str], None], *, table: bool
+    ) -> None:
+        """Do the cells as tasks of Ray, and say what changes; `ray` from `cluster`, the rest as for `manage`."""
         watch = Watch(self.cells, self.board, say)
         with watch.shown(table=table):
             run_on_ray(
+                ray,
                 self.cells,
-                address=self.how.ray_address,
-                jobs=self.how.jobs,
                 gpus_per_cell=self.how.gpus_per_cell,
                 earlier=earlier,
                 retry=self.how.retry,

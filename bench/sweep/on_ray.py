@@ -33,11 +33,32 @@ CONNECT = 5.0
 TRIES = 5
 
 
+@contextmanager
+def cluster(address: str | None, jobs: int) -> Iterator[Any]:
+    """Ray, in touch with a cluster while the block runs.
+
+    Args:
+        address: of a cluster; None takes that of `RAY_ADDRESS`, else starts one here, on loopback.
+        jobs: processors of a cluster that is started here.
+
+    Raises:
+        UserError: when Ray is not installed or its cluster cannot be reached.
+    """
+    address = address or os.environ.get("RAY_ADDRESS")
+    if address:
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", str(TRIES))
+    ray = _load()
+    try:
+        _connect(ray, address, jobs)
+        yield ray
+    finally:
+        ray.shutdown()
+
+
 def run_on_ray(
+    ray: Any,
     cells: Sequence[Cell],
     *,
-    address: str | None,
-    jobs: int,
     gpus_per_cell: float,
     earlier: Mapping[str, str],
     retry: int,
@@ -47,44 +68,35 @@ def run_on_ray(
     """Do what is left of a sweep, one task for each cell; a task that is started again repeats nothing.
 
     Args:
+        ray: from `cluster`.
         cells: all of the sweep.
-        address: of a cluster; None takes that of `RAY_ADDRESS`, else starts one here, on loopback.
-        jobs: processors of a cluster that is started here.
         gpus_per_cell: devices of a cell on a cluster that has any.
         earlier, retry: as for `bench.sweep.work.Worker`.
         patience: as for `bench.sweep.leases.Leases`.
         look: called twice a second.
 
     Raises:
-        UserError: when Ray is not installed or its cluster cannot be reached.
+        UserError: when a node cannot do cells, or a task of Ray failed.
     """
-    address = address or os.environ.get("RAY_ADDRESS")
-    if address:
-        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", str(TRIES))
-    ray = _load()
-    _connect(ray, address, jobs)
-    try:
-        gpus = gpus_per_cell if ray.cluster_resources().get("GPU") else 0
-        task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_do)
-        place = {"folder": str(Path.cwd()), "version": __version__, "paths": _paths(), "secrets": _secrets()}
-        crowd = _crowd(cells, _places(ray.cluster_resources(), gpus))
-        pending: dict[str, list[Any]] = {}
-        for cell in cells:  # searches come first, so that their seeds can name them
-            config = cell.request.config.model_dump_json(), cell.request.battery, cell.request.command
-            pending[cell.key] = [
-                task.options(name=cell.title).remote(
-                    config, cell.key, place, dict(earlier), retry, patience, *pending.get(cell.needs, [])
-                )
-                for _ in range(crowd.get(cell.key, 1))
-            ]
-        waiting = [reference for references in pending.values() for reference in references]
-        while waiting:
-            ready, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=PAUSE)
-            for reference in ready:
-                _read(ray, reference)
-            look()
-    finally:
-        ray.shutdown()
+    gpus = gpus_per_cell if ray.cluster_resources().get("GPU") else 0
+    task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_do)
+    place = {"folder": str(Path.cwd()), "version": __version__, "paths": _paths(), "secrets": _secrets()}
+    crowd = _crowd(cells, _places(ray.cluster_resources(), gpus))
+    pending: dict[str, list[Any]] = {}
+    for cell in cells:  # searches come first, so that their seeds can name them
+        config = cell.request.config.model_dump_json(), cell.request.battery, cell.request.command
+        pending[cell.key] = [
+            task.options(name=cell.title).remote(
+                config, cell.key, place, dict(earlier), retry, patience, *pending.get(cell.needs, [])
+            )
+            for _ in range(crowd.get(cell.key, 1))
+        ]
+    waiting = [reference for references in pending.values() for reference in references]
+    while waiting:
+        ready, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=PAUSE)
+        for reference in ready:
+            _read(ray, reference)
+        look()
 
 
 def _places(resources: Mapping[str, float], gpus: float) -> int:

@@ -37,6 +37,17 @@ wait "$worker"
 """
 
 
+def check_options(options: Sequence[str]) -> None:
+    """Look at options of `sbatch` before anything is written.
+
+    Raises:
+        UserError: for what is no option.
+    """
+    for option in options:
+        if not option.startswith("-") or "\n" in option:
+            raise UserError(f"--sbatch: expected an option such as --partition=gpu, got {option!r}")
+
+
 def submit(
     command: Sequence[str], folder: Path, *, name: str, count: int, options: Sequence[str]
 ) -> list[str]:
@@ -55,9 +66,6 @@ def submit(
     Raises:
         UserError: when there is no `sbatch`, or it refuses; the scripts stay, to be looked at.
     """
-    for option in options:
-        if not option.startswith("-") or "\n" in option:
-            raise UserError(f"--sbatch: expected an option such as --partition=gpu, got {option!r}")
     log = folder / "logs"
     log.mkdir(parents=True, exist_ok=True)
     most = _largest_array()

@@ -19,6 +19,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from bench.cli.signals import stopping
 from benchmarks.faults import CLASSES
 from benchmarks.faults.command import Bench
 from benchmarks.faults.trial import FaultClass
@@ -95,4 +96,5 @@ def provoke(
 
 
 if __name__ == "__main__":
-    main()
+    with stopping():  # servers and clusters end with this program
+        main()

@@ -22,6 +22,7 @@ from typing import Any
 
 import sqlalchemy
 
+from bench.cli.signals import stopping
 from bench.tracking import load_settings
 from bench.tracking.calls import calling
 from bench.tracking.entry import Entry
@@ -189,4 +190,5 @@ def _timed() -> Iterator[Any]:
 
 
 if __name__ == "__main__":
-    main()
+    with stopping():  # servers and clusters end with this program
+        main()

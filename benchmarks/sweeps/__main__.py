@@ -18,6 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from bench.cli.signals import stopping
 from benchmarks.sweeps.ways import WAYS, Sweep, alone, records
 
 SWEEP = """dataset: digits
@@ -86,4 +87,5 @@ def _differences(expected: dict, found: dict) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with stopping():  # servers and clusters end with this program
+        sys.exit(main())

@@ -132,7 +132,7 @@ def test_a_list_in_the_file_of_one_run_names_the_sweep() -> None:
         ("digits-quick", 18, 3),
         ("digits-quick-l2", 18, 3),
         ("mnist-linf", 12, 1),
-        ("mnist-linf-0.1", 15, 1),
+        ("mnist-linf-0.1", 15, 3),
         ("cifar10-jpeg-linf", 16, 1),
     ],
 )

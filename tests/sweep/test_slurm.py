@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.core.errors import UserError
-from bench.sweep.slurm import submit
+from bench.sweep.slurm import check_options, submit
 
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch, **scripts: str) -> None:
@@ -76,4 +76,4 @@ def test_a_refusal_and_a_bad_option_are_one_line(tmp_path: Path, monkeypatch: py
     with pytest.raises(UserError, match=r"sbatch refused .*invalid partition"):
         submit(["worker"], tmp_path / "s", name="x", count=2, options=[])
     with pytest.raises(UserError, match="expected an option such as --partition=gpu"):
-        submit(["worker"], tmp_path / "s", name="x", count=2, options=["partition=gpu"])
+        check_options(["--gres=gpu:1", "partition=gpu"])

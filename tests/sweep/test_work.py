@@ -79,6 +79,17 @@ def test_the_search_comes_first_and_each_cell_once(searched: list[Cell], tmp_pat
     assert states(cells, tmp_path) == ["done"] * 4
 
 
+def test_searches_come_before_all_trainings_and_those_in_order(tmp_path: Path) -> None:
+    given = {"train_size": 40, "test_size": 5, "trials": 2, "out": tmp_path}
+    runs = [{"defense": name, "seeds": [seed]} for name in ("jacobian", "standard", "prs") for seed in (0, 1)]
+    cells = make_cells([Request(RunConfig.make({**given, **run})) for run in runs])
+    assert [(cell.kind, cell.job.plan.name, cell.seed) for cell in cells] == [
+        ("search", "jacobian", 0),
+        ("search", "prs", 0),
+        *(("seed", str(run["defense"]), run["seeds"][0]) for run in runs),
+    ]
+
+
 def test_a_failure_is_kept_and_tried_again_by_the_next_call(searched: list[Cell], tmp_path: Path) -> None:
     cells, tries = moved(searched, tmp_path), []
 
