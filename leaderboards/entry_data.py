@@ -40,7 +40,7 @@ def entry_script(
         "figures": {
             figure.title[:LONGEST]: {
                 "title": figure.title[:LONGEST],
-                "path": figure.pictures[0].drawing or figure.pictures[0].path,
+                "path": figure.pictures[0].shown,
                 "page": figure.pictures[0].page,
             }
             for shown in figures.values()

@@ -1,13 +1,13 @@
 """Copy the figures of an entry into the site, and list them for its page."""
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.charts import Chart, load_chart
 from bench.charts.plotly.page import page
 from bench.charts.png.sizes import png_size
-from bench.charts.svg.standalone import is_drawable, standalone
+from bench.charts.svg.standalone import standalone
 from bench.charts.table import table
 from bench.charts.topics import by_topic
 from bench.core.errors import UserError
@@ -21,26 +21,33 @@ from leaderboards.text import capital
 
 #: Larger chart files, in bytes, are not shown.
 LARGEST = 32 * 2**20
-#: Pictures wider than this, in pixels, take the whole width of the page.
-WIDE = 900
+#: What is written of a chart → suffix of its file.
+_FILES = {"page": "html", "table": "csv", "data": "json", "drawing": "svg"}
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of one seed; paths are in the site, and empty where only the picture is there.
+    """A figure of one seed; paths are in the site.
 
     Attributes:
-        drawing: the figure as SVG in the colors of light and dark pages; only of lines, points and rules.
+        path: the picture that came with the figure; empty where only its data did.
+        drawing: the figure as SVG in the colors of light and dark pages; empty, as those below, where only the
+            picture came.
     """
 
     seed: int
-    path: str
     width: int
     height: int
+    path: str = ""
     page: str = ""
     table: str = ""
     data: str = ""
     drawing: str = ""
+
+    @property
+    def shown(self) -> str:
+        """What a page shows."""
+        return self.drawing or self.path
 
 
 @dataclass(frozen=True)
@@ -53,11 +60,6 @@ class ShownFigure:
     source: str
     pictures: tuple[Picture, ...]
 
-    @property
-    def wide(self) -> bool:
-        """Whether its picture takes the whole width."""
-        return self.pictures[0].width > WIDE
-
 
 @dataclass(frozen=True)
 class WrittenFigures:
@@ -68,10 +70,10 @@ class WrittenFigures:
 
 
 def write_figures(entry: Entry, site: Path) -> WrittenFigures:
-    """Write pictures, interactive pages, tables and data of an entry's figures below `site/figures`.
+    """Write drawings, pictures, interactive pages, tables and data of an entry's figures below `site/figures`.
 
-    Pictures are copied when they are PNG files, or drawn where only the data are there. Pages come from the
-    validated data alone: nothing that a submitter wrote is ever taken for markup.
+    Pictures are copied when they are PNG files. Drawings and pages come from the validated data alone: nothing
+    that a submitter wrote is ever taken for markup.
     """
     found: dict[str, list[tuple[Picture, Chart | None]]] = {}
     left_out: list[LeftOut] = []
@@ -95,28 +97,25 @@ def write_figures(entry: Entry, site: Path) -> WrittenFigures:
 def _write(entry: Entry, result: Result, figure: Figure, site: Path) -> tuple[Picture, Chart | None]:
     stem = f"figures/{result.digest[:12]}/{slug(figure.name)}-{short_hash(figure.name)}"
     chart = _read(figure)
-    target = site / f"{stem}.png"
     size = png_size(figure.picture) if figure.picture else None
+    path = ""
     if figure.picture is not None and size is not None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(figure.picture, target)
-    elif chart is not None:
-        size = _draw(chart, figure, target)
-    else:
-        raise UserError(f"{figure.picture} is no PNG, so it is not shown")
-    picture = Picture(result.record.seed, f"{stem}.png", *size)
+        path = f"{stem}.png"
+        (site / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(figure.picture, site / path)
     if chart is None:
-        return picture, None
-    picture = replace(picture, page=f"{stem}.html", table=f"{stem}.csv", data=f"{stem}.json")
+        if size is None:
+            raise UserError(f"{figure.picture} is no PNG, so it is not shown")
+        return Picture(result.record.seed, *size, path), None
+    drawing, width, height = _draw(chart, figure)
+    files = {name: f"{stem}.{suffix}" for name, suffix in _FILES.items()}
+    picture = Picture(result.record.seed, width, height, path, **files)
+    write_text(site / picture.drawing, drawing)
     write_text(site / picture.table, table(chart))
     write_text(site / picture.data, chart.model_dump_json())
-    if is_drawable(chart):
-        drawing, width, height = standalone(chart)
-        picture = replace(picture, drawing=f"{stem}.svg", width=width, height=height)
-        write_text(site / picture.drawing, drawing)
-    names = {"Picture (PNG)": ".png", "Table (CSV)": ".csv", "Data (JSON)": ".json"}
-    if picture.drawing:
-        names["Drawing (SVG)"] = ".svg"
+    names = {"Drawing (SVG)": ".svg", "Table (CSV)": ".csv", "Data (JSON)": ".json"}
+    if path:
+        names = {"Picture (PNG)": ".png", **names}
     html = page(
         chart,
         assets="../../static/",
@@ -139,17 +138,12 @@ def _read(figure: Figure) -> Chart | None:
     return chart
 
 
-def _draw(chart: Chart, figure: Figure, target: Path) -> tuple[int, int]:
-    from bench.charts.png.figure import draw
-
+def _draw(chart: Chart, figure: Figure) -> tuple[str, int, int]:
     try:
-        draw(chart, target)
+        return standalone(chart)
     except Exception as error:
         # One bad chart must not stop the site.
         raise UserError(f"{figure.chart} cannot be drawn: {type(error).__name__}: {error}") from error
-    size = png_size(target)
-    assert size is not None
-    return size
 
 
 def _shown(name: str, pairs: list[tuple[Picture, Chart | None]]) -> ShownFigure:

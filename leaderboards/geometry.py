@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from os.path import commonprefix
 from typing import Any
 
 from bench.core.names import (
@@ -290,6 +291,12 @@ def gallery(
                 if own is not None:
                     shown.setdefault(row.entry.page, (own.title, row, own.pictures[0]))
         if len(shown) > 1:
-            title = next(iter(shown.values()))[0]
-            found[title] = [(row, picture) for _, row, picture in shown.values()]
+            found[_shared([title for title, _, _ in shown.values()]) or name] = [
+                (row, picture) for _, row, picture in shown.values()
+            ]
     return found
+
+
+def _shared(titles: Sequence[str]) -> str:
+    """What titles have in common: they end with a number where it is the network's own."""
+    return titles[0] if len({*titles}) == 1 else commonprefix(titles).rstrip(" :0123456789")

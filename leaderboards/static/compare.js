@@ -135,7 +135,7 @@
         const figure = make(side, "figure");
         make(figure, "figcaption", name(rows[at]));
         if (!own) make(figure, "p", "—");
-        else make(make(figure, "a", undefined, { href: own.page || own.path }), "img", undefined, { src: own.path, loading: "lazy", alt: `${own.title}: ${name(rows[at])}` });
+        else make(make(figure, "a", undefined, { href: own.page || own.path }), "img", undefined, { src: own.path, class: own.path.endsWith(".svg") ? "drawn" : "", loading: "lazy", alt: `${own.title}: ${name(rows[at])}` });
       });
     }
     if (!common.length) make(place, "p", "They have no figure in common.");

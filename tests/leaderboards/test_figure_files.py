@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.charts import Chart, load_chart
-from bench.charts.png.figure import draw
+from bench.charts.svg.standalone import standalone
 from bench.charts.table import table
 from leaderboards.build import Site, build
 from leaderboards.check import check
@@ -52,12 +52,14 @@ def test_every_figure_has_picture_page_table_and_data_in_the_site(tmp_path: Path
     (image,) = [attributes for tag, attributes in found.tags if tag == "img"]
     assert image["loading"] == "lazy"
     assert image["alt"]
+    assert image["class"] == "drawn"
     files = {
         Path(target).suffix: tmp_path / "site" / "entries" / target
         for target in found.targets
         if "figures/" in target
     }
-    assert set(files) == {".png", ".html", ".csv", ".json"}
+    assert set(files) == {".png", ".svg", ".html", ".csv", ".json"}
+    assert files[".svg"].read_text() == standalone(made)[0]
     assert files[".png"].read_bytes() == (tmp_path / "r" / "figures" / "regions-several.png").read_bytes()
     assert load_chart(files[".json"]) == made
     assert files[".csv"].read_text() == table(made)
@@ -141,14 +143,17 @@ def test_hostile_charts_are_shown_as_text(tmp_path: Path) -> None:
             assert tag != "script" or attributes.get("src") or attributes.get("type") == "application/json"
 
 
-def test_data_without_a_picture_are_drawn(tmp_path: Path) -> None:
-    path = write(tmp_path / "r", simple("attacks"), pictures=False)
-    (tmp_path / "r" / "figures" / "attacks.png").write_text("<svg onload=evil()>")
+def test_data_need_no_picture(tmp_path: Path) -> None:
+    path = write(tmp_path / "r", several(), pictures=False)
+    (tmp_path / "r" / "figures" / "regions-several.png").write_text("<svg onload=evil()>")
     summary = built(tmp_path, path)
     assert summary.warnings == ()
-    (picture,) = (tmp_path / "site" / "figures").rglob("*.png")
-    draw(simple("attacks"), tmp_path / "again.png")
-    assert picture.read_bytes() == (tmp_path / "again.png").read_bytes()
+    assert not list((tmp_path / "site" / "figures").rglob("*.png"))
+    assert len(list((tmp_path / "site" / "figures").rglob("*.svg"))) == 1
+    for page in (entry_page(tmp_path / "site"), *(tmp_path / "site" / "figures").rglob("*.html")):
+        assert ".png" not in page.read_text()
+        for target in parse(page).targets:
+            assert (page.parent / target.split("#")[0]).exists(), target
 
 
 @pytest.mark.parametrize(

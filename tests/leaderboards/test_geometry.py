@@ -11,7 +11,8 @@ import pytest
 from bench.core.regression import regress
 from leaderboards.board import make_boards
 from leaderboards.build import build
-from leaderboards.geometry import GeometryBoard, geometry_boards
+from leaderboards.figure_files import Picture, ShownFigure
+from leaderboards.geometry import GeometryBoard, gallery, geometry_boards
 from leaderboards.pages import Pages
 from leaderboards.result import read_results
 from leaderboards.scatter import geometry_charts, slope_words, trend
@@ -124,3 +125,15 @@ def test_a_page_has_its_slopes_first_and_the_charts_of_each_topic_folded(
     contents = re.findall(r'<li><a href="#([\w-]+)">', page)
     assert contents
     assert all(f'id="{each}"' in page for each in contents)
+
+
+def test_pictures_side_by_side_share_a_title_without_the_number_of_one_network(board: GeometryBoard) -> None:
+    def figures(*titles: str) -> dict[str, list[ShownFigure]]:
+        return {
+            row.entry.page: [ShownFigure("regions-plane-1", title, "", "", (Picture(0, 1, 1, "p.png"),))]
+            for row, title in zip(board.rows, titles, strict=False)
+        }
+
+    assert list(gallery(board, figures("Regions: 22", "Regions: 21"))) == ["Regions"]
+    assert list(gallery(board, figures("Around image 1", "Around image 1"))) == ["Around image 1"]
+    assert list(gallery(board, figures("Alone"))) == []

@@ -2,12 +2,13 @@
 
 from markupsafe import Markup
 
-from bench.charts.chart import Chart
+from bench.charts.chart import Chart, Line, Points, Rule
 from bench.charts.jinja import templates
 from bench.charts.palette import style_numbers
 from bench.charts.svg.data import data_table
+from bench.charts.svg.drawing import HEIGHT, WIDTH
 from bench.charts.svg.markup import draw, table_rows, write
-from bench.charts.svg.panel import HEIGHT, WIDTH, draw_panel, has_many_points, legend
+from bench.charts.svg.panel import draw_panel, has_many_points, legend
 
 
 def figure(chart: Chart) -> Markup:
@@ -16,10 +17,13 @@ def figure(chart: Chart) -> Markup:
     Very many points have neither tooltips nor a table.
 
     Raises:
-        ValueError: for marks other than lines, points and rules.
+        ValueError: for marks other than lines, points and rules, which the other renderers show.
     """
     numbers = style_numbers(chart)
     marks = [mark for panel in chart.panels for mark in panel.marks]
+    for mark in marks:
+        if not isinstance(mark, Line | Points | Rule):
+            raise ValueError(f"a page shows lines, points and rules, not {mark.kind}")
     many = any(map(has_many_points, chart.panels))
     text = (
         templates()

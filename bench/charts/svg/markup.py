@@ -7,8 +7,7 @@ from collections.abc import Iterable
 
 from markupsafe import Markup, escape
 
-from bench.charts.svg.names import Text
-from bench.charts.svg.panel import Path
+from bench.charts.svg.drawing import Path, Picture, Text
 
 
 def draw(paths: Iterable[Path]) -> Markup:
@@ -20,9 +19,20 @@ def write(kind: str, texts: Iterable[Text]) -> Markup:
     """Texts of a class as SVG elements, one a line."""
     return Markup(
         "".join(
-            f'<text class="{kind}" x="{text.x:.1f}" y="{text.y:.1f}" text-anchor="{text.anchor}">'
+            f'<text class="{kind}" x="{text.x:.1f}" y="{text.y:.1f}" text-anchor="{text.anchor}"{_turned(text)}>'
             f"{escape(text.text)}</text>\n"
             for text in texts
+        )
+    )
+
+
+def show(pictures: Iterable[Picture]) -> Markup:
+    """Pictures as SVG elements, one a line."""
+    return Markup(
+        "".join(
+            f'<image x="{each.x:.1f}" y="{each.y:.1f}" width="{each.width:.1f}" height="{each.height:.1f}" '
+            f'preserveAspectRatio="none" href="data:image/png;base64,{each.png}"/>\n'
+            for each in pictures
         )
     )
 
@@ -30,6 +40,10 @@ def write(kind: str, texts: Iterable[Text]) -> Markup:
 def table_rows(rows: Iterable[list[str]]) -> Markup:
     """The rows of a table, each headed by its first cell unless that is empty."""
     return Markup("".join(f"<tr>{_head(head)}{''.join(map(_cell, cells))}</tr>\n" for head, *cells in rows))
+
+
+def _turned(text: Text) -> str:
+    return f' transform="rotate(-55 {text.x:.1f} {text.y:.1f})"' if text.turned else ""
 
 
 def _head(text: str) -> str:

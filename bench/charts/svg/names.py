@@ -3,8 +3,8 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
+from bench.charts.svg.drawing import Text
 from bench.charts.words import shortened
 
 #: Width of an average letter of a wide typeface, and height of a line, at the 14 pixels of page and file.
@@ -16,16 +16,6 @@ _LONGEST = 24
 _CELL = 24.0
 
 Box = tuple[float, float, float, float]
-
-
-@dataclass(frozen=True)
-class Text:
-    """A piece of text at a place."""
-
-    x: float
-    y: float
-    text: str
-    anchor: str = "middle"
 
 
 def place_names(

@@ -4,94 +4,104 @@ Nothing here depends on time, chance or fonts, so the same chart gives the same 
 that the page's style sheet defines; the shape of points and the dashes of lines differ as well.
 """
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from bench.charts.chart import Line, Mark, Numbers, Panel, Points, Rule
+from bench.charts.chart import Bars, Heatmap, Histogram, Line, Mark, Numbers, Panel, Points, Rule, Tiles
 from bench.charts.numbers import number
 from bench.charts.outlines import Point, bands, corners, pieces
 from bench.charts.palette import COLORS, Style, style
-from bench.charts.svg.names import Text, place_beside, place_names, width_of
+from bench.charts.svg.areas import bars, histogram
+from bench.charts.svg.drawing import BOTTOM, LEFT, Drawing, Key, Path, Text
+from bench.charts.svg.drawing import place as _place
+from bench.charts.svg.fields import draw_heatmap, draw_tiles
+from bench.charts.svg.frame import categories_of, frame
+from bench.charts.svg.names import place_beside, place_names, width_of
 from bench.charts.svg.scale import Scale
+from bench.charts.words import shortened
 
-WIDTH, HEIGHT = 420, 280
-LEFT, RIGHT, TOP, BOTTOM = 46, 406, 30, 234
 #: More points than these are drawn as one path for each mark, without tooltips and without a table.
 MANY = 300
+#: Names below bars, letters of one, and the width of an average letter.
+_MOST_NAMES, _LONGEST_NAME, _LETTER = 20, 24, 7.2
 #: The order in which kinds of paths are drawn; later ones cover earlier ones.
-_ORDER = ("band", "rule", "bar", "line", "dot")
-
-
-@dataclass(frozen=True)
-class Path:
-    """A stroke, an area or points: what kind, its SVG path, the class of its color, its dashes, its tooltip.
-
-    Attributes:
-        of: the classes that a key of the legend picks it by.
-        link: where it leads.
-    """
-
-    kind: str
-    d: str
-    color: str = ""
-    dashes: str = ""
-    tooltip: str = ""
-    of: str = ""
-    link: str = ""
-
-
-@dataclass
-class Drawing:
-    """What the template writes of a panel."""
-
-    panel: Panel
-    grid: list[Path] = field(default_factory=list)
-    paths: list[Path] = field(default_factory=list)
-    ticks: list[Text] = field(default_factory=list)
-    labels: list[Text] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Key:
-    """A name in the legend, the paths that show its style, and the class of the points that it picks."""
-
-    name: str
-    paths: list[Path]
-    picks: str = ""
+_ORDER = (
+    "border",
+    "under",
+    "contour",
+    "band",
+    "area",
+    "block",
+    "whisker",
+    "rule",
+    "bar",
+    "line",
+    "dot",
+)
 
 
 def draw_panel(panel: Panel, numbers: dict[str, int]) -> Drawing:
-    """Draw the lines, points and rules of a panel.
+    """Draw the marks of a panel.
 
     Args:
         numbers: name of a mark → the number of its style.
-
-    Raises:
-        ValueError: for other marks, which PNG and interactive pages show.
     """
     plane = _Plane(panel)
-    drawing = Drawing(panel)
+    drawing = Drawing(panel, width=plane.frame.width)
     grouped = bool(group_numbers(panel.marks))
-    for place, text in plane.y.ticks:
-        drawing.grid.append(Path("grid", f"M{LEFT} {_place(place)}L{RIGHT} {_place(place)}"))
-        drawing.ticks.append(Text(LEFT - 7, place + 4, text, "end"))
-    drawing.ticks += [Text(place, BOTTOM + 18, text) for place, text in plane.x.ticks]
+    filled = [mark for mark in panel.marks if isinstance(mark, Heatmap | Tiles)]
+    if not any(isinstance(mark, Tiles) for mark in filled):
+        _draw_ticks(drawing, plane, grid=not filled)
+    columns = [mark for mark in panel.marks if isinstance(mark, Bars)]
+    categories = categories_of(panel)
+    below: dict[str, float] = {}
     for mark in panel.marks:
+        shape = style(0 if isinstance(mark, Tiles) else numbers.get(mark.name, 0))
         match mark:
             case Line():
-                lines = plane.line(mark, style(numbers[mark.name]))
+                lines = plane.line(mark, shape)
                 # Where colors stand for groups of points, no line has the color of one.
                 drawing.paths += (replace(path, color="plain") for path in lines) if grouped else lines
             case Points():
-                drawing.paths += plane.points(mark, style(numbers[mark.name]), numbers[mark.name])
+                drawing.paths += plane.points(mark, shape, numbers[mark.name])
             case Rule():
                 drawing.paths += plane.rules(mark)
                 drawing.labels += plane.rule_names(mark, panel.marks)
-            case _:
-                raise ValueError(f"SVG shows lines, points and rules, not {mark.kind}")
+            case Bars():
+                # Stacked bars share one place.
+                beside = (0, 1) if mark.stacked else (columns.index(mark), len(columns))
+                drawing.paths += bars(plane.frame, mark, _color(shape), categories, beside, below)
+            case Histogram():
+                drawing.paths += histogram(plane.frame, mark, _color(shape), _dashes(shape))
+            case Heatmap():
+                draw_heatmap(drawing, plane.frame, mark)
+            case Tiles():
+                draw_tiles(drawing, mark)
     drawing.paths.sort(key=lambda path: _ORDER.index(path.kind))
-    drawing.labels += plane.names(panel.marks, drawing.labels)
+    drawing.labels += plane.names(panel.marks, drawing)
     return drawing
+
+
+def _draw_ticks(drawing: Drawing, plane: "_Plane", *, grid: bool) -> None:
+    """Ticks of both axes, with lines across a panel that no map fills; long names below bars are turned."""
+    for place, text in plane.y.ticks:
+        if grid:
+            drawing.grid.append(Path("grid", f"M{LEFT} {_place(place)}H{_place(plane.frame.right)}"))
+        drawing.ticks.append(Text(LEFT - 7, place + 4, text, "end"))
+    ticks = plane.x.ticks
+    names = categories_of(drawing.panel)
+    if names:
+        every = math.ceil(len(ticks) / _MOST_NAMES)
+        ticks = [(place, shortened(text, _LONGEST_NAME)) for place, text in ticks[::every]]
+        if max(width_of(text) for _, text in ticks) > (plane.frame.right - LEFT) / len(ticks):
+            # Turned, a letter goes 0.57 of its width to the left and 0.82 of it down.
+            ticks = [(place, shortened(text, int(place / (0.57 * _LETTER)))) for place, text in ticks]
+            drawing.ticks += [Text(place + 4, BOTTOM + 14, text, "end", turned=True) for place, text in ticks]
+            drawing.bottom += max(0.0, 0.82 * _LETTER * max(len(text) for _, text in ticks) - 14)
+            drawing.height = drawing.bottom
+            return
+    drawing.ticks += [Text(place, BOTTOM + 18, text) for place, text in ticks]
 
 
 def has_many_points(panel: Panel) -> bool:
@@ -100,7 +110,7 @@ def has_many_points(panel: Panel) -> bool:
 
 
 def legend(marks: Sequence[Mark], numbers: dict[str, int]) -> list[Key]:
-    """A key for every name of lines and points; rules are named beside their lines."""
+    """A key for every name; rules are named beside their lines, and what colors of a map mean below it."""
     keys: dict[str, Key] = {}
     grouped = bool(group_numbers(marks))
     for mark in marks:
@@ -118,6 +128,10 @@ def legend(marks: Sequence[Mark], numbers: dict[str, int]) -> list[Key]:
             if isinstance(mark, Points) or mark.markers:
                 paths.append(Path("dot", f"M10 6{shape.outline}", _color(shape)))
             keys.setdefault(mark.name, Key(mark.name, paths))
+        elif isinstance(mark, Bars | Histogram) and mark.name:
+            kind = "block" if isinstance(mark, Bars) else "area"
+            area = Path(kind, "M0 0H20V12H0z", _color(style(numbers[mark.name])))
+            keys.setdefault(mark.name, Key(mark.name, [area]))
     groups = [
         Key(name, [Path("dot", f"M10 6{style(0).outline}", _color(style(number)))], f"g{number}")
         for name, number in group_numbers(marks).items()
@@ -135,7 +149,8 @@ class _Plane:
     """The axes of a panel, and the marks between them."""
 
     def __init__(self, panel: Panel) -> None:
-        self.x, self.y = Scale(panel, "x", LEFT, RIGHT), Scale(panel, "y", BOTTOM, TOP)
+        self.frame = frame(panel)
+        self.x, self.y = self.frame.x, self.frame.y
         self._merged = has_many_points(panel)
         self._groups = group_numbers(panel.marks)
 
@@ -158,6 +173,7 @@ class _Plane:
 
     def points(self, mark: Points, shape: Style, number: int) -> Iterator[Path]:
         """Points with their intervals."""
+        mark = _shown(mark, self.x.log, self.y.log)
         if mark.groups and not self._merged:
             yield from self._grouped(mark, shape, number)
             return
@@ -197,37 +213,41 @@ class _Plane:
         """Lines across the panel."""
         if mark.x is not None:
             across = _place(self.x.at(mark.x))
-            yield Path("rule", f"M{across} {BOTTOM}L{across} {TOP}")
+            yield Path("rule", f"M{across} {BOTTOM}L{across} {_place(self.frame.top)}")
         if mark.y is not None:
             up = _place(self.y.at(mark.y))
-            yield Path("rule", f"M{LEFT} {up}L{RIGHT} {up}")
+            yield Path("rule", f"M{LEFT} {up}L{_place(self.frame.right)} {up}")
 
     def rule_names(self, mark: Rule, marks: Sequence[Mark]) -> Iterator[Text]:
         """The name of a rule, beside its line where it covers no point."""
+        right = self.frame.right
         if mark.x is not None:
             across = self.x.at(mark.x)
             sides = [(across + 5, "start"), (across - 5, "end")]
-            sides = sides[::-1] if across > (LEFT + RIGHT) / 2 else sides
-            places = [Text(x, y, mark.name, end) for y in (TOP + 10, BOTTOM - 6) for x, end in sides]
+            sides = sides[::-1] if across > (LEFT + right) / 2 else sides
+            places = [
+                Text(x, y, mark.name, end) for y in (self.frame.top + 10, BOTTOM - 6) for x, end in sides
+            ]
         elif mark.y is not None:
-            up, step = self.y.at(mark.y), (RIGHT - LEFT) / 8
-            ends = [RIGHT - step * at for at in range(7) if RIGHT - step * at > LEFT + width_of(mark.name)]
-            places = [Text(x, up + y, mark.name, "end") for x in ends or [RIGHT] for y in (-4, 14)]
+            up, step = self.y.at(mark.y), (right - LEFT) / 8
+            ends = [right - step * at for at in range(7) if right - step * at > LEFT + width_of(mark.name)]
+            places = [Text(x, up + y, mark.name, "end") for x in ends or [right] for y in (-4, 14)]
         else:
             return
         yield place_beside(places, self._dots(marks))
 
-    def names(self, marks: Sequence[Mark], others: Sequence[Text]) -> list[Text]:
+    def names(self, marks: Sequence[Mark], drawing: Drawing) -> list[Text]:
         """The names of points, those that a line goes through first."""
         ways = {point for mark in marks if isinstance(mark, Line) for point in corners(mark)}
         points = [mark for mark in marks if isinstance(mark, Points)]
+        points = [_shown(mark, self.x.log, self.y.log) for mark in points]
         named = [one for mark in points for one in zip(mark.x, mark.y, mark.labels, strict=False)]
         named.sort(key=lambda one: one[:2] not in ways)
         return place_names(
             [(self.x.at(x), self.y.at(y), name) for x, y, name in named[:MANY]],
             self._dots(points),
-            others,
-            (LEFT, 0, WIDTH, BOTTOM),
+            drawing.labels,
+            (LEFT, 0, drawing.width, BOTTOM),
         )
 
     def _dots(self, marks: Sequence[Mark]) -> list[tuple[float, float]]:
@@ -250,6 +270,21 @@ class _Plane:
         return "M" + "L".join(f"{_place(self.x.at(x))} {_place(self.y.at(y))}" for x, y in points)
 
 
+def _shown(mark: Points, log_x: bool, log_y: bool) -> Points:
+    """The points that the axes can show."""
+    kept = [
+        at
+        for at, (x, y) in enumerate(zip(mark.x, mark.y, strict=True))
+        if not ((log_x and x <= 0) or (log_y and y <= 0))
+    ]
+    if len(kept) == len(mark.x):
+        return mark
+    lists = ("x", "y", "labels", "low", "high", "x_low", "x_high", "groups", "links")
+    return mark.model_copy(
+        update={name: [getattr(mark, name)[at] for at in kept] for name in lists if getattr(mark, name)}
+    )
+
+
 def _drawable(values: Sequence[float | None], scale: Scale) -> Numbers:
     return [None if value is None or (scale.log and value <= 0) else value for value in values]
 
@@ -265,9 +300,3 @@ def _color(shape: Style) -> str:
 
 def _dashes(shape: Style) -> str:
     return "" if isinstance(shape.line, str) else " ".join(f"{2 * length:g}" for length in shape.line[1])
-
-
-def _place(value: float) -> str:
-    """A place with one decimal, so that drawings do not depend on the last bit."""
-    text = f"{value:.1f}".removesuffix(".0")
-    return "0" if text == "-0" else text

@@ -50,7 +50,9 @@ class Scale:
         ]
 
     def at(self, value: float) -> float:
-        """The place of a value."""
+        """The place of a value; what a logarithmic axis cannot show is on its low end."""
+        if self.log and value <= 0:
+            return self._start
         return self._start + (self._measure(value) - self._low) * self._factor
 
     def _measure(self, value: float) -> float:
@@ -60,7 +62,8 @@ class Scale:
 # Axes of epochs and of per cents are the same in thousands of charts.
 @lru_cache(1024)
 def _tick_values(locator: Locator, low: float, high: float) -> list[float]:
-    return [float(value) for value in locator.tick_values(low, high)]
+    # Without the last bits, which put a tick at 1 above an axis that ends there.
+    return [float(f"{value:.12g}") for value in locator.tick_values(low, high)]
 
 
 def _told(values: Sequence[float]) -> list[str]:

@@ -9,8 +9,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bench.charts import Axis, Chart, Histogram, Line, Mark, Panel, Points, Rule
+from bench.charts.svg.drawing import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 from bench.charts.svg.figure import figure
-from bench.charts.svg.panel import BOTTOM, HEIGHT, LEFT, MANY, RIGHT, TOP, WIDTH
+from bench.charts.svg.panel import MANY
 from bench.charts.svg.scale import Scale
 from tests.charts.examples import NASTY
 
@@ -209,6 +210,15 @@ def test_the_name_of_a_rule_covers_no_point_where_there_is_another_place() -> No
     place = next(text for text in root.iter("text") if text.text == "mean of the others")
     assert float(place.attrib["y"]) > (TOP + BOTTOM) / 2  # below its line, above which the points are
     assert place.attrib["text-anchor"] == "end"
+
+
+def test_shares_have_a_tick_at_each_end() -> None:
+    axis = Axis(low=0, high=1)
+    root = ElementTree.fromstring(
+        figure(Chart(name="c", title="C", panels=[Panel(x=axis, y=axis, marks=[Line(x=[0, 1], y=[0, 1])])]))
+    )
+    ticks = [node.text for node in root.iter() if node.get("class") == "tick"]
+    assert ticks == ["0", "0.2", "0.4", "0.6", "0.8", "1"] * 2
 
 
 def test_the_same_numbers_give_the_same_drawing() -> None:
