@@ -8,12 +8,12 @@ from typing import Any
 
 from bench.core.errors import unknown_name
 from bench.core.names import TIME_PER_EPOCH, TIME_PER_EPOCH_RATIO, dataset_label, short_hash, slug
-from bench.core.record import NORM_SIGNS
+from bench.core.record import threat_title
 from leaderboards.columns import COLUMNS, MAIN, OF_SEARCHES, PARTS, Column, own_column
 from leaderboards.entry import Entry, board_identity, group
 from leaderboards.rank import Rank, order, rank
 from leaderboards.result import Result
-from leaderboards.settings import differences
+from leaderboards.settings import qualifiers
 from leaderboards.text import count, plain
 
 #: A page holds all rows of a board of so many entries, and of a larger one so many rows.
@@ -97,7 +97,7 @@ class Board:
     @property
     def threat(self) -> str:
         """Norm and ε for reading."""
-        return f"{NORM_SIGNS[self.norm]}, ε = {self.eps}"
+        return threat_title(self.norm, self.eps)
 
     @property
     def battery(self) -> str:
@@ -221,13 +221,7 @@ class Board:
     @cached_property
     def qualifiers(self) -> dict[str, str]:
         """Entry page → the settings that distinguish the entry from others of the same defense and network."""
-        together: dict[tuple[str, str], list[Entry]] = {}
-        for entry in self.entries:
-            together.setdefault((entry.defense.name, entry.model), []).append(entry)
-        found: dict[str, str] = {}
-        for similar in together.values():
-            found |= differences(similar)
-        return found
+        return qualifiers(self.entries)
 
     @cached_property
     def by_defense(self) -> dict[str, list[Entry]]:

@@ -1,10 +1,10 @@
 """The geometry of decision regions, surfaces and boundaries, beside the worst case; without a ranking."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from os.path import commonprefix
 from typing import Any
 
 from bench.core.names import (
@@ -21,6 +21,7 @@ from leaderboards.board import Board
 from leaderboards.entry import Entry, Summary, identity, summarize
 from leaderboards.figure_files import Picture, ShownFigure
 from leaderboards.result import Result
+from leaderboards.settings import qualifiers
 
 #: What is measured of a network without looking at its shape does not make it a row.
 COMMON = {PRS_RATIO, INCLUSION_RATIO, DETECTION_AUC, DETECTION_AUC_CALIBRATED}
@@ -167,6 +168,11 @@ class GeometryBoard:
         """The quantities that at least one row has."""
         return tuple(one for one in QUANTITIES if any(_has(row, one.metric) for row in self.rows))
 
+    @cached_property
+    def qualifiers(self) -> dict[str, str]:
+        """Entry page → the settings that distinguish a row from others of the same defense and network."""
+        return qualifiers(row.entry for row in self.rows)
+
     def measured(self, columns: Iterable[Quantity]) -> list[Row]:
         """The rows that have at least one of these quantities."""
         return [row for row in self.rows if any(_has(row, column.metric) for column in columns)]
@@ -291,12 +297,12 @@ def gallery(
                 if own is not None:
                     shown.setdefault(row.entry.page, (own.title, row, own.pictures[0]))
         if len(shown) > 1:
-            found[_shared([title for title, _, _ in shown.values()]) or name] = [
+            found[_shared([title for title, _, _ in shown.values()])] = [
                 (row, picture) for _, row, picture in shown.values()
             ]
     return found
 
 
 def _shared(titles: Sequence[str]) -> str:
-    """What titles have in common: they end with a number where it is the network's own."""
-    return titles[0] if len({*titles}) == 1 else commonprefix(titles).rstrip(" :0123456789")
+    """The title of all: it ends with a number where that is each network's own."""
+    return titles[0] if len({*titles}) == 1 else re.sub(r":? \d+$", "", titles[0])

@@ -120,7 +120,7 @@ def place(rank: Rank) -> Markup:
     title = f' title="{text(p_value(rank.p_value))}"' if paired and rank.p_value is not None else ""
     by_intervals = '<sup title="compared by intervals">i</sup>' if rank.method == "intervals" else ""
     return Markup(
-        f"<span{title}><span aria-hidden=true>=</span>{rank.place}<span class=hidden> shared</span></span>"
+        f"<span{title}>{rank.place}<span aria-hidden=true>=</span><span class=hidden> shared</span></span>"
         f"{by_intervals}"
     )
 

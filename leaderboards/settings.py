@@ -1,5 +1,6 @@
 """The settings of entries, and those that tell one from others of its defense and network."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from bench.core.places import foreign_network
@@ -21,6 +22,17 @@ def differences(similar: list[Entry]) -> dict[str, str]:
         shown = [f"{name} = {own[name]}" for name in differing if name in own]
         told[page] = ", ".join(shown[:3]) + (", …" if len(shown) > 3 else "")
     return told
+
+
+def qualifiers(entries: Iterable[Entry]) -> dict[str, str]:
+    """Entry page → the settings that distinguish the entry from others of the same defense and network."""
+    together: dict[tuple[str, str], list[Entry]] = {}
+    for entry in entries:
+        together.setdefault((entry.defense.name, entry.model), []).append(entry)
+    found: dict[str, str] = {}
+    for similar in together.values():
+        found |= differences(similar)
+    return found
 
 
 def settings_of(entry: Entry) -> dict[str, str]:

@@ -47,6 +47,7 @@ from bench.core.record_parts import (
     Threat,
     Training,
     Value,
+    threat_title,
 )
 from bench.core.values import shown
 
@@ -90,6 +91,7 @@ __all__ = [
     "parse_record",
     "possible_score",
     "read_arrays",
+    "threat_title",
 ]
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"

@@ -163,11 +163,21 @@ class Dataset(Part):
 NORM_SIGNS = {"linf": "ℓ∞", "l2": "ℓ2"}
 
 
+def threat_title(norm: str, eps: object) -> str:
+    """What readers see for a threat."""
+    return f"{NORM_SIGNS.get(norm, norm)}, ε = {eps}"
+
+
 class Threat(Part):
     """Norm and ε, the latter exactly as written ("8/255")."""
 
     norm: Literal["linf", "l2"]
     eps: str
+
+    @property
+    def title(self) -> str:
+        """What readers see: "ℓ∞, ε = 8/255"."""
+        return threat_title(self.norm, self.eps)
 
 
 class Battery(Part):

@@ -10,7 +10,7 @@ import numpy as np
 from bench.core.errors import UserError
 from bench.core.limits import exact_number
 from bench.core.names import CLEAN_ACCURACY, WORST_CASE
-from bench.core.record import NORM_SIGNS
+from bench.core.record import threat_title
 from bench.core.statistics import (
     Difference,
     mean_difference,
@@ -220,7 +220,7 @@ def _refuse_other_task(a: Candidate, b: Candidate) -> None:
     threats = [(side.board["norm"], exact_number(side.board["eps"])) for side in (a, b)]
     # With ε = 0 the norm makes no difference.
     if threats[0] != threats[1] and not (_unattacked(a) and _unattacked(b)):
-        written = [f"{NORM_SIGNS[norm]}, ε = {eps}" for norm, eps in threats]
+        written = [threat_title(norm, eps) for norm, eps in threats]
         different.append(f"the threat is {written[0]} for A and {written[1]} for B")
     if different:
         raise UserError(f"A and B are not comparable: {'; '.join(different)}")

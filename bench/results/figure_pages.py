@@ -8,7 +8,6 @@ from pathlib import Path
 
 from bench.charts import Chart
 from bench.charts.sheet import SheetNetwork, write_sheet
-from bench.charts.words import norm_sign
 from bench.core.errors import UserError
 from bench.core.names import ROBUST_ACCURACY, SUSPICIOUS, short_hash, slug
 from bench.core.progress import Progress
@@ -143,8 +142,7 @@ def draw_side_by_side(pages: Sequence[FigurePage], root: Path, progress: Progres
     networks = [
         SheetNetwork(
             name,
-            f"{caption_subject(result.record)}; "
-            f"{norm_sign(result.record.threat.norm)} ε = {result.record.threat.eps}",
+            f"{caption_subject(result.record)}; {result.record.threat.title}",
             relpath(each.page, folder),
         )
         for (name, result), each in zip(results.items(), pages, strict=True)
@@ -189,7 +187,7 @@ def _title(record: Record) -> str:
 
 def _facts(record: Record, charts: Sequence[Chart]) -> dict[str, str]:
     return {
-        "Threat": f"{record.threat.norm}, ε = {record.threat.eps}",
+        "Threat": record.threat.title,
         "Seed": str(record.seed),
         "Record": record.id,
         "Made": record.provenance.created,

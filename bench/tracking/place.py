@@ -7,7 +7,7 @@ from pathlib import Path
 from bench.core.errors import UserError
 from bench.core.names import WORST_CASE, short_hash, slug
 from bench.core.places import board_identity, entry_page
-from bench.core.record import NORM_SIGNS, Record, load_record, read_arrays
+from bench.core.record import Record, load_record, read_arrays
 from bench.core.standing import CHECKED, count_checks
 
 
@@ -56,7 +56,7 @@ def place(path: Path, digest: str) -> Place:
     if shared["eps"] == "0":
         return Place(record, "ε is 0, which is no threat", page=page)
     words = f"{shared['dataset']}, {shared['norm']} {shared['eps']}, {battery.name} {battery.version}"
-    threat = f"{NORM_SIGNS[record.threat.norm]}, ε = {record.threat.eps}"
+    threat = record.threat.title
     measured = f"{battery.name} {battery.version}, {record.dataset.evaluated_size} images"
     title = f"{shared['dataset']}, {threat}, {measured}"
     return Place(record, "", f"{slug(words)}-{short_hash(shared)}", title, page)

@@ -68,7 +68,7 @@
     const table = document.getElementById("scores");
     make(table, "caption", "95 % intervals are small; differences of the worst case are on the same test images.");
     const body = head(table, rows, "Score");
-    line(body, "Rank", rows.map((row) => (row.place ? `${row.shared ? "=" : ""}${row.place}` : "—")));
+    line(body, "Rank", rows.map((row) => (row.place ? `${row.place}${row.shared ? "=" : ""}` : "—")));
     const differences = rows.map((row) => compare(rows[0], row, data.n));
     line(body, "First minus this, worst case", differences.map((found, at) => {
       if (at === 0) return "";

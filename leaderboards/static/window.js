@@ -56,7 +56,7 @@
     if (!entry.shared) return [String(entry.place)];
     const sign = element("span", "", "=");
     sign.setAttribute("aria-hidden", "true");
-    return [element("span", "", sign, String(entry.place), element("span", "hidden", " shared"))];
+    return [element("span", "", String(entry.place), sign, element("span", "hidden", " shared"))];
   }
 
   function name(entry) {

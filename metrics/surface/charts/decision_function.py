@@ -6,7 +6,7 @@ import numpy as np
 
 from bench.charts import Axis, Chart, Panel, Rule
 from bench.charts.histograms import histograms
-from bench.charts.words import attack_title, norm_sign
+from bench.charts.words import attack_title
 from bench.core.record import Record
 from metrics.surface.decision_function import DecisionFunction
 
@@ -22,7 +22,7 @@ def draw(metric: DecisionFunction, arrays: Mapping[str, np.ndarray], record: Rec
             title="Decision function of test images",
             source="decision-surface paper, equation 2",
             caption=f"L = Z_t − max Z_i of {len(arrays['clean'])} test images, clean and under "
-            f"{attack_title(metric.attack)} at {norm_sign(record.threat.norm)} ε = {record.threat.eps}; right of "
+            f"{attack_title(metric.attack)} at {record.threat.title}; right of "
             "the line an image is classified correctly. An attack stops at the first misclassified iterate, so "
             "broken images lie just left of the line.",
             panels=[

@@ -6,7 +6,6 @@ import numpy as np
 
 from bench.charts import Axis, Chart, Heatmap, Line, Panel, Points
 from bench.charts.histograms import histograms
-from bench.charts.words import norm_sign
 from bench.core.record import Record, finite
 from bench.geometry.hessian import NEAR_ZERO
 from metrics.surface.input_hessian import InputHessian
@@ -83,7 +82,7 @@ def _bounds(metric: InputHessian, arrays: Mapping[str, np.ndarray], record: Reco
         title="Second-order bound and actual change",
         source="decision-surface paper, equation 9",
         caption=f"Each point is one of {len(bound)} test images at the δ that maximizes J·δ within "
-        f"{norm_sign(record.threat.norm)} ε = {record.threat.eps}; {metric.function()}. The bound holds "
+        f"{record.threat.title}; {metric.function()}. The bound holds "
         "above the line. It is not guaranteed: terms that the expansion leaves out can move points below the line.",
         panels=[
             Panel(
