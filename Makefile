@@ -13,7 +13,7 @@ COVERAGE ?=
 DEFENSES ?= standard at prs jacobian
 DEMO     ?= --model cnn6 --dataset digits --battery quick --trials 5
 
-.PHONY: demo test test-slow test-all lint format docs bench bench-peers clean
+.PHONY: demo test test-slow test-all lint format docs bench clean
 
 demo: $(VENV)/.installed
 	@for defense in $(DEFENSES); do \
@@ -47,15 +47,7 @@ docs: $(VENV)/.installed-dev
 	@echo "pages: build/docs/index.html"
 
 bench: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks.geometry
-	$(BIN)/python -m benchmarks.training_cost
-	$(BIN)/python -m benchmarks.floor
-	$(BIN)/python -m benchmarks.long_pgd
-	$(BIN)/python -m benchmarks.checkpoints
-
-bench-peers: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks.attacks
-	$(BIN)/python -m benchmarks.training_peers
+	$(BIN)/python -m benchmarks.speed
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

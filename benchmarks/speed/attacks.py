@@ -1,15 +1,8 @@
-"""Compare the speed of our attacks with foolbox, ART, torchattacks and pyautoattack, and check that results agree.
-
-python -m benchmarks.attacks                       # PGD-20 on cnn6 and resnet18; minutes on the embedded digits
-python -m benchmarks.attacks --networks cnn6
-python -m benchmarks.attacks --autoattack          # AutoAttack against pyautoattack, on cnn6; tens of minutes
-python -m benchmarks.attacks --data imagefolder:PATH   # training on 20,000 images takes an hour on one core, once
+"""PGD and AutoAttack beside foolbox, ART, torchattacks and pyautoattack.
 
 The peers are installed with pip in separate environments, in an ignored folder, on the first run. Each environment
 holds peers that are compatible with each other, and takes all other packages from the environment that runs this.
-One process there imports our code and the peer, and runs them in turn. The figure is the median over rounds of the
-peer's time divided by ours. Times are CPU seconds of the process on one thread, which a busy machine disturbs less
-than wall time.
+One process there imports our code and the peer, and runs them in turn.
 
 Images are resized to CIFAR's 3x32x32. Two networks are trained for a few epochs: one by standard training, and one
 from its weights on single-step adversarial images. After so few epochs both misclassify many images, and an image
@@ -19,13 +12,10 @@ undefended one. They are attacked in the data's own ℓ∞ ball with steps of 2.
 their tutorials; "tuned" peers get frozen parameters and the batch size with the least time per image.
 """
 
-import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
-import time
 import venv
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -34,11 +24,9 @@ from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import torch
-from rich.console import Console
-from rich.table import Table
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -52,8 +40,11 @@ from bench.core.threat import Threat
 from bench.data import defaults_of, load
 from bench.models import build
 from bench.models.weights import load_weights, save_weights
+from benchmarks.speed.rows import Row, in_turn, timed
 
 SHAPE = (3, 32, 32)
+#: Images for AutoAttack.
+AUTOATTACKED = 24
 PGD = Attack("pgd20", steps=20)
 
 #: Environment → peers that it holds.
@@ -73,69 +64,64 @@ BATCH = 64
 Perturb = Callable[[Tensor, Tensor], Tensor]
 
 
-@dataclass
-class Row:
-    """The result of one peer, default or tuned, on one network."""
+@dataclass(frozen=True)
+class Options:
+    """What is attacked, and where what was made is kept.
 
-    network: str
-    training: str
-    peer: str
-    manner: str
-    clean: float
-    robust: float
-    last_iterates_agree: float
-    only_peer_breaks: int
-    only_we_break: int
-    peer_seconds: float
-    our_seconds: float
-    ratio: float
-    ratios: list[float]
+    Attributes:
+        networks: names, of those in `SIZES`.
+        data: as `bench run --dataset`, ten classes.
+        folder: of environments and weights.
+        rounds: how often each attack runs.
+    """
+
+    networks: tuple[str, ...]
+    data: str
+    folder: Path
+    rounds: int
+
+    def place(self) -> "Place":
+        """The images, and the folder of what belongs to this data set."""
+        kept = self.folder / "".join(letter if letter.isalnum() else "-" for letter in self.data)
+        kept.mkdir(parents=True, exist_ok=True)
+        (self.folder / ".gitignore").write_text("*\n")
+        return place_for(self.data, kept)
 
 
-def main() -> None:
-    """Print one table per network, or one for AutoAttack."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--networks", nargs="*", default=list(SIZES), choices=list(SIZES))
-    parser.add_argument("--environments", nargs="*", default=list(ENVIRONMENTS), choices=list(ENVIRONMENTS))
-    parser.add_argument("--folder", type=Path, default=Path(".peers"), help="for environments and weights")
-    parser.add_argument("--data", default="digits", help="as `bench run --dataset`, ten classes")
-    parser.add_argument("--images", type=int, help="attack fewer")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--autoattack", action="store_true", help="AutoAttack instead of PGD")
-    parser.add_argument("--within", choices=list(ENVIRONMENTS), help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    kept = options.folder / "".join(letter if letter.isalnum() else "-" for letter in options.data)
-    kept.mkdir(parents=True, exist_ok=True)
-    (options.folder / ".gitignore").write_text("*\n")
-    place = place_for(options.data, kept)
-    if options.within:
-        for network in options.networks:
-            for row in beside_peers(network, place, options):
-                print(json.dumps(asdict(row)), flush=True)
-        return
-    if options.autoattack:
-        beside_the_package(place, options.images or 24)
-        return
+def rows(options: Options) -> Iterator[Row]:
+    """PGD-20 beside each peer, default and tuned. Peers that cannot be installed are named and left out."""
+    place = options.place()
     for network in options.networks:
         for training in TRAININGS:
             trained(network, training, place)
-    rows = [row for name in options.environments for row in within(name, options)]
-    for network in options.networks:
-        show([row for row in rows if row.network == network], place.threat)
+    for name, packages in ENVIRONMENTS.items():
+        try:
+            python = environment(options.folder / name, packages)
+        except subprocess.CalledProcessError:
+            print(f"left out: {', '.join(packages)}, which could not be installed", file=sys.stderr)
+            continue
+        yield from within(name, python, options)
 
 
-def within(name: str, options: argparse.Namespace) -> list[Row]:
+def within(name: str, python: Path, options: Options) -> Iterator[Row]:
     """Run the peers of one environment in a process of that environment, which imports this code."""
-    python = environment(options.folder / name, ENVIRONMENTS[name])
-    words = ["--within", name, "--folder", str(options.folder), "--rounds", str(options.rounds)]
-    words += ["--data", options.data, *(["--images", str(options.images)] if options.images else [])]
-    command = [str(python), "-m", "benchmarks.attacks", *words, "--networks", *options.networks]
-    ours = {"PYTHONPATH": str(Path(__file__).parents[1]), "PYTHONWARNINGS": "ignore"}
+    words = [name, options.data, str(options.folder), str(options.rounds), *options.networks]
+    ours = {"PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONWARNINGS": "ignore"}
+    command = [str(python), "-m", "benchmarks.speed.attacks", *words]
     done = subprocess.run(command, env=os.environ | ours, stdout=subprocess.PIPE, text=True, check=True)
-    return [Row(**json.loads(line)) for line in done.stdout.splitlines() if line.startswith("{")]
+    for line in done.stdout.splitlines():
+        if line.startswith("{"):
+            yield Row(**json.loads(line))
+
+
+def main() -> None:
+    """Print the rows of one environment, one JSON object a line; `within` calls this."""
+    name, data, folder, rounds, *networks = sys.argv[1:]
+    torch.set_num_threads(1)
+    options = Options(tuple(networks), data, Path(folder), int(rounds))
+    for network in networks:
+        for row in beside_peers(name, network, options):
+            print(json.dumps(asdict(row)), flush=True)
 
 
 def environment(folder: Path, packages: tuple[str, ...]) -> Path:
@@ -310,24 +296,26 @@ def _torchattacks(network: Classifier, place: Place, size: int, random_start: bo
 # PGD-20
 
 
-def beside_peers(name: str, place: Place, options: argparse.Namespace) -> Iterator[Row]:
-    """Compare every peer of this environment on one network, robust and undefended."""
+def beside_peers(environment_name: str, name: str, options: Options) -> Iterator[Row]:
+    """Compare every peer of an environment on one network, robust and undefended."""
+    place = options.place()
     for training in TRAININGS:
         network = trained(name, training, place)
-        images, labels = place.attacked(network, training, options.images or SIZES[name][0])
-        clean = (predicted(network, images) == labels).float().mean().item()
+        images, labels = place.attacked(network, training, SIZES[name][0])
         best = fastest_batch(network, images, labels)
-        for peer in peers_of(options.within):
+        ours = partial(PGD, network, images, labels, place.threat, make_generator("benchmark"))
+        for peer in peers_of(environment_name):
             for manner in ("default", "tuned"):
                 size = best if manner == "tuned" else peer.tutorial_batch or len(images)
                 with frozen(network) if manner == "tuned" else nullcontext():
-                    agreement = compare(
+                    checked = compare(
                         network, images, labels, place.threat, peer.make(network, place, size, False)
                     )
                     theirs = partial(peer.make(network, place, size, True), images, labels)
-                    ours = partial(PGD, network, images, labels, place.threat, make_generator("benchmark"))
-                    times = in_turns(theirs, ours, options.rounds)
-                yield Row(name, training, peer.name, f"{manner}, {size}", clean, **agreement, **times)
+                    work = f"PGD-20, {training} {name}, {len(images)} images, {place.threat}"
+                    yield in_turn(
+                        work, f"{peer.name}, {manner}, batch {size}", checked, ours, theirs, options.rounds
+                    )
 
 
 def predicted(network: Classifier, images: Tensor) -> Tensor:
@@ -336,49 +324,22 @@ def predicted(network: Classifier, images: Tensor) -> Tensor:
         return torch.cat([network(some).argmax(dim=1) for some in images.split(64)])
 
 
-def compare(
-    network: Classifier, images: Tensor, labels: Tensor, threat: Threat, peer: Perturb
-) -> dict[str, Any]:
+def compare(network: Classifier, images: Tensor, labels: Tensor, threat: Threat, peer: Perturb) -> str:
     """Compare both attacks without random start, in float32: agreement of the last iterates, and the broken images.
 
     Our attack keeps the first iterate that broke an image, peers return the last one; so ours may break more.
     """
     theirs = peer(images, labels)
-    assert threat.allows(theirs, images, tolerance=1e-4).all(), "the peer left ball or box"
+    if not threat.allows(theirs, images, tolerance=1e-4).all():
+        raise SystemExit("the peer left ball or box")
     last = maximise(network, images, labels, threat, make_generator(0), steps=20, random_start=False)
     ours = Attack("pgd20", 20, random_start=False)(network, images, labels, threat, make_generator(0))
     their_hits = predicted(network, theirs) != labels
-    last_hits = predicted(network, last) != labels
-    return {
-        "robust": (~ours.broken).float().mean().item(),
-        "last_iterates_agree": (their_hits == last_hits).float().mean().item(),
-        "only_peer_breaks": int((their_hits & ~ours.broken).sum()),
-        "only_we_break": int((ours.broken & ~their_hits).sum()),
-    }
-
-
-def in_turns(peer: Callable[[], Any], ours: Callable[[], Any], rounds: int) -> dict[str, Any]:
-    """Median seconds of both, and the median ratio; each round runs ours, the peer, and ours again."""
-    ours()
-    ratios, peer_times, our_times = [], [], []
-    for _ in range(rounds):
-        before, between, after = seconds(ours), seconds(peer), seconds(ours)
-        ratios.append(2 * between / (before + after))
-        peer_times.append(between)
-        our_times += [before, after]
-    return {
-        "peer_seconds": statistics.median(peer_times),
-        "our_seconds": statistics.median(our_times),
-        "ratio": statistics.median(ratios),
-        "ratios": ratios,
-    }
-
-
-def seconds(function: Callable[[], Any]) -> float:
-    """CPU seconds of one call; with one thread this is the time on an idle core."""
-    started = time.process_time()
-    function()
-    return time.process_time() - started
+    agree = (their_hits == (predicted(network, last) != labels)).float().mean()
+    only_peer, only_ours = (their_hits & ~ours.broken).sum(), (ours.broken & ~their_hits).sum()
+    return (
+        f"last iterates agree on {agree:.1%}; broken by the peer alone {only_peer}, by us alone {only_ours}"
+    )
 
 
 def fastest_batch(network: Classifier, images: Tensor, labels: Tensor) -> int:
@@ -390,75 +351,43 @@ def fastest_batch(network: Classifier, images: Tensor, labels: Tensor) -> int:
 
     def cost(size: int) -> float:
         passes(size)
-        return min(seconds(partial(passes, size)) for _ in range(3)) / size
+        return min(timed(partial(passes, size))[0] for _ in range(3)) / size
 
     with frozen(network):
         return min((size for size in BATCH_SIZES if size <= len(images)), key=cost)
 
 
-def show(rows: list[Row], threat: Threat) -> None:
-    """Print the table of one network."""
-    table = Table(
-        title=f"PGD-20 on {rows[0].network}, {threat}, one thread, torch {torch.__version__}",
-        caption="agree: same success of the last iterates, started at the image",
-    )
-    for heading in (
-        "network", "clean", "PGD-20", "peer", "manner", "agree", "only peer breaks", "only we", "peer, s",
-        "ours, s", "ratio",
-    ):  # fmt: skip
-        table.add_column(heading, justify="right" if heading in ("ratio", "agree") else "left")
-    for row in rows:
-        table.add_row(
-            row.training, f"{row.clean:.1%}", f"{row.robust:.1%}", row.peer, row.manner,
-            f"{row.last_iterates_agree:.1%}", str(row.only_peer_breaks), str(row.only_we_break),
-            f"{row.peer_seconds:.2f}", f"{row.our_seconds:.2f}",
-            f"{row.ratio:.2f}x ({min(row.ratios):.2f} to {max(row.ratios):.2f})",
-        )  # fmt: skip
-    Console(width=150).print(table)
-    for training in TRAININGS:
-        of_training = [row for row in rows if row.training == training]
-        if of_training:
-            fastest = min(of_training, key=lambda row: row.ratio)
-            print(f"{training}: {fastest.ratio:.2f}x the fastest peer, {fastest.peer} {fastest.manner}")
-
-
 # AutoAttack
 
 
-def beside_the_package(place: Place, count: int) -> None:
-    """Compare AutoAttack on the robust cnn6: the package called directly, and ours with each kind of passes."""
+def autoattack_rows(options: Options) -> Iterator[Row]:
+    """AutoAttack on the robust cnn6, with each kind of passes, beside the package called directly."""
     from pyautoattack import AutoAttack, checks
 
-    network = trained("cnn6", "robust", place)
-    images, labels = place.attacked(network, "robust", count)
-    count = len(images)
     checks.check_dynamic = lambda *args, **kwargs: None  # it sets sys.settrace, which is slow
-    found: dict[str, Any] = {}
+    place = options.place()
+    network = trained("cnn6", "robust", place)
+    images, labels = place.attacked(network, "robust", AUTOATTACKED)
+    found: dict[str, Tensor] = {}
 
     def package() -> None:
         suite = AutoAttack(network, norm="Linf", eps=place.threat.radius, seed=0)
         found["package"] = suite.run_standard_evaluation(images, labels, batch_size=250)[0]
 
     def ours(passes: Passes) -> None:
-        found[passes] = autoattack(network, images, labels, place.threat, seed=0, passes=passes)
+        result = autoattack(network, images, labels, place.threat, seed=0, passes=passes)
+        found[passes] = result.adversarial
 
-    package_seconds = seconds(package)
+    package()
     broken = predicted(network, found["package"]) != labels
-    table = Table(
-        title=f"AutoAttack standard on cnn6, {place.threat}, {count} images, {int((~broken).sum())} survive; "
-        f"pyautoattack {version('pyautoattack')} takes {package_seconds:.1f} s"
-    )
-    for heading in ("passes", "seconds", "ratio", "same images", "answers that differ", "unconfirmed"):
-        table.add_column(heading)
     for passes in get_args(Passes):
-        taken = seconds(partial(ours, passes))
-        result = found[passes]
-        same = int((result.adversarial == found["package"]).flatten(1).all(dim=1).sum())
-        table.add_row(
-            passes, f"{taken:.1f}", f"{package_seconds / taken:.2f}x", f"{same} of {count}",
-            str((result.broken != broken).nonzero().flatten().tolist()), str(int(result.unconfirmed.sum())),
-        )  # fmt: skip
-    Console(width=120).print(table)
+        call = partial(ours, passes)
+        call()
+        same = int((found[passes] == found["package"]).flatten(1).all(dim=1).sum())
+        differ = int(((predicted(network, found[passes]) != labels) != broken).sum())
+        checked = f"{same} of {len(images)} images the same, {differ} verdicts differ"
+        work = f"AutoAttack {passes}, robust cnn6, {len(images)} images, {place.threat}"
+        yield in_turn(work, f"pyautoattack {version('pyautoattack')}", checked, call, package, 1, warm=True)
 
 
 if __name__ == "__main__":

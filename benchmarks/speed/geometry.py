@@ -1,96 +1,55 @@
-"""Compare the speed of regions and curvature with straightforward implementations, and check that results agree.
+"""Regions and curvature beside straightforward implementations.
 
-python -m benchmarks.geometry          # seconds
-python -m benchmarks.geometry --full   # the sizes of a paper, and ten million rows; minutes
+python -m benchmarks.speed.geometry    # ten million rows: time, and memory, which may not exceed two GiB
 
-At full size the command fails where some ratios, or the memory of ten million rows, miss their bounds. Among the
-curvature estimators only the default, second differences of logits, has a bound; the other two are more accurate
-but take more time. Times are CPU seconds on one thread, which a busy machine disturbs less than wall time.
+Of the estimators of curvature the default is second differences of logits. The other two are more accurate
+but take more time.
 """
 
-import argparse
 import resource
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 
 from bench.core.gradients import input_gradients
 from bench.geometry.curvature import mean_curvature, unit_vectors
 from bench.geometry.regions import count_regions, membership, pack
+from benchmarks.speed.rows import Row, in_turn, timed
 
 BATCH = 500
-#: Smallest speed-up over the straightforward implementation, at full size.
-REGIONS, CURVATURE = 20.0, 8.0
 #: Largest memory of the process for ten million rows.
 GIBIBYTES = 2.0
 
 
 def main() -> None:
-    """Print one table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--full", action="store_true", help="the sizes of a paper, and ten million rows")
-    full = parser.parse_args().full
+    """Count ten million rows."""
     torch.set_num_threads(1)
+    many_rows(10_000_000)
 
-    results = Results(promises=full)
-    regions(results, rows=50_000 if full else 10_000)
-    curvature(results, side=32 if full else 12, directions=100 if full else 20)
+
+def rows(rounds: int, full: bool) -> Iterator[Row]:
+    """Regions, curvature and the gradients of a step of DeepFool; `full` takes the sizes of a paper."""
+    yield from regions(rounds, count=50_000 if full else 10_000)
+    yield from curvature(rounds, side=32 if full else 12, directions=100 if full else 20)
     for images in (4, 50):
-        class_gradients(results, images)
-    Console(width=150).print(results.table)
-    if full:
-        many_rows(results, 10_000_000)
-    if results.missed:
-        sys.exit(f"missed: {'; '.join(results.missed)}")
+        yield class_gradients(rounds, images)
 
 
-class Results:
-    """The rows of a table, and the bounds that they miss."""
-
-    def __init__(self, promises: bool) -> None:
-        self.promises = promises
-        self.missed: list[str] = []
-        self.table = Table(
-            title="one thread; CPU seconds, best of three", caption="in each row, both gave the same result"
-        )
-        for heading in ("what", "ours", "straightforward", "ratio", "promised"):
-            self.table.add_column(heading, justify="left" if heading == "what" else "right")
-
-    def compare(
-        self,
-        what: str,
-        ours: Callable[[], Any],
-        naive: Callable[[], Any],
-        naive_seconds: float | None = None,
-        promised: float | None = None,
-    ) -> None:
-        """Check that both give the same result, then add a row."""
-        got, our_seconds = timed(ours)
-        expected, seconds = timed(naive)
-        np.testing.assert_allclose(got, expected, rtol=1e-4, err_msg=what)
-        seconds = naive_seconds or seconds
-        ratio = seconds / our_seconds
-        promised = promised if self.promises else None
-        if promised is not None and ratio < promised:
-            self.missed.append(f"{what}: {ratio:.1f}x instead of {promised:g}x")
-        said = "" if promised is None else f"{promised:g}x"
-        self.table.add_row(what, f"{our_seconds:.4f}", f"{seconds:.4f}", f"{ratio:.1f}x", said)
+def compare(work: str, peer: str, ours: Callable[[], Any], naive: Callable[[], Any], rounds: int) -> Row:
+    """Check that both give the same result, then time them."""
+    np.testing.assert_allclose(ours(), naive(), rtol=1e-4, err_msg=work)
+    return in_turn(work, peer, "equal to 1e-4", ours, naive, rounds, warm=True)
 
 
-def regions(results: Results, rows: int, width: int = 512) -> None:
+def regions(rounds: int, count: int, width: int = 512) -> Iterator[Row]:
     """Compare PRS ratio and inclusion ratio from float features with `numpy.unique` on boolean rows."""
-    train = repeated_features(rows, width, seed=0)
-    test = torch.cat([train[: rows // 10], repeated_features(rows // 10, width, seed=1)])
+    train = repeated_features(count, width, seed=0)
+    test = torch.cat([train[: count // 10], repeated_features(count // 10, width, seed=1)])
 
     def patterns(features: Tensor) -> np.ndarray:
         return np.concatenate([pack(batch) for batch in features.split(BATCH)])
@@ -100,21 +59,23 @@ def regions(results: Results, rows: int, width: int = 512) -> None:
         _, ids = np.unique(both, axis=0, return_inverse=True)
         return np.isin(ids[len(train) :], ids[: len(train)])
 
-    results.compare(
-        f"PRS ratio, {rows:,} x {width}",
+    yield compare(
+        f"PRS ratio, {count:,} x {width}",
+        "numpy.unique",
         lambda: count_regions(patterns(train)),
         lambda: len(np.unique(train.numpy() > 0, axis=0)),
-        promised=REGIONS,
+        rounds,
     )
-    results.compare(
-        f"inclusion ratio, {len(test):,} in {rows:,} x {width}",
+    yield compare(
+        f"inclusion ratio, {len(test):,} in {count:,} x {width}",
+        "numpy.unique and isin",
         lambda: membership(patterns(test), patterns(train)),
         naive_inclusion,
-        promised=REGIONS,
+        rounds,
     )
 
 
-def curvature(results: Results, side: int, directions: int, images: int = 16, classes: int = 10) -> None:
+def curvature(rounds: int, side: int, directions: int, images: int = 16, classes: int = 10) -> Iterator[Row]:
     """Compare score ρ with one Hessian-vector product per class and direction, on a smooth network in float64."""
     torch.manual_seed(0)
     network = smooth_network(side, classes).double()
@@ -131,14 +92,13 @@ def curvature(results: Results, side: int, directions: int, images: int = 16, cl
         return result.score.numpy()
 
     unit = unit_vectors(directions, points.shape[1:], generator())
-    expected, seconds = timed(lambda: hessian_vector_products(network, points, unit), repeats=2)
     for estimator in ("second_difference", "gradient_difference", "softplus"):
-        results.compare(
+        yield compare(
             f"curvature, {estimator}, {images} x 3x{side}x{side}, T = {directions}",
+            "a Hessian-vector product per class and direction",
             partial(score, estimator),
-            lambda: expected,
-            naive_seconds=seconds,
-            promised=CURVATURE if estimator == "second_difference" else None,
+            partial(hessian_vector_products, network, points, unit),
+            rounds,
         )
 
 
@@ -151,7 +111,7 @@ def smooth_network(side: int, classes: int) -> nn.Sequential:
     ).eval()
 
 
-def class_gradients(results: Results, images: int, side: int = 32, classes: int = 10) -> None:
+def class_gradients(rounds: int, images: int, side: int = 32, classes: int = 10) -> Row:
     """Compare a DeepFool step's gradients from one forward pass with two passes (forward, backward) per class."""
     torch.manual_seed(0)
     network = smooth_network(side, classes).double().requires_grad_(False)
@@ -168,7 +128,8 @@ def class_gradients(results: Results, images: int, side: int = 32, classes: int 
             gradients.append(torch.autograd.grad(network(inputs)[:, label].sum(), inputs)[0])
         return torch.stack(gradients).numpy()
 
-    results.compare(f"gradients of {classes} classes, {images} x 3x{side}x{side}", shared, class_by_class)
+    work = f"gradients of {classes} classes, {images} x 3x{side}x{side}"
+    return compare(work, "two passes per class", shared, class_by_class, rounds)
 
 
 def hessian_vector_products(network: nn.Sequential, images: Tensor, unit: Tensor) -> np.ndarray:
@@ -194,7 +155,7 @@ def hessian_vector_products(network: nn.Sequential, images: Tensor, unit: Tensor
     return (total / (logits.shape[1] - 1)).numpy()
 
 
-def many_rows(results: Results, rows: int, words: int = 8) -> None:
+def many_rows(rows: int, words: int = 8) -> None:
     """Count patterns whose number is known, and print time and memory."""
     generator = np.random.default_rng(0)
     distinct = rows // 4
@@ -202,15 +163,16 @@ def many_rows(results: Results, rows: int, words: int = 8) -> None:
     # A row is an injective function of its number k, and every k below `distinct` occurs.
     patterns[:] = generator.permutation(np.arange(rows, dtype=np.uint64) % np.uint64(distinct))[:, None]
     patterns *= generator.integers(1, 2**63, words, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-    start = time.process_time()
-    found = count_regions(patterns)
-    seconds = time.process_time() - start
-    assert found == distinct
+    found: list[int] = []
+    seconds, _ = timed(lambda: found.append(count_regions(patterns)))
+    assert found == [distinct]
     unit = 1024 if sys.platform != "darwin" else 1
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
-    print(f"{rows:,} x {64 * words} bits: {found:,} regions in {seconds:.1f} s, process peak {peak:.2f} GiB")
+    print(
+        f"{rows:,} x {64 * words} bits: {distinct:,} regions in {seconds:.1f} s, process peak {peak:.2f} GiB"
+    )
     if peak > GIBIBYTES:
-        results.missed.append(f"{rows:,} rows took {peak:.2f} GiB instead of {GIBIBYTES:g}")
+        sys.exit(f"{peak:.2f} GiB, at most {GIBIBYTES:g} were expected")
 
 
 def repeated_features(rows: int, width: int, seed: int) -> Tensor:
@@ -218,16 +180,6 @@ def repeated_features(rows: int, width: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     features = torch.randn(rows // 2, width, generator=generator)
     return features[torch.randint(rows // 2, (rows,), generator=generator)]
-
-
-def timed(function: Callable[[], Any], repeats: int = 3) -> tuple[Any, float]:
-    """The result, and the smallest CPU time in seconds."""
-    best, result = float("inf"), None
-    for _ in range(repeats):
-        start = time.process_time()
-        result = function()
-        best = min(best, time.process_time() - start)
-    return result, best
 
 
 if __name__ == "__main__":
