@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import secrets
 import socket
 import sys
 import tempfile
@@ -38,7 +39,7 @@ def cluster(address: str | None, jobs: int) -> Iterator[Any]:
     """Ray, in touch with a cluster while the block runs.
 
     Args:
-        address: of a cluster; None takes that of `RAY_ADDRESS`, else starts one here, on loopback.
+        address: of a cluster; None takes that of `RAY_ADDRESS`, else starts one here, on loopback, with a token.
         jobs: processors of a cluster that is started here.
 
     Raises:
@@ -47,6 +48,8 @@ def cluster(address: str | None, jobs: int) -> Iterator[Any]:
     address = address or os.environ.get("RAY_ADDRESS")
     if address:
         os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", str(TRIES))
+    else:
+        _stay_alone()
     ray = _load()
     try:
         _connect(ray, address, jobs)
@@ -97,6 +100,14 @@ def run_on_ray(
         for reference in ready:
             _read(ray, reference)
         look()
+
+
+def _stay_alone() -> None:
+    """Keep a cluster that is started here on loopback, with a token that no file holds."""
+    # Without it Ray takes the machine's address on Linux, even where it is told another one.
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    if "RAY_AUTH_MODE" not in os.environ:
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
 def _places(resources: Mapping[str, float], gpus: float) -> int:
@@ -154,16 +165,20 @@ def _connect(ray: Any, address: str | None, jobs: int) -> None:
                 with _printing_to(printed.fileno()):
                     ray.init(address=address, **quiet)
             else:
-                ray.init(num_cpus=jobs, include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+                ray.init(num_cpus=jobs, include_dashboard=False, **quiet)
         except Exception as error:  # Ray has no common class for these
             printed.seek(0)
-            where = f"the Ray cluster at {address}" if address else "Ray"
+            reason = " ".join(str(error).split())[:300]
+            if not address:
+                raise UserError(
+                    f"Ray cannot start here ({reason}); is the machine too busy for it?"
+                ) from error
+            where = f"the Ray cluster at {address}"
             if b"AuthToken" in printed.read() or "token" in str(error):
                 raise UserError(
                     f"{where} lets nobody in without its token; set RAY_AUTH_MODE=token here, and "
                     f"RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to that of the cluster"
                 ) from error
-            reason = " ".join(str(error).split())[:300]
             raise UserError(
                 f"{where} cannot be used ({reason}); is it running, with the same version as here?"
             ) from error

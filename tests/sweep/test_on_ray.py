@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from bench.core.errors import UserError
+from bench.sweep import on_ray
 from bench.sweep.on_ray import _connect, _crowd, _places
 
 
@@ -59,6 +60,60 @@ def test_what_ray_prints_while_it_connects_becomes_one_line(
     assert capfd.readouterr() == ("", "")
     os.write(2, b"after")
     assert capfd.readouterr().err == "after"
+
+
+LISTENING = """
+from bench.sweep.on_ray import cluster
+
+with cluster(None, 1) as ray:
+    import psutil  # which Ray brings along
+
+    ray.get(ray.remote(lambda: 1).remote())
+    processes = psutil.Process().children(recursive=True)
+    sockets = [socket for process in processes for socket in process.net_connections("tcp")]
+    print(*{socket.laddr.ip for socket in sockets if socket.status == psutil.CONN_LISTEN})
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_cluster_that_is_started_here_listens_on_loopback_alone() -> None:
+    pytest.importorskip("ray")
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    done = subprocess.run(
+        [sys.executable, "-c", LISTENING], env=variables, capture_output=True, text=True, check=False
+    )
+    assert done.stdout, done.stderr
+    assert {address.removeprefix("::ffff:") for address in done.stdout.split()} == {"127.0.0.1"}
+
+
+def test_a_cluster_that_is_started_here_has_a_token_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    seen = []
+    ray = SimpleNamespace(init=lambda **_: seen.append(dict(os.environ)), shutdown=lambda: None)
+    monkeypatch.setattr(on_ray, "_load", lambda: ray)
+    with on_ray.cluster(None, 1):
+        pass
+    assert seen[0]["RAY_AUTH_MODE"] == "token"
+    assert len(seen[0]["RAY_AUTH_TOKEN"]) == 64
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.delenv("RAY_AUTH_TOKEN")
+    with on_ray.cluster(None, 1):
+        pass
+    assert seen[1]["RAY_AUTH_MODE"] == "disabled"
+    assert "RAY_AUTH_TOKEN" not in seen[1]
+
+
+def test_a_busy_machine_on_which_ray_does_not_start_is_one_line() -> None:
+    def init(**_: Any) -> None:
+        raise RuntimeError("The current node\ntimed out")
+
+    with pytest.raises(
+        UserError, match=r"^Ray cannot start here \(The current node timed out\); is the machine"
+    ):
+        _connect(SimpleNamespace(init=init), None, 1)
 
 
 @pytest.mark.slow
