@@ -13,7 +13,7 @@ COVERAGE ?=
 DEFENSES ?= standard at prs jacobian
 DEMO     ?= --model cnn6 --dataset digits --battery quick --trials 5
 
-.PHONY: demo test test-slow test-all lint format docs bench clean
+.PHONY: demo test test-slow test-all lint audit format docs bench clean
 
 demo: $(VENV)/.installed
 	@for defense in $(DEFENSES); do \
@@ -37,6 +37,11 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# What is installed, beside PyPI's list of known vulnerabilities.
+audit: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/python -m pip_audit --skip-editable --progress-spinner off
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
