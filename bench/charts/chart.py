@@ -6,7 +6,7 @@ Renderers draw the same chart as PNG, as SVG, as an interactive page and as a ta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bench.core.errors import UserError
 from bench.core.files import read_json, write_text
@@ -18,6 +18,11 @@ Numbers = list[float | None]
 Ends = Annotated[Numbers, Field(exclude_if=lambda ends: not ends)]
 #: Texts that most charts do without; absent from their JSON.
 Texts = Annotated[list[str], Field(exclude_if=lambda texts: not texts)]
+#: The cells of a map, as exactly as colors and tooltips show them.
+Cells = Annotated[
+    list[list[float | None]],
+    AfterValidator(lambda rows: [[None if z is None else float(f"{z:.6g}") for z in row] for row in rows]),
+]
 Scale = Literal["sequential", "diverging", "categorical"]
 
 
@@ -160,7 +165,7 @@ class Heatmap(_Part):
     name: str = ""
     x: list[float]
     y: list[float]
-    z: list[Numbers]
+    z: Cells
     unit: str = ""
     scale: Scale = "sequential"
     low: float | None = None

@@ -245,16 +245,18 @@ def leaderboard_check(
     of that could be checked.
     """
     from bench.core.record import RECORD
-    from leaderboards.check import check
+    from leaderboards.check import absent, check
 
     if not reverify and (checkpoint or loader or data_dir or trust):
         raise UserError("--checkpoint, --loader, --data-dir and --trust need --reverify")
     path = file / RECORD if file.is_dir() else file
-    found = check(path, elsewhere=("weights",) if checkpoint else ())
+    found = check(path)
     problems = [problem.removeprefix(f"{path}: ") for problem in found]
     if problems:
         raise UserError(f"{file}: {'; '.join(problems)}")
     print_result(f"{file}: a valid record")
+    for line in absent(path):
+        print_result(f"  {line}")
     if reverify:
         from bench.results.verify import verify
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bench.core.names import WORST_CASE
-from leaderboards.check import check
+from leaderboards.check import absent, check
 from tests.records import (
     make_arrays,
     make_record,
@@ -60,7 +60,6 @@ def test_clean_accuracy_may_be_over_the_whole_test_set(tmp_path: Path) -> None:
         ({"threat": {"eps": "0"}}, "threat.eps"),
         ({"provenance": {"created": "now"}}, "ISO 8601"),
         ({"files": {"weights": {"path": "/etc/hostname", "sha256": "0"}}}, "own folder"),
-        ({"files": {"weights": {"path": "weights.safetensors", "sha256": "0"}}}, "missing"),
         (
             {"curves": {"security": {"x_label": "ε", "y_label": "a", "points": [{"x": 0, "value": 1.5}]}}},
             "accuracy must lie",
@@ -167,3 +166,16 @@ def test_clean_accuracy_cannot_be_on_more_images_than_there_are(tmp_path: Path) 
         update={"dataset": dataset, "metrics": {**record.metrics, "clean_accuracy": clean}}
     )
     assert any("at most the 50 test images" in problem for problem in check(write_record(tmp_path, changed)))
+
+
+def test_files_that_a_submission_leaves_out_are_named_and_no_problem(tmp_path: Path) -> None:
+    arrays = make_arrays()
+    path = write_record(tmp_path, make_record(arrays), arrays)
+    assert absent(path) == []
+    (tmp_path / "arrays.npz").unlink()
+    assert check(path) == []
+    (said,) = absent(path)
+    assert "intervals instead" in said
+    (tmp_path / "arrays.npz").write_bytes(b"something else")
+    (problem,) = check(path)
+    assert "has changed" in problem

@@ -137,3 +137,18 @@ def test_pictures_side_by_side_share_a_title_without_the_number_of_one_network(b
     assert list(gallery(board, figures("Regions: 22", "Regions: 21"))) == ["Regions"]
     assert list(gallery(board, figures("Around image 1", "Around image 1"))) == ["Around image 1"]
     assert list(gallery(board, figures("Alone"))) == []
+
+
+def test_rows_that_tuning_does_not_tell_apart_name_their_settings(tmp_path: Path) -> None:
+    chosen = [{"weight": 1.0}, {"weight": 2.0}]
+    for at, hyperparameters in enumerate(chosen):
+        arrays = make_arrays(seed=at)
+        scores: dict[str, Any] = {**make_scores(arrays), "prs_by_layer": {"value": 0.5, "unit": "fraction"}}
+        defense = {"name": "d", "hyperparameters": hyperparameters, "defaults": {"weight": 5.0}}
+        write_record(
+            tmp_path / f"{at}", make_record(arrays, id=f"{at}", metrics=scores, defense=defense), arrays
+        )
+    paths = sorted(tmp_path.glob("*/record.json"))
+    (board,) = geometry_boards(make_boards(read_results(paths)[0]))
+    page = Pages({}, {}).geometry(board, {})
+    assert all(f"weight = {value}" in page for value in (1, 2))

@@ -11,7 +11,7 @@ from bench.core.files import sha256
 from bench.core.limits import file_beside
 from bench.core.names import CLEAN_ACCURACY, WORST_CASE
 from bench.core.record import RECORD, Record
-from bench.results.verification.check import Check, Outcome, is_attack, outcome_of
+from bench.results.verification.check import Check, is_attack, outcome_of
 
 
 def check_hashes(record: Record, folder: Path, weights: Path | None) -> Iterator[Check]:
@@ -31,8 +31,7 @@ def check_hashes(record: Record, folder: Path, weights: Path | None) -> Iterator
             found = "its hash is the record's" if same else "its hash is not the record's: another file"
             yield Check(name, "match" if same else "not checked", f"{weights.name}: {found}")
         elif not path.is_file():
-            outcome: Outcome = "not checked" if kind == "weights" else "mismatch"
-            yield Check(name, outcome, f"{file.path} is missing")
+            yield Check(name, "not checked", f"{file.path} is missing")
         else:
             same = sha256(path) == file.sha256
             found = ": SHA-256" if same else " has changed since the record was written"
