@@ -29,6 +29,8 @@ def train_in_folder(
     progress: Progress,
     on_epoch: Callable[[HistoryRow], None] = lambda row: None,
     probe: Callable[[Classifier, int], HistoryRow] | None = None,
+    *,
+    thorough: bool = False,
 ) -> tuple[Classifier, Result]:
     """Train a fresh network, with `checkpoint.pt` and `history.jsonl` in `folder` written after every epoch.
 
@@ -42,7 +44,7 @@ def train_in_folder(
         folder: of this training alone.
         progress: where the bar goes, and what is said about damaged files.
         on_epoch: called with each row, also with those of the checkpoint; may raise `bench.training.loop.Stop`.
-        probe: as for `bench.training.loop.train`.
+        probe, thorough: as for `bench.training.loop.train`.
 
     Returns:
         The trained network in eval mode, and its history.
@@ -72,7 +74,7 @@ def train_in_folder(
             continue
         classifier = plan.classifier(seed)
         try:
-            with shared_task(plan, defense, seed):
+            with shared_task(plan, defense, seed, thorough):
                 result = train(
                     defense,
                     classifier,
@@ -82,6 +84,7 @@ def train_in_folder(
                     epochs=plan.epochs,
                     seed=seed,
                     precision=plan.precision,
+                    thorough=thorough,
                     checkpoint=checkpoint,
                     on_epoch=keep,
                     on_resume=resumed,

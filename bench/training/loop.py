@@ -27,7 +27,7 @@ from bench.training.recipe import Recipe
 from bench.training.resume import Keeper, digest, read_state, unusable_where_it_fails
 from bench.training.step import epoch_batches
 from bench.training.timing import StandardClock, synchronize
-from bench.training.validation import BestEpoch, validate
+from bench.training.validation import VALIDATION_IMAGES, BestEpoch, attacked_images, validate
 from defenses.base import Defense, Training
 
 
@@ -64,6 +64,7 @@ def train(
     epochs: int,
     seed: int,
     precision: str = "fp32",
+    thorough: bool = False,
     checkpoint: Path | None = None,
     on_epoch: Callable[[HistoryRow], None] = lambda row: None,
     on_resume: Callable[[list[HistoryRow]], None] = lambda history: None,
@@ -82,6 +83,9 @@ def train(
         epochs: passes over the training split.
         seed: base of every draw.
         precision: "fp32", "bf16" for autocast of the objective, or "bf16-compiled" to compile its passes as well.
+        thorough: after each epoch, attack as many validation images as may ever be. Else this is done only where
+            the weights or the end of the training depend on it; elsewhere, where the attacks could take longer than
+            the training, it is `bench.training.validation.attacked_images`.
         checkpoint: file to resume from, written after each epoch, on a CUDA device while the next one is trained;
             None keeps no state.
         on_epoch: called with each new row of the history after that, on a CUDA device once the state is copied, and
@@ -146,6 +150,10 @@ def train(
         return epoch >= epochs or patience_over
 
     check_divisible(classifier, dataset.train)
+    choosing = thorough or recipe.weights == "best" or recipe.patience is not None
+    attacked = VALIDATION_IMAGES
+    if not choosing:
+        attacked = attacked_images(len(dataset.train), defense.forward_units())
     clock, trained_seconds = StandardClock(classifier, dataset.train, recipe, seed, precision), 0.0
     take_step = Stepper(objective, classifier, precision, recipe.batch_size)
     with (
@@ -191,7 +199,7 @@ def train(
                 row: HistoryRow = {
                     "epoch": epoch,
                     "train_loss": train_loss,
-                    **validate(network, dataset, threat, seed, precision),
+                    **validate(network, dataset, threat, seed, precision, attacked),
                     "learning_rate": learning_rate,
                     "seconds": seconds,
                     "standard_seconds": standard_seconds,

@@ -234,7 +234,9 @@ class _Searcher:
                 raise Stop
 
         try:
-            network, result = train_in_folder(self.plan, defense, TRIAL_SEED, here, self.progress, report)
+            network, result = train_in_folder(
+                self.plan, defense, TRIAL_SEED, here, self.progress, report, thorough=True
+            )
         except Stop:
             return TrialState.PRUNED, None, clean_accuracy(last), PRUNED
         except BaseException as error:

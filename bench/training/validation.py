@@ -17,8 +17,10 @@ from bench.training.averaging import weights_of
 from bench.training.history import HistoryRow, clean_accuracy, robust_accuracy
 from bench.training.ranks import sharing
 
-#: Validation images of the robust accuracy after each epoch; more would cost more than the training of an epoch.
+#: The most validation images that are attacked after an epoch.
 VALIDATION_IMAGES = 1000
+#: Where nothing is chosen by them, attacks may take this share of the passes of an epoch, but for so many images.
+SHARE, FEWEST_IMAGES = 0.05, 100
 #: An image counts as robust when it survives both. One loss alone is a poor guide: a penalty on the margin's
 #: gradient weakens the margin attack, a saturated softmax weakens the attack on the cross-entropy.
 VALIDATION_ATTACKS = ("pgd20", "cw")
@@ -26,8 +28,24 @@ VALIDATION_ATTACKS = ("pgd20", "cw")
 CLEAN_LOSS = 0.10
 
 
+def attacked_images(training_images: int, forward_units: float) -> int:
+    """How many validation images are attacked after an epoch by which nothing is chosen.
+
+    Args:
+        training_images: of an epoch.
+        forward_units: the passes of a training step for each, as `defenses.base.Defense.forward_units`.
+    """
+    passes = sum(3 * ATTACKS[name].steps for name in VALIDATION_ATTACKS)
+    return min(VALIDATION_IMAGES, max(FEWEST_IMAGES, int(SHARE * training_images * forward_units / passes)))
+
+
 def validate(
-    network: Classifier, dataset: Dataset, threat: Threat, seed: int, precision: str = "fp32"
+    network: Classifier,
+    dataset: Dataset,
+    threat: Threat,
+    seed: int,
+    precision: str = "fp32",
+    attacked: int = VALIDATION_IMAGES,
 ) -> HistoryRow:
     """Measure clean accuracy on training and validation images, and robust accuracy on validation images.
 
@@ -37,6 +55,7 @@ def validate(
         threat: of the attacks.
         seed: of the attacks' random starts, which are the same after every epoch.
         precision: of the training; but for "fp32" the attacks search in bfloat16, and float32 confirms their finds.
+        attacked: how many validation images are attacked, the first ones.
     """
     validation = dataset.validation
     shown = dataset.train.take(max(len(validation), 1))
@@ -48,7 +67,7 @@ def validate(
         }
         if len(validation):
             row["validation_accuracy"] = accuracy(network, validation)
-            right = _survivors(network, validation, threat, seed, precision != "fp32")
+            right = _survivors(network, validation, threat, seed, precision != "fp32", attacked)
             row["validation_robust_accuracy"] = int(right.sum()) / len(right)
     return row
 
@@ -66,7 +85,7 @@ def outcomes(
         return np.zeros(0, bool), np.zeros(0, bool)
     with evaluating(network):
         clean = classified(network, validation)
-        robust = _survivors(network, validation, threat, seed, precision != "fp32")
+        robust = _survivors(network, validation, threat, seed, precision != "fp32", VALIDATION_IMAGES)
     return clean.numpy(), robust.cpu().numpy()
 
 
@@ -94,9 +113,11 @@ def classified(classifier: nn.Module, split: Split, batch_size: int = 1000) -> T
     return torch.cat(found)
 
 
-def _survivors(network: Classifier, split: Split, threat: Threat, seed: int, bf16: bool) -> Tensor:
-    """Which of the first `VALIDATION_IMAGES` images every one of `VALIDATION_ATTACKS` leaves correct, bool [m]."""
-    images, labels = split.batch(slice(0, VALIDATION_IMAGES))
+def _survivors(
+    network: Classifier, split: Split, threat: Threat, seed: int, bf16: bool, count: int
+) -> Tensor:
+    """Which of the first `count` images every one of `VALIDATION_ATTACKS` leaves correct, bool [m]."""
+    images, labels = split.batch(slice(0, count))
     right = torch.ones(len(images), dtype=torch.bool, device=images.device)
     for name in VALIDATION_ATTACKS:
         if len(images) == 0:

@@ -80,7 +80,7 @@ def joined(device: str) -> Iterator[None]:
 
 
 @contextmanager
-def shared_task(plan: Plan, defense: Defense, seed: int) -> Iterator[None]:
+def shared_task(plan: Plan, defense: Defense, seed: int, thorough: bool) -> Iterator[None]:
     """Have the other processes train what the block trains.
 
     Raises:
@@ -91,6 +91,7 @@ def shared_task(plan: Plan, defense: Defense, seed: int) -> Iterator[None]:
         "hyperparameters": defense.hyperparameters(),
         "precision": plan.precision,
         "seed": seed,
+        "thorough": thorough,
     }
     with _shared({"train": task}), together():
         yield
@@ -174,7 +175,9 @@ def serve(network: AnyClassifier, plan: Plan | None = None) -> None:
             _next_task()
 
 
-def _train(plan: Plan, data: str, hyperparameters: dict[str, Any], precision: str, seed: int) -> None:
+def _train(
+    plan: Plan, data: str, hyperparameters: dict[str, Any], precision: str, seed: int, thorough: bool
+) -> None:
     if data != plan.dataset.fingerprint:
         raise UserError("the data are not those of the first process; give all the same")
     with together():
@@ -187,6 +190,7 @@ def _train(plan: Plan, data: str, hyperparameters: dict[str, Any], precision: st
             epochs=plan.epochs,
             seed=seed,
             precision=precision,
+            thorough=thorough,
         )
 
 
