@@ -121,13 +121,13 @@ def carry_out(
         earlier = sweep.forgive() if told is None else told
         if how.executor == "ray":
             sweep.run_on_ray(ray, earlier, progress.say, table=table)
-    if how.executor == "ray":
+        elif how.jobs == 1:
+            sweep.work(earlier, log, progress)
+        else:
+            own = [command, str(file), *_local_words(given), *more]
+            sweep.manage(own, earlier, progress.say, table=table)
+    if how.executor == "ray" or how.jobs > 1:  # what their processes said of MLflow, nobody has read
         sweep.catch_up(log)
-    elif how.jobs == 1:
-        sweep.work(earlier, log, progress)
-    else:
-        own = [command, str(file), *_local_words(given), *more]
-        sweep.manage(own, earlier, progress.say, table=table)
     return given["worker"] is None
 
 

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from bench.core.errors import UserError
 from bench.core.files import write_json
 from bench.core.progress import Progress
 from bench.sweep import execution
-from bench.sweep.cells import FOLDER, Board, Cell
+from bench.sweep.cells import FOLDER, Board
 from bench.sweep.leases import Leases
 from bench.sweep.work import Worker, run_cell
 from bench.tracking import NullTracker
@@ -142,22 +142,24 @@ def test_a_thousand_runs_need_a_yes(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_tasks_of_ray_did_not_live_to_log_is_logged_at_the_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("words", [("--executor", "ray"), ("--jobs", "2")])
+def test_what_other_processes_did_not_log_is_logged_at_the_end(
+    words: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def do_without_logging(cells: list[Cell], **_: Any) -> None:
-        out = cells[0].job.config.out
-        leases, quiet = Leases(out / execution.FOLDER), Progress()
-        keys, board = {cell.key for cell in cells}, Board(cells, out, leases)
+    def do_without_logging(sweep: execution.Sweep, *_: Any, **__: Any) -> None:
+        leases, quiet = Leases(sweep.out / execution.FOLDER), Progress()
+        keys, board = {cell.key for cell in sweep.cells}, Board(sweep.cells, sweep.out, leases)
         Worker(
-            cells, keys, board, leases, lambda cell: run_cell(cell, NullTracker(), quiet), quiet, {}
+            sweep.cells, keys, board, leases, lambda cell: run_cell(cell, NullTracker(), quiet), quiet, {}
         ).work()
 
-    monkeypatch.setattr(execution, "run_on_ray", do_without_logging)
+    monkeypatch.setattr(execution, "cluster", lambda *_: nullcontext())
+    monkeypatch.setattr(execution.Sweep, "run_on_ray", do_without_logging)
+    monkeypatch.setattr(execution.Sweep, "manage", do_without_logging)
     store = tmp_path / "mlflow.db"
     tracking = ("--tracking", f"sqlite:///{store}")
     file = written(tmp_path, {**SMALL, "defense": "standard", "trials": 0})
-    assert call(file, "--executor", "ray", "--out", str(tmp_path / "runs"), *tracking).exception is None
+    assert call(file, *words, "--out", str(tmp_path / "runs"), *tracking).exception is None
     with closing(sqlite3.connect(store)) as database:
         statuses = database.execute("SELECT status FROM runs").fetchall()
         finals = database.execute(
