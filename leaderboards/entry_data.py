@@ -9,6 +9,7 @@ from leaderboards.entry import Entry
 from leaderboards.figure_files import ShownFigure
 from leaderboards.rows import as_script, digits
 from leaderboards.settings import settings_of
+from leaderboards.table import counts
 from leaderboards.text import duration, interval, plain, quantity, unit_shown
 
 #: Scripts find the data of entries under this name, by their digits.
@@ -52,6 +53,8 @@ def entry_script(
 
 def _score(entry: Entry, name: str, title: str) -> dict[str, Any]:
     score = entry.scores[name]
+    # Without a direction the page marks no best value in the row.
+    better = score.higher_is_better if counts(entry, name) else None
     unit = unit_shown(name, score.unit)
     return {
         "name": name[:LONGEST],
@@ -61,7 +64,7 @@ def _score(entry: Entry, name: str, title: str) -> dict[str, Any]:
         if score.mean is None
         else quantity(score.mean, name, score.unit, (score.low, score.high)),
         "between": interval(score.low, score.high, name, score.unit),
-        "better": score.higher_is_better,
+        "better": better,
     }
 
 

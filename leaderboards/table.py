@@ -115,18 +115,18 @@ def _row(entry: Entry, rank: Rank, cells: tuple[Cell, ...]) -> Row:
 def _column(board: Board, metric: str) -> list[Cell]:
     """The cells of a score, one for each entry."""
     scores = [entry.scores.get(metric) for entry in board.entries]
-    counts = [_counts(entry, metric) for entry in board.entries]
-    best = _best([score if counted else None for score, counted in zip(scores, counts, strict=True)])
+    counting = [counts(entry, metric) for entry in board.entries]
+    best = _best([score if counted else None for score, counted in zip(scores, counting, strict=True)])
     return [
         _parenthesized(cell) if metric == WORST and entry.in_doubt else cell
-        for entry, score, counted, rank in zip(board.entries, scores, counts, board.ranks, strict=True)
+        for entry, score, counted, rank in zip(board.entries, scores, counting, board.ranks, strict=True)
         for cell in [
             _cell(score, metric, counted and score == best, counted and _tied(score, best, metric, rank))
         ]
     ]
 
 
-def _counts(entry: Entry, metric: str) -> bool:
+def counts(entry: Entry, metric: str) -> bool:
     """Whether a score may be the best of its column: not where alarms say that it overstates robustness."""
     if metric not in entry.scores or not metric.startswith(ROBUST_ACCURACY):
         return metric in entry.scores

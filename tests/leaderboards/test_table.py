@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from bench.core.names import CLEAN_ACCURACY, WORST_CASE
 from bench.core.record import Alarm, Record
 from leaderboards.board import Board, make_boards
 from leaderboards.downloads import boards_csv
+from leaderboards.entry_data import entry_script
 from leaderboards.latex import board_latex
 from leaderboards.markdown import board_markdown
 from leaderboards.result import Result, read_results
@@ -77,6 +79,12 @@ def test_no_attack_is_the_best_under_a_worst_case_of_zero_with_alarms(
         "weak": False,
         "masked": False,
     }
+    scripts = {entry.defense.name: entry_script(board, entry, {}, {}, []) for entry in board.entries}
+    shown = {name: json.loads(text[text.index("] = ") + 4 : -2])["scores"] for name, text in scripts.items()}
+    better = {
+        name: score["better"] for name in shown for score in shown[name] if score["name"].endswith("/pgd20")
+    }
+    assert better == {"honest": True, "weak": True, "masked": None}
 
 
 def test_latex_escapes_what_it_reads_as_markup(results: list[Result]) -> None:
