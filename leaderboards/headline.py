@@ -4,7 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.core.statistics import Difference, mean_difference, paired_difference, paired_p_value
+from bench.core.statistics import (
+    Difference,
+    mean_difference,
+    paired_difference,
+    paired_p_value,
+    welch_p_value,
+)
 from leaderboards.board import Board
 from leaderboards.entry import Entry
 from leaderboards.rank import LEVEL, Rank
@@ -18,12 +24,19 @@ class Lead:
         difference: of the worst cases; None without outcomes of both.
         p_value: of the paired test; None without outcomes of both.
         real: whether the test images separate the two.
+        over_trainings: p-value of Welch's test whose unit is the training; None where there are too few.
     """
 
     other: Entry
     difference: Difference | None
     p_value: float | None
     real: bool
+    over_trainings: float | None = None
+
+    @property
+    def lasting(self) -> bool:
+        """Whether trainings separate the two as well, so that other ones should too."""
+        return self.real and self.over_trainings is not None and self.over_trainings < LEVEL
 
 
 @dataclass(frozen=True)
@@ -48,7 +61,9 @@ def _lead(best: Entry, other: Entry, place: Rank) -> Lead:
     if best.outcomes is None or other.outcomes is None:
         return Lead(other, None, None, place.place != 1)
     p_value = paired_p_value(best.outcomes, other.outcomes)
-    return Lead(other, difference(best.outcomes, other.outcomes), p_value, p_value < LEVEL)
+    over_trainings = welch_p_value(best.outcomes.mean(axis=1), other.outcomes.mean(axis=1))
+    ahead = difference(best.outcomes, other.outcomes)
+    return Lead(other, ahead, p_value, p_value < LEVEL, over_trainings)
 
 
 def difference(first: np.ndarray, second: np.ndarray) -> Difference:

@@ -5,6 +5,7 @@ seeds. McNemar's test is one line of scipy's, as that of statsmodels takes secon
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -133,6 +134,20 @@ def _square_and_add(
 
     value = p1 - p2
     return Difference(value, value - reach(p1 - low1, high2 - p2), value + reach(high1 - p1, p2 - low2))
+
+
+def welch_p_value(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Two-sided p-value of Welch's t-test whose unit is the training.
+
+    Args:
+        first, second: a score of each training of either side.
+
+    Returns:
+        None for fewer than two trainings of a side, and where those of neither differ.
+    """
+    if min(len(first), len(second)) < 2 or np.ptp(first) == 0 == np.ptp(second):
+        return None
+    return float(stats.ttest_ind(first, second, equal_var=False).pvalue)
 
 
 def paired_p_value(first: np.ndarray, second: np.ndarray) -> float:

@@ -10,7 +10,7 @@ from scipy import stats
 
 from bench.core.errors import UserError, unknown_name
 from bench.core.intervals import proportion_interval
-from bench.core.statistics import paired_p_value
+from bench.core.statistics import paired_p_value, welch_p_value
 from bench.study.regression import SIGNIFICANCE, Verdict
 
 Kind = Literal["rows", "columns", "bound"]
@@ -141,9 +141,9 @@ def _paired(claim: Claim, difference: float, greater: SeedScores, smaller: SeedS
 
 
 def _welch(claim: Claim, difference: float, greater: SeedScores, smaller: SeedScores) -> JudgedClaim:
-    if np.ptp(greater.values) == 0 == np.ptp(smaller.values):
+    p_value = welch_p_value(greater.values, smaller.values)
+    if p_value is None:
         return JudgedClaim(claim, "undecided", difference, None, "no spread over seeds to test with")
-    p_value = float(stats.ttest_ind(greater.values, smaller.values, equal_var=False).pvalue)
     seeds = f"{len(greater.values)} and {len(smaller.values)} seeds"
     return JudgedClaim(claim, _verdict(difference, p_value), difference, p_value, f"Welch's t, {seeds}")
 

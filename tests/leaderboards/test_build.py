@@ -296,6 +296,32 @@ def test_the_front_page_says_who_leads_whether_really_and_whether_to_believe_it(
     assert "No alarm was raised; 1 could not be checked." in text
 
 
+@pytest.mark.parametrize(
+    ("rates", "expected"),
+    [
+        (((0.45,), (0.3,)), "<strong>Its lead is real</strong> for these networks: 15.0 points"),
+        (((0.45, 0.45, 0.44), (0.3, 0.31, 0.3)), "over trainings."),
+        (((0.45, 0.45, 0.44), (0.45, 0.05, 0.1)), "p &lt; 0.001; other trainings may turn it (p = 0.1"),
+    ],
+)
+def test_a_lead_over_test_images_is_not_one_over_trainings(
+    tmp_path: Path, rates: tuple[tuple[float, ...], ...], expected: str
+) -> None:
+    paths = []
+    for name, each in zip(("first", "second"), rates, strict=True):
+        for seed, rate in enumerate(each):
+            arrays = make_arrays({"robust_accuracy/autoattack": rate})
+            scores = make_scores(arrays)
+            record = make_record(
+                arrays, id=f"{name}-{seed}", seed=seed, defense={"name": name}, metrics=scores
+            )
+            paths.append(write_record(tmp_path / f"{name}-{seed}", record, arrays))
+    build(paths, tmp_path / "site")
+    text = " ".join((tmp_path / "site" / "index.html").read_text().split())
+    assert expected in text
+    assert ("for these networks" in text) == ("over trainings" not in expected)
+
+
 def test_no_two_boards_are_called_alike_and_a_larger_evaluation_comes_first(tmp_path: Path) -> None:
     def write(name: str, n: int, battery: str, digits: str) -> Path:
         arrays = make_arrays(n=n)
