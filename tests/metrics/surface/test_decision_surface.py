@@ -47,12 +47,12 @@ def test_the_maps_stand_upright_and_decision_surfaces_mark_the_boundary():
             assert isinstance(heatmap, Heatmap)
             assert heatmap.contour == contour
             # z[row][column] at (α = x[column], β = y[row]).
-            assert heatmap.z[1][5] == pytest.approx(float(arrays[kind][0, at, 5, 1]))
+            assert heatmap.z[1][5] == pytest.approx(float(arrays[kind][0, at, 5, 1]), rel=1e-5)
             assert "β" in panel.y.label
     weights = [panel.marks[0] for panel in by_name["surface-parameters"].panels]
     assert [heatmap.contour for heatmap in weights] == [None, 0, None, 0]
-    assert weights[0].z[0][3] == pytest.approx(float(arrays["parameter_loss"][3, 0]))
-    assert weights[2].z[0][3] == pytest.approx(float(arrays["parameter_gradient_loss"][3, 0]))
+    assert weights[0].z[0][3] == pytest.approx(float(arrays["parameter_loss"][3, 0]), rel=1e-5)
+    assert weights[2].z[0][3] == pytest.approx(float(arrays["parameter_gradient_loss"][3, 0]), rel=1e-5)
 
 
 def test_the_middle_of_every_surface_is_the_function_itself():
