@@ -4,9 +4,9 @@ Each takes the same steps from the same weights on the same batch: the usual PyT
 tuned (bfloat16 autocast and channels innermost), for standard training also one in the manner of the fastest
 published trainings of CIFAR-10 (weights in bfloat16, channels innermost, SGD with Nesterov momentum; Jordan, arXiv
 2404.00498), and ours in the precision that `--precision auto` chooses. For adversarial training the peer is the
-loop of the studies of robust overfitting (Rice et al., arXiv 2002.11569). First the losses of a step are compared:
-in float32 ours must be that of the usual loop, in bfloat16, and where PGD draws other random starts, within 2 %.
-Validation and what surrounds a step are left out.
+loop of the studies of robust overfitting (Rice et al., arXiv 2002.11569), which attacks in training mode. First the
+losses of a step are compared: in float32 ours must be that of the usual loop, in bfloat16 and where PGD draws other
+random starts, within 2 %. Validation and what surrounds a step are left out.
 """
 
 from collections.abc import Callable, Iterator
@@ -149,7 +149,9 @@ def speedrun_loop(model: str, split: Split) -> Step:
 def our_loop(model: str, steps: int, split: Split, precision: str | None) -> tuple[Step, str]:
     """A step as `bench run` takes it, and its precision; None leaves this to `auto`."""
     classifier, recipe = network(model), make_recipe(f"paper,batch_size={len(split)}")
-    defense = get("at").make({"steps": steps}) if steps else get("standard").make({})
+    # The peer's attack leaves batch norm in training mode.
+    values = {"steps": steps, "attack_mode": "train"}
+    defense = get("at").make(values) if steps else get("standard").make({})
     if precision is None:
         precision = choose(defense, classifier, split, recipe, THREAT, EPOCHS, model).precision
     innermost = channels_innermost(torch.device("cpu"), precision)
