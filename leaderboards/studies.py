@@ -105,11 +105,13 @@ class Regression(_Part):
 class _Title(_Part):
     title: str
     source: str = ""
+    text: str = ""
 
 
 class _Results(_Part):
     title: str = ""
     source: str = ""
+    text: str = ""
     study: _Title | None = None
     command: str = ""
     summary: list[str] = []
@@ -125,12 +127,14 @@ class Study:
     """One study: its name and source, its table or regressions, and what it says of the paper's claims.
 
     Attributes:
+        text: what it is about, in paragraphs.
         charts: those of its page that a site can draw.
     """
 
     page: str
     title: str
     source: str
+    text: str
     results: _Results
     charts: tuple[Chart, ...] = ()
 
@@ -167,11 +171,13 @@ def read_studies(paths: Iterable[Path]) -> tuple[list[Study], list[LeftOut]]:
         except UserError as error:
             left_out.append(LeftOut.because(path, error))
             continue
-        about = results.study or _Title(title=results.title or path.parent.name, source=results.source)
+        about = results.study or _Title(
+            title=results.title or path.parent.name, source=results.source, text=results.text
+        )
         page = f"{slug(about.title)}-{short_hash(results.model_dump(mode='json'))}"
         charts, unread = _read_charts(path.parent / "charts")
         left_out += unread
-        found[page] = Study(page, about.title, about.source, results, tuple(charts))
+        found[page] = Study(page, about.title, about.source, about.text, results, tuple(charts))
     return sorted(found.values(), key=lambda study: (study.title, study.page)), left_out
 
 

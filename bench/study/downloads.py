@@ -80,6 +80,7 @@ def table_json(study: TableStudy, result: TableResult, command: str) -> dict[str
     return {
         "title": study.title,
         "source": study.source,
+        "text": study.text,
         "version": __version__,
         "command": command,
         "columns": [
@@ -169,6 +170,7 @@ def predictors_json(
     return {
         "title": study.title,
         "source": study.source,
+        "text": study.text,
         "version": __version__,
         "command": command,
         "networks": len(result.networks),

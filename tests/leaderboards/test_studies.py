@@ -40,7 +40,7 @@ TABLE: dict[str, Any] = {
     ],
 }
 CORRELATION: dict[str, Any] = {
-    "study": {"title": "Correlation", "source": "another paper"},
+    "study": {"title": "Correlation", "source": "another paper", "text": "All epochs."},
     "regressions": [
         {
             "quantity": "robust_accuracy",
@@ -64,11 +64,18 @@ def test_findings_and_charts_of_a_study_are_shown_and_others_left_out(tmp_path: 
         each.save(folder / "charts" / f"{name}.json")
     (folder / "charts" / "damaged.json").write_text("{")
     (folder / "results.json").write_text(
-        json.dumps({"title": "Predictors", "summary": ["<i>None</i> does.", "P1: <b>all</b> do."]})
+        json.dumps(
+            {
+                "title": "Predictors",
+                "text": "Two <u>kinds</u>.\n\nTen networks.",
+                "summary": ["<i>None</i> does.", "P1: <b>all</b> do."],
+            }
+        )
     )
     site = build([], tmp_path / "site", studies=find_studies(tmp_path), empty=True)
     (page,) = (tmp_path / "site" / "studies").glob("*.html")
     text = page.read_text()
+    assert '<p class="prose">Two &lt;u&gt;kinds&lt;/u&gt;.</p>\n<p class="prose">Ten networks.</p>' in text
     assert "&lt;i&gt;None&lt;/i&gt; does." in text
     assert "<strong>P1</strong>: &lt;b&gt;all&lt;/b&gt; do." in text
     assert "A chart" in text
@@ -101,5 +108,6 @@ def test_studies_are_linked_from_the_front_page_and_from_entries(tmp_path: Path)
     assert f"../studies/{page.name}" in entry.read_text()
     assert "difference 34.3 points" in text
     told = correlation.read_text()
+    assert "All epochs." in told
     assert '<th scope="row">Robust accuracy</th>' in told
     assert "<td>−1.50<small>−1.93 to −1.07</small></td>" in told
