@@ -151,9 +151,8 @@ def train(
 
     check_divisible(classifier, dataset.train)
     choosing = thorough or recipe.weights == "best" or recipe.patience is not None
-    attacked = VALIDATION_IMAGES
-    if not choosing:
-        attacked = attacked_images(len(dataset.train), defense.forward_units())
+    affordable = attacked_images(len(dataset.train), defense.forward_units())
+    attacked = VALIDATION_IMAGES if choosing else affordable
     clock, trained_seconds = StandardClock(classifier, dataset.train, recipe, seed, precision), 0.0
     take_step = Stepper(objective, classifier, precision, recipe.batch_size)
     with (
