@@ -46,8 +46,11 @@ class Board(Visit):
     def column(self, name: str) -> list[str]:
         """The text of a column's visible cells, from top to bottom."""
         selector = {"defense": "th.name a", "network": "td.t-network", "worst": "td.worst"}[name]
-        cells = self.page.locator(f"#board tbody tr:visible {selector}").evaluate_all(TEXTS)
-        return [cell.strip().split("\n")[0] for cell in cells]
+        return [cell.strip().split("\n")[0] for cell in self.texts(f"tr:visible {selector}")]
+
+    def texts(self, cells: str) -> list[str]:
+        """The texts of a kind of cell, from top to bottom."""
+        return self.page.locator(f"#board tbody {cells}").evaluate_all(TEXTS)
 
     def search(self, words: str) -> None:
         """Type words into the search."""
@@ -86,13 +89,12 @@ def test_the_board_starts_sorted_by_worst_case(visit: Any) -> None:
 
 def test_a_column_sorts_best_first_then_the_other_way(visit: Any) -> None:
     board = visit()
-    values = board.page.locator("#board tbody td.clean")
     board.sort("clean_accuracy")
-    falling = [float(text.split("\n")[0]) for text in values.all_inner_texts()]
+    falling = [float(text.split("\n")[0]) for text in board.texts("td.clean")]
     assert falling == sorted(falling, reverse=True)
     assert board.sorted_by() == {"clean_accuracy": "descending"}
     board.sort("clean_accuracy")
-    rising = [float(text.split("\n")[0]) for text in values.all_inner_texts()]
+    rising = [float(text.split("\n")[0]) for text in board.texts("td.clean")]
     assert rising == sorted(rising)
     assert board.sorted_by() == {"clean_accuracy": "ascending"}
 
@@ -180,14 +182,14 @@ def test_weights_date_and_paper_are_columns_to_choose(visit: Any, tmp_path: Path
         "?show=weights&show=date&show=paper&sort=-weights",
     )
     rows = board.page.locator("#board tbody tr")
-    assert rows.locator(".t-weights").all_inner_texts() == ["12,345", "900", "70", "8"]
+    assert board.texts(".t-weights") == ["12,345", "900", "70", "8"]
     papers = rows.locator(".t-paper")
-    assert papers.locator("a").all_inner_texts() == ["Madry et al. 2018", "example.org/a?b=1&c=2"]
+    assert board.texts(".t-paper a") == ["Madry et al. 2018", "example.org/a?b=1&c=2"]
     assert [link.get_attribute("href") for link in papers.locator("a").all()] == [
         "https://arxiv.org/abs/1",
         stated["theirs"],
     ]
-    dates = rows.locator(".t-date").all_inner_texts()
+    dates = board.texts(".t-date")
     assert [re.fullmatch(r"\d{4}-\d\d-\d\d", date) is not None for date in dates] == [True] * 4
     board.page.set_viewport_size({"width": 2000, "height": 900})
     assert board.page.locator("#board tbody th").first.bounding_box()["width"] >= 6.5 * 16
