@@ -43,7 +43,7 @@ def estimate(evaluation_images: int, classifier: AnyClassifier, dataset: Dataset
 
 
 def autoattack_cost(version: str, images: int, clean: float, robust: float, classes: int) -> tuple[int, int]:
-    """Estimate the forward and backward passes of AutoAttack, in images.
+    """Estimate the forward and backward passes of AutoAttack, in images; fast passes are fewer, up to a half.
 
     Every image is classified once. The correctly classified ones go through the first run of APGD, and the robust
     ones through every stage that applies to this number of classes. The standard version with ten classes takes

@@ -326,13 +326,13 @@ def test_autoattack_runs_again_with_the_records_own_settings(copied: Path) -> No
         update={
             "metrics": {**record.metrics, name: record.metrics["robust_accuracy/pgd20"]},
             "battery": record.battery.model_copy(
-                update={"settings": {**record.battery.settings, name: {**settings, "passes": "fast"}}}
+                update={"settings": {**record.battery.settings, name: {**settings, "passes": "bfloat16"}}}
             ),
         }
     )
     metric = metric_to_repeat("autoattack", record)
     assert isinstance(metric, AutoAttack)
-    assert metric.settings() == {**settings, "passes": "fast"}
+    assert metric.settings() == {**settings, "passes": "bfloat16"}
     strange = record.battery.model_copy(update={"settings": {name: {"restarts": 3}}})
     with pytest.raises(UserError, match="settings that AutoAttack does not have"):
         metric_to_repeat("autoattack", record.model_copy(update={"battery": strange}))

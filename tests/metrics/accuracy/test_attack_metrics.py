@@ -74,13 +74,14 @@ def test_a_network_whose_output_changes_is_attacked_by_rand_and_the_score_says_s
 def test_a_fixed_network_gets_the_version_asked_for(shorter):
     metric = AutoAttack(batch_size=5)
     arrays = metric.measure(evaluation())
-    assert arrays["version"] == "standard"
+    assert (arrays["version"], arrays["passes"]) == ("standard", "fast")
     assert not arrays["unconfirmed"].any()
     assert "rand" not in metric.reduce(arrays)[metric.name].reason
 
 
-def test_settings_name_the_passes_only_where_they_are_not_the_packages():
+def test_settings_name_the_passes_only_where_they_can_change_which_images_break():
     assert AutoAttack().settings() == {"version": "standard", "seed": 0, "batch_size": 250}
+    assert AutoAttack(passes="exact").settings() == AutoAttack().settings()
     assert AutoAttack(passes="bfloat16").settings()["passes"] == "bfloat16"
 
 
