@@ -14,6 +14,8 @@ from bench.core.secrets import hide
 from bench.tracking.settings import Settings
 
 CONNECT_SECONDS = 3
+#: Connections to a server that are kept open.
+CONNECTIONS = 32
 NOLOAD = "The ``noload`` loader strategy"
 
 
@@ -64,6 +66,7 @@ def time_limits(timeout: int) -> Iterator[None]:
         "PGCONNECT_TIMEOUT": os.environ.get("PGCONNECT_TIMEOUT", str(timeout)),
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0"),
         "MLFLOW_DISABLE_TELEMETRY": os.environ.get("MLFLOW_DISABLE_TELEMETRY", "true"),
+        "MLFLOW_HTTP_POOL_MAXSIZE": str(CONNECTIONS),
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     }

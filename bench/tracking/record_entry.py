@@ -1,5 +1,6 @@
 """The entry of one record in MLflow."""
 
+import json
 import textwrap
 from pathlib import Path
 
@@ -16,6 +17,10 @@ from bench.tracking.short_scores import short_scores, tables
 
 #: Letters in a line of the command, beside which MLflow's column of tags has room.
 _LINE = 76
+#: The tag with the names of a record's artifacts, as JSON: who fetches them need not ask for a list.
+FILES = "bench.files"
+#: The folder of figures beside a record, and among the artifacts of its run.
+FIGURES = "figures"
 
 
 def read_record(path: Path) -> Entry:
@@ -35,7 +40,7 @@ def read_record(path: Path) -> Entry:
         started=milliseconds(record.provenance.created)
         - round(1000 * ((record.cost.train_seconds or 0) + record.cost.evaluate_seconds)),
         ended=milliseconds(record.provenance.created),
-        tags={**_tags(record, found), "bench.record_sha256": digest},
+        tags={**_tags(record, found), "bench.record_sha256": digest, FILES: json.dumps(sorted(artifacts))},
         params=_params(record),
         scores=short_scores(found.record),
         data=_data(record),
@@ -123,8 +128,8 @@ def _files(record: Record, path: Path) -> dict[str, Path]:
     outside = outside_files(record, path)
     names = [file.path for file in record.files.values() if file.path not in outside]
     names = [name for name in names if (path.parent / name).is_file()]
-    drawn = [*path.parent.glob("figures/*.png"), *path.parent.glob("figures/*.json")]
-    names += [f"figures/{figure.name}" for figure in sorted(drawn) if _is_file(figure)]
+    drawn = [*path.parent.glob(f"{FIGURES}/*.png"), *path.parent.glob(f"{FIGURES}/*.json")]
+    names += [f"{FIGURES}/{figure.name}" for figure in sorted(drawn) if _is_file(figure)]
     return {RECORD: path, **{name: path.parent / name for name in names}}
 
 

@@ -1,5 +1,6 @@
 """Log records to MLflow (`bench track`) and fetch them (leaderboards)."""
 
+import json
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,22 +13,21 @@ from bench.core.errors import UserError
 from bench.core.files import cache_folder, read_json, sha256, write_json
 from bench.core.names import short_hash, slug
 from bench.core.record import RECORD, RUN, load_record
-from bench.tracking.calls import first_line, time_limits
+from bench.tracking.calls import CONNECTIONS, first_line, time_limits
 from bench.tracking.entry import Entry
-from bench.tracking.record_entry import outside_files, read_record
+from bench.tracking.record_entry import FIGURES, FILES, outside_files, read_record
 from bench.tracking.settings import Settings
-from bench.tracking.store import Store, open_store
+from bench.tracking.store import Files, Store, open_store
 from bench.tracking.sync import find_record, sync_folder
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-#: The folder of figures beside a record, and among the artifacts of its run.
-FIGURES = "figures"
 #: In the folder of a record that was copied with all of its files: of which run, and which version.
 _COMPLETE = ".complete"
-#: Records that are copied from a server at once.
-_AT_ONCE = 8
+#: Records that are copied from a server at once. An answer takes 40 ms however fast it is: the end of a small
+#: file waits until the client's system confirms its beginning.
+_AT_ONCE = CONNECTIONS
 
 
 def track_records(paths: Iterable[Path], settings: Settings, say: Callable[[str], None]) -> None:
@@ -202,30 +202,43 @@ def _fetch(store: Store, run: "Run", folder: Path) -> Path:
 def _fetch_files(store: Store, run: "Run", path: Path) -> list[Path]:
     """Copy the files of a run; gives the arrays where it has them.
 
-    A server is asked once for each file, and once for what there is: with thousands of runs that takes the time.
+    A server is asked once for each file: with thousands of runs that takes the time.
     """
     files = store.files(run)
-    _copy(store, run, path, run.data.tags["bench.record_sha256"], files.copy)
+    _copy(store, run, files, RECORD, path, run.data.tags["bench.record_sha256"])
     try:
         arrays = load_record(path).files.get("arrays")
     except UserError:
         return []  # a board says why it leaves the record out
-    held, found = files.names(), []
+    held, found = _names(run, files), []
     name = Path(arrays.path).name if arrays else ""
     if arrays is not None and name in held:  # some records are kept without their arrays
         found.append(path.parent / name)
-        _copy(store, run, found[0], arrays.sha256, files.copy)
-    if FIGURES in held:
-        _copy(store, run, path.parent / FIGURES, "", files.copy_folder)
+        _copy(store, run, files, name, found[0], arrays.sha256)
+    for figure in held:
+        folder, _, name = figure.rpartition("/")
+        if folder == FIGURES and name == Path(name).name:
+            (path.parent / FIGURES).mkdir(exist_ok=True)
+            _copy(store, run, files, figure, path.parent / FIGURES / name)
     return found
 
 
-def _copy(store: Store, run: "Run", path: Path, expected: str, copy: Callable[[str, Path], None]) -> None:
+def _names(run: "Run", files: Files) -> list[str]:
+    """The artifacts of a run: a tag names them, unless it had no room for all."""
+    with suppress(KeyError, ValueError):
+        told = json.loads(run.data.tags[FILES])
+        if isinstance(told, list):
+            return [str(name) for name in told]
+    return files.names(FIGURES)
+
+
+def _copy(store: Store, run: "Run", files: Files, name: str, path: Path, expected: str = "") -> None:
     """Copy one artifact of a run, unless it is there already.
 
     Args:
-        expected: its hash; "" for a folder.
-        copy: given its name and the folder it goes to.
+        name: its path among the artifacts.
+        path: where it goes.
+        expected: its hash, where it is known.
 
     Raises:
         UserError: when the store has lost it, or holds another one.
@@ -233,11 +246,11 @@ def _copy(store: Store, run: "Run", path: Path, expected: str, copy: Callable[[s
     if expected and path.is_file() and sha256(path) == expected:
         return
     try:
-        copy(path.name, path.parent)
+        files.copy(name, path)
     except Exception as error:  # of MLflow, or of the store behind it
         store.find(f"attributes.run_id = '{run.info.run_id}'")  # raises where the whole store is gone
         raise UserError(
-            f"{path.name} of MLflow run {run.info.run_id} cannot be fetched: {first_line(error)}"
+            f"{name} of MLflow run {run.info.run_id} cannot be fetched: {first_line(error)}"
         ) from None
     if expected and sha256(path) != expected:
-        raise UserError(f"{path.name} of MLflow run {run.info.run_id} has changed since it was logged")
+        raise UserError(f"{name} of MLflow run {run.info.run_id} has changed since it was logged")

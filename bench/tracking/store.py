@@ -214,11 +214,6 @@ class Store:
             self.client.log_artifact(run_id, str(path), folder or None)
         self._uploaded.add(upload)
 
-    def download(self, run_id: str, name: str, folder: Path) -> Path:
-        """Copy one artifact of a run into a folder that exists."""
-        with time_limits(self.settings.upload_timeout):
-            return Path(self.client.download_artifacts(run_id, name, str(folder)))
-
     def files(self, run: "Run") -> "Files":
         """The artifacts of a run that was found."""
         return Files(run.info.artifact_uri, self.settings.uri)
@@ -239,17 +234,16 @@ class Files:
 
         self._repository = get_artifact_repository(place, tracking_uri=store)
 
-    def names(self) -> set[str]:
-        """Of the files and folders at the top."""
-        return {file.path for file in self._repository.list_artifacts()}
+    def names(self, folder: str) -> list[str]:
+        """Of the files at the top, and of those in one folder there."""
+        held = self._repository.list_artifacts()
+        if any(each.is_dir and each.path == folder for each in held):
+            held += self._repository.list_artifacts(folder)
+        return [each.path for each in held if not each.is_dir]
 
-    def copy(self, name: str, folder: Path) -> None:
-        """Copy a file into a folder that exists."""
-        self._repository._download_file(name, str(folder / name))
-
-    def copy_folder(self, name: str, folder: Path) -> None:
-        """Copy a folder into one that exists."""
-        self._repository.download_artifacts(name, str(folder))
+    def copy(self, name: str, path: Path) -> None:
+        """Copy a file, to a place whose folder exists."""
+        self._repository._download_file(name, str(path))
 
 
 def _dataset_input(data: Data) -> Any:

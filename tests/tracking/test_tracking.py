@@ -61,7 +61,7 @@ from bench.tracking.calls import calling
 from bench.tracking.epoch_rows import read_rows
 from bench.tracking.names import PARAM_LENGTH, TAG_LENGTH, shorten
 from bench.tracking.run_entries import read_run_folder
-from bench.tracking.store import Store, open_store
+from bench.tracking.store import Files, open_store
 from bench.tracking.sync import is_behind
 from bench.tracking.ui import APP
 from leaderboards.build import build
@@ -637,7 +637,8 @@ def test_a_run_folder_becomes_a_search_with_its_children(tmp_path: Path, sqlite:
         "weights.safetensors",
     ]
     with open_store(settings) as store:
-        scores = store.download(final.info.run_id, "tables/scores.csv", tmp_path).read_text()
+        store.files(final).copy("tables/scores.csv", tmp_path / "scores.csv")
+        scores = (tmp_path / "scores.csv").read_text()
         (model,) = store.client.search_logged_models([store.experiment_id])
     assert "clean_accuracy,0.9,0.8,0.95,50,fraction" in scores.splitlines()
     assert model.tags["weights"] == f"runs:/{final.info.run_id}/weights.safetensors"
@@ -963,6 +964,21 @@ def test_no_name_of_a_record_leads_out_of_the_folder(tmp_path: Path, sqlite: Mak
     assert {path.parent.parent for path in fetched.paths} == {place}
 
 
+@pytest.mark.parametrize("told", ["[", "7", '["record.json", "a/../../x", "figures/../../x"]'])
+def test_a_tag_that_does_not_name_the_artifacts_is_no_hindrance(
+    tmp_path: Path, sqlite: MakeStore, told: str
+) -> None:
+    run, settings = make_run(tmp_path), sqlite(tmp_path)
+    add_result(run)
+    track_records([run], settings, lambda line: None)
+    (final,) = (each for each in all_runs(settings).values() if each.data.tags["role"] == "final")
+    with open_store(settings) as store:
+        store.client.set_tag(final.info.run_id, "bench.files", told)
+    (path,) = fetch_records(settings, tmp_path / "out").paths
+    names = {"record.json", ".complete"} | ({"arrays.npz", "figures"} if told[:2] != '["' else set())
+    assert {each.name for each in path.parent.iterdir()} == names
+
+
 def test_fetching_from_nowhere_creates_nothing(tmp_path: Path, sqlite: MakeStore) -> None:
     with pytest.raises(UserError, match="no MLflow store at"):
         fetch_records(Settings(), tmp_path / "out")
@@ -1006,7 +1022,7 @@ def test_records_make_the_round_trip_through_a_server(
     def refuse(*_: Any) -> None:
         raise AssertionError("what was copied before is asked for again")
 
-    monkeypatch.setattr(Store, "download", refuse)
+    monkeypatch.setattr(Files, "copy", refuse)
     assert fetch_records(server.settings, tmp_path / "out").paths == paths
 
 
@@ -1022,7 +1038,8 @@ def test_large_and_strange_numbers_pass_the_server(tmp_path: Path, server: Serve
         name: str(value) for name, value in many.items()
     }
     with open_store(server.settings) as store:
-        epochs = store.download(run.info.run_id, "tables/epochs.csv", tmp_path).read_text()
+        store.files(run).copy("tables/epochs.csv", tmp_path / "epochs.csv")
+        epochs = (tmp_path / "epochs.csv").read_text()
     assert len(epochs.splitlines()) == 1500
     folder = make_run(tmp_path, name="diverged")
     row = {"epoch": 1, "train_loss": float("nan"), "largest_weight": float("inf"), "seconds": 1.0}
