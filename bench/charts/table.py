@@ -1,13 +1,13 @@
-"""A chart as a table: every number that is drawn, one row each."""
+"""A chart as a table of every number that is drawn: a row for each, or for each row of a grid."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 from typing import Any
 
 from bench.charts.chart import Bars, Chart, Heatmap, Histogram, Line, Mark, Points, Rule, Tiles
 from bench.core.files import csv_text, spreadsheet_text
 
-#: `x_end` closes a bin; `z` is the value of a cell or a pixel; `channel` counts red, green, blue from 0.
+#: `x_end` closes a bin; `channel` counts red, green, blue from 0.
 COLUMNS = (
     "panel",
     "title",
@@ -20,7 +20,6 @@ COLUMNS = (
     "y",
     "low",
     "high",
-    "z",
     "channel",
 )
 
@@ -31,7 +30,11 @@ TableRow = dict[str, Any]
 
 
 def table(chart: Chart) -> str:
-    """The chart as CSV in long form; panels and marks are counted from 1, a value that is not there is empty."""
+    """The chart as CSV; panels and marks are counted from 1, a value that is not there is empty.
+
+    The values of maps and pictures are in the columns `z0`, `z1`, …, a row for each of theirs. A map begins with a
+    row labeled "x", the places of its columns, and with one labeled "names" where its values 0, 1, … have names.
+    """
     rows: list[TableRow] = []
     for panel_number, panel in enumerate(chart.panels, 1):
         for number, mark in enumerate(panel.marks, 1):
@@ -43,8 +46,8 @@ def table(chart: Chart) -> str:
                 "name": spreadsheet_text(getattr(mark, "name", "")),
             }
             rows += ({**shared, **row} for row in _rows(mark))
-    columns = [*COLUMNS, *(name for name in X_ENDS if any(name in row for row in rows))]
-    return csv_text(columns, rows)
+    used = {name: None for row in rows for name in row}
+    return csv_text([*COLUMNS, *(name for name in used if name not in COLUMNS)], rows)
 
 
 def _rows(mark: Mark) -> Iterator[TableRow]:
@@ -64,9 +67,10 @@ def _rows(mark: Mark) -> Iterator[TableRow]:
             for x, end, y in zip(mark.edges, mark.edges[1:], mark.values, strict=False):
                 yield {"x": x, "x_end": end, "y": y}
         case Heatmap():
-            for y, row in zip(mark.y, mark.z, strict=True):
-                for x, z in zip(mark.x, row, strict=True):
-                    yield {"x": x, "y": y, "z": z, "label": spreadsheet_text(category_name(mark, z))}
+            yield {"label": "x", **_across(mark.x)}
+            if mark.names:
+                yield {"label": "names", **_across(map(spreadsheet_text, mark.names))}
+            yield from ({"y": y, **_across(row)} for y, row in zip(mark.y, mark.z, strict=True))
         case Tiles():
             yield from _pixels(mark)
         case Rule():
@@ -77,12 +81,17 @@ def _pixels(tiles: Tiles) -> Iterator[TableRow]:
     pictures: list[list[list[Any]]] = [*tiles.values]
     for caption, picture in zip(tiles.captions, pictures, strict=True):
         for y, row in enumerate(picture):
-            for x, pixel in enumerate(row):
-                place = {"label": spreadsheet_text(caption), "x": x, "y": y}
-                if isinstance(pixel, list):
-                    yield from ({**place, "z": value, "channel": at} for at, value in enumerate(pixel))
-                else:
-                    yield {**place, "z": pixel}
+            place = {"label": spreadsheet_text(caption), "y": y}
+            if isinstance(row[0], list):
+                yield from (
+                    {**place, "channel": at, **_across(one)} for at, one in enumerate(zip(*row, strict=True))
+                )
+            else:
+                yield {**place, **_across(row)}
+
+
+def _across(values: Iterable[Any]) -> TableRow:
+    return {f"z{at}": value for at, value in enumerate(values)}
 
 
 def category_name(mark: Heatmap, z: float | None) -> str:
