@@ -147,7 +147,7 @@ class Pages:
             root="../",
             study=study,
             about=f"{text.cut(study.title)}: the paper’s numbers and ours.",
-            charts=[figure(chart) for chart in study.charts],
+            charts=study.charts,
             headings=headings(study.results.columns, self._titles),
             with_titles=text.with_titles,
             our_value=our_value,

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bench.charts import Chart, Line, Panel, Points, Rule, load_chart
+from bench.charts import load_chart
 from bench.charts.numbers import minus, number, within
+from bench.charts.svg.figure import figure
 from bench.core.errors import UserError
 from bench.core.files import read_json
 from bench.core.names import short_hash, slug
@@ -128,7 +130,7 @@ class Study:
 
     Attributes:
         text: what it is about, in paragraphs.
-        charts: those of its page that a site can draw.
+        charts: those of its page, drawn.
     """
 
     page: str
@@ -136,7 +138,7 @@ class Study:
     source: str
     text: str
     results: _Results
-    charts: tuple[Chart, ...] = ()
+    charts: tuple[Markup, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -181,24 +183,26 @@ def read_studies(paths: Iterable[Path]) -> tuple[list[Study], list[LeftOut]]:
     return sorted(found.values(), key=lambda study: (study.title, study.page)), left_out
 
 
-def _read_charts(folder: Path) -> tuple[list[Chart], list[LeftOut]]:
-    """The charts in a folder that a site can draw, and those that cannot be read."""
+def _read_charts(folder: Path) -> tuple[list[Markup], list[LeftOut]]:
+    """The charts in a folder, and those that cannot be read."""
     found, left_out = [], []
     # A link could point at anything on the machine that builds the site.
     for path in sorted(folder.glob("*.json")) if not folder.is_symlink() else []:
         try:
-            chart = load_chart(path) if path.is_file() and not path.is_symlink() else None
+            if path.is_file() and not path.is_symlink():
+                found.append(_drawn(path))
         except UserError as error:
             left_out.append(LeftOut.because(path, error))
-            continue
-        if chart and all(map(_is_drawn, chart.panels)):
-            found.append(chart)
     return found, left_out
 
 
-def _is_drawn(panel: Panel) -> bool:
-    """Whether a site can draw a panel: of lines and points, without words beside it, for which there is no room."""
-    return not panel.y.tick_labels and all(isinstance(mark, Line | Points | Rule) for mark in panel.marks)
+def _drawn(path: Path) -> Markup:
+    chart = load_chart(path)
+    try:
+        return figure(chart)
+    except Exception as error:
+        # One bad chart must not stop the site.
+        raise UserError(f"{path} cannot be drawn: {type(error).__name__}: {error}") from error
 
 
 def headings(columns: Sequence[Column], titles: Mapping[str, str]) -> dict[str, str]:

@@ -55,6 +55,11 @@ class Axis(_Part):
             raise ValueError("tick_labels need ticks")
         return _equally_long(self, "ticks", "tick_labels")
 
+    def name_of(self, value: float) -> str:
+        """The label of the tick next to a value; empty where numbers are."""
+        named = zip(self.ticks, self.tick_labels, strict=False)
+        return min(named, key=lambda each: abs(each[0] - value), default=(0.0, ""))[1]
+
 
 class Line(_Part):
     """y over x, with a band from `low` to `high` where they are given.

@@ -3,9 +3,9 @@
 
 const offerFiles = (() => {
   const SVG = "http://www.w3.org/2000/svg";
-  const [WIDTH, HEIGHT, LINE, LETTERS, SHARPNESS] = [440, 280, 20, 50, 3];
+  const [WIDTH, LINE, LETTERS, SHARPNESS] = [440, 20, 50, 3];
   const SHAPE = ["fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-linecap", "stroke-linejoin", "opacity"];
-  const STYLES = { path: SHAPE, text: ["fill", "stroke", "stroke-width", "paint-order", "font-family", "font-size"] };
+  const STYLES = { path: SHAPE, rect: [], image: ["image-rendering"], text: ["fill", "stroke", "stroke-width", "paint-order", "font-family", "font-size"] };
 
   function make(parent, name, attributes, text) {
     const element = parent.appendChild(document.createElementNS(SVG, name));
@@ -14,9 +14,9 @@ const offerFiles = (() => {
     return element;
   }
 
-  // Paths and texts with the style sheet's values as attributes, without links.
+  // What is drawn, with the style sheet's values as attributes, without links.
   function copy(drawing, parent) {
-    for (const own of drawing.querySelectorAll("path, text")) {
+    for (const own of drawing.querySelectorAll("path, text, rect, image")) {
       const [element, style] = [parent.appendChild(own.cloneNode(true)), getComputedStyle(own)];
       element.removeAttribute("class");
       for (const name of STYLES[own.localName]) element.setAttribute(name, style.getPropertyValue(name));
@@ -47,22 +47,27 @@ const offerFiles = (() => {
       make(svg, "text", { ...words, x: 8, y, "font-size": 15, "font-weight": 600 }, line);
     }
     y += LINE / 2;
-    for (const panel of figure.querySelectorAll(":scope > svg")) {
-      copy(panel, make(svg, "svg", { x: 0, y, width: 420, height: HEIGHT, viewBox: panel.getAttribute("viewBox"), overflow: "visible" }));
-      y += HEIGHT;
+    const panels = [...figure.querySelectorAll(".panels svg")];
+    const wide = Math.max(WIDTH, ...panels.map((panel) => Math.ceil(panel.viewBox.baseVal.width) + 20));
+    for (const panel of panels) {
+      const { width, height } = panel.viewBox.baseVal;
+      const title = panel.parentElement.querySelector(".panel");
+      if (title) make(svg, "text", { ...words, x: width / 2, y: (y += LINE), "text-anchor": "middle", "font-size": 14 }, title.textContent);
+      copy(panel, make(svg, "svg", { x: 0, y, width, height, viewBox: panel.getAttribute("viewBox"), overflow: "visible" }));
+      y += Math.ceil(height);
     }
     let x = 12;
     for (const key of figure.querySelectorAll(".legend li")) {
       const name = key.textContent.trim().slice(0, LETTERS);
-      const wide = 44 + 7.5 * name.length;
-      if (x > 12 && x + wide > WIDTH) [x, y] = [12, y + LINE];
+      const room = 44 + 7.5 * name.length;
+      if (x > 12 && x + room > wide) [x, y] = [12, y + LINE];
       copy(key.querySelector("svg"), make(svg, "svg", { x, y: y + 4, width: 20, height: 12, viewBox: "0 0 20 12" }));
       make(svg, "text", { ...words, x: x + 26, y: y + 15, "font-size": 13 }, name);
-      x += wide;
+      x += room;
     }
     y += LINE + 8;
-    for (const [key, value] of Object.entries({ viewBox: `0 0 ${WIDTH} ${y}`, width: WIDTH, height: y })) svg.setAttribute(key, value);
-    return { text: new XMLSerializer().serializeToString(svg), height: y };
+    for (const [key, value] of Object.entries({ viewBox: `0 0 ${wide} ${y}`, width: wide, height: y })) svg.setAttribute(key, value);
+    return { text: new XMLSerializer().serializeToString(svg), wide, height: y };
   }
 
   // No frame is painted in between, so that nobody sees the change of theme.
@@ -78,12 +83,12 @@ const offerFiles = (() => {
     }
   }
 
-  async function asPicture({ text, height }) {
+  async function asPicture({ text, wide, height }) {
     const picture = new Image();
     picture.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(text)}`;
     await picture.decode();
     const canvas = document.createElement("canvas");
-    [canvas.width, canvas.height] = [SHARPNESS * WIDTH, SHARPNESS * height];
+    [canvas.width, canvas.height] = [SHARPNESS * wide, SHARPNESS * height];
     canvas.getContext("2d").drawImage(picture, 0, 0, canvas.width, canvas.height);
     return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
   }

@@ -386,11 +386,11 @@ def test_charts_are_saved_as_files_in_the_colors_of_the_light_theme(
         assert not re.search(r"var\(|light-dark|currentcolor|class=|href=|NaN", drawings[0], re.IGNORECASE)
         assert dark.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 22, 25)"
         svg = ElementTree.fromstring(drawings[0])
-        paths = charts[0].locator(":scope > svg path, .legend svg path")
+        paths = charts[0].locator(":scope > .panels svg path, .legend svg path")
         found = [path.get(side) for path in svg.iter(f"{SVG}path") for side in ("fill", "stroke")]
         assert found == paths.evaluate_all(SEEN)
         texts = [text.text for text in svg.iter(f"{SVG}text")]
-        for shown in charts[0].locator("figcaption, :scope > svg text, .legend li").all():
+        for shown in charts[0].locator("figcaption, :scope > .panels svg text, .legend li").all():
             assert shown.text_content().strip() in texts
         width, height = (int(svg.get(side)) for side in ("width", "height"))
         picture = saved(charts[1], "PNG", tmp_path)

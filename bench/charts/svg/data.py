@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-from bench.charts.chart import Line, Panel, Points
+from bench.charts.chart import Bars, Histogram, Line, Panel, Points
 from bench.charts.numbers import number, within
 from bench.charts.outlines import corners
 
@@ -16,11 +17,17 @@ class DataTable:
     rows: list[list[str]]
 
 
-def data_table(panel: Panel) -> DataTable:
-    """A column for each line, or where there are points, a row for each of them and for each point of a line."""
+def data_table(panel: Panel) -> DataTable | None:
+    """A column for each line, or where there are points, a row for each of them and for each point of a line.
+
+    Bars and bins have a row each, and a column for each of several. None where there is nothing to list.
+    """
     lines = [mark for mark in panel.marks if isinstance(mark, Line)]
     points = [mark for mark in panel.marks if isinstance(mark, Points)]
-    return _of_points(panel, points, lines) if points else _of_lines(panel, lines)
+    areas = [mark for mark in panel.marks if isinstance(mark, Bars | Histogram)]
+    if points:
+        return _of_points(panel, points, lines)
+    return _of_lines(panel, lines) if lines else _of_areas(panel, areas) if areas else None
 
 
 def _of_lines(panel: Panel, lines: Sequence[Line]) -> DataTable:
@@ -35,6 +42,21 @@ def _of_lines(panel: Panel, lines: Sequence[Line]) -> DataTable:
     return DataTable([panel.x.label, *names], rows)
 
 
+def _of_areas(panel: Panel, areas: Sequence[Bars | Histogram]) -> DataTable:
+    columns: list[dict[str, str]] = []
+    for area in areas:
+        if isinstance(area, Histogram):
+            bins = [f"{number(low)} to {number(high)}" for low, high in pairwise(area.edges)]
+            columns.append(dict(zip(bins, map(number, area.values), strict=True)))
+            continue
+        none: list[None] = [None] * len(area.values)
+        found = zip(area.categories, area.values, area.low or none, area.high or none, strict=True)
+        columns.append({name: _cell(y, low, high) for name, y, low, high in found if y is not None})
+    names = dict.fromkeys(name for column in columns for name in column)
+    rows = [[name, *(column.get(name, "—") for column in columns)] for name in names]
+    return DataTable([panel.x.label, *(area.name or panel.y.label for area in areas)], rows)
+
+
 def _of_points(panel: Panel, points: Sequence[Points], lines: Sequence[Line]) -> DataTable:
     rows, names = [], {}
     for mark in points:
@@ -45,14 +67,17 @@ def _of_points(panel: Panel, points: Sequence[Points], lines: Sequence[Line]) ->
             mark.x, mark.y, mark.labels or [""] * len(mark.x), x_ends, y_ends, strict=True
         ):
             names[x, y] = label
-            rows.append([label, mark.name, _cell(x, *across), _cell(y, *up)])
+            rows.append([label or panel.y.name_of(y), mark.name, _cell(x, *across), _cell(y, *up)])
     for line in lines:
         rows += [
             [names.get((x, y), ""), line.name, number(x), number(y)]
             for x, y in corners(line)
             if y is not None and (not line.step or (x, y) in names)
         ]
-    return DataTable(["Point", "Series", panel.x.label, panel.y.label], rows)
+    header = ["Point", "Series", panel.x.label, panel.y.label]
+    if panel.y.tick_labels:
+        return DataTable(header[:3], [row[:3] for row in rows])
+    return DataTable(header, rows)
 
 
 def _cell(value: float, low: float | None, high: float | None) -> str:

@@ -14,8 +14,6 @@ from PIL import Image
 from bench.charts.chart import Axis, Heatmap, Panel, Rule, Tiles
 from bench.charts.palette import DIVERGING, SEQUENTIAL, color_ends, map_colors, named_categories
 from bench.charts.svg.drawing import (
-    BOTTOM,
-    LEFT,
     LINE,
     TOP,
     WIDTH,
@@ -36,15 +34,18 @@ from bench.charts.words import shortened
 _ACROSS = 512
 #: More borders between categories hide the colors.
 _BORDERS = 20_000
-#: Side of a small picture, and the most of them side by side.
-_TILE, _ABREAST = 84.0, 12
+#: Side of a small picture.
+_TILE = 84.0
 #: Letters of a category's name, and the width of an average letter.
 _LETTERS, _LETTER = 24, 7.2
 
 
 def draw_heatmap(drawing: Drawing, frame: Frame, mark: Heatmap) -> None:
     """A map with its color bar, or with borders between its categories and a key for each, and its contour."""
-    corner = f"M{LEFT} {BOTTOM}V{place(frame.top)}H{place(frame.right)}V{BOTTOM}z"
+    corner = (
+        f"M{place(frame.left)} {place(frame.bottom)}V{place(frame.top)}"
+        f"H{place(frame.right)}V{place(frame.bottom)}z"
+    )
     drawing.grid.append(Path("missing", corner))
     z = np.array([[np.nan if value is None else value for value in row] for row in mark.z], float)
     z = z.reshape(len(mark.y), len(mark.x))
@@ -68,7 +69,7 @@ def draw_heatmap(drawing: Drawing, frame: Frame, mark: Heatmap) -> None:
         low, high = color_ends(mark, float(np.nanmin(z)), float(np.nanmax(z)))
         name = DIVERGING if mark.scale == "diverging" else SEQUENTIAL
         drawing.pictures.append(Picture(left, top, *size, _png(_colored(cells, name, low, high))))
-        _color_bar(drawing, name, (low, high), frame.right + 12, (frame.top, BOTTOM))
+        _color_bar(drawing, name, (low, high), frame.right + 12, (frame.top, frame.bottom))
         if mark.unit:
             unit = shortened(mark.unit, 40)
             left = min(frame.right + 12, drawing.width - 8 - _LETTER * len(unit))
@@ -80,12 +81,12 @@ def draw_heatmap(drawing: Drawing, frame: Frame, mark: Heatmap) -> None:
         drawing.paths += [Path("under", d), Path("contour", d)]
 
 
-def draw_tiles(drawing: Drawing, mark: Tiles) -> None:
+def draw_tiles(drawing: Drawing, mark: Tiles, abreast: int) -> None:
     """Pictures in a grid with their captions, and a color bar where they share their colors."""
     drawing.axes = False
     if not mark.captions:
         return
-    columns = min(tile_columns(len(mark.captions)), _ABREAST)
+    columns = min(tile_columns(len(mark.captions)), abreast)
     beside = 70 if mark.low is not None else 0
     side = max(_TILE, (WIDTH - 16 - beside) / columns)
     side = min(side, 2 * _TILE)

@@ -51,10 +51,12 @@ def place_names(
     return placed
 
 
-def place_beside(candidates: Sequence[Text], points: Iterable[tuple[float, float]]) -> Text:
-    """The first of several places of a text that touches the fewest points."""
-    squares = [(x - _POINT, y - _POINT, x + _POINT, y + _POINT) for x, y in points]
-    return min(candidates, key=lambda each: sum(_overlap(_box(each), square) for square in squares))
+def place_beside(
+    candidates: Sequence[Text], points: Iterable[tuple[float, float]], others: Iterable[Box] = ()
+) -> Text:
+    """The first of several places of a text that touches the fewest points and other things."""
+    boxes = [(x - _POINT, y - _POINT, x + _POINT, y + _POINT) for x, y in points] + list(others)
+    return min(candidates, key=lambda each: sum(_overlap(_box(each), box) for box in boxes))
 
 
 def _around(x: float, y: float, text: str) -> Iterator[Text]:

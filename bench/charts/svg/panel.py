@@ -13,11 +13,11 @@ from bench.charts.numbers import number
 from bench.charts.outlines import Point, bands, corners, pieces
 from bench.charts.palette import COLORS, Style, style
 from bench.charts.svg.areas import bars, histogram
-from bench.charts.svg.drawing import BOTTOM, LEFT, Drawing, Key, Path, Text
+from bench.charts.svg.drawing import BOTTOM, HEIGHT, Drawing, Key, Path, Text
 from bench.charts.svg.drawing import place as _place
 from bench.charts.svg.fields import draw_heatmap, draw_tiles
-from bench.charts.svg.frame import categories_of, frame
-from bench.charts.svg.names import place_beside, place_names, width_of
+from bench.charts.svg.frame import NAME_LINE, categories_of, frame, name_lines
+from bench.charts.svg.names import Box, place_beside, place_names, width_of
 from bench.charts.svg.scale import Scale
 from bench.charts.words import shortened
 
@@ -41,14 +41,16 @@ _ORDER = (
 )
 
 
-def draw_panel(panel: Panel, numbers: dict[str, int]) -> Drawing:
+def draw_panel(panel: Panel, numbers: dict[str, int], abreast: int = 12) -> Drawing:
     """Draw the marks of a panel.
 
     Args:
         numbers: name of a mark → the number of its style.
+        abreast: the most small pictures side by side.
     """
     plane = _Plane(panel)
-    drawing = Drawing(panel, width=plane.frame.width)
+    height = plane.frame.bottom + HEIGHT - BOTTOM
+    drawing = Drawing(panel, plane.frame.width, height, height)
     grouped = bool(group_numbers(panel.marks))
     filled = [mark for mark in panel.marks if isinstance(mark, Heatmap | Tiles)]
     if not any(isinstance(mark, Tiles) for mark in filled):
@@ -77,7 +79,7 @@ def draw_panel(panel: Panel, numbers: dict[str, int]) -> Drawing:
             case Heatmap():
                 draw_heatmap(drawing, plane.frame, mark)
             case Tiles():
-                draw_tiles(drawing, mark)
+                draw_tiles(drawing, mark, abreast)
     drawing.paths.sort(key=lambda path: _ORDER.index(path.kind))
     drawing.labels += plane.names(panel.marks, drawing)
     return drawing
@@ -85,23 +87,28 @@ def draw_panel(panel: Panel, numbers: dict[str, int]) -> Drawing:
 
 def _draw_ticks(drawing: Drawing, plane: "_Plane", *, grid: bool) -> None:
     """Ticks of both axes, with lines across a panel that no map fills; long names below bars are turned."""
+    left, right, bottom = plane.frame.left, plane.frame.right, plane.frame.bottom
     for place, text in plane.y.ticks:
         if grid:
-            drawing.grid.append(Path("grid", f"M{LEFT} {_place(place)}H{_place(plane.frame.right)}"))
-        drawing.ticks.append(Text(LEFT - 7, place + 4, text, "end"))
+            drawing.grid.append(Path("grid", f"M{_place(left)} {_place(place)}H{_place(right)}"))
+        lines = name_lines(text) if drawing.panel.y.tick_labels else [text]
+        first = place + 4 - NAME_LINE / 2 * (len(lines) - 1)
+        drawing.ticks += [
+            Text(left - 7, first + NAME_LINE * at, line, "end") for at, line in enumerate(lines)
+        ]
     ticks = plane.x.ticks
     names = categories_of(drawing.panel)
     if names:
         every = math.ceil(len(ticks) / _MOST_NAMES)
         ticks = [(place, shortened(text, _LONGEST_NAME)) for place, text in ticks[::every]]
-        if max(width_of(text) for _, text in ticks) > (plane.frame.right - LEFT) / len(ticks):
+        if max(width_of(text) for _, text in ticks) > (right - left) / len(ticks):
             # Turned, a letter goes 0.57 of its width to the left and 0.82 of it down.
             ticks = [(place, shortened(text, int(place / (0.57 * _LETTER)))) for place, text in ticks]
-            drawing.ticks += [Text(place + 4, BOTTOM + 14, text, "end", turned=True) for place, text in ticks]
+            drawing.ticks += [Text(place + 4, bottom + 14, text, "end", turned=True) for place, text in ticks]
             drawing.bottom += max(0.0, 0.82 * _LETTER * max(len(text) for _, text in ticks) - 14)
             drawing.height = drawing.bottom
             return
-    drawing.ticks += [Text(place, BOTTOM + 18, text) for place, text in ticks]
+    drawing.ticks += [Text(place, bottom + 18, text) for place, text in ticks]
 
 
 def has_many_points(panel: Panel) -> bool:
@@ -151,6 +158,8 @@ class _Plane:
     def __init__(self, panel: Panel) -> None:
         self.frame = frame(panel)
         self.x, self.y = self.frame.x, self.frame.y
+        self._y_axis = panel.y
+        self._categories = categories_of(panel)
         self._merged = has_many_points(panel)
         self._groups = group_numbers(panel.marks)
 
@@ -186,7 +195,7 @@ class _Plane:
             yield Path("bar", d, _color(shape))
         labels = mark.labels or [""] * len(mark.x)
         dots = [
-            self._dot(x, y, shape, _tooltip(label, mark.name, x, y))
+            self._dot(x, y, shape, _tooltip(label or self._y_axis.name_of(y), mark.name, x, y))
             for x, y, label in zip(mark.x, mark.y, labels, strict=True)
         ]
         # One path for many points, which a browser draws far sooner.
@@ -213,28 +222,28 @@ class _Plane:
         """Lines across the panel."""
         if mark.x is not None:
             across = _place(self.x.at(mark.x))
-            yield Path("rule", f"M{across} {BOTTOM}L{across} {_place(self.frame.top)}")
+            yield Path("rule", f"M{across} {_place(self.frame.bottom)}L{across} {_place(self.frame.top)}")
         if mark.y is not None:
             up = _place(self.y.at(mark.y))
-            yield Path("rule", f"M{LEFT} {up}L{_place(self.frame.right)} {up}")
+            yield Path("rule", f"M{_place(self.frame.left)} {up}L{_place(self.frame.right)} {up}")
 
     def rule_names(self, mark: Rule, marks: Sequence[Mark]) -> Iterator[Text]:
         """The name of a rule, beside its line where it covers no point."""
-        right = self.frame.right
+        left, right, bottom = self.frame.left, self.frame.right, self.frame.bottom
         if mark.x is not None:
             across = self.x.at(mark.x)
             sides = [(across + 5, "start"), (across - 5, "end")]
-            sides = sides[::-1] if across > (LEFT + right) / 2 else sides
+            sides = sides[::-1] if across > (left + right) / 2 else sides
             places = [
-                Text(x, y, mark.name, end) for y in (self.frame.top + 10, BOTTOM - 6) for x, end in sides
+                Text(x, y, mark.name, end) for y in (self.frame.top + 10, bottom - 6) for x, end in sides
             ]
         elif mark.y is not None:
-            up, step = self.y.at(mark.y), (right - LEFT) / 8
-            ends = [right - step * at for at in range(7) if right - step * at > LEFT + width_of(mark.name)]
+            up, step = self.y.at(mark.y), (right - left) / 8
+            ends = [right - step * at for at in range(7) if right - step * at > left + width_of(mark.name)]
             places = [Text(x, up + y, mark.name, "end") for x in ends or [right] for y in (-4, 14)]
         else:
             return
-        yield place_beside(places, self._dots(marks))
+        yield place_beside(places, self._dots(marks), self._columns(marks))
 
     def names(self, marks: Sequence[Mark], drawing: Drawing) -> list[Text]:
         """The names of points, those that a line goes through first."""
@@ -247,8 +256,18 @@ class _Plane:
             [(self.x.at(x), self.y.at(y), name) for x, y, name in named[:MANY]],
             self._dots(points),
             drawing.labels,
-            (LEFT, 0, drawing.width, BOTTOM),
+            (self.frame.left, 0, drawing.width, self.frame.bottom),
         )
+
+    def _columns(self, marks: Sequence[Mark]) -> Iterator[Box]:
+        """The places of bars."""
+        for mark in marks:
+            for name, value in (
+                zip(mark.categories, mark.values, strict=True) if isinstance(mark, Bars) else ()
+            ):
+                top, bottom = sorted((self.y.at(value or 0.0), self.y.at(0)))
+                middle = self._categories.index(name)
+                yield self.x.at(middle - 0.4), top, self.x.at(middle + 0.4), bottom
 
     def _dots(self, marks: Sequence[Mark]) -> list[tuple[float, float]]:
         """The places of all points and of the markers of lines."""

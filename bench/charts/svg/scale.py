@@ -10,7 +10,7 @@ from matplotlib.ticker import Locator
 
 from bench.charts.chart import Panel
 from bench.charts.extent import reached_values
-from bench.charts.numbers import number
+from bench.charts.numbers import number, power_of_ten
 from bench.charts.ticks import tick_locator
 from bench.charts.tiling import is_log
 
@@ -67,7 +67,12 @@ def _tick_values(locator: Locator, low: float, high: float) -> list[float]:
 
 
 def _told(values: Sequence[float]) -> list[str]:
-    """Ticks as short texts, or with as many decimals as it takes to tell them without rounding."""
+    """Ticks as powers of ten, as short texts, or with the decimals that tell them without rounding."""
+    exponents = [round(math.log10(value)) if value > 0 else 0 for value in values]
+    if min(exponents, default=0) < -3 and all(
+        math.isclose(value, 10.0**exponent) for value, exponent in zip(values, exponents, strict=True)
+    ):
+        return [power_of_ten(exponent) for exponent in exponents]
     close = 1e-3 * min((b - a for a, b in pairwise(sorted(values))), default=0)
     if all(abs(value) >= 1000 or abs(float(f"{value:.3g}") - value) <= close for value in values):
         return [number(value) for value in values]

@@ -1,6 +1,7 @@
 """What a reader sees of a chart in a page: the SVG, its legend, its tooltips and its table."""
 
 import re
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import numpy as np
@@ -8,12 +9,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bench.charts import Axis, Chart, Histogram, Line, Mark, Panel, Points, Rule
+from bench.charts import Axis, Bars, Chart, Histogram, Line, Mark, Panel, Points, Rule
 from bench.charts.svg.drawing import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 from bench.charts.svg.figure import figure
 from bench.charts.svg.panel import MANY
 from bench.charts.svg.scale import Scale
-from tests.charts.examples import NASTY
+from tests.charts.examples import MARKS, NASTY
 
 numbers = st.floats(-1e9, 1e9)
 points = st.lists(st.tuples(numbers, numbers), min_size=1, max_size=12)
@@ -31,7 +32,7 @@ def drawn(*marks: Mark, x: Axis | None = None, y: Axis | None = None) -> Element
 
 def paths(root: ElementTree.Element, kind: str) -> list[ElementTree.Element]:
     """The paths of a kind in the drawing, not those of the legend."""
-    drawing = root.find("svg")
+    drawing = root.find(".//svg")
     assert drawing is not None
     return [path for path in drawing.iter("path") if path.attrib["class"].split()[0] == kind]
 
@@ -276,13 +277,71 @@ def test_any_text_is_shown_as_text() -> None:
     assert all(not name.startswith("on") and name != "style" for node in root.iter() for name in node.attrib)
 
 
-def test_other_marks_are_refused() -> None:
-    with pytest.raises(ValueError, match="not histogram"):
-        figure(chart(Histogram(edges=[0, 1], values=[1])))
+@pytest.mark.parametrize("name", MARKS)
+def test_every_mark_is_drawn_in_a_page(name: str) -> None:
+    root = drawn(MARKS[name])
+    (drawing,) = root.findall(".//div/svg")
+    width, height = map(float, drawing.attrib["viewBox"].split()[2:])
+    assert 0 < width <= WIDTH + 1, "larger drawings have letters too small for a phone"
+    assert height >= HEIGHT or "tiles" in name
+    shown = {child.tag for child in drawing}
+    assert shown & {"path", "image"} or name in ("nothing", "no tiles")
+    assert "nan" not in ElementTree.tostring(root, "unicode").lower()
+
+
+def test_bars_and_bins_are_listed_and_pictures_are_not() -> None:
+    bars = Bars(name="share", categories=["a", "b"], values=[0.5, None], low=[0.25, None], high=[0.75, None])
+    assert table(drawn(bars)) == [["across", "share"], ["a", "0.50 (0.25 to 0.75)"]]
+    assert table(drawn(Histogram(edges=[0, 1, 2], values=[3, 4]))) == [
+        ["across", "up"],
+        ["0 to 1", "3"],
+        ["1 to 2", "4"],
+    ]
+    assert drawn(MARKS["tiles"]).find(".//table") is None
+
+
+def test_names_beside_an_axis_have_room_in_two_lines_of_their_own() -> None:
+    names = [f"The share of images that attack number {at} leaves" for at in range(11)]
+    axis = Axis(low=-0.6, high=10.6, ticks=[float(at) for at in range(11)], tick_labels=names)
+    root = drawn(Points(x=[0.0] * 11, y=axis.ticks), y=axis)
+    lines = sorted(
+        (float(text.attrib["y"]), float(text.attrib["x"]), text.text or "")
+        for text in root.iter("text")
+        if text.attrib["class"] == "tick" and text.attrib["text-anchor"] == "end"
+    )
+    assert len(lines) == 22
+    assert all(below[0] - above[0] > 15 for above, below in pairwise(lines))
+    assert all(x - 9.2 * len(text) >= 0 for _, x, text in lines)
+    assert all(x > LEFT + 50 for x, _ in starts(root, "grid"))
+    (drawing,) = root.findall(".//div/svg")
+    assert float(drawing.attrib["viewBox"].split()[3]) > lines[-1][0] + 20
+    assert table(root)[1:] == [[name, "", "0"] for name in names]
+
+
+def test_the_name_of_a_rule_covers_no_bar_where_there_is_another_place() -> None:
+    bars = Bars(categories=["a", "b", "c", "d"], values=[9, 1, 9, 9])
+    root = drawn(bars, Rule(name="limit", y=5))
+    (name,) = (text for text in root.iter("text") if text.text == "limit")
+    second = Scale(Panel(x=Axis(low=-0.6, high=3.4), marks=[Rule()]), "x", LEFT, RIGHT)
+    assert second.at(0.6) < float(name.attrib["x"]) - 8.2 * 5
+    assert float(name.attrib["x"]) <= second.at(1.4)
+
+
+def test_small_powers_of_ten_are_written_as_such() -> None:
+    root = drawn(Line(x=[1e-8, 1], y=[1e-8, 1]), y=Axis(log=True))
+    assert {"10⁻⁸", "10⁻⁴", "10⁰"} <= set(ticks(root, "end"))
+
+
+def test_panels_have_their_titles_above_them() -> None:
+    marks = [Line(x=[0, 1], y=[0, 1])]
+    panels = [Panel(title=title, marks=marks) for title in ("one", "two", "")]
+    root = ElementTree.fromstring(figure(Chart(name="c", title="t", panels=panels)))
+    assert [title.text for title in root.iter("p")] == ["one", "two"]
+    assert len(root.findall(".//div/svg")) == 3
 
 
 def test_readers_who_cannot_see_it_get_title_and_caption() -> None:
-    drawing = drawn(Line(x=[0, 1], y=[0, 1])).find("svg")
+    drawing = drawn(Line(x=[0, 1], y=[0, 1])).find(".//svg")
     assert drawing is not None
     assert drawing.attrib["role"] == "img"
     assert drawing.attrib["aria-label"] == "What it shows. How to read it."
