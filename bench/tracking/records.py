@@ -3,11 +3,11 @@
 import json
 import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.core.errors import UserError
 from bench.core.files import cache_folder, read_json, sha256, write_json
@@ -120,38 +120,45 @@ def fetch_records(settings: Settings, out: Path) -> Fetched:
     Raises:
         UserError: when the store cannot be reached.
     """
-    paths: list[Path] = []
-    left_out: dict[Path, str] = {}
-    runs: dict[str, Any] = {}
-    with open_store(settings, create=False) as store:
-        for run in store.find("tags.role = 'final' and attributes.status = 'FINISHED'"):
+    copies: dict[str, _Copy] = {}
+    with ExitStack() as stack:
+        store = stack.enter_context(open_store(settings, create=False))
+        stack.enter_context(time_limits(settings.upload_timeout))  # once, for all threads
+        threads = ThreadPoolExecutor(_AT_ONCE if settings.server else 1)
+        stack.callback(threads.shutdown, cancel_futures=True)
+        for run in store.each("tags.role = 'final' and attributes.status = 'FINISHED'"):
             name = run.data.tags.get("bench.record")
             if name is None or "bench.record_sha256" not in run.data.tags:
                 continue  # somebody else's run
-            known = runs.setdefault(name, run)
-            if run.info.end_time > known.info.end_time:
-                runs[name] = run
-        folders = {name: out / f"{slug(name)}-{short_hash(name)}" for name in runs}
-
-        def fetch(name: str) -> Path | UserError:
-            run = runs[name]
+            if name in copies:
+                if run.info.end_time <= copies[name].ended:
+                    continue
+                wait([copies[name].path])  # it goes to the same folder
+            link = settings.run_page(run.info.run_id, str(run.info.experiment_id))
+            copies[name] = _Copy(
+                run.info.end_time, link, threads.submit(_fetch, store, run, _folder(out, name))
+            )
+        fetched = Fetched([], {name: copy.link for name, copy in copies.items()}, {})
+        for name, copy in copies.items():
             try:
-                return _fetch(store, run, folders[name])
+                fetched.paths.append(copy.path.result())
             except UserError as error:
-                return error
+                fetched.left_out[_folder(out, name) / RECORD] = str(error)
+    fetched.paths.sort()
+    return fetched
 
-        # Each asks a server several times and waits for it. The limits are set once, for all threads.
-        threads = ThreadPoolExecutor(_AT_ONCE if settings.server else 1)
-        with time_limits(settings.upload_timeout), threads:
-            for name, found in zip(runs, threads.map(fetch, runs), strict=True):
-                if isinstance(found, UserError):
-                    left_out[folders[name] / RECORD] = str(found)
-                else:
-                    paths.append(found)
-    links = {
-        name: settings.run_page(run.info.run_id, str(run.info.experiment_id)) for name, run in runs.items()
-    }
-    return Fetched(sorted(paths), links, left_out)
+
+@dataclass(frozen=True)
+class _Copy:
+    """A record that is being copied: when its run ended, where the run is, and where the record will be."""
+
+    ended: int
+    link: str
+    path: "Future[Path]"
+
+
+def _folder(out: Path, name: str) -> Path:
+    return out / f"{slug(name)}-{short_hash(name)}"
 
 
 def _sources(path: Path) -> set[Path]:

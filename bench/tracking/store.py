@@ -122,14 +122,17 @@ class Store:
 
     def find(self, query: str) -> list["Run"]:
         """Every run of the experiment, not deleted, that matches an MLflow filter; the newest first."""
-        runs: list[Run] = []
+        return list(self.each(query))
+
+    def each(self, query: str) -> Iterator["Run"]:
+        """As `find`, while the store still looks for more."""
         token = None
         while True:
             page = self.client.search_runs([self.experiment_id], query, max_results=1000, page_token=token)
-            runs += page
+            yield from page
             token = page.token
             if not token:
-                return runs
+                return
 
     def write(self, entry: Entry, logged: Logged | None, parent: str | None) -> Logged:
         """Log what is new of an entry; logging the same again changes nothing.
