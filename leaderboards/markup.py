@@ -65,8 +65,15 @@ def missing(reason: str) -> Markup:
 
 
 def _number(value: float, of: Summary | Score, metric: str) -> str:
-    """A value of a score, or its spread, with the digits that the interval of the score warrants."""
+    """A value of a score with the digits that the interval of the score warrants."""
     return quantity(value, metric, of.unit, (of.low, of.high))
+
+
+def _spread(summary: Summary, metric: str) -> str:
+    """The spread of a score with the digits of the score; without an interval, those that it warrants itself."""
+    mean, std = summary.mean or 0.0, summary.std or 0.0
+    around = (mean - std, mean + std) if summary.low is None else (summary.low, summary.high)
+    return quantity(std, metric, summary.unit, around)
 
 
 def score(summary: Summary | None, metric: str, in_doubt: bool = False) -> Markup:
@@ -81,8 +88,7 @@ def score(summary: Summary | None, metric: str, in_doubt: bool = False) -> Marku
     if between:
         found += f"<small>{between}</small>"
     if summary.std is not None:
-        spread = _number(summary.std, summary, metric)
-        found += f'<small class="spread">± {spread}</small>'
+        found += f'<small class="spread">± {_spread(summary, metric)}</small>'
     return Markup(found)
 
 
@@ -93,7 +99,7 @@ def lines(summary: Summary | None, metric: str) -> Markup:
     found = [
         _number(summary.mean, summary, metric),
         interval(summary.low, summary.high, metric, summary.unit),
-        "" if summary.std is None else f"± {_number(summary.std, summary, metric)}",
+        "" if summary.std is None else f"± {_spread(summary, metric)}",
     ]
     return Markup("\n".join(filter(None, found)))
 
@@ -213,7 +219,8 @@ def _score_row(entry: Entry, metric: str, title: str) -> str:
     original = "" if title == metric else f"<small><code>{text(metric)}</code></small>"
     spread = own = ""
     if several:
-        spread = f'<td data-of="±">{_spread(summary, metric)}</td>'
+        alone = missing("fewer than two seeds have a value")
+        spread = f'<td data-of="±">{alone if summary.std is None else _spread(summary, metric)}</td>'
         own = "".join(
             f'<td data-of="seed {r.record.seed}:">{_own(r.record.metrics.get(metric), metric)}</td>'
             for r in entry.results
@@ -225,12 +232,6 @@ def _score_row(entry: Entry, metric: str, title: str) -> str:
         f'<td class="word" data-of="better:">{_BETTER[summary.higher_is_better]}</td>\n'
         f'<td class="word said">{text(typeset(summary.reason))}</td></tr>\n'
     )
-
-
-def _spread(summary: Summary, metric: str) -> str:
-    if summary.std is None:
-        return missing("fewer than two seeds have a value")
-    return _number(summary.std, summary, metric)
 
 
 def _own(own: Score | None, metric: str) -> str:

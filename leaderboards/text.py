@@ -40,7 +40,11 @@ def quantity(
         return minus(f"{value:.{decimals}f}×") if abs(value) < 1e4 else number(value) + "×"
     if unit == "seconds" and 0.01 <= abs(value) < 1000:
         return f"{value:#.3g}".rstrip(".")
-    return number(value, 3) if unit in ("fraction", "AUC", "nats", "ratio") else within(value, *ends)
+    if unit not in ("fraction", "AUC", "nats", "ratio"):
+        return within(value, *ends)
+    low, high = ends
+    wide = low is not None and high is not None and high - low >= 1e-3
+    return minus(f"{value:.3f}") if wide else number(value, 3)
 
 
 def interval(low: float | None, high: float | None, metric: str, unit: str) -> str:

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from bench.charts import Axis, Chart, Panel, Points, Tiles
 from leaderboards.build import build
 from leaderboards.studies import find_studies
@@ -111,3 +113,27 @@ def test_studies_are_linked_from_the_front_page_and_from_entries(tmp_path: Path)
     assert "All epochs." in told
     assert '<th scope="row">Robust accuracy</th>' in told
     assert "<td>−1.50<small>−1.93 to −1.07</small></td>" in told
+
+
+@pytest.mark.parametrize(("rows", "columns", "first"), [(2, 5, "Score"), (5, 2, "Row")])
+def test_the_longer_side_of_a_table_runs_down_the_page(
+    rows: int, columns: int, first: str, tmp_path: Path
+) -> None:
+    names = [f"score {at}" for at in range(columns)]
+    table = {
+        "title": "Table",
+        "columns": [{"name": name, "title": name} for name in names],
+        "rows": [
+            {"name": f"row {at}", "cells": {name: {"value": at + 0.25, "paper": 0.5} for name in names}}
+            for at in range(rows)
+        ],
+    }
+    folder = tmp_path / "studies" / "table"
+    folder.mkdir(parents=True)
+    (folder / "results.json").write_text(json.dumps(table))
+    build([], tmp_path / "site", studies=find_studies(tmp_path), empty=True)
+    (page,) = (tmp_path / "site" / "studies").glob("*.html")
+    text = page.read_text()
+    assert f'<th scope="col" class="word">{first}</th>' in text
+    assert text.count('<th scope="row">') == max(rows, columns)
+    assert text.count('<small class="spread">paper 0.5</small>') == rows * columns

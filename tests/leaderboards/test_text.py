@@ -118,3 +118,9 @@ def test_a_claim_calls_columns_by_their_headings_and_rows_by_their_names() -> No
     titles = {"pgd20@8/255": "PGD-20 8/255 %", "clean_accuracy": "Clean accuracy %"}
     assert with_titles("at > mr, 2 at pgd20@8/255", titles) == "at > mr, 2 at PGD-20 8/255 %"
     assert with_titles("clean_accuracy > 90 for at", titles) == "Clean accuracy % > 90 for at"
+
+
+def test_a_tiny_value_has_the_digits_of_its_wide_interval() -> None:
+    assert interval(1.8e-7, 1.0, "region_distance", "AUC") == "0.000–1.000"
+    assert quantity(8.9e-4, "prs_ratio", "fraction", (0.0021, 0.0039)) == "0.001"
+    assert interval(1e-5, 4e-5, "prs_ratio", "fraction") == "1.0×10⁻⁵–4.0×10⁻⁵"
