@@ -170,11 +170,8 @@ class GeometryBoard:
 
     @cached_property
     def qualifiers(self) -> dict[str, str]:
-        """Entry page → the settings that distinguish a row from others of the same defense, network and tuning."""
-        found: dict[str, str] = {}
-        for tuning in {row.entry.tuning for row in self.rows}:
-            found |= qualifiers(row.entry for row in self.rows if row.entry.tuning == tuning)
-        return found
+        """Entry page → what tells a row from others of its defense and network."""
+        return qualifiers(row.entry for row in self.rows)
 
     def measured(self, columns: Iterable[Quantity]) -> list[Row]:
         """The rows that have at least one of these quantities."""

@@ -177,7 +177,6 @@ def _board_row(board: Board, at: int, entry: Entry, paper: Paper | None) -> str:
     about = (
         name(shorter(entry.model)),
         text(shorter(board.qualifiers[entry.page])),
-        entry.tuning if entry.tuning == "tuned" else "",
     )
     cells = [
         f'<tr class="{classes}">' if classes else "<tr>",

@@ -266,7 +266,18 @@ def _templates(titles: tuple[tuple[str, str], ...]) -> Environment:
     """The templates, kept between builds, since compiling them takes longer than filling them."""
     environment, title_of = make_environment("leaderboards"), dict(titles)
     environment.finalize = text.short_words
-    helpers = ("beginning", "count", "cut", "duration", "interval", "memory", "number", "p_value", "plain")
+    helpers = (
+        "beginning",
+        "capital",
+        "count",
+        "cut",
+        "duration",
+        "interval",
+        "memory",
+        "number",
+        "p_value",
+        "plain",
+    )
     environment.filters.update({name: getattr(text, name) for name in helpers})
     environment.filters.update(printable=printable, typeset=typeset)
     environment.filters["dictsort"] = _sorted_items

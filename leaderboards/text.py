@@ -56,18 +56,18 @@ def interval(low: float | None, high: float | None, metric: str, unit: str) -> s
     return f"{first.rstrip('×')}{dash}{last}"
 
 
-def plain(value: Any) -> str:
-    """A hyper-parameter or setting as short text."""
+def plain(value: Any, digits: int = 6) -> str:
+    """A hyper-parameter or setting as short text, numbers with so many digits."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if value is None:
         return "none"
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return f"{value:.{digits}g}"
     if isinstance(value, dict):
-        return ", ".join(f"{key} = {plain(item)}" for key, item in sorted(value.items()))
+        return ", ".join(f"{key} = {plain(item, digits)}" for key, item in sorted(value.items()))
     if isinstance(value, list | tuple):
-        return ", ".join(plain(item) for item in value)
+        return ", ".join(plain(item, digits) for item in value)
     return str(value)
 
 
@@ -146,7 +146,8 @@ def p_value(value: float) -> str:
 def spoken(name: str) -> str:
     """The name of a score or metric without a title, as words."""
     words = name.replace("_", " ").replace("/", ", ")
-    return capital(re.sub(r"\b(?:auc|cpu|cuda|gpu|pgd|prs)\b", lambda word: word[0].upper(), words))
+    words = re.sub(r"\b(?:auc|cpu|cuda|gpu|pgd|prs)\b", lambda word: word[0].upper(), words)
+    return capital(re.sub(r"\b(?:hessian|jacobian)\b", lambda word: word[0].capitalize(), words))
 
 
 def titled(name: str, titles: Mapping[str, str]) -> str:

@@ -62,7 +62,7 @@
   function name(entry) {
     const link = element("a", "", entry.defense.slice(0, 60));
     link.href = `../entries/${entry.page}.html`;
-    const about = [entry.network.slice(0, 60), entry.more.slice(0, 60), entry.tuning === "tuned" ? "tuned" : ""];
+    const about = [entry.network.slice(0, 60), entry.more.slice(0, 60)];
     return [link, element("small", "", about.filter(Boolean).join(" · "))];
   }
 

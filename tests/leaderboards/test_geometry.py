@@ -152,3 +152,33 @@ def test_rows_that_tuning_does_not_tell_apart_name_their_settings(tmp_path: Path
     (board,) = geometry_boards(make_boards(read_results(paths)[0]))
     page = Pages({}, {}).geometry(board, {})
     assert all(f"weight = {value}" in page for value in (1, 2))
+
+
+def test_tuned_entries_say_so_and_settings_tell_only_what_is_alike_otherwise(tmp_path: Path) -> None:
+    search = {
+        "trials": 1,
+        "complete": 1,
+        "pruned": 0,
+        "failed": 0,
+        "objective": "accuracy",
+        "clean_floor": 0.0,
+        "space": {"weight": "1 … 10"},
+        "default_value": 0.1,
+        "best_value": 0.1,
+        "best_trial": 0,
+        "seconds": 1.0,
+    }
+    chosen = [(5.0, None), (1.23456, search), (2.0, search), (7.0004, None), (7.0001, None)]
+    for at, (weight, searched) in enumerate(chosen):
+        arrays = make_arrays(seed=at)
+        defense = {"name": "d", "hyperparameters": {"weight": weight}, "defaults": {"weight": 5.0}}
+        defense |= {"search": searched} if searched else {}
+        write_record(tmp_path / f"{at}", make_record(arrays, id=f"{at}", defense=defense), arrays)
+    (board,) = make_boards(read_results(sorted(tmp_path.glob("*/record.json")))[0])
+    assert sorted(board.qualifiers.values()) == [
+        "tuned · weight = 1.23",
+        "tuned · weight = 2",
+        "weight = 5",
+        "weight = 7.0001",
+        "weight = 7.0004",
+    ]
