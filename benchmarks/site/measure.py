@@ -22,10 +22,10 @@ def build_site(records: Path, site: Path) -> None:
         if what == "one record changed":
             changed = paths[0].read_text()
             paths[0].write_text(changed.replace('"seed": 0', '"seed": 1', 1))
-        wall, own, all_of_them = time.perf_counter(), _cpu_seconds(children=False), _cpu_seconds()
+        wall, own, all_of_them = time.perf_counter(), cpu_seconds(children=False), cpu_seconds()
         built = build(find_records(records), site)
-        wall, all_of_them = time.perf_counter() - wall, _cpu_seconds() - all_of_them
-        own = _cpu_seconds(children=False) - own
+        wall, all_of_them = time.perf_counter() - wall, cpu_seconds() - all_of_them
+        own = cpu_seconds(children=False) - own
         print(
             f"{built.entries} entries {what}: {all_of_them:.1f} s of CPU, {own:.1f} of them in the first process, "
             f"{wall:.1f} s"
@@ -33,22 +33,24 @@ def build_site(records: Path, site: Path) -> None:
     paths[0].write_text(changed)
 
 
-def _cpu_seconds(*, children: bool = True) -> float:
+def cpu_seconds(*, children: bool = True) -> float:
     """Seconds of this process, and of those that it has started and that have ended."""
     whose = [resource.RUSAGE_SELF, *([resource.RUSAGE_CHILDREN] if children else [])]
     return sum(each.ru_utime + each.ru_stime for each in map(resource.getrusage, whose))
 
 
 def most_memory(process: BaseProcess) -> float:
-    """Wait for a process to end; gives the most memory in MB that it and its children had together.
-
-    A page that several of them share is counted once (`Pss` of Linux).
-    """
+    """Wait for a process to end; gives the most memory in MB that it and its children had together."""
     most = 0.0
     while process.is_alive():
-        most = max(most, sum(map(_share, _with_children(process.pid or 0))))
+        most = max(most, memory(process))
         process.join(_LOOK)
     return most
+
+
+def memory(process: BaseProcess) -> float:
+    """Memory in MB of a process and its children; a page that they share is counted once (`Pss` of Linux)."""
+    return sum(map(_share, _with_children(process.pid or 0)))
 
 
 def _share(pid: int) -> float:

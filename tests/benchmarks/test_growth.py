@@ -1,0 +1,37 @@
+"""Exponents of growth, their plot, and one work measured in a process of its own."""
+
+import numpy as np
+import pytest
+
+from bench.charts import Line
+from benchmarks.growth import WORKS, Measured, exponent, measured, plot
+
+
+@pytest.mark.parametrize("power", [0.0, 1.0, 2.0])
+def test_the_exponent_is_that_of_a_power(power: float) -> None:
+    sizes = [1.0, 2.0, 4.0, 8.0]
+    assert exponent(sizes, [3 * size**power for size in sizes]) == pytest.approx(power, abs=1e-9)
+
+
+def test_works_are_drawn_over_their_smallest_size_beside_linear_growth() -> None:
+    rows = [Measured(size, seconds=2 * size, megabytes=0.0) for size in (50, 100, 200)]
+    seconds, memory = plot({"work": rows}).panels
+    assert [(mark.name, mark.x, mark.y) for mark in seconds.marks if isinstance(mark, Line)] == [
+        ("work", [1, 2, 4], [1, 2, 4]),
+        ("linear", [1, 4], [1, 4]),
+    ]
+    assert [mark.name for mark in memory.marks] == ["linear"]  # what takes no memory has no ratio
+
+
+@pytest.mark.slow
+def test_a_work_is_measured_in_a_process_of_its_own() -> None:
+    found = measured("regions", 200_000)
+    assert found.size == 200_000
+    assert found.seconds > 0
+    # The patterns alone have 64 bytes each.
+    assert found.megabytes > 200_000 * 64 / 1e6
+
+
+def test_every_work_has_sizes_that_double() -> None:
+    for _, _, sizes in WORKS.values():
+        assert np.all(np.diff(np.log2(sizes)) == pytest.approx(1))
