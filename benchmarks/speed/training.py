@@ -31,7 +31,7 @@ from defenses.base import Training
 SHAPE, CLASSES = (3, 32, 32), 10
 THREAT = Threat("linf", "8/255")
 #: Network → images of a batch.
-BATCHES = {"cnn6": 128, "vgg16": 64, "resnet18": 64}
+BATCHES = {"cnn6": 128, "vgg16": 128, "resnet18": 128}
 #: Steps of PGD in adversarial training; 0 is standard training.
 STEPS = (0, 10, 20)
 #: So long that `auto` makes its trial.
