@@ -2,6 +2,7 @@
 
 import errno
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -65,13 +66,19 @@ def locked(path: Path, busy: str, *, wait: Callable[[], None] | None = None) -> 
 
 
 def check_locks(folder: Path) -> None:
-    """Refuse a folder whose file system has no locks, or whose locks keep nobody out.
+    """Refuse a folder whose file system has no locks, or whose locks keep nobody out; then it is not made either.
 
     Raises:
         UserError: for such a folder, or one that cannot be written.
     """
-    with locked(folder / SEARCH_LOCK, "", wait=lambda: None):
-        pass
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        with locked(folder / SEARCH_LOCK, "", wait=lambda: None):
+            pass
+    except UserError:
+        if missing:
+            shutil.rmtree(missing[-1], ignore_errors=True)
+        raise
 
 
 def local_locks(folder: Path) -> str:
