@@ -173,6 +173,11 @@ class GeometryBoard:
         """Entry page → what tells a row from others of its defense and network."""
         return qualifiers(row.entry for row in self.rows)
 
+    @property
+    def networks(self) -> int:
+        """How many networks its rows are of."""
+        return sum(len(row.networks) for row in self.rows)
+
     def measured(self, columns: Iterable[Quantity]) -> list[Row]:
         """The rows that have at least one of these quantities."""
         return [row for row in self.rows if any(_has(row, column.metric) for column in columns)]

@@ -18,7 +18,7 @@ from bench.core.names import short_hash, slug
 from bench.core.record import describe
 from bench.core.regression import Fit
 from leaderboards.left_out import LeftOut
-from leaderboards.text import p_value, titled
+from leaderboards.text import count, p_value, titled
 
 RESULTS = "results.json"
 #: What `find_studies` and `read_studies` read below a folder of runs.
@@ -146,9 +146,8 @@ class Study:
         found = [claim.verdict for claim in self.results.claims]
         found += [each.run_verdict for each in self.results.regressions if each.published or each.run_verdict]
         counts = Counter(filter(None, found))
-        return (
-            ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())) or "no claim judged"
-        )
+        told = [f"{times} {verdict}" for verdict, times in sorted(counts.items())]
+        return f"{count(sum(counts.values()), 'claim')}: {', '.join(told)}" if told else "no claim judged"
 
     @property
     def records(self) -> set[str]:

@@ -96,7 +96,7 @@ def test_studies_are_linked_from_the_front_page_and_from_entries(tmp_path: Path)
     site = build([path], tmp_path / "site", studies=find_studies(tmp_path / "runs"))
     front = (tmp_path / "site" / "index.html").read_text()
     assert "1 undecided" in front
-    assert "1 confirmed" in front
+    assert "1 claim: 1 confirmed" in front
     assert "Table 1 &lt;b&gt;" in front
     assert ["broken" in str(left) for left in site.left_out] == [True]
     page, correlation = (next((tmp_path / "site" / "studies").glob(f"{name}*")) for name in ("table", "corr"))
