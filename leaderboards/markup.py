@@ -99,7 +99,7 @@ def lines(summary: Summary | None, metric: str) -> Markup:
     found = [
         _number(summary.mean, summary, metric),
         interval(summary.low, summary.high, metric, summary.unit),
-        "" if summary.std is None else f"± {_spread(summary, metric)}",
+        "" if summary.std is None else f"±\N{NO-BREAK SPACE}{_spread(summary, metric)}",
     ]
     return Markup("\n".join(filter(None, found)))
 
