@@ -39,7 +39,7 @@ def entry_script(
         "curves": _curves(charts),
         "settings": _settings(entry),
         "figures": {
-            figure.title[:LONGEST]: {
+            figure.name[:LONGEST]: {
                 "title": figure.title[:LONGEST],
                 "path": figure.pictures[0].shown,
                 "page": figure.pictures[0].page,

@@ -126,9 +126,10 @@
     const names = [...new Set(entries.flatMap((entry) => Object.keys(entry.figures)))];
     const common = names.filter((each) => entries.filter((entry) => entry.figures[each]).length > 1);
     for (const each of common) {
-      const [first] = entries.filter((entry) => entry.figures[each]);
+      const titles = [...new Set(entries.flatMap((entry) => entry.figures[each]?.title ?? []))];
       const section = make(place, "details");
-      make(section, "summary", cut(first.figures[each].title, 120));
+      // A title ends with a number where that is each network's own.
+      make(section, "summary", cut(titles.length > 1 ? titles[0].replace(/:? \d+$/, "") : titles[0], 120));
       const side = make(section, "div", undefined, { class: "side-by-side" });
       entries.forEach((entry, at) => {
         const own = entry.figures[each];

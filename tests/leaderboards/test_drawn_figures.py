@@ -99,3 +99,29 @@ def test_figures_follow_the_theme_that_a_reader_chooses(chromium: Any, entry: Pa
     visit.context.close()
     assert np.median(light) > 200
     assert np.median(dark) < 60
+
+
+def test_figures_are_compared_by_what_they_show_though_each_network_has_its_own_number(
+    chromium: Any, tmp_path: Path
+) -> None:
+    paths = []
+    for at in range(2):
+        arrays = make_arrays(seed=at)
+        defense = {"name": f"d{at}", "hyperparameters": {}, "defaults": {}}
+        path = write_record(tmp_path / f"{at}", make_record(arrays, id=f"r{at}", defense=defense), arrays)
+        plane = chart(panel(MARKS["classes"]), name="regions-plane-1")
+        plane.model_copy(update={"title": f"Regions: {at}"}).save(
+            path.parent / "figures" / "regions-plane-1.json"
+        )
+        paths.append(path)
+    build(paths, tmp_path / "site")
+    visit = Visit(chromium, next((tmp_path / "site" / "boards").glob("*.html")).as_uri())
+    for at in range(2):
+        visit.page.locator(".pick input").nth(at).check()
+    visit.page.get_by_role("link", name="Compare").click()
+    summary = visit.page.locator("#figures summary")
+    summary.click()
+    assert summary.inner_text() == "Regions"
+    assert visit.page.locator("#figures img.drawn").count() == 2
+    assert visit.complaints == []
+    visit.context.close()
