@@ -69,7 +69,9 @@ def draw_heatmap(drawing: Drawing, frame: Frame, mark: Heatmap) -> None:
         low, high = color_ends(mark, float(np.nanmin(z)), float(np.nanmax(z)))
         name = DIVERGING if mark.scale == "diverging" else SEQUENTIAL
         drawing.pictures.append(Picture(left, top, *size, _png(_colored(cells, name, low, high))))
-        _color_bar(drawing, name, (low, high), frame.right + 12, (frame.top, frame.bottom))
+        # Below its unit, so that no tick touches it.
+        upright = (frame.top + (12 if mark.unit else 0), frame.bottom)
+        _color_bar(drawing, name, (low, high), frame.right + 12, upright)
         if mark.unit:
             unit = shortened(mark.unit, 40)
             left = min(frame.right + 12, drawing.width - 8 - _LETTER * len(unit))

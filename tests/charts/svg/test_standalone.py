@@ -110,7 +110,10 @@ def test_a_continuous_map_has_a_color_bar_with_its_unit_and_its_contour() -> Non
     assert left[2] > left[0]
     assert right[0] > right[2]
     assert tuple(pixels(bar)[0, 0]) == tuple(right)
-    assert "logits" in [each.text for each in elements]
+    (unit,) = (float(each.get("y", 0)) for each in elements if each.text == "logits")
+    right_of = [each for each in elements if each.tag.endswith("text") and each.get("text-anchor") == "start"]
+    ticks = [float(each.get("y", 0)) for each in right_of if each.text != "logits"]
+    assert min(ticks) - unit > 14
     (contour,) = paths(elements, "contour")
     middle = float(field.get("x", 0)) + float(field.get("width", 0)) / 2
     assert [float(point.split()[0]) for point in contour[1:].split("L")] == pytest.approx(
