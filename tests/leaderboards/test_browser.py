@@ -1,6 +1,7 @@
 """The board in Chromium: what the script adds, and what must hold without it."""
 
 import itertools
+import json
 import re
 import struct
 from collections.abc import Iterator
@@ -548,6 +549,18 @@ def test_on_a_narrow_screen_every_score_can_be_read(visit: Any, site: Path, widt
             assert all(cell.bounding_box()["width"] > 0 for cell in cells.all()[:-1])
             for note in opened.page.locator(".scores td.said").all():
                 assert not note.is_visible() or note.bounding_box()["height"] < 150
+
+
+@pytest.mark.parametrize("width", [360, 768])
+def test_the_reason_of_a_file_that_was_left_out_is_not_cut(visit: Any, tmp_path: Path, width: int) -> None:
+    path = write_record(tmp_path / "r", make_record(make_arrays()))
+    path.write_text(path.read_text().replace('"cnn6"', json.dumps("\u202e" * 300)))
+    build(
+        [path, write_record(tmp_path / "good", make_record(make_arrays()))], tmp_path / "site", strict=False
+    )
+    opened = visit(tmp_path / "site" / "left-out.html", viewport={"width": width, "height": 740})
+    assert opened.page.locator("tbody td").inner_text().count("u202e") > 10
+    assert opened.page.evaluate(CUT_OFF, width) == []
 
 
 def test_on_a_phone_a_shared_place_of_two_digits_is_not_cut(visit: Any) -> None:
