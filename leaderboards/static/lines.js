@@ -34,7 +34,9 @@ regionbench.lineChart = (title, xLabel, yLabel, lines) => {
   const figure = document.createElement("figure");
   figure.className = "chart";
   figure.appendChild(document.createElement("figcaption")).textContent = title;
-  const svg = make(figure, "svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": title });
+  const panels = figure.appendChild(document.createElement("div"));
+  panels.className = "panels";
+  const svg = make(panels, "svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": title });
   for (const [value, text] of y.ticks) {
     make(svg, "path", { class: "grid", d: `M${LEFT} ${y.at(value)}H${RIGHT}` });
     make(svg, "text", { class: "tick", x: LEFT - 7, y: y.at(value) + 4, "text-anchor": "end" }, text);

@@ -23,11 +23,11 @@ const offerFiles = (() => {
     }
   }
 
-  function broken(text) {
+  function broken(text, letters) {
     const lines = [""];
     for (const word of text.split(/\s+/)) {
       const longer = `${lines.at(-1)} ${word}`.trim();
-      if (lines.at(-1) && longer.length > LETTERS) lines.push(word);
+      if (lines.at(-1) && longer.length > letters) lines.push(word);
       else lines[lines.length - 1] = longer;
     }
     return lines;
@@ -41,18 +41,19 @@ const offerFiles = (() => {
     const note = figure.querySelector(":scope > .note");
     if (note) make(svg, "desc", {}, note.textContent.trim());
     make(svg, "rect", { width: "100%", height: "100%", fill: "#ffffff" });
+    const panels = [...figure.querySelectorAll(".panels svg")];
+    const wide = Math.max(WIDTH, ...panels.map((panel) => Math.ceil(panel.viewBox.baseVal.width) + 20));
     let y = 4;
-    for (const line of broken(caption.textContent)) {
+    for (const line of broken(caption.textContent, wide / 10)) {
       y += LINE;
       make(svg, "text", { ...words, x: 8, y, "font-size": 15, "font-weight": 600 }, line);
     }
     y += LINE / 2;
-    const panels = [...figure.querySelectorAll(".panels svg")];
-    const wide = Math.max(WIDTH, ...panels.map((panel) => Math.ceil(panel.viewBox.baseVal.width) + 20));
     for (const panel of panels) {
       const { width, height } = panel.viewBox.baseVal;
       const title = panel.parentElement.querySelector(".panel");
       if (title) make(svg, "text", { ...words, x: width / 2, y: (y += LINE), "text-anchor": "middle", "font-size": 14 }, title.textContent);
+      if (title) y += 6;
       copy(panel, make(svg, "svg", { x: 0, y, width, height, viewBox: panel.getAttribute("viewBox"), overflow: "visible" }));
       y += Math.ceil(height);
     }

@@ -251,7 +251,9 @@ def test_back_returns_to_the_earlier_view(visit: Any) -> None:
     assert falls(board.column("worst"))
 
 
-def test_entries_are_compared_side_by_side_from_a_folder(visit: Any, sample: list[Path]) -> None:
+def test_entries_are_compared_side_by_side_from_a_folder(
+    visit: Any, sample: list[Path], tmp_path: Path
+) -> None:
     opened = visit()
     for at in (0, 3, 7):
         opened.page.locator(".pick input").nth(at).check()
@@ -274,7 +276,10 @@ def test_entries_are_compared_side_by_side_from_a_folder(visit: Any, sample: lis
         ahead = first.sum(axis=0) * len(other) - other.sum(axis=0) * len(first)
         assert cell.split("\n")[0] == f"{(ahead > 0).sum()}, {(ahead < 0).sum()}"
     assert {other is None for other in others} == {True, False}
-    assert opened.page.locator("#charts figure").first.locator(".line title").count() >= 3
+    chart = opened.page.locator("#charts figure").first
+    assert chart.locator(".panels .line title").count() >= 3
+    paths = ElementTree.fromstring(saved(chart, "SVG", tmp_path)).iter(f"{SVG}path")
+    assert sum(path.find(f"{SVG}title") is not None for path in paths) >= 3
     assert opened.page.locator("#differing tbody tr").count() > 0
     assert opened.complaints == []
 
