@@ -1,6 +1,7 @@
 """The entry of one record in MLflow."""
 
 import json
+import shlex
 import textwrap
 from pathlib import Path
 
@@ -93,10 +94,19 @@ def _note(record: Record, found: Place) -> str:
 
 def _in_lines(command: str) -> list[str]:
     """A command in lines that a shell joins: MLflow's page of a run is as wide as the longest."""
-    if "'" in command or '"' in command:
-        return [command]  # a line must not end within a quoted argument
-    # Every option stays beside its value.
-    told = " --".join(option.replace(" ", "\0") for option in command.split(" --"))
+    try:
+        words = shlex.split(command)
+    except ValueError:  # an open quotation
+        return [command]
+    if not words or not command.isprintable():  # lines of its own are not to be mixed with ours
+        return [command]
+    options: list[list[str]] = [[]]
+    for word in words:
+        if word.startswith("--"):
+            options.append([])
+        options[-1].append(word)
+    # Every option stays beside its value, and an argument is not broken.
+    told = " ".join(shlex.join(option).replace(" ", "\0") for option in options)
     lines = textwrap.wrap(
         told, _LINE, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
     )
