@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.charts import Chart
-from bench.core.names import short_hash, slug
+from bench.core.names import is_local_path, short_hash, slug
 from bench.core.progress import Progress
 from bench.results.figure_matching import match_figures, shows_images
 from bench.results.measure_missing import correctly_classified, measure_figures
+from bench.runs.config import RunConfig
 from bench.study.columns import metrics_of
 from bench.study.spec import TableStudy
 from bench.study.table import RowResult, TableResult, named_metrics
@@ -48,7 +49,7 @@ def add_row_figures(
             metrics,
             measured / f"{slug(row.name)}-{short_hash(row.name)}",
             first=first,
-            data_dir=data_dir,
+            data_dir=_data_folder(study.rows[row.name].config, data_dir),
             device=study.rows[row.name].config.device,
             # The study itself has just run whatever code the record names.
             trust=True,
@@ -66,11 +67,17 @@ def _correct_in_all_rows(study: TableStudy, rows: Sequence[RowResult], data_dir:
         return []
     correct = [
         correctly_classified(
-            row.paths[0], data_dir=data_dir, device=study.rows[row.name].config.device, trust=True
+            row.paths[0], data_dir=_data_folder(config, data_dir), device=config.device, trust=True
         )
         for row in rows
+        for config in [study.rows[row.name].config]
     ]
     return [position for position in correct[0] if all(position in other for other in correct[1:])]
+
+
+def _data_folder(config: RunConfig, data_dir: Path | None) -> Path | None:
+    """The folder of a row's data; a record keeps the last part alone of a path that its settings name."""
+    return Path(config.dataset.partition(":")[2]).parent if is_local_path(config.dataset) else data_dir
 
 
 def _of_study(chart: Chart, seeds: dict[str, int], chosen: bool) -> Chart:

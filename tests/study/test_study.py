@@ -19,6 +19,7 @@ from bench.charts import Bars, load_chart
 from bench.cli.study import study as study_command
 from bench.core.errors import UserError
 from bench.core.progress import Progress
+from bench.runs.config import RunConfig
 from bench.runs.run import TrainingFailed
 from bench.study import row_figures, run_study
 from bench.sweep import work
@@ -418,6 +419,14 @@ def test_rows_stand_beside_each_other_around_images_that_all_of_them_classify(
     assert study(tmp_path, BESIDE) == page
     assert len(measured) == 4
     assert page.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("dataset", "folder"), [("imagefolder:some/cats", "some"), ("npz:cats.npz", "."), ("digits", "data")]
+)
+def test_figures_of_rows_find_their_data_where_the_settings_say(dataset: str, folder: str) -> None:
+    config = RunConfig.make({"defense": "standard", "dataset": dataset})
+    assert row_figures._data_folder(config, Path("data")) == Path(folder)
 
 
 def test_an_unknown_metric_beside_each_other_is_told_before_any_training(tmp_path: Path) -> None:
