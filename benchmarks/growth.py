@@ -14,7 +14,6 @@ import multiprocessing
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -169,34 +168,26 @@ def _run(name: str, size: int, parent: Connection) -> None:
 
 
 def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
-    """The slope of the least squares line of log value over log size; values below one thousandth count as that."""
-    slope, _ = np.polyfit(np.log(sizes), np.log(np.maximum(values, 1e-3)), 1)
+    """The slope of the least squares line of log value over log size, where values are above zero."""
+    told = [(size, value) for size, value in zip(sizes, values, strict=True) if value > 0]
+    slope, _ = np.polyfit(*np.log(np.array(told)).T, 1)
     return float(slope)
 
 
 def plot(found: dict[str, list[Measured]]) -> Chart:
-    """Seconds and megabytes over the size, all of them over those of the smallest."""
-    panels = []
-    for label, value in (("CPU seconds", lambda row: row.seconds), ("memory", lambda row: row.megabytes)):
-        lines = [
-            Line(
-                name=name,
-                x=[row.size / rows[0].size for row in rows],
-                y=[value(row) / value(rows[0]) for row in rows],
-                markers=True,
-            )
-            for name, rows in found.items()
-            if value(rows[0]) > 0
-        ]
-        most = max((max(line.x) for line in lines), default=1.0)
-        axis = partial(Axis, log=True)
-        panels.append(
-            Panel(
-                x=axis(label="size, smallest = 1"),
-                y=axis(label=f"{label}, of the smallest = 1"),
-                marks=[*lines, Line(name="linear", x=[1.0, most], y=[1.0, most])],
-            )
-        )
+    """Seconds over those of the smallest size, beside linear growth, and megabytes."""
+    size = Axis(label="size, smallest = 1", log=True)
+    seconds, memory = [], []
+    for name, rows in found.items():
+        x = [row.size / rows[0].size for row in rows]
+        seconds.append(Line(name=name, x=x, y=[row.seconds / rows[0].seconds for row in rows], markers=True))
+        memory.append(Line(name=name, x=x, y=[row.megabytes or None for row in rows], markers=True))
+    ends = [1.0, max(max(line.x) for line in seconds)]
+    marks = [*seconds, Line(name="linear", x=ends, y=ends)]
+    panels = [
+        Panel(x=size, y=Axis(label="CPU seconds, smallest = 1", log=True), marks=marks),
+        Panel(x=size, y=Axis(label="MB", log=True), marks=memory),
+    ]
     return Chart(name="growth", title="Growth with size", panels=panels)
 
 

@@ -14,13 +14,18 @@ def test_the_exponent_is_that_of_a_power(power: float) -> None:
 
 
 def test_works_are_drawn_over_their_smallest_size_beside_linear_growth() -> None:
-    rows = [Measured(size, seconds=2 * size, megabytes=0.0) for size in (50, 100, 200)]
-    seconds, memory = plot({"work": rows}).panels
-    assert [(mark.name, mark.x, mark.y) for mark in seconds.marks if isinstance(mark, Line)] == [
-        ("work", [1, 2, 4], [1, 2, 4]),
-        ("linear", [1, 4], [1, 4]),
+    rows = [Measured(size, seconds=2 * size, megabytes=size - 50) for size in (50, 100, 200)]
+    assert [
+        [(mark.name, mark.x, mark.y) for mark in panel.marks if isinstance(mark, Line)]
+        for panel in plot({"work": rows}).panels
+    ] == [
+        [("work", [1, 2, 4], [1, 2, 4]), ("linear", [1, 4], [1, 4])],
+        [("work", [1, 2, 4], [None, 50, 150])],
     ]
-    assert [mark.name for mark in memory.marks] == ["linear"]  # what takes no memory has no ratio
+
+
+def test_what_takes_no_memory_has_no_part_in_its_exponent() -> None:
+    assert exponent([1.0, 2.0, 4.0], [0.0, 2.0, 4.0]) == pytest.approx(1)
 
 
 @pytest.mark.slow
