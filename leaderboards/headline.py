@@ -41,7 +41,7 @@ class Lead:
 
 @dataclass(frozen=True)
 class Headline:
-    """The first row of a board, its rank and its lead; no lead where it is alone."""
+    """The first row of a board, its rank and its lead; no lead where no other row has a place."""
 
     entry: Entry
     rank: Rank
