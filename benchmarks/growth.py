@@ -6,7 +6,7 @@ python -m benchmarks.growth --works regions attack
 Each work runs at sizes that double, each in a process of its own, after a run at a fifth of the smallest. Seconds
 are those of the CPU, of the process and of those it starts. Megabytes are the most memory that they take together
 beyond what they took before. The exponent is the slope of the logarithm of either over that of the size, and 1 is
-linear. The size of a network is the number of its counted multiplications.
+linear. The size of a network is the number of operations of a step.
 """
 
 import argparse
@@ -87,9 +87,8 @@ def training(eighths: int, folder: Path) -> Call:
 
 def site(records: int, folder: Path) -> Call:
     """Build a site of so many records from nothing."""
-    place = folder / str(records)
-    write_records(place / "records", records)
-    return lambda: build_site(find_records(place / "records"), place / "site"), records
+    write_records(folder / "records", records)
+    return lambda: build_site(find_records(folder / "records"), folder / "site"), records
 
 
 #: Name → what it is, what its sizes are, and the sizes.
@@ -97,7 +96,7 @@ WORKS: dict[str, tuple[Callable[[int, Path], Call], str, Sequence[int]]] = {
     "regions": (regions, "images", [100_000 * 2**power for power in range(5)]),
     "attack": (attack, "images", [250 * 2**power for power in range(5)]),
     "curvature": (curvature, "classes", [10 * 2**power for power in range(5)]),
-    "training": (training, "multiplications of a step", [2, 4, 8, 16]),
+    "training": (training, "operations of a step", [2, 4, 8, 16]),
     "site": (site, "records", [100 * 2**power for power in range(5)]),
 }
 
@@ -177,16 +176,16 @@ def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
 def plot(found: dict[str, list[Measured]]) -> Chart:
     """Seconds over those of the smallest size, beside linear growth, and megabytes."""
     size = Axis(label="size, smallest = 1", log=True)
-    seconds, memory = [], []
+    seconds, megabytes = [], []
     for name, rows in found.items():
         x = [row.size / rows[0].size for row in rows]
         seconds.append(Line(name=name, x=x, y=[row.seconds / rows[0].seconds for row in rows], markers=True))
-        memory.append(Line(name=name, x=x, y=[row.megabytes or None for row in rows], markers=True))
+        megabytes.append(Line(name=name, x=x, y=[row.megabytes or None for row in rows], markers=True))
     ends = [1.0, max(max(line.x) for line in seconds)]
     marks = [*seconds, Line(name="linear", x=ends, y=ends)]
     panels = [
         Panel(x=size, y=Axis(label="CPU seconds, smallest = 1", log=True), marks=marks),
-        Panel(x=size, y=Axis(label="MB", log=True), marks=memory),
+        Panel(x=size, y=Axis(label="MB", log=True), marks=megabytes),
     ]
     return Chart(name="growth", title="Growth with size", panels=panels)
 

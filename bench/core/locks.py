@@ -2,7 +2,6 @@
 
 import errno
 import secrets
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -76,8 +75,11 @@ def check_locks(folder: Path) -> None:
         with locked(folder / SEARCH_LOCK, "", wait=lambda: None):
             pass
     except UserError:
-        if missing:
-            shutil.rmtree(missing[-1], ignore_errors=True)
+        with suppress(OSError):  # what another process has put there stays
+            if missing:
+                (folder / SEARCH_LOCK).unlink(missing_ok=True)
+            for each in missing:
+                each.rmdir()
         raise
 
 

@@ -32,9 +32,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
-    parser.add_argument(
-        "--networks", nargs="*", default=list(training.BATCHES), choices=list(training.BATCHES)
-    )
+    parser.add_argument("--networks", nargs="*", default=list(training.NETWORKS), choices=training.NETWORKS)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--full", action="store_true", help="geometry of the sizes of a paper")
     parser.add_argument("--data", default="digits", help="to attack; as `bench run --dataset`, ten classes")

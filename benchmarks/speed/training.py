@@ -30,8 +30,9 @@ from defenses.base import Training
 
 SHAPE, CLASSES = (3, 32, 32), 10
 THREAT = Threat("linf", "8/255")
-#: Network → images of a batch.
-BATCHES = {"cnn6": 128, "vgg16": 128, "resnet18": 128}
+NETWORKS = ("cnn6", "vgg16", "resnet18")
+#: Images of a batch.
+BATCH = 128
 #: Steps of PGD in adversarial training; 0 is standard training.
 STEPS = (0, 10, 20)
 #: So long that `auto` makes its trial.
@@ -53,7 +54,7 @@ def rows(networks: list[str], rounds: int) -> Iterator[Row]:
 def rows_of(model: str, steps: int, rounds: int) -> Iterator[Row]:
     """One network and kind of training beside each loop."""
     generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(256, (BATCHES[model], *SHAPE), generator=generator, dtype=torch.uint8)
+    pixels = torch.randint(256, (BATCH, *SHAPE), generator=generator, dtype=torch.uint8)
     split = Split(pixels, torch.randint(CLASSES, (len(pixels),), generator=generator))
     auto, precision = our_loop(model, steps, split, None)
     kind = f"PGD-{steps} adversarial" if steps else "standard"

@@ -1,10 +1,9 @@
 """Exponents of growth, their plot, and one work measured in a process of its own."""
 
-import numpy as np
 import pytest
 
 from bench.charts import Line
-from benchmarks.growth import WORKS, Measured, exponent, measured, plot
+from benchmarks.growth import Measured, exponent, measured, plot
 
 
 @pytest.mark.parametrize("power", [0.0, 1.0, 2.0])
@@ -35,8 +34,3 @@ def test_a_work_is_measured_in_a_process_of_its_own() -> None:
     assert found.seconds > 0
     # The patterns alone have 64 bytes each.
     assert found.megabytes > 200_000 * 64 / 1e6
-
-
-def test_every_work_has_sizes_that_double() -> None:
-    for _, _, sizes in WORKS.values():
-        assert np.all(np.diff(np.log2(sizes)) == pytest.approx(1))

@@ -52,7 +52,7 @@ def test_work_counts_products_and_moved_bytes() -> None:
 
 @pytest.mark.parametrize("steps", [0, 10])
 def test_every_loop_has_the_same_first_loss(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "BATCHES", {"cnn6": 4})
+    monkeypatch.setattr(training, "BATCH", 4)
     monkeypatch.setattr(training, "floor", lambda step, precision: 1.0)
     monkeypatch.setattr(training, "choose", lambda *args: Choice("fp32", {}))
     found = list(training.rows_of("cnn6", steps, 1))

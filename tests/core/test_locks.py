@@ -86,6 +86,18 @@ def test_a_file_system_that_does_not_lock_is_refused_whoever_asks(
     assert not held(tmp_path / "lock")
 
 
+def test_a_refused_folder_is_left_where_another_process_has_written_into_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def written_meanwhile(descriptor: Any, operation: int) -> None:
+        (tmp_path / "runs" / "other").write_text("a result")
+
+    monkeypatch.setattr(fcntl, "flock", written_meanwhile)
+    with pytest.raises(UserError, match="keep nobody out"):
+        check_locks(tmp_path / "runs" / ".sweep")
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["other"]
+
+
 def test_locks_that_keep_others_out_pass(tmp_path: Path) -> None:
     check_locks(tmp_path / "made")
     check_locks(tmp_path / "made")
