@@ -2,11 +2,11 @@
 
 Each takes the same steps from the same weights on the same batch: the usual PyTorch loop in float32, that loop
 tuned (bfloat16 autocast and channels innermost), for standard training also one in the manner of the fastest
-published trainings of CIFAR-10 (weights in bfloat16, channels innermost, SGD with Nesterov momentum; Jordan, arXiv
-2404.00498), and ours in the precision that `--precision auto` chooses. For adversarial training the peer is the
-loop of the studies of robust overfitting (Rice et al., arXiv 2002.11569), which attacks in training mode. First the
-losses of a step are compared: in float32 ours must be that of the usual loop, in bfloat16 and where PGD draws other
-random starts, within 2 %. Validation and what surrounds a step are left out.
+published trainings of CIFAR-10 (weights in bfloat16, channels innermost, SGD with Nesterov momentum; Jordan,
+arXiv 2404.00498), for adversarial training one as the studies of robust overfitting take it (Rice et al., arXiv
+2002.11569), and ours in the precision that `--precision auto` chooses. All attack in training mode. First the
+losses of a step are compared: in float32 ours must be that of the usual loop, in bfloat16 and where PGD draws
+other random starts, within 2 %. Validation and what surrounds a step are left out.
 """
 
 from collections.abc import Callable, Iterator
@@ -64,7 +64,9 @@ def rows_of(model: str, steps: int, rounds: int) -> Iterator[Row]:
         "usual loop, fp32": usual_loop(model, steps, split, tuned=False),
         "usual loop, bf16, channels innermost": usual_loop(model, steps, split, tuned=True),
     }
-    if not steps:
+    if steps:
+        peers["robust overfitting's loop, fp32"] = overfitting_loop(model, steps, split)
+    else:
         peers["speedrun's loop, bf16 weights"] = speedrun_loop(model, split)
     first = {name: step() for name, step in peers.items()}
     usual = first["usual loop, fp32"]
@@ -96,34 +98,83 @@ def usual_loop(model: str, steps: int, split: Split, *, tuned: bool) -> Step:
     if tuned:
         lay_out(classifier, torch.channels_last)
     optimizer = torch.optim.Adam(classifier.parameters(), lr=1e-3)
-    eps = float(THREAT.exact)
 
-    def perturbation(images: Tensor, labels: Tensor) -> Tensor:
-        delta = torch.empty_like(images).uniform_(-eps, eps)
-        delta = (images + delta).clamp(0, 1) - images
-        for _ in range(steps):
-            delta.requires_grad_()
-            with torch.autocast("cpu", torch.bfloat16, enabled=tuned):
-                loss = F.cross_entropy(classifier(images + delta), labels)
-            (gradient,) = torch.autograd.grad(loss, delta)
-            delta = (delta.detach() + eps / 4 * gradient.sign()).clamp(-eps, eps)
-            delta = (images + delta).clamp(0, 1) - images
-        return delta
+    def loss_of(images: Tensor, labels: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=tuned):
+            return F.cross_entropy(classifier(images), labels)
 
     def step() -> float:
         images, labels = split.batch(slice(None))
         if tuned:
             images = images.contiguous(memory_format=torch.channels_last)
         if steps:
-            images = images + perturbation(images, labels)
-        with torch.autocast("cpu", torch.bfloat16, enabled=tuned):
-            loss = F.cross_entropy(classifier(images), labels)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        return float(loss.detach())
+            images = images + perturbation(loss_of, images, labels, steps, of_input)
+        return update(optimizer, loss_of(images, labels))
 
     return step
+
+
+def overfitting_loop(model: str, steps: int, split: Split) -> Step:
+    """A step that takes the parameters' gradients too in each step of the attack, and two more passes.
+
+    The attack's last iterate is passed once more, to be compared with other restarts, and the clean images too, for
+    the log.
+    """
+    classifier = network(model)
+    optimizer = torch.optim.SGD(classifier.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
+
+    def loss_of(images: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(classifier(images), labels)
+
+    def step() -> float:
+        images, labels = split.batch(slice(None))
+        attacked = images + perturbation(loss_of, images, labels, steps, of_everything)
+        loss_of(attacked, labels)
+        loss = update(optimizer, loss_of(attacked, labels))
+        loss_of(images, labels)
+        return loss
+
+    return step
+
+
+def perturbation(
+    loss_of: Callable[[Tensor, Tensor], Tensor],
+    images: Tensor,
+    labels: Tensor,
+    steps: int,
+    gradient_of: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
+    """What PGD adds to the images, with steps of ε/4 from a random start."""
+    eps = float(THREAT.exact)
+    delta = torch.empty_like(images).uniform_(-eps, eps)
+    delta = (images + delta).clamp(0, 1) - images
+    for _ in range(steps):
+        delta.requires_grad_()
+        gradient = gradient_of(loss_of(images + delta, labels), delta)
+        delta = (delta.detach() + eps / 4 * gradient.sign()).clamp(-eps, eps)
+        delta = (images + delta).clamp(0, 1) - images
+    return delta
+
+
+def of_input(loss: Tensor, delta: Tensor) -> Tensor:
+    """The gradient for the perturbation alone."""
+    (gradient,) = torch.autograd.grad(loss, delta)
+    return gradient
+
+
+def of_everything(loss: Tensor, delta: Tensor) -> Tensor:
+    """The gradient for the perturbation, from a backward pass that reaches the parameters too."""
+    loss.backward()
+    assert delta.grad is not None
+    return delta.grad
+
+
+def update(optimizer: torch.optim.Optimizer, loss: Tensor) -> float:
+    """A step of the optimizer down a loss, which is returned as it was before."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+    return float(loss.detach())
 
 
 def speedrun_loop(model: str, split: Split) -> Step:
@@ -138,11 +189,7 @@ def speedrun_loop(model: str, split: Split) -> Step:
     def step() -> float:
         images, labels = split.batch(slice(None))
         images = images.to(torch.bfloat16, memory_format=torch.channels_last)
-        loss = F.cross_entropy(classifier(images).float(), labels)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        return float(loss.detach())
+        return update(optimizer, F.cross_entropy(classifier(images).float(), labels))
 
     return step
 
