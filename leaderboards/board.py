@@ -1,7 +1,7 @@
 """One board: entries that may be compared, their ranks, and the protocol they share."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -271,8 +271,16 @@ def _newest(version: str) -> tuple[int, str]:
     return -int(version) if version.isdecimal() and len(version) < 19 else 0, version
 
 
+def _hash_of(board: Board, boards: Sequence[Board]) -> str:
+    """Digits of the hash on the protocol card that tells boards apart, else of all that they can differ in."""
+    for word, part in (("subset", "evaluated"), ("data", "fingerprint")):
+        if len({each.identity[part][:6] for each in boards}) == len(boards):
+            return f"{word} {board.identity[part][:6]}"
+    return f"data {short_hash(board.identity)[:6]}"
+
+
 def _distinguished(boards: list[Board]) -> list[Board]:
-    """The boards with a title each: by battery, images and, where these agree, digits of data and images."""
+    """The boards with a title each: by battery, images and, where these agree, digits of a hash."""
     alike: dict[str, list[Board]] = {}
     for board in boards:
         alike.setdefault(board.title.casefold(), []).append(board)
@@ -286,6 +294,6 @@ def _distinguished(boards: list[Board]) -> list[Board]:
             if (each.battery, each.version, each.n) == (board.battery, board.version, board.n)
         ]
         if len(same) > 1:
-            words += f", data {short_hash(board.identity)[:6]}"
+            words += f", {_hash_of(board, same)}"
         named.append(replace(board, distinction=words) if len(others) > 1 else board)
     return named

@@ -122,6 +122,8 @@ def build(
             listed = [(relative(each.path, shared), each.reason) for each in refused]
             if listed:
                 write_text(folder / "left-out.html", pages.left_out(listed))
+            if feed := pages.feed(boards):
+                write_text(folder / "feed.xml", feed)
             write_text(folder / INDEX, pages.index(boards, geometry, listed))
             site = Site(out, len(boards), len(written), len(results), tuple(refused))
             write_manifest(folder, code, _to_remember(site, key, results, written))

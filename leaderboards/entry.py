@@ -4,6 +4,7 @@ import json
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -120,9 +121,14 @@ class Entry:
         return "defaults" if self.defense.hyperparameters == self.defense.defaults else "set by hand"
 
     @property
+    def updated(self) -> datetime:
+        """When its newest result was made, in UTC."""
+        return max(result.created for result in self.results)
+
+    @property
     def date(self) -> str:
         """The day of its newest result."""
-        return max(result.created for result in self.results).strftime("%Y-%m-%d")
+        return self.updated.strftime("%Y-%m-%d")
 
     @cached_property
     def page(self) -> str:

@@ -3,6 +3,7 @@
 A template takes several times as long to fill such a piece.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 
@@ -52,6 +53,16 @@ def cut(content: str) -> Markup:
     if len(content) <= LONGEST_NAME:
         return name(content)
     return Markup(f'<span title="{text(content)}">{name(shorter(content))}</span>')
+
+
+def coded(content: str) -> Markup:
+    """Prose in which words between backticks are code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", text(content)))
+
+
+def command(content: str) -> Markup:
+    """A command whose lines do not break within the name of an option."""
+    return Markup(re.sub(r"(?<=\s)--?[\w-]{1,30}(?!\S)", r"<span>\g<0></span>", text(content)))
 
 
 @lru_cache(4096)

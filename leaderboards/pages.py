@@ -1,10 +1,12 @@
 """HTML pages from templates; everything that comes from a record is escaped."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 from jinja2 import Environment
 from markupsafe import Markup
@@ -14,7 +16,6 @@ from bench.charts.jinja import make_environment
 from bench.charts.numbers import typeset
 from bench.charts.svg.figure import figure
 from bench.core.names import (
-    CLEAN_ACCURACY,
     HYPERVOLUME,
     ROBUST_ACCURACY,
     SUSPICIOUS,
@@ -34,7 +35,7 @@ from leaderboards.exchange.robustbench import Published
 from leaderboards.figure_files import ShownFigure
 from leaderboards.geometry import GeometryBoard, gallery
 from leaderboards.headline import headline
-from leaderboards.markup import bar, board_rows, cut, missing, name, place, score, score_rows
+from leaderboards.markup import bar, board_rows, coded, command, cut, missing, name, place, score, score_rows
 from leaderboards.paper import Paper, papers_of
 from leaderboards.rank import Rank
 from leaderboards.rows import facets
@@ -47,6 +48,10 @@ MAIN = (ROBUST_ACCURACY, SUSPICIOUS)
 MOST_ELSEWHERE = 21
 #: Most settings of a front that the page of an entry lists.
 MOST_OF_FRONT = 50
+#: Most entries of the feed.
+MOST_IN_FEED = 50
+#: What no XML file may hold besides control characters.
+_NO_XML = re.compile("[\ufffe\uffff]")
 
 
 class Pages:
@@ -85,6 +90,23 @@ class Pages:
             studies=self.studies,
             left_out=left_out,
         )
+
+    def feed(self, boards: Sequence[Board]) -> str:
+        """The newest entries as an Atom feed; "" where no entry has a worst case.
+
+        Its links are relative to it, as a site does not know where it will lie.
+        """
+        items = [
+            {"entry": entry, "board": board, "id": _urn(entry.page), "updated": entry.updated.isoformat()}
+            for board in boards
+            for entry in board.entries
+            if entry.worst_case
+        ]
+        items.sort(key=lambda item: (item["updated"], item["id"]))
+        feed = (
+            {"id": _urn(f"feed {items[0]['id']}"), "items": items[: -MOST_IN_FEED - 1 : -1]} if items else {}
+        )
+        return _NO_XML.sub("\N{REPLACEMENT CHARACTER}", self._render("feed.xml", **feed)) if feed else ""
 
     def left_out(self, left_out: Sequence[tuple[str, str]]) -> str:
         """The page of the files that no board shows, each with the reason."""
@@ -204,7 +226,6 @@ class Pages:
             geometry=geometry,
             studies=self._studies_of(entry),
             about=f"{text.cut(entry.defense.name)} on {text.cut(entry.model)}, {board.title}: scores and alarms.",
-            clean=entry.scores.get(CLEAN_ACCURACY),
             card=self._cards.get(entry.defense.name),
             paper=paper if is_link(paper := entry.record.provenance.config.get("paper")) else "",
             history=figure(chart) if (chart := past_chart(entry)) else "",
@@ -222,7 +243,7 @@ class Pages:
     @property
     def asked(self) -> list[Any]:
         """What pages show besides records and what all of them share."""
-        return [self._links, self.studies, list(self.published)]
+        return [sorted(self._links.items()), self.studies, list(self.published)]
 
     @property
     def shared(self) -> list[Any]:
@@ -258,7 +279,12 @@ class Pages:
         return {each: self._links[each] for each in ids if each in self._links}
 
     def _render(self, name: str, **context: Any) -> str:
-        return self._templates.get_template(f"{name}.html.j2").render(context)
+        name = name if "." in name else f"{name}.html"
+        return self._templates.get_template(f"{name}.j2").render(context)
+
+
+def _urn(name: str) -> str:
+    return uuid5(NAMESPACE_URL, f"regionbench:{name}").urn
 
 
 @lru_cache(maxsize=8)
@@ -279,7 +305,7 @@ def _templates(titles: tuple[tuple[str, str], ...]) -> Environment:
         "plain",
     )
     environment.filters.update({name: getattr(text, name) for name in helpers})
-    environment.filters.update(printable=printable, typeset=typeset)
+    environment.filters.update(coded=coded, command=command, printable=printable, typeset=typeset)
     environment.filters["dictsort"] = _sorted_items
     environment.filters["metric_title"] = lambda metric: text.titled(metric, title_of)
     environment.filters["dataset_label"] = dataset_label

@@ -66,7 +66,7 @@
   function show(data, rows, entries) {
     said.textContent = `${data.title}: ${rows.length} entries; the first is compared with each other one.`;
     const table = document.getElementById("scores");
-    make(table, "caption", "95 % intervals are small; differences of the worst case are on the same test images.");
+    make(table, "caption", "Small numbers: 95 % intervals. Differences of the worst case are on the same test images.");
     const body = head(table, rows, "Score");
     line(body, "Rank", rows.map((row) => (row.place ? `${row.place}${row.shared ? "=" : ""}` : "—")));
     const differences = rows.map((row) => compare(rows[0], row, data.n));

@@ -5,7 +5,7 @@ for (const chart of document.querySelectorAll(".chart")) {
   const keys = [...chart.querySelectorAll("[data-picks]")];
   const pressed = new Set();
   const show = () => {
-    for (const path of chart.querySelectorAll("svg[viewBox] .dot, svg[viewBox] .bar")) {
+    for (const path of chart.querySelectorAll("svg[viewBox] :is(.dot, .bar, .label[class*=' '])")) {
       if (path.closest(".legend")) continue;
       // Keys of one kind (m: shapes, g: colors) add up, those of two kinds narrow down.
       const fits = ["m", "g"].every((kind) => {

@@ -21,6 +21,7 @@ from leaderboards.card import Card
 from leaderboards.headline import difference
 from leaderboards.ranked import read_ranked
 from tests.browser import NEEDS_CHROMIUM, PHONE, Visit, contrast
+from tests.leaderboards.test_geometry import write_networks
 from tests.records import make_arrays, make_record, make_scores, write_record
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -372,6 +373,30 @@ def saved(chart: Any, kind: str, folder: Path) -> bytes:
     assert path.suffix == f".{kind.lower()}"
     download.value.save_as(path)
     return path.read_bytes()
+
+
+def test_the_heads_of_scores_stay_below_the_contents_where_the_table_fits(visit: Any, tmp_path: Path) -> None:
+    (page,) = (build(write_networks(tmp_path), tmp_path / "site").folder / "geometry").glob("*.html")
+    opened = visit(page, viewport={"width": 1280, "height": 400}).page
+    table = opened.locator(".scroll.fits > .geometry").first
+    table.evaluate("table => scrollBy(0, table.getBoundingClientRect().bottom - 150)")
+    assert table.bounding_box()["y"] < 0
+    contents, head = (opened.locator(found).first.bounding_box() for found in (".toc", ".geometry thead th"))
+    assert head["y"] == pytest.approx(contents["y"] + contents["height"], abs=2)
+
+
+def test_a_key_of_the_legend_fades_points_and_the_names_beside_them(visit: Any) -> None:
+    chart = visit().page.locator("figure.chart").first
+    names = chart.locator(".label.g0, .label.g1")
+    assert names.count() > 1
+    key = chart.locator("[data-picks=g1] button")
+    key.click()
+    for name in names.all():
+        assert ("faded" in name.get_attribute("class").split()) == (
+            "g1" not in name.get_attribute("class").split()
+        )
+    key.click()
+    assert chart.locator("svg .faded").count() == 0
 
 
 def test_charts_are_saved_as_files_in_the_colors_of_the_light_theme(

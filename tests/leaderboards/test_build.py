@@ -6,6 +6,7 @@ import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -17,6 +18,7 @@ from leaderboards.build import build
 from metrics import titles
 from tests.records import make_arrays, make_record, make_scores, write_record
 
+ATOM = "{http://www.w3.org/2005/Atom}"
 NASTY = "<script>alert('x')</script>\"&{{ 7777 * 7777 }}"
 
 
@@ -77,10 +79,11 @@ def test_the_same_records_give_the_same_bytes_wherever_they_lie_and_whoever_draw
                 target.parent.mkdir(exist_ok=True)
                 target.write_bytes(file.read_bytes())
         moved.append(folder / "record.json")
-    build(sample, tmp_path / "first")
+    links = {"s0": "run0", "s1": "run1"}
+    build(sample, tmp_path / "first", links=links)
     monkeypatch.setattr(processes, "MANY", 1)
     monkeypatch.setattr(processes, "_processors", lambda: 2)
-    build(moved, tmp_path / "second")
+    build(moved, tmp_path / "second", links=dict(reversed(links.items())))
     assert contents(tmp_path / "first") == contents(tmp_path / "second")
 
 
@@ -180,6 +183,42 @@ def test_everything_from_a_record_is_shown_as_text(tmp_path: Path) -> None:
         assert all(re.fullmatch(r"(\.\./)?static/\w+\.js|[a-z0-9-]+\.data\.js", script) for script in scripts)
     for path in contents(tmp_path / "site"):
         assert re.fullmatch(r"[a-z0-9./-]+", path), path
+    assert "<script>" in (
+        ElementTree.parse(tmp_path / "site" / "feed.xml").findtext(f"{ATOM}entry/{ATOM}title") or ""
+    )
+
+
+def test_a_feed_has_the_newest_entries_and_no_character_that_xml_forbids(tmp_path: Path) -> None:
+    def write(name: str, created: str) -> Path:
+        arrays = make_arrays()
+        alarms = [{"name": "a\ufffe", "raised": True, "message": "m", "numbers": {}}]
+        about: dict[str, Any] = {"defense": {"name": name}, "provenance": {"created": created}}
+        record = make_record(arrays, id=f"r{created}", alarms=alarms, **about)
+        return write_record(tmp_path / created[:4], record, arrays)
+
+    paths = [write("old", "2023-01-01T00:00:00+00:00"), write("new\ufffe", "2024-01-01T00:00:00+00:00")]
+    site = build(paths, tmp_path / "site").folder
+    assert '<link rel="alternate" type="application/atom+xml"' in (site / "index.html").read_text()
+    feed = ElementTree.parse(site / "feed.xml").getroot()
+    assert feed.findtext(f"{ATOM}updated") == "2024-01-01T00:00:00+00:00"
+    entries = feed.findall(f"{ATOM}entry")
+    assert [(entry.findtext(f"{ATOM}title") or "").split(" on ")[0] for entry in entries] == [
+        "new\N{REPLACEMENT CHARACTER}",
+        "old",
+    ]
+    assert len({entry.findtext(f"{ATOM}id") for entry in entries}) == 2
+    for entry in entries:
+        link = entry.find(f"{ATOM}link")
+        assert link is not None
+        assert (site / link.attrib["href"]).is_file()
+        assert "survive every attack" in (entry.findtext(f"{ATOM}summary") or "")
+
+
+def test_a_site_without_a_worst_case_has_no_feed(tmp_path: Path) -> None:
+    path = write_record(tmp_path / "r", make_record(battery={"name": "selected-0123abcd"}, metrics={}))
+    site = build([path], tmp_path / "site").folder
+    assert not (site / "feed.xml").exists()
+    assert "feed.xml" not in (site / "index.html").read_text()
 
 
 def test_an_entry_leads_to_its_run_by_the_id_alone(tmp_path: Path) -> None:
@@ -340,6 +379,7 @@ def test_no_two_boards_are_called_alike_and_a_larger_evaluation_comes_first(tmp_
         200,
         100,
     ]
+    assert sum("200 images, subset b1b1b1" in title for title in titles) == 1
     text = (tmp_path / "site" / "index.html").read_text()
     assert text.index("standard 1.0, 200 images") < text.index("quick 1.0, 100 images")
     assert text.index("Measurements without a ranking") < text.index("selected-0123abcd")

@@ -42,7 +42,7 @@ TABLE: dict[str, Any] = {
     ],
 }
 CORRELATION: dict[str, Any] = {
-    "study": {"title": "Correlation", "source": "another paper", "text": "All epochs."},
+    "study": {"title": "Correlation", "source": "another paper", "text": "All `epochs` <of> one."},
     "regressions": [
         {
             "quantity": "robust_accuracy",
@@ -110,7 +110,7 @@ def test_studies_are_linked_from_the_front_page_and_from_entries(tmp_path: Path)
     assert f"../studies/{page.name}" in entry.read_text()
     assert "difference 34.3 points" in text
     told = correlation.read_text()
-    assert "All epochs." in told
+    assert "All <code>epochs</code> &lt;of&gt; one." in told
     assert '<th scope="row">Robust accuracy</th>' in told
     assert "<td>−1.50<small>−1.93 to −1.07</small></td>" in told
 

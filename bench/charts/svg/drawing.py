@@ -12,13 +12,14 @@ LINE = 20
 
 @dataclass(frozen=True)
 class Text:
-    """A piece of text at a place; `turned` texts rise to their end there."""
+    """A piece of text at a place; `turned` texts rise to their end there; `of` is as that of a path."""
 
     x: float
     y: float
     text: str
     anchor: str = "middle"
     turned: bool = False
+    of: str = ""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ def write(kind: str, texts: Iterable[Text]) -> Markup:
     """Texts of a class as SVG elements, one a line."""
     return Markup(
         "".join(
-            f'<text class="{kind}" x="{text.x:.1f}" y="{text.y:.1f}" text-anchor="{text.anchor}"{_turned(text)}>'
+            f'<text class="{kind}{text.of and f" {text.of}"}" x="{text.x:.1f}" y="{text.y:.1f}" '
+            f'text-anchor="{text.anchor}"{_turned(text)}>'
             f"{escape(text.text)}</text>\n"
             for text in texts
         )

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from bench.charts.svg.drawing import Text
 from bench.charts.words import shortened
@@ -19,7 +20,7 @@ Box = tuple[float, float, float, float]
 
 
 def place_names(
-    wanted: Sequence[tuple[float, float, str]],
+    wanted: Sequence[tuple[float, float, str, str]],
     points: Iterable[tuple[float, float]],
     others: Sequence[Text],
     inside: Box,
@@ -27,7 +28,8 @@ def place_names(
     """Names right or left of their points, above or below, where they touch no point and no other text.
 
     Args:
-        wanted: place and name, the most important first; a name without a free place is left out.
+        wanted: place, name and classes that a key picks it by, the most important first; what finds no free place
+            is left out.
         points: the places of all points.
         others: texts that are there already.
         inside: left, top, right and bottom that names stay within.
@@ -39,14 +41,14 @@ def place_names(
         taken.add(_box(each))
     placed = []
     # What is left of several names, once they are cut, names none of them.
-    beginnings = Counter(shortened(name, _LONGEST) for name in {name for _, _, name in wanted})
-    for x, y, name in wanted:
+    beginnings = Counter(shortened(name, _LONGEST) for name in {name for _, _, name, _ in wanted})
+    for x, y, name, of in wanted:
         text = shortened(name, _LONGEST)
         for candidate in _around(x, y, text) if beginnings[text] == 1 else ():
             box = _box(candidate)
             if _within(box, inside) and not taken.touch(box):
                 taken.add(box)
-                placed.append(candidate)
+                placed.append(replace(candidate, of=of))
                 break
     return placed
 

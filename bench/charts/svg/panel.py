@@ -81,7 +81,7 @@ def draw_panel(panel: Panel, numbers: dict[str, int], abreast: int = 12) -> Draw
             case Tiles():
                 draw_tiles(drawing, mark, abreast)
     drawing.paths.sort(key=lambda path: _ORDER.index(path.kind))
-    drawing.labels += plane.names(panel.marks, drawing)
+    drawing.labels += plane.names(panel.marks, drawing, numbers)
     return drawing
 
 
@@ -209,7 +209,7 @@ class _Plane:
         labels, links = mark.labels or [""] * len(mark.x), mark.links or [""] * len(mark.x)
         for at, (x, y) in enumerate(zip(mark.x, mark.y, strict=True)):
             group = self._groups[mark.groups[at]]
-            color, of = f"s{group % len(COLORS)}", f"m{number} g{group}"
+            color, of = f"s{group % len(COLORS)}", self._of(mark.groups[at], number)
             low, high, left, right = (end[at] for end in ends)
             if low is not None and high is not None:
                 yield Path("bar", self._path([(x, low), (x, high)]), color, of=of)
@@ -217,6 +217,10 @@ class _Plane:
                 yield Path("bar", self._path([(left, y), (right, y)]), color, of=of)
             dot = self._dot(x, y, shape, _tooltip(labels[at], f"{mark.name}, {mark.groups[at]}", x, y))
             yield replace(dot, color=color, of=of, link=links[at])
+
+    def _of(self, group: str, number: int) -> str:
+        """The classes that keys of the legend pick a point of a group by; `number` is that of its shape."""
+        return f"m{number} g{self._groups[group]}"
 
     def rules(self, mark: Rule) -> Iterator[Path]:
         """Lines across the panel."""
@@ -245,15 +249,21 @@ class _Plane:
             return
         yield place_beside(places, self._dots(marks), self._columns(marks))
 
-    def names(self, marks: Sequence[Mark], drawing: Drawing) -> list[Text]:
+    def names(self, marks: Sequence[Mark], drawing: Drawing, numbers: dict[str, int]) -> list[Text]:
         """The names of points, those that a line goes through first."""
         ways = {point for mark in marks if isinstance(mark, Line) for point in corners(mark)}
         points = [mark for mark in marks if isinstance(mark, Points)]
         points = [_shown(mark, self.x.log, self.y.log) for mark in points]
-        named = [one for mark in points for one in zip(mark.x, mark.y, mark.labels, strict=False)]
+        named = [
+            (x, y, label, self._of(group, numbers[mark.name]) if group else "")
+            for mark in points
+            for x, y, label, group in zip(
+                mark.x, mark.y, mark.labels, mark.groups or [""] * len(mark.x), strict=False
+            )
+        ]
         named.sort(key=lambda one: one[:2] not in ways)
         return place_names(
-            [(self.x.at(x), self.y.at(y), name) for x, y, name in named[:MANY]],
+            [(self.x.at(x), self.y.at(y), name, of) for x, y, name, of in named[:MANY]],
             self._dots(points),
             drawing.labels,
             (self.frame.left, 0, drawing.width, self.frame.bottom),

@@ -191,7 +191,7 @@ def repeat_attacks(
     ]
     if draw is None:
         if others:
-            yield Check("attacks", "not checked", f"--quick: not run again: {', '.join(others)}")
+            yield Check("attacks", "not checked", f"not run again: {', '.join(others)}")
         return
     order = draw.permutation(n)
     for name in others:

@@ -7,7 +7,8 @@ from bench.charts.svg.names import Text, place_names
 
 INSIDE = (0.0, 0.0, 400.0, 250.0)
 places = st.lists(
-    st.tuples(st.floats(0, 400), st.floats(0, 250), st.text("abc", min_size=1, max_size=9)), max_size=12
+    st.tuples(st.floats(0, 400), st.floats(0, 250), st.text("abc", min_size=1, max_size=9), st.just("")),
+    max_size=12,
 )
 
 
@@ -19,8 +20,8 @@ def box(text: Text) -> tuple[float, float, float, float]:
 
 
 @given(places)
-def test_no_name_touches_another_or_leaves_the_drawing(wanted: list[tuple[float, float, str]]) -> None:
-    boxes = [box(text) for text in place_names(wanted, [(x, y) for x, y, _ in wanted], [], INSIDE)]
+def test_no_name_touches_another_or_leaves_the_drawing(wanted: list[tuple[float, float, str, str]]) -> None:
+    boxes = [box(text) for text in place_names(wanted, [(x, y) for x, y, *_ in wanted], [], INSIDE)]
     for at, (left, top, right, bottom) in enumerate(boxes):
         assert left >= -1e-6
         assert right <= 400 + 1e-6
@@ -32,17 +33,17 @@ def test_no_name_touches_another_or_leaves_the_drawing(wanted: list[tuple[float,
 
 def test_a_name_without_room_beside_its_point_stands_at_its_corner() -> None:
     around = [(190.0, 100.0), (210.0, 100.0), (200.0, 90.0), (200.0, 112.0)]
-    (text,) = place_names([(200.0, 100.0, "at")], around, [], INSIDE)
-    assert text.anchor == "start"
+    (text,) = place_names([(200.0, 100.0, "at", "m0 g1")], around, [], INSIDE)
+    assert (text.anchor, text.of) == ("start", "m0 g1")
     assert text.x > 200
     assert text.y != 104
 
 
 def test_names_that_look_alike_once_cut_are_left_out() -> None:
     wanted = [
-        (50.0, 50.0, "x" * 30 + "a"),
-        (50.0, 150.0, "x" * 30 + "b"),
-        (300.0, 50.0, "at"),
-        (300.0, 150.0, "at"),
+        (50.0, 50.0, "x" * 30 + "a", ""),
+        (50.0, 150.0, "x" * 30 + "b", ""),
+        (300.0, 50.0, "at", ""),
+        (300.0, 150.0, "at", ""),
     ]
     assert [text.text for text in place_names(wanted, [], [], INSIDE)] == ["at", "at"]
