@@ -35,8 +35,8 @@ def read_sweep(path: Path, local: Mapping[str, Any] | None = None, *, many: bool
         many: allow more than `MANY` runs.
 
     Raises:
-        UserError: for an unknown key, a bad value, contradicting overrides, two runs that are the same, none,
-            or more than `MOST` combinations.
+        UserError: for an unknown key, a bad value, contradicting overrides, a condition that fits no run, two runs
+            that are the same, none, or more than `MOST` combinations.
     """
     return combinations(load_yaml(path), local or {}, str(path), many=many)
 
@@ -102,23 +102,36 @@ def refuse_many(runs: int, where: str) -> None:
 def _cells(
     axes: list[Axis], excluded: list[dict[str, Any]], overrides: list[tuple[dict[str, Any], dict[str, Any]]]
 ) -> Iterator[dict[str, Any]]:
+    left_out, changed = [False] * len(excluded), [False] * len(overrides)
     for choices in itertools.product(*(axis.choices for axis in axes)):
         cell: dict[str, Any] = {}
         for choice in choices:
             for key, value in choice.items():
                 cell[key] = {**cell.get(key, {}), **_named(value)} if key == "set" else value
-        if any(_fits(condition, cell) for condition in excluded):
+        fits = [_fits(condition, cell) for condition in excluded]
+        left_out = [before or now for before, now in zip(left_out, fits, strict=True)]
+        if any(fits):
             continue
-        yield _overridden(cell, overrides)
+        fits = [_fits(condition, cell) for condition, _ in overrides]
+        changed = [before or now for before, now in zip(changed, fits, strict=True)]
+        yield _overridden(cell, list(itertools.compress(overrides, fits)))
+    _refuse_idle(EXCLUDE, excluded, left_out)
+    _refuse_idle(OVERRIDE, [condition for condition, _ in overrides], changed)
+
+
+def _refuse_idle(where: str, conditions: list[dict[str, Any]], fit: list[bool]) -> None:
+    for condition, used in zip(conditions, fit, strict=True):
+        if not used:
+            raise UserError(
+                f"{where}: no run has {_words(condition)}; write values as the lists do, or delete the entry"
+            )
 
 
 def _overridden(
     cell: dict[str, Any], overrides: list[tuple[dict[str, Any], dict[str, Any]]]
 ) -> dict[str, Any]:
     changes: dict[str, Any] = {}
-    for condition, change in overrides:
-        if not _fits(condition, cell):
-            continue
+    for _, change in overrides:
         for key, value in change.items():
             if key in changes and changes[key] != value:
                 raise UserError(
@@ -226,7 +239,7 @@ def _override(entry: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 def _fits(condition: dict[str, Any], cell: dict[str, Any]) -> bool:
     """Whether a run has every value of a condition; a list in a condition stands for any of its values."""
     for key, wanted in condition.items():
-        value = cell.get(key)
+        value = cell.get(key, RunConfig.model_fields[key].default)
         if key == "seeds" and isinstance(value, list):
             value = value[0]
         if key == "set":

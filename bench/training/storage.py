@@ -1,6 +1,7 @@
 """Where several processes keep the study of a search: a database server, a journal, or Optuna's proxy."""
 
 import logging
+import os
 import random
 import time
 import warnings
@@ -53,11 +54,16 @@ def is_shared(address: str | None) -> bool:
 
 
 def check_storage(address: str) -> None:
-    """Refuse a storage that cannot be used: its form, its driver, its server, its tables.
+    """Refuse a storage that cannot be used: its form, its driver, its server, its tables; makes no file.
 
     Raises:
         UserError: in one line without secrets.
     """
+    path = database_path(address) if "://" in address else Path(address)
+    if path is not None and path.name and not path.exists() and os.access(path.parent, os.W_OK):
+        if "://" not in address:
+            _check_journal(path.absolute())
+        return
     with open_storage(address):
         pass
 
@@ -130,8 +136,7 @@ def _sqlite(address: str, shown: str) -> Iterator[BaseStorage]:
         yield from _database(address, shown, {})
 
 
-def _journal(path: Path) -> BaseStorage:
-    path = path.absolute()
+def _check_journal(path: Path) -> None:
     if path.suffix in (".db", ".sqlite", ".sqlite3"):
         raise UserError(f"--storage: {path.name} looks like a SQLite database; {EXPECTED}")
     if path.exists() and not path.is_file():
@@ -141,13 +146,21 @@ def _journal(path: Path) -> BaseStorage:
         path.parent.mkdir(parents=True, exist_ok=True)
         probe.symlink_to(path.name)  # Optuna's lock is such a link
         probe.unlink()
-        return JournalStorage(JournalFileBackend(str(path)))
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(
             f"--storage: the folder of {path} cannot hold the lock of a journal ({reason}); choose a folder that "
             f"can be written and has symbolic links, or postgresql://host/name"
         ) from error
+
+
+def _journal(path: Path) -> BaseStorage:
+    path = path.absolute()
+    _check_journal(path)
+    try:
+        return JournalStorage(JournalFileBackend(str(path)))
+    except OSError as error:
+        raise UserError(f"--storage: {path} cannot be opened ({error.strerror or error})") from error
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"--storage: {path} is no journal of Optuna's, or is damaged; {EXPECTED}") from error
 

@@ -69,6 +69,11 @@ def test_some_are_left_out_and_some_differ(tmp_path: Path) -> None:
     ]
 
 
+def test_a_condition_may_name_a_default(tmp_path: Path) -> None:
+    (run,) = runs(tmp_path, {"defense": "at", "override": [{"when": {"model": "cnn6"}, "epochs": 9}]})
+    assert run.epochs == 9
+
+
 def test_settings_of_this_machine_replace_those_of_the_file(tmp_path: Path) -> None:
     (run,) = runs(tmp_path, {"defense": "at", "out": "there"}, out=Path("here"), device=None)
     assert (run.out, run.device) == (Path("here"), "auto")
@@ -81,6 +86,11 @@ def test_settings_of_this_machine_replace_those_of_the_file(tmp_path: Path) -> N
         ({"model": "cnn6"}, "defense is missing"),
         ({"defense": []}, "no run is left"),
         ({"defense": "at", "exclude": [{"defense": "at"}]}, "no run is left"),
+        ({"defense": "at", "exclude": [{"defense": "prs"}]}, "exclude: no run has defense 'prs'"),
+        (
+            {"defense": "at", "override": [{"when": {"model": "lenet"}, "epochs": 3}]},
+            "override: no run has model 'lenet'",
+        ),
         ({"defense": ["at", "at"]}, "two runs are the same"),
         ({"defense": "at", "seeds": [0, 0]}, "two runs are the same"),
         ({"defense": "at", "seeds": ["x"]}, "seeds: expected whole numbers"),

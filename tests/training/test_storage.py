@@ -108,6 +108,12 @@ def test_a_storage_that_cannot_be_used_is_one_line_without_secrets(address: str,
     assert "hunter22" not in str(caught.value)
 
 
+@pytest.mark.parametrize("address", ["sqlite:///{}/s.db", "{}/s.journal"])
+def test_a_check_makes_no_file(address: str, tmp_path: Path) -> None:
+    check_storage(address.format(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_second_process_on_sqlite_is_refused_with_the_reason(tmp_path: Path) -> None:
     address = f"sqlite:///{tmp_path}/s.db"
     with open_storage(address), pytest.raises(UserError, match="SQLite is for one process"):
