@@ -30,6 +30,8 @@ from leaderboards.text import cut as shorter
 
 #: Longer names are cut, with the rest on hover.
 LONGEST_NAME = 60
+#: Longer notes on a score of several seeds have a line of their own.
+_LONG_NOTE = 40
 #: What is better of a score, in a word.
 _BETTER = {True: "higher", False: "lower", None: "neither"}
 
@@ -235,12 +237,17 @@ def _score_row(entry: Entry, metric: str, title: str) -> str:
             f'<td data-of="seed {r.record.seed}:">{_own(r.record.metrics.get(metric), metric)}</td>'
             for r in entry.results
         )
+    note, more = text(typeset(summary.reason)), ""
+    # Columns of seeds leave a long note no room beside them.
+    if several and len(summary.reason) > _LONG_NOTE:
+        columns = 8 + len(entry.results)
+        note, more = "", f'<tr class="more"><td class="word said" colspan="{columns}">{note}</td></tr>\n'
     return (
         f'<tr><th scope="row">{text(title)}{original}</th>\n'
         f"<td>{value}</td>\n<td>{between}</td>{spread}"
         f'<td>{text(unit_shown(metric, summary.unit))}</td>\n<td data-of="n =">{n}</td>{own}'
         f'<td class="word" data-of="better:">{_BETTER[summary.higher_is_better]}</td>\n'
-        f'<td class="word said">{text(typeset(summary.reason))}</td></tr>\n'
+        f'<td class="word said">{note}</td></tr>\n{more}'
     )
 
 

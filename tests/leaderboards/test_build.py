@@ -264,6 +264,20 @@ def test_the_schema_and_the_records_themselves_are_published(sample: list[Path],
     assert copies == {path.read_bytes() for path in sample}
 
 
+def test_a_long_note_on_several_seeds_spans_all_columns_below_its_score(tmp_path: Path) -> None:
+    paths = []
+    for seed in range(3):
+        arrays = make_arrays(seed=seed)
+        noted = {"pgd7": {"value": 0.5, "unit": "fraction", "reason": "a note that goes on and on " * 4}}
+        record = make_record(arrays, id=f"r{seed}", seed=seed, metrics={**make_scores(arrays), **noted})
+        paths.append(write_record(tmp_path / str(seed), record, arrays))
+    (page,) = (build(paths, tmp_path / "site").folder / "entries").glob("*.html")
+    text = page.read_text()
+    table = next(each for each in re.findall("<table.*?</table>", text, re.DOTALL) if "goes on" in each)
+    columns = len(re.findall('<th scope="col"', table))
+    assert f'<tr class="more"><td class="word said" colspan="{columns}">a note that goes on' in table
+
+
 def test_a_missing_value_gives_its_reason(site: Path) -> None:
     text = board_page(site).read_text(encoding="utf-8")
     assert "no value: the network&#39;s last operation is no linear layer" in text
