@@ -169,7 +169,8 @@ def _run(name: str, size: int, parent: Connection) -> None:
 def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
     """The slope of the least squares line of log value over log size, where values are above zero."""
     told = [(size, value) for size, value in zip(sizes, values, strict=True) if value > 0]
-    slope, _ = np.polyfit(*np.log(np.array(told)).T, 1)
+    x, y = np.log(np.array(told)).T
+    slope, _ = np.polyfit(x, y, 1)
     return float(slope)
 
 

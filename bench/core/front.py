@@ -9,7 +9,7 @@ SAMPLES, ADDED = 2000, 2
 _AT_ONCE = 100
 
 
-def front_of(values: Sequence[Sequence[float]]) -> list[int]:
+def front_of(values: Sequence[Sequence[float]] | np.ndarray) -> list[int]:
     """Indices of the points that no other one matches in every objective and beats in one; equal points both stay.
 
     Args:

@@ -53,7 +53,7 @@ def true_accuracy(
             return found
 
         right = ~wrong(images, labels)
-        own = getattr(network, "smooth", list)()
+        own: list[nn.Module] = getattr(network, "smooth", list)()
         for guide in [network, *own, *others]:
             average = MEAN if random and guide is network else 1
             steps = RANDOM_STEPS if random else STEPS
@@ -87,7 +87,7 @@ def _ascend(
     velocity = torch.zeros_like(base)
     for step in range(steps):
         traced = points.detach().requires_grad_()
-        values = sum(logits(traced) for _ in range(average)) / average
+        values = sum((logits(traced) for _ in range(average)), torch.zeros(())) / average
         own = values.gather(1, labels[:, None]).squeeze(1)
         if cross_entropy:
             loss = values.logsumexp(dim=1) - own

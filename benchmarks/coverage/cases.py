@@ -69,6 +69,10 @@ def median(values: np.ndarray) -> Ends:
     return None if score.low is None or score.high is None else (score.low, score.high)
 
 
+def _alone(draw: Callable[[Generator, int], np.ndarray]) -> Callable[[Generator, int], Sample]:
+    return lambda generator, n: (draw(generator, n),)
+
+
 def means() -> Iterator[Case]:
     """Means of values that are skewed, tied, or neither."""
     draws: dict[str, tuple[float, Callable[[Generator, int], np.ndarray]]] = {
@@ -81,7 +85,7 @@ def means() -> Iterator[Case]:
         "zeros and ones, half": (0.5, lambda g, n: (g.random(n) < 0.5).astype(float)),
     }
     for name, (truth, draw) in draws.items():
-        yield Case("mean", name, truth, lambda g, n, d=draw: (d(g, n),), skewness_corrected, student)
+        yield Case("mean", name, truth, _alone(draw), skewness_corrected, student)
     yield Case(
         "median", "exponential", math.log(2), lambda g, n: (g.exponential(size=n),), median, smallest=6
     )

@@ -15,6 +15,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -82,8 +83,10 @@ def provoke(
     """
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         wanted = min(tries or fault_class.tries, fault_class.tries)
-        faulty, kinds, seen = 0, Counter(), []
-        result = {"tries": 0, "faulty": 0, "kinds": {}, "seen": seen}
+        faulty = 0
+        kinds: Counter[str] = Counter()
+        seen: list[str] = []
+        result: dict[str, Any] = {"tries": 0, "faulty": 0, "kinds": {}, "seen": seen}
         for trial in fault_class.provoke(bench, Path(folder), wanted, random.Random(seed)):
             faulty += bool(trial.faults)
             kinds.update({fault.kind for fault in trial.faults})

@@ -180,7 +180,7 @@ def _mixed(paths: list[Place], draw: random.Random) -> list[Place]:
     """All paths in random order, the parts of a record in turn, so that a small sample has some of each."""
     draw.shuffle(paths)
     seen: Counter[str | int] = Counter()
-    turns = []
+    turns: list[tuple[int, int, Place]] = []
     for path in paths:
         turns.append((seen[path[0]], len(turns), path))
         seen[path[0]] += 1

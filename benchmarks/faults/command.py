@@ -135,7 +135,7 @@ class Bench:
         root = Path(__file__).resolve().parents[2]
         variables = {**os.environ, "PYTHONPATH": str(root), **(environment or {})}
         return subprocess.Popen(
-            [*before, sys.executable, "-m", "bench", *map(os.fspath, arguments)],
+            [*before, sys.executable, "-m", "bench", *(os.fspath(each) for each in arguments)],
             preexec_fn=_hear_interrupts,
             cwd=folder,
             env=variables,

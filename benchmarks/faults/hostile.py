@@ -26,7 +26,7 @@ class Hostile:
 
     name: str
     refused: bool
-    write: Callable[[Path], None]
+    write: Callable[[Path], object]
 
 
 def _edited(change: Change) -> Callable[[Path], None]:
@@ -78,8 +78,8 @@ def _everywhere(text: str) -> Change:
     return lambda record: {**walk(record), "files": record["files"]}
 
 
-def _raw(content: bytes) -> Callable[[Path], None]:
-    return lambda folder: (folder / "record.json").write_bytes(content) and None
+def _raw(content: bytes) -> Callable[[Path], object]:
+    return lambda folder: (folder / "record.json").write_bytes(content)
 
 
 def _special(make: Callable[[Path], object]) -> Callable[[Path], None]:

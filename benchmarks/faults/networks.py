@@ -16,8 +16,10 @@ from benchmarks.faults.command import Bench, Outcome
 from benchmarks.faults.trial import Fault, FaultClass, Trial
 
 #: What a battery is asked: enough that gradients are taken.
-BATTERY = ("--metrics", "clean_accuracy,robust_accuracy/pgd20", "--threat", "linf:0.2", "--train-size", "100")
-BATTERY += ("--test-size", "60", "--device", "cpu", "--tracking", "none", "--json", "--quiet")
+BATTERY = (
+    *("--metrics", "clean_accuracy,robust_accuracy/pgd20", "--threat", "linf:0.2", "--train-size", "100"),
+    *("--test-size", "60", "--device", "cpu", "--tracking", "none", "--json", "--quiet"),
+)
 BATCH = "predictions depend on the batch"
 
 

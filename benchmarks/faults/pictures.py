@@ -91,9 +91,11 @@ def _link(name: str, target: str) -> Change:
 
 
 def _mode(mode: str) -> Change:
-    return lambda root: (
-        Image.new(mode, (9, 9)).save(_first(root).with_suffix(".tiff")) or _first(root).unlink()
-    )
+    def change(root: Path) -> None:
+        Image.new(mode, (9, 9)).save(_first(root).with_suffix(".tiff"))
+        _first(root).unlink()
+
+    return change
 
 
 def _empty(root: Path) -> None:
@@ -142,12 +144,7 @@ def folders() -> dict[str, Folder]:
         ),
         **{f"an image {what}": Folder(_write(data), "000.png") for what, data in DAMAGED.items()},
         "an image with a comment of 200 MB": Folder(lambda root: _write(text_bomb())(root), "000.png"),
-        **_each(
-            "a link to",
-            lambda to: _link("train/cat/loop", to),
-            "loop",
-            ("loop", "..", "/", "../dog", "../.."),
-        ),
+        **_each("a link to", lambda to: _link("train/cat/loop", to), "loop", LINKS),
         **_each(
             "a file called", lambda name: _touch(f"train/cat/{name}.png"), "cannot be printed", UNPRINTABLE
         ),
@@ -161,14 +158,12 @@ def folders() -> dict[str, Folder]:
         "a folder called x.png": Folder(lambda root: (root / "train/cat/x.png").mkdir(), "", True),
         "an empty class": Folder(_empty, "'dog' has none"),
         "a class of only skipped files": Folder(_class_of_texts, "'texts' has none"),
-        "no class": Folder(
-            lambda root: [each.rename(root / each.name) for each in (root / "train").iterdir()], "per class"
-        ),
+        "no class": Folder(_no_class, "per class"),
         "a class in one part": Folder(_hide("train/horse"), "in only one of them: horse"),
         "no test part": Folder(lambda root: (root / "test").rename(root / "tests"), "does not exist"),
         "a file as part": Folder(_part_as_file, "test"),
         "another size": Folder(lambda root: paint(_first(root), 12), "--image-size"),
-        "too small": Folder(lambda root: [paint(file, 4) for file in root.glob("*/*/*")], "at least 8"),
+        "too small": Folder(_small, "at least 8"),
         "long and thin": Folder(_long, "1x60000", words=("--image-size", "512")),
         "classes that are numbers": Folder(lambda root: None, "0, 1, 2, 3", True, classes=NUMBERS),
         "an order of all classes": Folder(lambda root: None, "", True, words=("--class-order", "dog,cat")),
@@ -195,6 +190,11 @@ def _no_class(root: Path) -> None:
 def _part_as_file(root: Path) -> None:
     (root / "test").rename(root / "other")
     (root / "test").touch()
+
+
+def _small(root: Path) -> None:
+    for file in root.glob("*/*/*"):
+        paint(file, 4)
 
 
 def _long(root: Path) -> None:

@@ -81,12 +81,12 @@ def _provoke(bench: Bench, folder: Path, tries: int, draw: random.Random) -> Ite
         for line in TITLES[:tries]:
             place = _make_place(folder, f"title-{line[0]}")
             yield Trial(f"process list: {line[0]}", tuple(_titles(bench, place, line, host)))
-        for number, (line, environment, file) in enumerate(commands[: max(0, tries - len(TITLES))]):
+        for number, (words, environment, file) in enumerate(commands[: max(0, tries - len(TITLES))]):
             place = _make_place(folder, str(number))
             if file:
                 (place / "mlflow.yaml").write_text(file)
-            outcome = bench(*line, folder=place, environment=environment, cpu_seconds=60)
-            what = " ".join([*(f"{name}={value}" for name, value in environment.items()), *line, file])
+            outcome = bench(*words, folder=place, environment=environment, cpu_seconds=60)
+            what = " ".join([*(f"{name}={value}" for name, value in environment.items()), *words, file])
             yield Trial(what, tuple(_leaks(outcome, place)))
 
 
@@ -106,9 +106,9 @@ def _commands(host: str) -> Iterator[tuple[list[str], Mapping[str, str], str]]:
         yield ["doctor"], {}, f'uri: "{store}"\n'
     for place in (f"s3://me:{SECRET}@bucket/x", f"gopher://me:{SECRET}@host", f"https://HOST/x?sig={SECRET}"):
         yield ["track", "made"], {"REGIONBENCH_MLFLOW_ARTIFACTS": place.replace("HOST", host)}, ""
-    for command in WITH_PATH:
-        yield [*command.split(), f"http://me:{SECRET}@host:5000/x?token={SECRET}"], {}, ""
-        yield [*command.split(), f"postgresql://me:{SECRET}#@host"], {}, ""
+    for words in WITH_PATH:
+        yield [*words.split(), f"http://me:{SECRET}@host:5000/x?token={SECRET}"], {}, ""
+        yield [*words.split(), f"postgresql://me:{SECRET}#@host"], {}, ""
     for command in WITH_STORE:
         if command[0] != "study":
             yield [*command, "--tracking", f"http://{host}"], TOKENS, ""

@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import time
+import urllib.parse
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -90,7 +91,7 @@ def _of_results(place: Path, expected: dict[str, Any]) -> Iterator[Fault]:
 def _of_server(server: Server, experiment: str, count: int) -> Iterator[Fault]:
     """Every result once, and nothing RUNNING."""
     base = f"http://{server.host}:{server.port}/api/2.0/mlflow"
-    name = urllib.request.quote(experiment)
+    name = urllib.parse.quote(experiment)
     with urllib.request.urlopen(f"{base}/experiments/get-by-name?experiment_name={name}") as answer:
         number = json.load(answer)["experiment"]["experiment_id"]
     request = urllib.request.Request(

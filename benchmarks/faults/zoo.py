@@ -6,6 +6,7 @@ Run as a script it trains the weights that all share, and writes the checkpoints
 # ruff: noqa: D101, D102, D103, E731 (a list of networks, and their names say what they are)
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,14 +15,14 @@ HERE = Path(__file__).parent
 WEIGHTS = HERE / "weights-.pt"
 
 
-def fresh() -> nn.Module:
+def fresh() -> nn.Sequential:
     """The architecture, with weights of its own."""
     return nn.Sequential(
         nn.Conv2d(1, 16, 3, stride=2, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Flatten(), nn.Linear(256, 10)
     )  # fmt: skip
 
 
-def plain() -> nn.Module:
+def plain() -> nn.Sequential:
     """With the weights that all share."""
     network = fresh()
     network.load_state_dict(torch.load(WEIGHTS, weights_only=True))
@@ -31,7 +32,12 @@ def plain() -> nn.Module:
 class Around(nn.Module):
     """A network between a change of its images and one of its logits."""
 
-    def __init__(self, before: Callable | None = None, after: Callable | None = None, network=plain) -> None:
+    def __init__(
+        self,
+        before: Callable | None = None,
+        after: Callable | None = None,
+        network: Callable[[], nn.Module] = plain,
+    ) -> None:
         super().__init__()
         self.network, self.before, self.after = network(), before, after
 
@@ -93,11 +99,11 @@ def nan_off_grid() -> nn.Module:
 
 class OneWay(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, images: Tensor) -> Tensor:
+    def forward(ctx: Any, images: Tensor) -> Tensor:
         return images.clone()
 
     @staticmethod
-    def backward(ctx, *gradients: Tensor) -> Tensor:
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         raise NotImplementedError("no way back")
 
 
@@ -107,7 +113,9 @@ not_differentiable = lambda: Around(OneWay.apply)
 # Networks whose predictions depend on the batch, or on chance.
 def batch_statistics() -> nn.Module:
     network = plain()
-    network[1].track_running_stats, network[1].running_mean, network[1].running_var = False, None, None
+    norm = network[1]
+    assert isinstance(norm, nn.BatchNorm2d)
+    norm.track_running_stats, norm.running_mean, norm.running_var = False, None, None
     return network
 
 

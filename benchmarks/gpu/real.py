@@ -46,7 +46,7 @@ def make_records(report: Report, options: argparse.Namespace) -> None:
 
 def _bring_home(report: Report, path: Path) -> None:
     record = load_record(path)
-    row = {
+    row: dict[str, object] = {
         "what": f"{record.dataset.name} {record.model}: {record.defense.name}",
         "epochs": len(record.history),
         "training_seconds": sum(float(str(row["seconds"])) for row in record.history),

@@ -100,7 +100,7 @@ def plain_loop(
     classifier = network(name, dataset, device).train()
     layout = torch.channels_last if fast else torch.contiguous_format
     if fast:
-        classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        classifier.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
         classifier.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True, fused=fast
     )

@@ -49,7 +49,8 @@ def main(words: Sequence[str] | None = None) -> int:
     doubled = sum(count > 1 for count in outcome.done.values())
     lost = setting.cells - len(outcome.done)
     table = Table(title=f"{setting.cells:,} cells on {setting.machines} machines", show_header=False)
-    table.add_column(), table.add_column(justify="right")
+    table.add_column()
+    table.add_column(justify="right")
     for name, value in {
         "cells lost": f"{lost}",
         "cells done twice": f"{doubled}",

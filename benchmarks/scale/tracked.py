@@ -155,7 +155,7 @@ def _write_runs(paths: list[Path], database: str, experiment: str, artifacts: Pa
 def _rows(entry: Entry, run: str, experiment: str) -> dict[str, list[Mapping[str, Any]]]:
     own = {"run_uuid": run}
     tags = {**entry.tags, "mlflow.runName": entry.name, "mlflow.user": "bench"}
-    values = [
+    values: list[Mapping[str, Any]] = [
         {**own, "key": key, "value": float(value), "timestamp": entry.started, "step": 0, "is_nan": False}
         for key, value in entry.scores.items()
     ]

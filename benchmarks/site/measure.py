@@ -4,6 +4,7 @@ import os
 import resource
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,7 @@ def open_board(page: Path) -> None:
 
         told("opened", load)
         for key in ("clean_accuracy", "defense"):
-            told(f"sorted by {key}", lambda key=key: tab.click(f"#board th[data-key='{key}'] button"))
+            told(f"sorted by {key}", partial(tab.click, f"#board th[data-key='{key}'] button"))
         elements = tab.evaluate("document.querySelectorAll('*').length")
         print(f"{elements:,} elements")
         browser.close()

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 
-def write(path):
+def write(path: str) -> None:
     """The digits as uint8, with the names that Keras gives such arrays; images and labels alone will do as well."""
     digits = load_digits()
     images = np.rint(digits.images / 16 * 255).astype(np.uint8)

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 
-def load():
+def load() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """scikit-learn's digits: gray images [N, H, W], whose levels from 0 to 16 become floats from 0 to 1."""
     digits = load_digits()
     images = np.rint(digits.images / 16 * 255) / 255

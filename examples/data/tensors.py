@@ -3,7 +3,7 @@
 import torch
 
 
-def load():
+def load() -> dict[str, tuple]:
     """Horizontal and vertical stripes in color: uint8 [N, C, H, W] with labels [N]."""
     rows = torch.zeros(3, 8, 8, dtype=torch.uint8)
     rows[:, ::2] = 255

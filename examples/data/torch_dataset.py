@@ -9,11 +9,11 @@ class Squares(Dataset):
 
     classes = ("filled", "empty")
 
-    def __len__(self):
+    def __len__(self) -> int:
         """So many images."""
         return 400
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         """One image and its label; the same one each time, so nothing random belongs here."""
         label, place = index % 2, index // 2 % 25
         image = Image.new("L", (12, 12), color=index // 50)

@@ -3,6 +3,6 @@
 from torch import nn
 
 
-def make_network(num_classes):
+def make_network(num_classes: int) -> nn.Module:
     """A network that is told the number of classes alone."""
     return nn.Sequential(nn.Flatten(), nn.LazyLinear(64), nn.ReLU(), nn.LazyLinear(num_classes))

@@ -3,7 +3,7 @@
 from torch import nn
 
 
-def make_network(input_shape, num_classes):
+def make_network(input_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
     """A small convolutional network that normalizes for itself; its last layer is linear."""
     channels, _, _ = input_shape
     return nn.Sequential(

@@ -115,13 +115,13 @@ class _Turned(torch.autograd.Function):
 
 def wrong_gradient(images: Tensor) -> Tensor:
     """A random gradient."""
-    seen: Tensor = _Wrong.apply(images)  # type: ignore[no-untyped-call]
+    seen: Tensor = _Wrong.apply(images)
     return seen
 
 
 def turned_gradient(images: Tensor) -> Tensor:
     """The gradient with the other sign."""
-    seen: Tensor = _Turned.apply(images)  # type: ignore[no-untyped-call]
+    seen: Tensor = _Turned.apply(images)
     return seen
 
 

@@ -94,7 +94,7 @@ class Sign(nn.Module):
         """[B, D]."""
         if not self.training:
             return values.sign()
-        signs: Tensor = _SignThrough.apply(values)  # type: ignore[no-untyped-call]
+        signs: Tensor = _SignThrough.apply(values)
         return signs
 
 
@@ -152,6 +152,8 @@ class OtherActivation(Around):
 class Thermometer(nn.Module):
     """Each pixel as how many thresholds it passes (Buckman et al. 2018), before a network of so many channels."""
 
+    thresholds: Tensor
+
     def __init__(self, network: nn.Module, soft: float = 0.0) -> None:
         super().__init__()
         self.network, self.soft = network, soft
@@ -208,6 +210,8 @@ class NoGraph(Around):
 class FrozenFirst(Around):
     """The graph ends behind the first layers."""
 
+    network: nn.Sequential
+
     def __init__(self, network: nn.Sequential, layers: int) -> None:
         super().__init__(network)
         self.layers = layers
@@ -215,7 +219,7 @@ class FrozenFirst(Around):
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, K]."""
         values = images
-        for number, layer in enumerate(self.network):  # type: ignore[arg-type]
+        for number, layer in enumerate(self.network):
             values = layer(values)
             if number + 1 == self.layers:
                 values = values.detach()
@@ -225,10 +229,12 @@ class FrozenFirst(Around):
 class BatchStatistics(Around):
     """A network with batch norm that takes the batch's own statistics."""
 
+    network: nn.Sequential
+
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, K]."""
         values = images
-        for layer in self.network:  # type: ignore[attr-defined]
+        for layer in self.network:
             if isinstance(layer, nn.BatchNorm2d):
                 values = F.batch_norm(values, None, None, layer.weight, layer.bias, training=True)
             else:
