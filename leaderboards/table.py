@@ -56,7 +56,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """An entry: place, defense, network, a cell for each score, raised alarms with what answered them."""
+    """An entry as a reader sees it.
+
+    Attributes:
+        network: with what tells the entry from others of its defense and network.
+        cells: one for each score.
+        alarms: those that were raised, and whether they are answered.
+    """
 
     place: str
     defense: str
@@ -85,7 +91,7 @@ def make_table(board: Board, metrics: Sequence[str] = ()) -> Table:
     shown = list(metrics) or [*filter(board.has, COLUMNS), *board.own_metrics]
     columns = [_column(board, metric) for metric in shown]
     rows = [
-        _row(entry, rank, tuple(column[at] for column in columns))
+        _row(entry, board.qualifiers[entry.page], rank, tuple(column[at] for column in columns))
         for at, (entry, rank) in enumerate(zip(board.entries, board.ranks, strict=True))
     ]
     title = (
@@ -101,15 +107,13 @@ def _heading(board: Board, metric: str) -> str:
     return f"{COLUMNS.get(metric, metric)}{' %' if shown == '%' else ''}"
 
 
-def _row(entry: Entry, rank: Rank, cells: tuple[Cell, ...]) -> Row:
+def _row(entry: Entry, qualifier: str, rank: Rank, cells: tuple[Cell, ...]) -> Row:
     place = f"{rank.place}{'=' if rank.shared else ''}" if rank.place else "—"
     alarms = tuple(alarm.label for alarm in entry.raised if alarm.name != VERDICT)
-    alarms += (
-        (f"{'in doubt' if entry.in_doubt else 'answered'}: {'; '.join(entry.answers)}",)
-        if entry.answers
-        else ()
-    )
-    return Row(place, entry.defense.name, entry.model, cells, alarms)
+    if entry.answers:
+        alarms += ("in doubt" if entry.in_doubt else "answered",)
+    network = ", ".join(filter(None, (entry.model, qualifier)))
+    return Row(place, entry.defense.name, network, cells, alarms)
 
 
 def _column(board: Board, metric: str) -> list[Cell]:

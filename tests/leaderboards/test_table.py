@@ -57,6 +57,21 @@ def test_the_best_and_what_is_not_separated_from_it_are_marked(results: list[Res
     assert text.splitlines()[-1].startswith("Bold: the best of a column.")
 
 
+def test_rows_of_one_defense_name_the_setting_that_tells_them_apart(
+    tmp_path: Path, make_record: Callable[..., Record], write_record: Callable[..., Path]
+) -> None:
+    paths = []
+    for weight in (1, 2):
+        arrays = make_arrays({"robust_accuracy/autoattack": weight / 10})
+        defense = {"name": "a", "hyperparameters": {"weight": weight}}
+        record = make_record(arrays, id=f"r{weight}", defense=defense, metrics=make_scores(arrays))
+        paths.append(write_record(tmp_path / str(weight), record, arrays))
+    (board,) = make_boards(read_results(paths)[0])
+    networks = [row.network.partition(", ")[2] for row in make_table(board).rows]
+    assert networks == ["weight = 2", "weight = 1"]
+    assert all(network in board_latex(board) for network in networks)
+
+
 def test_no_attack_is_the_best_under_a_worst_case_of_zero_with_alarms(
     tmp_path: Path, make_record: Callable[..., Record], write_record: Callable[..., Path]
 ) -> None:
