@@ -12,8 +12,6 @@
     said.textContent = "This link does not name a board and two to five of its entries. Choose rows on a board instead.";
     return;
   }
-  // An interval that stays on one line: a word joiner after its dash, and spaces that do not break.
-  const unbroken = (text) => text.replace("–", "–\u2060").replaceAll(" ", "\u00a0");
   // Scripts and not requests, as browsers fetch nothing from a folder.
   const load = (path) => new Promise((resolve, reject) => {
     const script = document.createElement("script");
@@ -47,7 +45,7 @@
     make(line, "th", first, { scope: "col" });
     rows.forEach((row, at) => {
       const cell = make(line, "th", undefined, { scope: "col", class: `key s${at}` });
-      make(cell, "a", name(row), { href: `entries/${row.page}.html` });
+      make(cell, "a", name(row).replace(/(?=\()|(?<==)/g, "\u200b"), { href: `entries/${row.page}.html` });
     });
     return make(table, "tbody");
   }
@@ -73,7 +71,7 @@
     line(body, "First minus this, worst case", differences.map((found, at) => {
       if (at === 0) return "";
       if (!found) return "—";
-      return [`${percent(found.value)} points`, `${unbroken(`${percent(found.low)} to ${percent(found.high)}`)}; ${unbroken(pText(found.p))}`];
+      return [`${percent(found.value)} points`, `${percent(found.low)} to ${percent(found.high)}; ${pText(found.p)}`];
     }));
     line(body, "Images that only the first, only this survives", differences.map((found, at) => {
       if (at === 0) return "";
@@ -87,7 +85,7 @@
       const values = found.map((each) => (each && each.better !== null && each.value !== null ? (each.better ? 1 : -1) * each.value : null));
       const known = values.filter((value) => value !== null);
       const best = known.length === rows.length && new Set(known).size > 1 ? Math.max(...known) : null;
-      line(body, cut(title), found.map((each) => (each ? [each.text, unbroken(each.between)] : "—")), (at) => best !== null && values[at] === best);
+      line(body, cut(title), found.map((each) => (each ? [each.text, each.between] : "—")), (at) => best !== null && values[at] === best);
     }
     curves(rows, entries);
     settings(rows, entries);

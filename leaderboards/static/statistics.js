@@ -121,7 +121,7 @@ const regionbench = (() => {
 
   const minus = (text) => text.replace("-", "−");
   const percent = (value) => minus((100 * value).toFixed(1)).replace(/^−(0\.0)$/, "$1");
-  const pText = (p) => (p === null ? "no outcomes per image, unpaired interval" : p < 0.001 ? "p < 0.001" : `p = ${Number(p.toPrecision(2))}`);
+  const pText = (p) => (p === null ? "no outcomes per image, unpaired interval" : p < 0.001 ? "p\u00a0<\u00a00.001" : `p\u00a0=\u00a0${Number(p.toPrecision(2))}`);
 
   return { compare, percent, pText };
 })();

@@ -285,6 +285,30 @@ def test_entries_are_compared_side_by_side_from_a_folder(
     assert opened.complaints == []
 
 
+#: The numbers of intervals and heads that are broken in their middle.
+BROKEN = """() => [...document.querySelectorAll(".compared :is(td small, thead a)")].flatMap(box => {
+  const text = box.firstChild;
+  return [...text.data.matchAll(/[0-9.]+/g)].filter(word => {
+    const range = document.createRange();
+    range.setStart(text, word.index);
+    range.setEnd(text, word.index + word[0].length);
+    return range.getClientRects().length > 1;
+  }).map(word => word[0]);
+})"""
+
+
+def test_five_entries_fit_a_phone_without_a_broken_number(visit: Any) -> None:
+    opened = visit()
+    for at in range(5):
+        opened.page.locator(".pick input").nth(at).check()
+    address = opened.page.get_by_role("link", name="Compare").evaluate("link => link.href")
+    compared = visit(viewport=PHONE).page
+    compared.goto(address)
+    compared.locator("#scores tbody tr").first.wait_for()
+    assert compared.locator("#scores small").count() > 20
+    assert compared.evaluate(BROKEN) == []
+
+
 def test_the_settings_of_a_composition_stand_beside_those_of_its_parts(visit: Any, tmp_path: Path) -> None:
     settings = {
         "at": {"steps": 7, "warmup": 0.5},
@@ -461,6 +485,7 @@ def test_two_chosen_rows_say_what_python_says_of_them(visit: Any, sample: list[P
             [100 * x for x in (found.value, found.low, found.high)], abs=0.06
         )
         text = "p < 0.001" if p < 0.001 else f"p = {float(f'{p:.2g}'):g}"
+        text = text.replace(" ", "\N{NO-BREAK SPACE}")
         assert text in said, (said, p)
         assert ("they differ" in said) == (p < 0.05)
         page.get_by_role("button", name="Clear").click()
