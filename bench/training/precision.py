@@ -64,6 +64,8 @@ class _Trial(BaseModel):
 
     network: str
     defense: str
+    #: Number and shape of the images, such as "128 of 3x32x32"; a trial kept by an older version does not say it.
+    batch: str = ""
     step_seconds: dict[str, Annotated[float, Field(gt=0)]]
     compiling: bool = False
 
@@ -100,13 +102,14 @@ def choose(
     if not worth_a_trial(len(train), recipe, epochs):
         return Choice("fp32", {})
     device = train.images.device
+    shape = list(train.images.shape[1:])
     key = identity(
         {
             "hardware": hardware(device),
             "torch": torch.__version__,
             "network": str(classifier),
             "defense": [defense.name, defense.hyperparameters()],
-            "images": list(train.images.shape[1:]),
+            "images": shape,
             "batch": recipe.batch_size,
         }
     )
@@ -114,7 +117,8 @@ def choose(
     trial = known = _read().get(key)
     if trial is None:
         seconds = _step_seconds(*settings, ("fp32", "bf16"))
-        trial = _Trial(network=model, defense=defense.name, step_seconds=seconds)
+        batch = f"{recipe.batch_size} of {'x'.join(map(str, shape))}"
+        trial = _Trial(network=model, defense=defense.name, batch=batch, step_seconds=seconds)
     faster = "bf16" if trial.gain("bf16") >= GAIN else "fp32"
     seconds_of_all = _steps(len(train), recipe, epochs) * trial.step_seconds[faster]
     compiling = faster == "bf16" and _worth_compiling(device, seconds_of_all)
@@ -146,9 +150,9 @@ def _steps(images: int, recipe: Recipe, epochs: int) -> int:
 
 
 def kept_trials() -> list[str]:
-    """A line for each trial that this machine keeps: network, defense and how many times as fast bfloat16 was."""
-    return [
-        f"{each.network} with {each.defense}: "
+    """A line for each trial that this machine keeps: network, defense, batch and how many times as fast it went."""
+    lines = [
+        f"{each.network} with {each.defense}{f', batches of {each.batch}' if each.batch else ''}: "
         + ", ".join(
             f"{precision} {each.gain(precision):.1f} times as fast as fp32"
             if each.gain(precision)
@@ -157,6 +161,8 @@ def kept_trials() -> list[str]:
         )
         for each in _read().values()
     ]
+    # Trials of other hyper-parameters may say the same.
+    return list(dict.fromkeys(lines))
 
 
 def _step_seconds(

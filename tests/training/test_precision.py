@@ -123,9 +123,12 @@ def test_a_trial_is_kept_and_a_damaged_file_costs_another_one(
     trials = pretend(monkeypatch, fp32=1.0, bf16=0.5)
     assert chosen(digits) == chosen(digits)
     assert len(trials) == 1
-    assert kept_trials() == ["cnn6 with standard: bf16 2.0 times as fast as fp32"]
-    chosen(digits, get("prs").make({}))
-    assert len(trials) == 2
+    line = "cnn6 with {}, batches of 10 of 1x8x8: bf16 2.0 times as fast as fp32"
+    assert kept_trials() == [line.format("standard")]
+    for strength in (1.0, 2.0):
+        chosen(digits, get("prs").make({"ham": strength}))
+    assert len(trials) == 3
+    assert kept_trials() == [line.format("standard"), line.format("prs")]
     for damage in ("", "[1]", '{"a": {"network": "x", "defense": "y", "step_seconds": {"fp32": -1}}}'):
         (tmp_path / "cache" / "regionbench" / "precision.json").write_text(damage)
         before = len(trials)
@@ -145,7 +148,8 @@ def test_compiling_is_chosen_where_it_is_tried_and_clearly_faster(
     assert chosen(digits).precision == expected
     assert len(trials) == 2
     outcome = f"{1 / compiled:.1f} times as fast as fp32" if compiled else "does not work"
-    assert kept_trials() == [f"cnn6 with standard: bf16 2.0 times as fast as fp32, {COMPILED} {outcome}"]
+    (line,) = kept_trials()
+    assert line.endswith(f": bf16 2.0 times as fast as fp32, {COMPILED} {outcome}")
     monkeypatch.setattr(precision, "_worth_compiling", lambda *_: False)
     assert chosen(digits).precision == "bf16"
 
