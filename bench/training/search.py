@@ -1,7 +1,7 @@
 """Hyper-parameter search with Optuna on the validation split; the paper's defaults are the first trial."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ from bench.training.history import HistoryRow, clean_accuracy, robust_accuracy
 from bench.training.loop import Diverged, Stop
 from bench.training.objectives import DIRECTIONS, WORDS, make_front, values_with_outcomes
 from bench.training.plan import Plan
-from bench.training.storage import is_of_storage, open_storage, root
+from bench.training.storage import is_of_storage, is_shared, open_storage, root
 from bench.training.study import PRUNED, describe_again, join_study, open_study
 from bench.training.trials import PRUNER, SAMPLER, SharedTrials, Trials, make_sampler, number_of, suggest
 from defenses.base import Defense
@@ -119,8 +119,8 @@ def _open(
     with open_storage(storage) as opened, search_worker(folder):
         study = join_study(opened, plan, folder.name, space, objective)
         trials = SharedTrials(study, count, make_sampler, storage=opened, first=first)
-        # All at once would each enqueue all, which counts once and yet fills the storage.
-        with locked(folder / SEARCH_LOCK, "", wait=lambda: None):
+        # All at once would each enqueue all, which counts once and yet fills the storage; one alone has the lock.
+        with locked(folder / SEARCH_LOCK, "", wait=lambda: None) if is_shared(storage) else nullcontext():
             trials.enqueue_all()
         yield trials
 

@@ -72,6 +72,15 @@ def times(folder: Path) -> dict[Path, int]:
     }
 
 
+@pytest.mark.parametrize("storage", ["sqlite:///{}/study.db", "{}/study.journal"])
+def test_one_process_searches_on_a_storage(tmp_path: Path, storage: str) -> None:
+    address = storage.format(tmp_path)
+    (path,) = go(few(tmp_path / "runs", defense="jacobian", trials=2, storage=address))
+    search = load_record(path).defense.search
+    assert search is not None
+    assert search.trials == 2
+
+
 def test_the_summary_of_a_result_always_says_something() -> None:
     assert summary(make_record()).startswith("prs seed 0: clean 80.0%, PGD-20 50.0%, AutoAttack 45.0%")
     quiet: dict[str, Any] = {"name": "a", "raised": False, "message": "m"}
