@@ -59,6 +59,12 @@ class Execution:
             )
         if self.retry < 0:
             raise UserError(f"--retry: expected 0 or more, got {self.retry}")
+        for option, executor, given in (
+            ("--sbatch", "slurm", bool(self.sbatch)),
+            ("--ray-address", "ray", self.ray_address is not None),
+        ):
+            if given and self.executor != executor:
+                raise UserError(f"{option}: expected --executor {executor} beside it, got {self.executor}")
         if self.executor == "ray" and self.count > 1:
             raise UserError("--index and --count are for job arrays; Ray divides the cells itself")
         if not self.takeover_after >= 1:

@@ -81,6 +81,8 @@ def test_a_dry_run_shows_the_cells_and_their_cost_and_writes_nothing(tmp_path: P
         (("--executor", "slurm", "--sbatch", "partition=gpu"), "expected an option such as --partition=gpu"),
         (("--tracking", "foo://x"), "no store has the scheme foo://"),
         (("--tracking", "foo://x", "--jobs", "2"), "no store has the scheme foo://"),
+        (("--sbatch", "--partition=gpu"), "--sbatch: expected --executor slurm beside it, got local"),
+        (("--ray-address", "auto"), "--ray-address: expected --executor ray beside it, got local"),
         (("--executor", "ray", "--ray-address", "127.0.0.1:1"), "127.0.0.1:1 cannot be reached"),
         (("--executor", "ray", "--ray-address", "x"), "expected HOST:PORT or auto, got 'x'"),
     ],
