@@ -11,7 +11,7 @@ SHARED  := -n $(WORKERS) --maxprocesses 8 --dist worksteal
 COVERAGE ?=
 
 DEFENSES ?= standard at prs jacobian
-DEMO     ?= --model cnn6 --dataset digits --battery quick --trials 5
+DEMO     ?= --model cnn6 --dataset digits --battery quick --epochs 15 --trials 3 --test-size 100
 
 .PHONY: demo test test-slow test-all lint audit format docs bench clean
 
