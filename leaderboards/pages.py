@@ -1,12 +1,10 @@
 """HTML pages from templates; everything that comes from a record is escaped."""
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
-from uuid import NAMESPACE_URL, uuid5
 
 from jinja2 import Environment
 from markupsafe import Markup
@@ -32,6 +30,7 @@ from leaderboards.columns import OF_TRAINING
 from leaderboards.entry import Entry
 from leaderboards.entry_data import entry_script
 from leaderboards.exchange.robustbench import Published
+from leaderboards.feed import as_xml, make_feed
 from leaderboards.figure_files import ShownFigure
 from leaderboards.geometry import GeometryBoard, gallery
 from leaderboards.headline import headline
@@ -48,10 +47,6 @@ MAIN = (ROBUST_ACCURACY, SUSPICIOUS)
 MOST_ELSEWHERE = 21
 #: Most settings of a front that the page of an entry lists.
 MOST_OF_FRONT = 50
-#: Most entries of the feed.
-MOST_IN_FEED = 50
-#: What no XML file may hold besides control characters.
-_NO_XML = re.compile("[\ufffe\uffff]")
 
 
 class Pages:
@@ -96,17 +91,8 @@ class Pages:
 
         Its links are relative to it, as a site does not know where it will lie.
         """
-        items = [
-            {"entry": entry, "board": board, "id": _urn(entry.page), "updated": entry.updated.isoformat()}
-            for board in boards
-            for entry in board.entries
-            if entry.worst_case
-        ]
-        items.sort(key=lambda item: (item["updated"], item["id"]))
-        feed = (
-            {"id": _urn(f"feed {items[0]['id']}"), "items": items[: -MOST_IN_FEED - 1 : -1]} if items else {}
-        )
-        return _NO_XML.sub("\N{REPLACEMENT CHARACTER}", self._render("feed.xml", **feed)) if feed else ""
+        feed = make_feed(boards)
+        return as_xml(self._render("feed.xml", **feed)) if feed else ""
 
     def left_out(self, left_out: Sequence[tuple[str, str]]) -> str:
         """The page of the files that no board shows, each with the reason."""
@@ -281,10 +267,6 @@ class Pages:
     def _render(self, name: str, **context: Any) -> str:
         name = name if "." in name else f"{name}.html"
         return self._templates.get_template(f"{name}.j2").render(context)
-
-
-def _urn(name: str) -> str:
-    return uuid5(NAMESPACE_URL, f"regionbench:{name}").urn
 
 
 @lru_cache(maxsize=8)

@@ -102,36 +102,34 @@ def refuse_many(runs: int, where: str) -> None:
 def _cells(
     axes: list[Axis], excluded: list[dict[str, Any]], overrides: list[tuple[dict[str, Any], dict[str, Any]]]
 ) -> Iterator[dict[str, Any]]:
-    left_out, changed = [False] * len(excluded), [False] * len(overrides)
+    left_out, changed = set[int](), set[int]()
     for choices in itertools.product(*(axis.choices for axis in axes)):
         cell: dict[str, Any] = {}
         for choice in choices:
             for key, value in choice.items():
                 cell[key] = {**cell.get(key, {}), **_named(value)} if key == "set" else value
-        fits = [_fits(condition, cell) for condition in excluded]
-        left_out = [before or now for before, now in zip(left_out, fits, strict=True)]
-        if any(fits):
+        fits = [at for at, condition in enumerate(excluded) if _fits(condition, cell)]
+        left_out.update(fits)
+        if fits:
             continue
-        fits = [_fits(condition, cell) for condition, _ in overrides]
-        changed = [before or now for before, now in zip(changed, fits, strict=True)]
-        yield _overridden(cell, list(itertools.compress(overrides, fits)))
+        fits = [at for at, (condition, _) in enumerate(overrides) if _fits(condition, cell)]
+        changed.update(fits)
+        yield _overridden(cell, [overrides[at][1] for at in fits])
     _refuse_idle(EXCLUDE, excluded, left_out)
     _refuse_idle(OVERRIDE, [condition for condition, _ in overrides], changed)
 
 
-def _refuse_idle(where: str, conditions: list[dict[str, Any]], fit: list[bool]) -> None:
-    for condition, used in zip(conditions, fit, strict=True):
-        if not used:
+def _refuse_idle(where: str, conditions: list[dict[str, Any]], used: set[int]) -> None:
+    for at, condition in enumerate(conditions):
+        if at not in used:
             raise UserError(
                 f"{where}: no run has {_words(condition)}; write values as the lists do, or delete the entry"
             )
 
 
-def _overridden(
-    cell: dict[str, Any], overrides: list[tuple[dict[str, Any], dict[str, Any]]]
-) -> dict[str, Any]:
+def _overridden(cell: dict[str, Any], overrides: list[dict[str, Any]]) -> dict[str, Any]:
     changes: dict[str, Any] = {}
-    for _, change in overrides:
+    for change in overrides:
         for key, value in change.items():
             if key in changes and changes[key] != value:
                 raise UserError(

@@ -1,6 +1,7 @@
 """Calls of MLflow: with our time limits, and with one line for whatever goes wrong."""
 
 import gc
+import importlib
 import logging
 import os
 import socket
@@ -55,7 +56,7 @@ def _import_mlflow() -> None:
     gc.collect()  # so that nothing is kept that nobody needs
     gc.disable()
     try:
-        import mlflow  # noqa: F401
+        importlib.import_module("mlflow")
     finally:
         gc.freeze()
         if collecting:
