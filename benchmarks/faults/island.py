@@ -2,10 +2,17 @@
 
 import os
 import shutil
+import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+
+#: Seconds in which a cable works that was put in.
+SETTLE_SECONDS = 10
+#: A port on which nothing listens.
+DISCARD = 9
 
 
 @dataclass(frozen=True)
@@ -30,8 +37,21 @@ class Island:
         self._link("down")
 
     def mend(self) -> None:
-        """Let packets through again."""
+        """Let packets through again, and wait until they come: a cable takes up to a second."""
         self._link("up")
+        until = time.monotonic() + SETTLE_SECONDS
+        while not self._answers() and time.monotonic() < until:
+            time.sleep(0.05)
+
+    def _answers(self) -> bool:
+        """Whether the other side says anything, be it that nothing listens there."""
+        try:
+            socket.create_connection((self.host, DISCARD), timeout=1).close()
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
+        return True
 
     def _link(self, state: str) -> None:
         # The far end: on this machine the route stays, as when a switch fails.
