@@ -44,6 +44,7 @@ class GroupRobustness(Metric):
         UserError: for an unknown attack, a factor that is no number, or fewer than 1 image.
     """
 
+    unit: ClassVar[str] = "difference"
     higher_is_better: ClassVar[bool | None] = None
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     #: Names of the first and the second group.
@@ -164,7 +165,7 @@ class GroupRobustness(Metric):
 
     def _share(self, right: np.ndarray, reason: str) -> Score:
         share = self.proportion(right, reason)
-        return replace(share, higher_is_better=True)
+        return replace(share, unit="fraction", higher_is_better=True)
 
 
 def _notes(arrays: Mapping[str, np.ndarray], group: str, attack: str) -> str:

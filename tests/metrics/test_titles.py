@@ -1,8 +1,9 @@
-"""Titles and directions are the metrics' own; boards and pages follow them."""
+"""Titles, units and directions are the metrics' own; records, boards and pages follow them."""
 
 import pytest
 
 from bench.core.errors import UserError
+from bench.core.limits import ANY, range_of
 from bench.evaluation.battery import BATTERIES, make_battery
 from leaderboards.columns import COLUMNS
 from metrics import METRICS, get, owner_of, titles
@@ -12,6 +13,14 @@ def test_every_title_belongs_to_a_score_of_its_metric() -> None:
     for name in METRICS.names():
         metric = get(name)
         assert set(metric.titles) <= set(metric.names())
+
+
+@pytest.mark.parametrize("name", METRICS.names())
+def test_a_record_may_hold_every_value_of_a_metric(name: str) -> None:
+    metric = get(name)
+    least, most = range_of(metric.name, metric.unit)
+    assert least <= max(metric.bounds[0], ANY[0])
+    assert min(metric.bounds[1], ANY[1]) <= most
 
 
 def test_titles_are_those_of_the_pages() -> None:

@@ -52,8 +52,10 @@ def test_included_images_far_from_the_boundary_are_the_robust_ones():
     found = unpaired_difference((4, 4), (0, 2))
     main = result["inclusion_groups"]
     assert (main.value, main.low, main.high, main.n) == (1, found.low, found.high, 6)
+    assert main.unit == "difference"
     share = result["inclusion_groups/included/pgd20"]
     assert (share.value, share.n, share.low) == (1, 4, proportion_interval(4, 4)[0])
+    assert share.unit == "fraction"
 
 
 def test_confidence_is_the_logit_and_the_softmax_of_the_label():
