@@ -1,7 +1,7 @@
 """One board: entries that may be compared, their ranks, and the protocol they share."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -14,7 +14,7 @@ from leaderboards.entry import Entry, board_identity, group
 from leaderboards.rank import Rank, order, rank
 from leaderboards.result import Result
 from leaderboards.settings import qualifiers
-from leaderboards.text import count, plain
+from leaderboards.text import count, duration, plain
 
 #: A page holds all rows of a board of so many entries, and of a larger one so many rows.
 MOST_ON_PAGE, FIRST_ON_PAGE = 3_000, 500
@@ -192,6 +192,19 @@ class Board:
         return max(result.created for result in self.results).strftime("%Y-%m-%d")
 
     @cached_property
+    def budget(self) -> str:
+        """What its networks were given, the fewest to the most, and what all took, each on its own hardware."""
+        records = [result.record for result in self.results]
+        trained = [record.cost.train_seconds for record in records if record.cost.train_seconds is not None]
+        parts = [f"{_between({record.dataset.train_size for record in records})} training images"]
+        if epochs := {record.training.epochs for record in records if record.training}:
+            parts.append(f"{_between(epochs)} epochs")
+        if trained:
+            parts.append(f"{duration(sum(trained))} of training")
+        parts.append(f"{duration(sum(record.cost.evaluate_seconds for record in records))} of evaluation")
+        return ", ".join(parts)
+
+    @cached_property
     def settings(self) -> list[Setting]:
         """The battery's settings; a name appears once for each value that entries have."""
         found: dict[tuple[str, str], set[str]] = {}
@@ -264,6 +277,10 @@ def make_boards(results: Iterable[Result], asked: tuple[str, ...] = ()) -> list[
         boards.append(Board(tuple(entries), tuple(rank(entries)), asked))
     boards.sort(key=lambda b: (b.dataset, b.norm, b.radius, -b.n, b.battery, *_newest(b.version), b.page))
     return _distinguished(boards)
+
+
+def _between(numbers: Set[int]) -> str:
+    return "–".join(f"{number:,}" for number in sorted({min(numbers), max(numbers)}))
 
 
 def _newest(version: str) -> tuple[int, str]:

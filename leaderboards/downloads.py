@@ -109,6 +109,7 @@ def boards_csv(boards: Iterable[Board], metrics: Sequence[str] = ()) -> str:
                 "rank_p_value": rank.p_value,
                 "defense": spreadsheet_text(entry.defense.name),
                 "model": spreadsheet_text(entry.model),
+                "hyperparameters": entry.tuning,
                 "seeds": len(entry.results),
             }
             for metric in wanted:

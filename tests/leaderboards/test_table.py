@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -118,9 +119,27 @@ def test_latex_escapes_what_it_reads_as_markup(results: list[Result]) -> None:
 def test_csv_is_one_table_of_all_boards(results: list[Result]) -> None:
     rows = list(csv.DictReader(io.StringIO(boards_csv(make_boards(results), [WORST_CASE, "mean_margin"]))))
     assert [row["defense"] for row in rows] == ["a", "b_x&y", "c"]
+    assert [row["hyperparameters"] for row in rows] == [
+        entry.tuning for board in make_boards(results) for entry in board.entries
+    ]
     assert rows[0][WORST_CASE] == "0.45"
     assert float(rows[0][f"{WORST_CASE}:low"]) < 0.45 < float(rows[0][f"{WORST_CASE}:high"])
     assert [row["mean_margin"] for row in rows] == ["", "", "-1.5"]
+
+
+def test_a_board_says_what_its_networks_were_given(results: list[Result]) -> None:
+    def given(result: Result, images: int, seconds: float | None) -> Result:
+        record = result.record
+        dataset = record.dataset.model_copy(update={"train_size": images})
+        cost = record.cost.model_copy(update={"train_seconds": seconds, "evaluate_seconds": 200.0})
+        return replace(result, record=record.model_copy(update={"dataset": dataset, "cost": cost}))
+
+    one, other, *_ = results
+    epochs = one.record.training.epochs if one.record.training else 0
+    (board,) = make_boards([given(one, 1_000, 60), given(other, 1_000, 7_140)])
+    assert board.budget == f"1,000 training images, {epochs} epochs, 2.0 h of training, 7 min of evaluation"
+    (board,) = make_boards([given(one, 500, None), given(other, 1_000, None)])
+    assert board.budget == f"500–1,000 training images, {epochs} epochs, 7 min of evaluation"
 
 
 def test_a_score_of_ones_own_is_a_column_where_it_is_asked_for(results: list[Result]) -> None:
