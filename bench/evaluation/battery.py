@@ -10,8 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bench.core.errors import UserError, unknown_name
-from bench.core.names import identity
-from metrics import BUILT_IN, as_metric
+from bench.core.names import ROBUST_ACCURACY, WORST_CASE, identity
+from metrics import BUILT_IN, METRICS, as_metric
 from metrics import get as get_metric
 
 if TYPE_CHECKING:
@@ -106,34 +106,48 @@ def select(battery: Battery, names: "Sequence[str | Metric | type[Metric]]") -> 
     """Make a battery of chosen metrics alone; those that `battery` has keep their arguments there.
 
     Args:
-        names: names of metrics, or metrics and their classes themselves.
+        names: names of metrics, or metrics and their classes themselves. Their order makes no difference: they run
+            in that of `METRICS`, which the worst case and the security curve rely on, and others after them.
 
     Raises:
         UserError: for an unknown name, or a metric that is named twice.
     """
     known = {metric.name: metric for metric in battery.metrics}
     others = {metric.name: metric for make in BATTERIES.values() for metric in make().metrics}
+    asked: dict[str, Metric] = {}
     chosen: dict[str, Metric] = {}
 
-    def add(name: "str | Metric | type[Metric]") -> None:
-        if isinstance(name, str):
-            metric = known.get(name) or others.get(name) or get_metric(name)
-        else:
-            metric = as_metric(name)
-        if isinstance(name, str) and "(" not in name:  # without arguments, those of the battery count
-            metric = known.get(metric.name, metric)
-        if metric.name in chosen:
-            called = name if isinstance(name, str) else metric.name
-            raise UserError(f"--metrics names {called} twice, or after a metric that needs it")
+    def made(name: "str | Metric | type[Metric]") -> "Metric":
+        if not isinstance(name, str):
+            return as_metric(name)
+        metric = known.get(name) or others.get(name) or get_metric(name)
+        # Without arguments, those of the battery count.
+        return metric if "(" in name else known.get(metric.name, metric)
+
+    def add(metric: "Metric") -> None:
         for needed in metric.needs:
             if needed not in chosen:
-                add(needed)
+                add(asked.get(needed) or made(needed))
         chosen[metric.name] = metric
 
     for name in names:
-        add(name)
-    metrics = tuple(chosen.values())
+        metric = made(name)
+        if metric.name in asked:
+            raise UserError(f"--metrics names {name if isinstance(name, str) else metric.name} twice")
+        asked[metric.name] = metric
+    for metric in asked.values():
+        add(metric)
+    metrics = tuple(sorted(chosen.values(), key=_place))
     digits = identity({metric.name: metric.settings() for metric in metrics})
-    asked = [each if isinstance(each, str) else str(getattr(each, "name", "")) for each in names]
-    summary = f"{', '.join(asked)}, on the images of {battery.name}"
+    words = [each if isinstance(each, str) else str(getattr(each, "name", "")) for each in names]
+    summary = f"{', '.join(words)}, on the images of {battery.name}"
     return replace(battery, name=f"selected-{digits}", metrics=metrics, summary=summary)
+
+
+def _place(metric: "Metric") -> float:
+    """When a metric of a selection runs; one that is not of ours, last, but an attack before the worst case."""
+    order = METRICS.names()
+    known = [name for name in (metric.name, metric.name.partition("/")[0]) if name in order]
+    if known or not metric.name.startswith(ROBUST_ACCURACY):
+        return order.index(known[0]) if known else len(order)
+    return order.index(WORST_CASE) - 0.5

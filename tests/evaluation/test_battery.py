@@ -9,7 +9,7 @@ from torch import nn
 import bench
 from bench.core.errors import UserError
 from bench.core.values import split_names
-from bench.evaluation.battery import BATTERIES, make_battery
+from bench.evaluation.battery import BATTERIES, make_battery, select
 from bench.evaluation.describe import describe_battery
 from bench.runs.config import RunConfig
 from metrics import BUILT_IN, METRICS, get
@@ -62,12 +62,41 @@ def test_no_battery_measures_a_thing_twice_or_before_what_it_needs(name: str) ->
         seen.add(metric.name)
 
 
-def test_chosen_metrics_keep_their_order_and_the_batterys_images_and_sizes() -> None:
+@pytest.mark.parametrize("name", BATTERIES)
+def test_a_selection_measures_in_the_order_of_the_batteries_however_it_is_written(name: str) -> None:
+    metrics = make_battery(name).metrics
+    backwards = select(make_battery(name), metrics[::-1])
+    assert backwards.metrics == metrics
+    assert backwards.name == select(make_battery(name), metrics).name
+
+
+def test_an_attack_of_someone_else_counts_in_the_worst_case() -> None:
+    class Mine(CleanAccuracy):
+        name = "robust_accuracy/mine"
+
+    class Margin(CleanAccuracy):
+        name = "margin"
+
+    battery = select(make_battery("quick"), [Margin, "robust_accuracy/worst_case", Mine, "clean_accuracy"])
+    own = ["clean_accuracy", "robust_accuracy/mine", "robust_accuracy/worst_case", "margin"]
+    assert [metric.name for metric in battery.metrics] == own
+
+
+def test_chosen_metrics_keep_the_batterys_images_and_sizes() -> None:
     battery = make_battery("quick", ["prs_ratio", "detection_auc"])
     assert [metric.name for metric in battery.metrics] == ["prs_ratio", "detection_auc"]
     assert battery.images == make_battery("quick").images
     assert battery.metrics[1].settings()["images"] == 100
     assert make_battery("standard", ["detection_auc"]).metrics[0].settings()["images"] == 300
+
+
+def test_a_metric_may_be_named_after_one_that_needs_it_and_keeps_its_arguments() -> None:
+    class Late(CleanAccuracy):
+        name = "late"
+        needs = ("detection_auc",)
+
+    detection, late = select(make_battery("quick"), [Late, "detection_auc(images=7)"]).metrics
+    assert (detection.settings()["images"], late.name) == (7, "late")
 
 
 def test_batteries_of_different_metrics_or_sizes_never_share_a_name() -> None:
@@ -83,7 +112,7 @@ def test_batteries_of_different_metrics_or_sizes_never_share_a_name() -> None:
 
 def test_a_metric_takes_arguments() -> None:
     battery = make_battery("quick", ["prs_by_layer(layers=('backbone.0.0',), train_images=50)", "prs_ratio"])
-    settings = battery.metrics[0].settings()
+    settings = battery.metrics[1].settings()
     assert (settings["layers"], settings["train_images"]) == ("backbone.0.0", 50)
     # Arguments win over the battery's own sizes.
     (detection,) = make_battery("quick", ["detection_auc(images=7)"]).metrics
