@@ -130,6 +130,12 @@ class RegionObjective(Objective):
         super().__init__(training)
         if training.classifier.site == "none":
             raise UserError(f"{defense.name} trains the features of the network: {NO_HEAD}")
+        head = {id(parameter) for parameter in training.classifier.head.parameters()}
+        if not any(each.requires_grad and id(each) not in head for each in training.classifier.parameters()):
+            raise UserError(
+                f"{defense.name} trains the features of the network, "
+                "but nothing before its last layer can be trained"
+            )
         self.defense = defense
         self.ham, self.surrogate, self.tau = ham, surrogate, tau
         self.warmup = warmup_epochs(defense.name, defense.warmup, training.epochs, "regularizer")

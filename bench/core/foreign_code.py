@@ -6,7 +6,7 @@ loaded; `named` then tells from a traceback which plug-in an error comes from.
 
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -23,8 +23,10 @@ MOST_BYTES = 2**20
 #: Longest message of an error that is repeated.
 LENGTH = 300
 
-#: Module → what messages call the plug-in.
-_plugins: dict[str, str] = {}
+#: Module → what messages call the plug-ins in it.
+_plugins: dict[str, list[str]] = {}
+#: The settings that name the plug-ins in use; empty: all that were loaded are.
+_used: tuple[str, ...] = ()
 #: Module → what its file held when it was loaded: an edit during a long run must not change what a record says.
 _contents: dict[str, bytes] = {}
 
@@ -44,7 +46,9 @@ def register(part: object, module: str, title: str) -> None:
     bases = part.__mro__ if isinstance(part, type) else (part,)
     for name in (module, *(getattr(base, "__module__", None) for base in bases)):
         if is_foreign(str(name or "")):
-            _plugins.setdefault(str(name), title)
+            titles = _plugins.setdefault(str(name), [])
+            if title not in titles:
+                titles.append(title)
             content_of(str(name))
 
 
@@ -87,13 +91,18 @@ def calling(title: str) -> Iterator[None]:
 
 
 @contextmanager
-def named() -> Iterator[None]:
+def named(*used: str) -> Iterator[None]:
     """Give errors from plug-ins that were loaded the name of the plug-in; for a block that runs our code as well.
+
+    Args:
+        used: settings that name the plug-ins in use, such as "mine:Thing+at", in a process that loaded others too.
 
     Raises:
         PluginFailed: when an error comes from the code of a plug-in; also for an error of ours while one is in use,
             which then says that the plug-in may be the cause.
     """
+    global _used
+    before, _used = _used, used or _used
     try:
         yield
     except (KeyboardInterrupt, UserError):
@@ -101,10 +110,12 @@ def named() -> Iterator[None]:
     except BaseException as error:
         if plugin_behind(error):
             raise PluginFailed(told(error)) from error
-        if _plugins and isinstance(error, Exception) and not isinstance(error, OSError):
-            titles = " and ".join(dict.fromkeys(_plugins.values()))
-            raise PluginFailed(f"{_message(error)}; the cause may be {titles}") from error
+        titles = _in_use(title for each in _plugins.values() for title in each)
+        if titles and isinstance(error, Exception) and not isinstance(error, OSError):
+            raise PluginFailed(f"{_message(error)}; the cause may be {' and '.join(titles)}") from error
         raise
+    finally:
+        _used = before
 
 
 def call_offering(function: Callable[..., Any], **offered: Any) -> Any:
@@ -127,7 +138,7 @@ def call_offering(function: Callable[..., Any], **offered: Any) -> Any:
 
 
 def plugin_behind(error: BaseException) -> str | None:
-    """The title of the plug-in that an error comes from; None where it comes from elsewhere.
+    """The title of the plug-in that an error comes from, or those of one file; None where it comes from elsewhere.
 
     An `Exception` comes from a plug-in when any function of it was running. `SystemExit` and the like must be
     raised by it: a signal can interrupt its functions at any place.
@@ -136,7 +147,14 @@ def plugin_behind(error: BaseException) -> str | None:
     if not isinstance(error, Exception):
         known = [name for name in modules if name in _plugins or name.partition(".")[0] in OURS]
         modules = known[:1]
-    return next((_plugins[name] for name in modules if name in _plugins), None)
+    titles = next((_plugins[name] for name in modules if name in _plugins), [])
+    return " or ".join(_in_use(titles) or titles) or None
+
+
+def _in_use(titles: Iterable[str]) -> list[str]:
+    """The titles of plug-ins in use, each once; the name in a title is in quotes."""
+    names = {title: title.partition("'")[2].partition("'")[0] for title in titles}
+    return [title for title, name in names.items() if not _used or any(name in word for word in _used)]
 
 
 def told(error: BaseException) -> str:

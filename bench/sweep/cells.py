@@ -72,6 +72,12 @@ class Cell:
         """The seed of a training."""
         return self.job.config.seeds[0]
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The settings that name a part, which may be a plug-in."""
+        config = self.job.config
+        return config.defense, config.model, config.dataset, *config.metrics
+
     @cached_property
     def key(self) -> str:
         """Names the cell in file names; equal for the same work in any sweep."""

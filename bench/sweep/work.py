@@ -91,7 +91,7 @@ class Worker:
             if cell.kind == "search" and is_shared(cell.job.storage) and not self.board.is_done(cell):
                 self.progress.say(f"{cell.title}: joined")
                 try:
-                    with named():
+                    with named(*cell.parts):
                         self.run(cell)
                 except UserError as error:  # which the process that holds the cell meets too
                     self.progress.say(f"{cell.title}: {error}")
@@ -138,7 +138,7 @@ class Worker:
     def _do(self, cell: Cell, lease: Lease) -> bool:
         self.progress.say(f"{cell.title}: started")
         try:
-            with named():
+            with named(*cell.parts):
                 self.run(cell)
         except Busy:
             return False

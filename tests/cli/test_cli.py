@@ -212,7 +212,7 @@ def test_a_working_folder_that_is_gone_is_one_line(
         ),
         (
             EOFError("Ran out"),
-            {"mine": "defense 'mine:X'"},
+            {"mine": ["defense 'mine:X'"]},
             2,
             "Error: EOFError: Ran out; the cause may be",
         ),
@@ -220,7 +220,7 @@ def test_a_working_folder_that_is_gone_is_one_line(
         (KeyboardInterrupt(), {}, 130, "stopped; the same command goes on from here"),
         (
             KeyboardInterrupt(),
-            {"mine": "defense 'mine:X'"},
+            {"mine": ["defense 'mine:X'"]},
             130,
             "stopped; the same command goes on from here",
         ),
@@ -228,7 +228,7 @@ def test_a_working_folder_that_is_gone_is_one_line(
 )
 def test_only_ctrl_c_and_the_end_of_what_is_typed_stop_a_command(
     error: BaseException,
-    plugins: dict[str, str],
+    plugins: dict[str, list[str]],
     code: int,
     message: str,
     monkeypatch: pytest.MonkeyPatch,

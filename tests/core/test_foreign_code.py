@@ -77,6 +77,35 @@ def test_whatever_a_plugin_raises_is_one_line_that_names_it(function: str, messa
         assert len(str(error.value)) < 400
 
 
+def test_an_error_names_every_plugin_of_its_file() -> None:
+    zoo("odd")
+    part = load_object("zoo_plugin:wrong", "network")
+    with (
+        pytest.raises(PluginFailed, match=r"^defense 'zoo_plugin:odd' or network 'zoo_plugin:wrong' failed"),
+        named(),
+    ):
+        part()
+
+
+def test_an_error_names_no_plugin_that_only_earlier_work_used() -> None:
+    zoo("odd")
+    part = load_object("zoo_plugin:wrong", "network")
+    with (
+        pytest.raises(PluginFailed, match=r"^network 'zoo_plugin:wrong' failed"),
+        named("prs", "zoo_plugin:wrong(a=1)"),
+    ):
+        part()
+    with (
+        pytest.raises(PluginFailed, match=r"ours; the cause may be defense 'zoo_plugin:odd'$"),
+        named("zoo_plugin:odd+at"),
+    ):
+        raise ValueError("ours")
+    with pytest.raises(ValueError, match="ours"), named("prs"):
+        raise ValueError("ours")
+    with pytest.raises(PluginFailed, match=r"'zoo_plugin:odd' and network 'zoo_plugin:wrong'$"), named():
+        raise ValueError("ours")
+
+
 def test_our_own_refusal_of_what_a_plugin_asks_at_import_names_it() -> None:
     source = "from defenses.space import Uniform\nspace = Uniform(2, 0)\n"
     with pytest.raises(UserError, match=r"^defense 'zoo_range:x' failed to import: a search range needs two"):

@@ -47,10 +47,15 @@ class Frozen(nn.Sequential):
         super().__init__(nn.Flatten(), nn.Linear(64, num_classes).requires_grad_(False))
 
 
+class Linear(nn.Sequential):
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(64, num_classes))
+
+
 @pytest.fixture(autouse=True)
 def _others(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("others")
-    for network in (Headless, Several, Detached, Frozen):
+    for network in (Headless, Several, Detached, Frozen, Linear):
         setattr(module, network.__name__, network)
     monkeypatch.setitem(sys.modules, "others", module)
 
@@ -81,6 +86,7 @@ def test_any_module_is_trained_recorded_and_restored(tmp_path: Path) -> None:
             "prs trains the features of the network: the network's last operation is no linear",
         ),
         ({"defense": "mr+at"}, "mr trains the features of the network"),
+        ({"defense": "mr", "model": "others:Linear"}, "nothing before its last layer can be trained"),
         ({"metrics": "clean_accuracy,prs_ratio"}, "--metrics prs_ratio: the network's last operation"),
         ({"probe_every": 1}, "--probe-every reads decision regions"),
         ({"model": "others:Several"}, "expected logits of shape (4, 10), the network gave tuple"),
