@@ -1,6 +1,7 @@
 """Reload the network, data and threat of a record, and verify that they are the ones it was measured on."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,6 +76,31 @@ def restore(
     folder = path if path.is_dir() else path.parent
     if not trust:
         _refuse_code(record, loader)
+    with naming_copies(record, folder):
+        return _restore(record, folder, data_dir, weights, loader, device)
+
+
+@contextmanager
+def naming_copies(record: Record, folder: Path) -> Iterator[None]:
+    """Where a plug-in is not found, say which copies of its code lie beside the record."""
+    try:
+        yield
+    except UserError as error:
+        files = [folder / file.path for kind, file in record.files.items() if kind.startswith("source/")]
+        copies = [str(file) for file in files if file.is_file()]
+        if not copies or not isinstance(error.__cause__, ModuleNotFoundError):
+            raise
+        raise UserError(f"{error} The record has a copy: {', '.join(copies)}") from error
+
+
+def _restore(
+    record: Record,
+    folder: Path,
+    data_dir: Path | None,
+    weights: Path | None,
+    loader: str | None,
+    device: str,
+) -> Restored:
     dataset = load_record_data(record, data_dir).to(pick_device(device))
     loader = loader or record.provenance.config.get("loader")
     known = names_code(record.model) or without_options(record.model) in MODELS.names()

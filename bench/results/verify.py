@@ -24,7 +24,7 @@ from bench.core.randomness import derive_seed
 from bench.core.record import RECORD, Record, load_record
 from bench.core.standing import Standing, standing
 from bench.evaluation.files import unflatten
-from bench.results.restore import restore
+from bench.results.restore import naming_copies, restore
 from bench.results.verification.alarms import check_alarms
 from bench.results.verification.attack_outcomes import check_attacks, check_worst_case
 from bench.results.verification.batches import check_batches
@@ -36,7 +36,7 @@ from bench.results.verification.files import (
     malformed_arrays,
     malformed_examples,
 )
-from bench.results.verification.provenance import check_provenance
+from bench.results.verification.provenance import check_provenance, check_sources
 from bench.results.verification.recompute import check_scores_and_curves
 from bench.results.verification.repeat import (
     AGAIN,
@@ -169,11 +169,13 @@ def verify(
     restored = restore(path, data_dir=data_dir, weights=weights, loader=loader, device=device, trust=trust)
     hashes += check_batches(restored)
     fingerprints = "fingerprints of all splits and of the attacked images"
+    with naming_copies(record, path.parent):
+        provenance = list(check_provenance(record, path.parent, trust=trust))
     found: list[Finding] = [
         *hashes,
         Check("data", "match", f"{restored.dataset.name}: {fingerprints}"),
         *check_description(restored, arrays),
-        *check_provenance(record, path.parent, trust=trust),
+        *provenance,
     ]
     measured: dict[str, Arrays] = {}
     draw = None if quick else np.random.default_rng(sample_seed)
@@ -189,7 +191,7 @@ def verify(
         with torch.no_grad():
             robust = list(check_attacks(restored, arrays, examples, repeated, stochastic=stochastic))
     found += [*clean, *robust, *check_worst_case(record, arrays, repeated)]
-    found += [*_check_arrays(record, arrays, measured, trust), *again]
+    found += [*_check_arrays(record, arrays, measured, trust), *again, *check_sources(record)]
     return Verification(
         record.id,
         tuple(each for each in found if isinstance(each, Check)),

@@ -2,12 +2,15 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 import bench
+from bench.core import foreign_code
 from bench.core.errors import UserError
 from bench.core.progress import Progress
 from bench.core.record import load_record
@@ -125,6 +128,39 @@ def test_a_strangers_network_comes_back_through_its_loader(
     )
     images = torch.rand(3, 1, 8, 8)
     torch.testing.assert_close(restore(path, trust=True).classifier(images), module(images))
+
+
+def test_whoever_checks_a_record_learns_which_code_ran(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def verified(loader: str) -> tuple[str, str]:
+        monkeypatch.delitem(sys.modules, "reviewed_network", raising=False)
+        monkeypatch.delitem(foreign_code._contents, "reviewed_network", raising=False)
+        (tmp_path / "reviewed_network.py").write_text(loader)
+        (check,) = (each for each in verify(path, trust=True).checks if each.name == "source")
+        return check.outcome, check.message
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reviewed_network.py").write_text(LOADER)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    torch.save(network.state_dict(), "weights.pt")
+    config = RunConfig.make(
+        {"defense": "none", "model": "make", "out": "out", "metrics": "clean_accuracy", "test_size": 30}
+    )
+    weights, loader = Path("weights.pt"), "reviewed_network:make"
+    path = evaluate_checkpoint(config, weights, loader, NullTracker(), Progress())
+    assert verified(LOADER)[0] == "match"
+    outcome, message = verified(LOADER.replace("nn.Flatten()", "nn.Flatten(1)"))
+    assert (outcome, message) == (
+        "not checked",
+        "reviewed_network.py here: not the code that the record was made with",
+    )
+    (tmp_path / "reviewed_network.py").unlink()
+    monkeypatch.delitem(sys.modules, "reviewed_network")
+    with pytest.raises(
+        UserError, match=r"no module named .* The record has a copy: out/.*/sources/reviewed_network"
+    ):
+        verify(path, trust=True)
 
 
 def test_a_record_made_in_python_finds_its_data(tmp_path: Path) -> None:

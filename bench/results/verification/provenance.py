@@ -1,5 +1,6 @@
 """Compare what a record claims with its own provenance, and with the run folder that it lies in."""
 
+import hashlib
 import shlex
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import suppress
@@ -8,6 +9,7 @@ from typing import Any
 
 from bench.core.errors import UserError
 from bench.core.files import read_json
+from bench.core.foreign_code import content_of
 from bench.core.names import identity
 from bench.core.record import RUN, SEARCH, Record
 from bench.core.threat import Threat
@@ -63,6 +65,22 @@ def check_provenance(record: Record, folder: Path, *, trust: bool = False) -> Fi
     yield from _against_run(record, folder)
     yield Unproven(REPORTED, "as reported by whoever measured")
     yield from _training_unproven(record)
+
+
+def check_sources(record: Record) -> Findings:
+    """Whether the plug-ins that ran here are the files that the record names."""
+    here = [
+        (source, content)
+        for source in record.provenance.sources
+        if (module := source.name.partition(":")[0]) != "__main__" and (content := content_of(module))
+    ]
+    others = {source.file for source, content in here if hashlib.sha256(content).hexdigest() != source.sha256}
+    if others:
+        message = f"{', '.join(sorted(others))} here: not the code that the record was made with"
+        yield Check("source", "not checked", message)
+    elif here:
+        files = sorted({source.file for source, _ in here})
+        yield Check("source", "match", f"{', '.join(files)} here: the code that the record was made with")
 
 
 def _training_unproven(record: Record) -> Findings:
