@@ -17,6 +17,7 @@ FILES = {
     "arrays": "ranks compare intervals instead of images",
     "examples": "--reverify has no adversarial images to try",
     "weights": "--reverify needs --checkpoint",
+    "source": "nobody can read the plug-in behind it",
 }
 
 
@@ -47,7 +48,7 @@ def absent(path: Path) -> list[str]:
     """What cannot be done with a record, as files that it names are not beside it: one line for each."""
     record = load_record(path)
     return [
-        f"{file.path} is not beside it: {FILES.get(kind, 'it cannot be checked')}"
+        f"{file.path} is not beside it: {FILES.get(kind.partition('/')[0], 'it cannot be checked')}"
         for kind, file in record.files.items()
         if not file_beside(path, file.path).is_file()
     ]

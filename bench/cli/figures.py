@@ -118,14 +118,8 @@ def _check_writable(folder: Path) -> None:
 
 
 def _check(result: Path) -> None:
-    from bench.core.record import RECORD
-
     if not result.exists():
         raise UserError(f"no such record or checkpoint: {result}")
-    if result.is_dir() and not (result / RECORD).exists():
-        below = sorted(result.rglob(RECORD))
-        guess = f"; the first of {len(below)} below it lies in {below[0].parent}" if below else ""
-        raise UserError(f"expected a {RECORD} in {result}, found none{guess}")
 
 
 def _is_record(result: Path) -> bool:

@@ -159,7 +159,7 @@ def load_record(
     Args:
         path: the JSON file, or the folder that holds `record.json`.
         check_files: also compare the hashes of the files beside it.
-        elsewhere: kinds of files that need not be there for that, such as "weights".
+        elsewhere: kinds of files that need not be there for that, such as "weights", or "source" for each of them.
         check_values: refuse what `impossible` finds; without it, who reads the record must look.
 
     Raises:
@@ -169,17 +169,25 @@ def load_record(
     """
     if path.is_dir():
         path = path / RECORD
+    if path.name == RECORD and path.parent.is_dir() and not os.path.lexists(path):
+        raise UserError(f"expected a {RECORD} in {path.parent}, found none{_first_below(path.parent)}")
     file_beside(path, path.name)
     record = parse_record(path, read_bytes(path), check_values=check_values)
     for kind, file in record.files.items() if check_files else ():
         beside = file_beside(path, file.path)
-        if kind in elsewhere and not beside.is_file():
+        if kind.partition("/")[0] in elsewhere and not beside.is_file():
             continue
         if not beside.is_file():
             raise UserError(f"{path}: its {kind} file {file.path} is missing")
         if sha256(beside) != file.sha256:
             raise UserError(f"{path}: its {kind} file {file.path} has changed since the record was written")
     return record
+
+
+def _first_below(folder: Path) -> str:
+    """Where the records of a run's folder are, for whoever gives it in the place of one."""
+    below = find_records(folder)
+    return f"; the first of {len(below)} below it lies in {below[0].parent}" if below else ""
 
 
 def parse_record(path: Path, content: bytes, *, check_values: bool = True) -> Record:

@@ -173,6 +173,7 @@ def _columns(given: Any, what: str) -> tuple[Any, Any, tuple[str, ...]]:
         came = "the class " + given.__name__ if isinstance(given, type) else type(given).__name__
         endless = isinstance(given, Iterable) and not isinstance(given, type | str)
         hint = "; it has no order, so give list(…) of it" if endless else ""
+        hint = "; bench.data.load gives a data set by its name" if isinstance(given, str) else hint
         raise UserError(f"{what}: expected {FORMS}, got {came}{hint}")
     if _is_array(given):
         raise UserError(f"{what}: expected {FORMS}, got images of shape {tuple(given.shape)} without labels")

@@ -111,7 +111,8 @@ def alarm_notes(a: Candidate, b: Candidate) -> Iterable[str]:
 
 def alarms_in_words(labels: Sequence[str], answers: Sequence[str]) -> str:
     """Raised alarms and what answered them; "" without an alarm."""
-    return f"{', '.join(labels)} ({'; '.join(answers)})" if labels else ""
+    found = ", ".join(labels)
+    return f"{found} ({'; '.join(answers)})" if labels and answers else found
 
 
 def _outcomes(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray | None:

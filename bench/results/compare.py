@@ -142,15 +142,21 @@ def compare_paths(a: Path, b: Path, *, unpaired: bool = False) -> tuple[list[Com
             raise UserError(f"{a} and {b} have no entry of the same defense, network and setting")
     if len(pairs) == 1:
         return [compare(*pairs[0], unpaired=unpaired)], notes
-    comparisons = []
+    comparisons: list[Comparison] = []
+    refused: dict[str, list[str]] = {}
     for one, other in pairs:
         try:
             comparisons.append(compare(one, other, unpaired=unpaired))
         except UserError as error:
-            notes.append(f"not compared: {one.name} and {other.name}: {error}")
+            refused.setdefault(str(error), []).append(f"{one.name} and {other.name}")
+    why = [
+        f"not compared: {found[0]}{f' and {len(found) - 1} other pairs' if found[1:] else ''}: {error}"
+        for error, found in refused.items()
+    ]
     if not comparisons:
-        raise UserError(notes[-1])
-    return comparisons, notes
+        # The fewer differences, the nearer to what was meant.
+        raise UserError(". ".join(sorted(why, key=lambda line: (line.count(" for A and "), len(line)))[:3]))
+    return comparisons, notes + why
 
 
 def compare(a: Candidate, b: Candidate, *, unpaired: bool = False) -> Comparison:

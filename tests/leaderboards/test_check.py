@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -179,3 +180,24 @@ def test_files_that_a_submission_leaves_out_are_named_and_no_problem(tmp_path: P
     (tmp_path / "arrays.npz").write_bytes(b"something else")
     (problem,) = check(path)
     assert "has changed" in problem
+
+
+def test_the_source_of_a_plugin_may_be_left_out_as_well(tmp_path: Path) -> None:
+    file = {"path": "sources/mine.py", "sha256": "0" * 64}
+    content = make_record(make_arrays()).model_dump(mode="json")
+    content["files"]["source/mine.py"] = file
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps(content))
+    assert check(path) == []
+    assert any("nobody can read the plug-in" in line for line in absent(path))
+    (tmp_path / "sources").mkdir()
+    (tmp_path / "sources" / "mine.py").write_text("other")
+    assert ["has changed" in problem for problem in check(path)] == [True]
+
+
+def test_the_folder_of_a_run_in_the_place_of_a_record_says_where_records_are(tmp_path: Path) -> None:
+    write_record(tmp_path / "run" / "seed-0", make_record(make_arrays()), make_arrays())
+    (problem,) = check(tmp_path / "run")
+    assert problem.endswith(f"the first of 1 below it lies in {tmp_path / 'run' / 'seed-0'}")
+    (problem,) = check(tmp_path / "none")
+    assert "cannot read" in problem

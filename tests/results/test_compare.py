@@ -12,6 +12,7 @@ from bench.cli.compare import compare as command
 from bench.core.errors import UserError
 from bench.core.intervals import proportion_interval
 from bench.core.statistics import mcnemar, paired_difference
+from bench.results.candidates import alarms_in_words
 from bench.results.compare import ComparedAccuracy, Comparison, compare_paths
 from leaderboards.board import make_boards
 from leaderboards.downloads import board_json
@@ -257,6 +258,27 @@ def test_boards_are_compared_entry_by_entry(tmp_path: Path) -> None:
     assert [note.split(",")[0] for note in notes] == ["only in A: only-a", "only in B: only-b"]
     against_all, _ = compare_paths(tmp_path / "a" / "prs", tmp_path / "b")
     assert len(against_all) == 3
+
+
+def test_pairs_that_cannot_be_compared_are_told_by_reason_the_nearest_first(tmp_path: Path) -> None:
+    mine = write(tmp_path / "mine")
+    other = {"norm": "l2", "eps": "0.5"}
+    for name in ("at", "mart", "trades"):
+        write(tmp_path / "board" / name, threat=other, defense={"name": name}, dataset={"name": "mnist"})
+    write(tmp_path / "board" / "prs", threat=other, defense={"name": "prs"})
+    with pytest.raises(UserError) as error:
+        compare_paths(mine, tmp_path / "board")
+    nearest, rest = str(error.value).split(". not compared: ")
+    assert ", seed 0 and prs, " in nearest
+    assert "data set" not in nearest
+    assert " and 2 other pairs: A and B are not comparable: the data set is" in rest
+    write(tmp_path / "board" / "standard", defense={"name": "standard"})
+    comparisons, notes = compare_paths(mine, tmp_path / "board")
+    assert (len(comparisons), len(notes)) == (1, 2)
+
+
+def test_an_alarm_that_needs_no_answer_has_no_empty_parentheses() -> None:
+    assert alarms_in_words(["no signal"], []) == "no signal"
 
 
 def test_a_boards_export_is_compared_by_intervals(tmp_path: Path) -> None:

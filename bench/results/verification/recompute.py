@@ -176,10 +176,14 @@ def _differing_keys(recorded: Curve, computed: Curve) -> Iterator[str]:
 
 def _wording(record: Record, found: _Computed) -> Findings:
     """Reasons and labels that this version words otherwise: no mismatch, since other versions wrote them."""
+    reasons = {name: score.reason for name, score in record.metrics.items()}
+    unmeasured = [f"metrics.{name}.reason" for name in reasons if reasons[name] and name not in found.scores]
+    if unmeasured:
+        yield Unproven(tuple(unmeasured), "why nothing was measured, as reported by whoever measured")
     other = [
         f"metrics.{name}.reason"
-        for name, score in record.metrics.items()
-        if (score.reason if name not in found.scores else score.reason != found.scores[name].reason)
+        for name, score in found.scores.items()
+        if name in reasons and reasons[name] != score.reason
     ]
     other += [
         f"curves.{name}.{key}"
