@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from bench.core.errors import unknown_name
-from bench.core.names import TIME_PER_EPOCH, TIME_PER_EPOCH_RATIO, dataset_label, short_hash, slug
+from bench.core.names import SUSPICIOUS, TIME_PER_EPOCH, TIME_PER_EPOCH_RATIO, dataset_label, short_hash, slug
 from bench.core.record import threat_title
 from leaderboards.columns import COLUMNS, MAIN, OF_SEARCHES, PARTS, Column, own_column
 from leaderboards.entry import Entry, board_identity, group
@@ -146,12 +146,15 @@ class Board:
     @cached_property
     def own_metrics(self) -> list[str]:
         """Scores with a column of their own: those asked for, and those that a selection was made of."""
+        usual = {column.metric for column in (*COLUMNS, *OF_SEARCHES)}
         found = list(self.asked)
         if self.battery.startswith("selected-"):
             names = sorted({name for entry in self.entries for name in entry.scores})
             main = [name for name in names if not any(name.startswith(f"{other}/") for other in names)]
-            found += main[:MOST_OWN]
-        usual = {column.metric for column in (*COLUMNS, *OF_SEARCHES)}
+            # What answered an alarm is no score of the selection.
+            found += [name for name in main if name not in usual and not name.startswith(SUSPICIOUS)][
+                :MOST_OWN
+            ]
         return [metric for metric in dict.fromkeys(found) if metric not in usual and self.has(metric)]
 
     def has(self, metric: str) -> bool:

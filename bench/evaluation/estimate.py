@@ -25,7 +25,7 @@ AROUND = 2
 
 
 def estimate(evaluation_images: int, classifier: AnyClassifier, dataset: Dataset, battery: Battery) -> str:
-    """Estimate the time of a battery, for robust accuracies of 10 % and of 50 %, as a sentence.
+    """Estimate the time of a battery's attacks, for robust accuracies of 10 % and of 50 %, as a sentence.
 
     Args:
         evaluation_images: how many test images are attacked.
@@ -35,11 +35,16 @@ def estimate(evaluation_images: int, classifier: AnyClassifier, dataset: Dataset
     """
     images, _ = dataset.test.batch(slice(0, min(250, evaluation_images)))
     forward, backward, stochastic = time_passes(classifier, images)
-    words = []
+    times = {}
     for robust in (0.1, 0.5):
         forwards, backwards = _counted(battery, evaluation_images, robust, classifier.num_classes, stochastic)
-        words.append(f"{readable(forwards * forward + backwards * backward)} at {robust:.0%} robust accuracy")
-    return f"battery {battery.name} on {evaluation_images} test images: about {' or '.join(words)}"
+        times[f" at {robust:.0%} robust accuracy"] = readable(forwards * forward + backwards * backward)
+    said = f"battery {battery.name} on {evaluation_images} test images"
+    if not forwards:
+        return said
+    same = len(set(times.values())) == 1
+    words = list(times.values())[:1] if same else [f"{time}{where}" for where, time in times.items()]
+    return f"{said}; its attacks take about {' or '.join(words)}"
 
 
 def autoattack_cost(version: str, images: int, clean: float, robust: float, classes: int) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """The estimated cost of a battery, compared with the passes it makes."""
 
+import re
 from typing import Any
 
 import pytest
@@ -13,7 +14,10 @@ from bench.data import Dataset, load
 from bench.evaluation import estimate as module
 from bench.evaluation.battery import Battery
 from bench.evaluation.estimate import autoattack_cost, estimate
+from metrics import Metric
 from metrics.accuracy.autoattack import AutoAttack
+from metrics.accuracy.clean_accuracy import CleanAccuracy
+from metrics.accuracy.robust_accuracy import RobustAccuracy
 
 
 @pytest.mark.parametrize(
@@ -69,3 +73,21 @@ def test_each_battery_is_counted_with_the_version_that_will_run(
     classifier = WrappedClassifier(Noisy(), data.shape, data.num_classes)
     estimate(20, classifier, data, Battery("one", 20, (AutoAttack("plus"),), ""))
     assert set(asked) == {version}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "said"),
+    [
+        ((CleanAccuracy(),), ""),
+        ((RobustAccuracy("fgsm"),), "; its attacks take about 0 s"),
+        (
+            (AutoAttack("standard"),),
+            r"; its attacks take about .* at 10% robust accuracy or .* at 50% robust accuracy",
+        ),
+    ],
+)
+def test_the_estimate_says_what_it_counts(metrics: tuple[Metric, ...], said: str) -> None:
+    data = load("digits", test_size=20)
+    network = WrappedClassifier(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), data.shape, data.num_classes)
+    sentence = estimate(20, network, data, Battery("one", 20, metrics, ""))
+    assert re.fullmatch(f"battery one on 20 test images{said}", sentence)

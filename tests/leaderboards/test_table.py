@@ -12,7 +12,8 @@ import pytest
 from bench.core.errors import UserError
 from bench.core.names import CLEAN_ACCURACY, WORST_CASE
 from bench.core.record import Alarm, Record
-from leaderboards.board import Board, make_boards
+from leaderboards.board import MOST_OWN, Board, make_boards
+from leaderboards.columns import COLUMNS
 from leaderboards.downloads import boards_csv
 from leaderboards.entry_data import entry_script
 from leaderboards.latex import board_latex
@@ -164,3 +165,15 @@ def test_a_board_of_selected_metrics_shows_them(
     (board,) = make_boards(read_results([write_record(tmp_path / "r", record)])[0])
     assert board.own_metrics == ["mean_margin"]
     assert "| mean\\_margin | alarms |" in board_markdown(board)
+
+
+def test_neither_usual_scores_nor_extra_checks_take_the_places_of_own_scores(
+    tmp_path: Path, make_record: Callable[..., Record], write_record: Callable[..., Path]
+) -> None:
+    usual = [column.metric for column in COLUMNS if column.metric.startswith(("c", "i", "r"))]
+    half = {"value": 0.5, "unit": "fraction", "higher_is_better": True, "n": 200}
+    scores = {**dict.fromkeys([*usual, "suspicious/eps_x4"], half), "zeta": MARGIN}
+    assert len(usual) >= MOST_OWN
+    record = make_record(battery={"name": "selected-1234"}, metrics=scores)
+    (board,) = make_boards(read_results([write_record(tmp_path / "r", record)])[0])
+    assert board.own_metrics == ["zeta"]
