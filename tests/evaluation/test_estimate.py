@@ -86,7 +86,10 @@ def test_each_battery_is_counted_with_the_version_that_will_run(
         ),
     ],
 )
-def test_the_estimate_says_what_it_counts(metrics: tuple[Metric, ...], said: str) -> None:
+def test_the_estimate_says_what_it_counts(
+    metrics: tuple[Metric, ...], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "time_passes", lambda *arguments: (1e-3, 1e-3, False))
     data = load("digits", test_size=20)
     network = WrappedClassifier(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), data.shape, data.num_classes)
     sentence = estimate(20, network, data, Battery("one", 20, metrics, ""))
