@@ -26,6 +26,17 @@ columns_option = click.option(
 
 #: Records of real runs, which come with the package.
 SHIPPED = Path(leaderboards.__file__).parent / "results"
+#: Where records are when nobody says otherwise.
+RUNS = Path("runs")
+
+records_option = click.option(
+    "--records", type=FOLDER_OR_URL, help="Folder or URL of records.  [default: runs]"
+)
+shipped_option = click.option(
+    "--shipped",
+    is_flag=True,
+    help="Take the records of real runs that come with the package, beside those that another option names.",
+)
 
 
 @click.group()
@@ -34,14 +45,12 @@ def leaderboard() -> None:
 
 
 @leaderboard.command("build")
-@click.option("--records", type=FOLDER_OR_URL, help="Folder or URL of records.  [default: runs]")
+@records_option
 @click.option("--tracking", type=TEXT, metavar="URI", help="Take the records from this MLflow store instead.")
 @click.option(
     "--out", type=FOLDER_TO_WRITE, default=Path("site"), show_default=True, help="Folder for the pages."
 )
-@click.option(
-    "--shipped", is_flag=True, help="Take the records of real runs that come with the package instead."
-)
+@shipped_option
 @click.option("--serve", "served", is_flag=True, help="Then serve the pages on 127.0.0.1 until Ctrl-C.")
 @click.option("--port", type=PORT_OR_ANY, default=8000, show_default=True, help="For --serve; 0: any.")
 @columns_option
@@ -68,8 +77,8 @@ def leaderboard_build(
 
     A record that is not admitted is left out, and the front page lists it with the reason. With --strict the pages
     are drawn all the same, and the exit code is 1. --columns adds columns to the usual ones. --shipped --serve
-    shows what pages look like; --serve without a record shows how to make one. What an earlier site in the same
-    folder drew from the same records is used again.
+    shows what pages look like, --shipped --records runs where rows of yours stand; --serve without a record shows
+    how to make one. What an earlier site in the same folder drew from the same records is used again.
     """
     from bench.core.record import find_records
     from bench.core.remote import local_copy
@@ -83,34 +92,35 @@ def leaderboard_build(
     from leaderboards.studies import find_studies
     from metrics import titles
 
-    if (records is not None) + (tracking is not None) + shipped > 1:
-        raise UserError("give one of --records, --tracking and --shipped")
-    given = SHIPPED if shipped else records or Path("runs")
-    folder = local_copy(given, print_note, STUDIES)
+    if records is not None and tracking is not None:
+        raise UserError("give one of --records and --tracking")
     with scratch_folder() as scratch:
-        fetched = Fetched([], {}, {})
+        fetched, folders = Fetched([], {}, {}), [SHIPPED] if shipped else []
         if tracking:
             settings = load_settings(tracking)
             if settings is None:
                 raise UserError("--tracking none holds no records; give --records FOLDER")
             fetched = fetch_records(settings, kept_copy(settings) or scratch)
-        paths = fetched.paths if tracking else find_records(folder) if folder.exists() or not served else []
+        elif own := _own(records, shipped):
+            folders.insert(0, local_copy(own, print_note, STUDIES))
+        found = [find_records(each) for each in folders if each.exists() or not served]
+        paths = [*fetched.paths, *(path for each in found for path in each)]
         left_out = [LeftOut(path, reason) for path, reason in fetched.left_out.items()]
-        if not paths and not served:
+        if not served and not (fetched.paths if tracking else found[0]):
             why = f"; left out: {left_out[0].reason}" if left_out else "; `bench run` makes them"
-            raise UserError(f"no records in {tracking or given}{why}")
+            raise UserError(f"no records in {tracking or records or RUNS}{why}")
         published, unread = find_published(robustbench) if robustbench else ([], [])
         site = build(
             paths,
             out,
-            links=fetched.links if tracking or shipped else _remembered(paths),
+            links=fetched.links if tracking else _remembered(paths),
             titles=titles(),
             cards=defense_cards(),
             columns=columns,
             strict=False,
             left_out=[*left_out, *unread],
             published=published,
-            studies=[] if tracking else find_studies(folder),
+            studies=[study for each in folders for study in find_studies(each)],
             empty=served,
         )
     _say_left_out(site.warnings)
@@ -119,6 +129,11 @@ def leaderboard_build(
         serve(out, port)
     if strict and site.left_out:
         raise SystemExit(1)
+
+
+def _own(records: Path | str | None, shipped: bool) -> Path | str | None:
+    """The folder of records to take besides the shipped ones."""
+    return records or (None if shipped else RUNS)
 
 
 def _remembered(records: Iterable[Path]) -> dict[str, str]:
@@ -133,9 +148,8 @@ def _remembered(records: Iterable[Path]) -> dict[str, str]:
 
 
 @leaderboard.command("table")
-@click.option(
-    "--records", type=FOLDER_OR_URL, default=Path("runs"), show_default=True, help="Folder or URL of records."
-)
+@records_option
+@shipped_option
 @click.option(
     "--format",
     "form",
@@ -145,13 +159,13 @@ def _remembered(records: Iterable[Path]) -> dict[str, str]:
     help="latex needs booktabs; csv is one table of all boards.",
 )
 @columns_option
-def leaderboard_table(records: Path | str, form: str, columns: tuple[str, ...]) -> None:
+def leaderboard_table(records: Path | str | None, shipped: bool, form: str, columns: tuple[str, ...]) -> None:
     """Print the boards of a folder of records as tables, with 95 % intervals and marks of significance."""
     from leaderboards.downloads import boards_csv
     from leaderboards.latex import board_latex
     from leaderboards.markdown import board_markdown
 
-    boards = _boards(records, columns)
+    boards = _boards(records, shipped, columns)
     if form == "csv":
         print_result(boards_csv(boards, columns), nl=False)
         return
@@ -165,9 +179,8 @@ def _say_left_out(left_out: Iterable[object]) -> None:
 
 
 @leaderboard.command("export")
-@click.option(
-    "--records", type=FOLDER_OR_URL, default=Path("runs"), show_default=True, help="Folder or URL of records."
-)
+@records_option
+@shipped_option
 @click.option(
     "--format",
     "form",
@@ -178,7 +191,7 @@ def _say_left_out(left_out: Iterable[object]) -> None:
 @click.option(
     "--out", type=FOLDER_TO_WRITE, default=Path("exchange"), show_default=True, help="Folder for the files."
 )
-def leaderboard_export(records: Path | str, form: str, out: Path) -> None:
+def leaderboard_export(records: Path | str | None, shipped: bool, form: str, out: Path) -> None:
     """Write results as RobustBench, Every Eval Ever, Hugging Face or Croissant read them, or alarms as SARIF.
 
     Prints the files. Folders of the machine in texts of records become DIR.
@@ -187,29 +200,30 @@ def leaderboard_export(records: Path | str, form: str, out: Path) -> None:
     from leaderboards.exchange.export import export
     from metrics import titles
 
-    paths = export(_boards(records), form, out, titles(), defense_cards())
+    paths = export(_boards(records, shipped), form, out, titles(), defense_cards())
     if not paths:
-        raise UserError(
-            f"no entry in {records} has the scores that {form} holds, clean accuracy and AutoAttack"
-        )
+        raise UserError(f"no entry has the scores that {form} holds, clean accuracy and AutoAttack")
     for path in paths:
         print_result(path)
 
 
-def _boards(records: Path | str, columns: tuple[str, ...] = ()) -> "list[Board]":
-    """The boards of a folder of records; says what was left out."""
+def _boards(records: Path | str | None, shipped: bool, columns: tuple[str, ...] = ()) -> "list[Board]":
+    """The boards of a folder of records, the shipped ones among them or alone; says what was left out."""
     from bench.core.record import find_records
     from bench.core.remote import local_copy
     from leaderboards.board import make_boards
     from leaderboards.ranked import read_ranked
 
-    paths = find_records(local_copy(records, print_note))
-    if not paths:
-        raise UserError(f"no records in {records}; `bench run` makes them")
+    paths = find_records(SHIPPED) if shipped else []
+    if own := _own(records, shipped):
+        found = find_records(local_copy(own, print_note))
+        if not found:
+            raise UserError(f"no records in {own}; `bench run` makes them")
+        paths += found
     results, left_out = read_ranked(paths, strict=False)
     _say_left_out(left_out)
     if not results:
-        raise UserError(f"no record in {records} was admitted")
+        raise UserError(f"no record in {records or RUNS} was admitted")
     return make_boards(results, columns)
 
 

@@ -2,6 +2,7 @@
 
 import threading
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from bench.cli import leaderboard as commands
 from bench.cli.main import cli
 from bench.cli.serve import make_server
 from bench.core.errors import UserError
+from bench.core.record import Record
 from leaderboards.build import build
 from leaderboards.check import check
+from tests.records import make_arrays, make_scores
 
 
 def test_a_folder_is_served_to_this_machine_alone(tmp_path: Path) -> None:
@@ -50,9 +53,40 @@ def test_the_shipped_records_are_admitted_and_name_no_machine() -> None:
         ] == []
 
 
-def test_records_come_from_one_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_records_come_from_a_folder_or_from_mlflow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    answer = CliRunner().invoke(cli, ["leaderboard", "build", "--shipped", "--records", "x"])
+    words = ["leaderboard", "build", "--tracking", "sqlite:///m.db", "--records", "x"]
+    answer = CliRunner().invoke(cli, words)
     assert isinstance(answer.exception, UserError)
     assert "give one of" in str(answer.exception)
     assert not (tmp_path / "site").exists()
+
+
+def test_rows_of_ones_own_stand_beside_shipped_ones(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    make_record: Callable[..., Record],
+    write_record: Callable[..., Path],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arrays = make_arrays({"robust_accuracy/autoattack": 0.4})
+    for folder, name in (("package", "theirs"), ("runs", "ours")):
+        scores = make_scores(arrays)
+        record = make_record(arrays, id=f"{name}-seed-0", defense={"name": name}, metrics=scores)
+        write_record(tmp_path / folder / name, record, arrays)
+    monkeypatch.setattr(commands, "SHIPPED", tmp_path / "package")
+    for options, count in {"--shipped": 1, "--records runs": 1, "--shipped --records runs": 2}.items():
+        words = ["leaderboard", "table", "--format", "csv", *options.split()]
+        answer = CliRunner().invoke(cli, words)
+        assert len(answer.output.splitlines()) == 1 + count, answer.output
+        out = tmp_path / f"site{options}"
+        words = ["leaderboard", "build", "--quiet", "--out", str(out), *options.split()]
+        assert CliRunner().invoke(cli, words).exit_code == 0
+        assert len(list(out.glob("boards/*.html"))) == 1
+        assert len(list(out.glob("entries/*.html"))) == count
+    (tmp_path / "nothing").mkdir()
+    for command in ("build", "table", "export --format sarif"):
+        words = ["leaderboard", *command.split(), "--shipped", "--records", "nothing"]
+        answer = CliRunner().invoke(cli, words)
+        assert isinstance(answer.exception, UserError), answer.output
+        assert "no records in nothing" in str(answer.exception)
