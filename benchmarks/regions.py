@@ -1,4 +1,4 @@
-"""What the shipped results say of two claims of P1 that no study asks.
+"""What the shipped results say of claims of P1 beyond the verdicts of the studies.
 
 python -m benchmarks.regions
 
@@ -8,18 +8,23 @@ half of its board's ε, as hardly an image withstands the whole.
 
 Batch size and label smoothing, the factors of P1's final version: networks of the full predictors study that differ
 in one of them alone, seed included.
+
+PRS ratio and robustness at one batch size: the networks of the correlation over 60 trainings, at their last epoch.
 """
 
 import argparse
 import json
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from rich.console import Console
 from rich.table import Table
+from scipy.stats import kendalltau
 
 from bench.core.record import find_records, load_record, read_arrays
 from bench.core.statistics import Difference, unpaired_difference
@@ -86,8 +91,37 @@ def pairs(names: Sequence[str], old: str, new: str) -> list[tuple[str, str]]:
     return [(name, other) for name, other in replaced if other in known]
 
 
+@dataclass(frozen=True)
+class Alike:
+    """Networks of one data set that were trained alike but for their seed, or for their batch size too.
+
+    Attributes:
+        dataset, batch_size: what they were trained on; "all" for every batch size.
+        prs_ratios, robust: of each network at its last epoch, as fractions.
+    """
+
+    dataset: str
+    batch_size: str
+    prs_ratios: list[float]
+    robust: list[float]
+
+    @property
+    def order(self) -> float:
+        """Kendall's τ of PRS ratio and robustness."""
+        return float(kendalltau(self.prs_ratios, self.robust).statistic)
+
+
+def alike(study: Path) -> Iterator[Alike]:
+    """The networks of a correlation study that it kept, by data set and batch size, and all of a data set."""
+    found = pd.read_csv(study / "candidates.csv")
+    last = found[found["kept"] & (found["epoch"] == found["epoch"].max())]
+    for dataset, of_dataset in last.groupby("dataset"):
+        for size, some in (*of_dataset.groupby("batch_size"), ("all", of_dataset)):
+            yield Alike(str(dataset), str(size), some["prs_ratio"].tolist(), some["robust_accuracy"].tolist())
+
+
 def main() -> None:
-    """Print both tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -125,6 +159,18 @@ def main() -> None:
             str(int(count)) for column in changes.T for count in ((column > 0).sum(), (column < 0).sum())
         ]
         table.add_row(title, new.rstrip(","), str(len(changes)), *counts)
+    console.print(table)
+
+    columns = ("data", "batch size", "networks", "PRS ratio", "withstand PGD-20, %", "Kendall's τ")
+    table = Table(*columns, title="Mean ± standard deviation over networks")
+    for each in alike(results / "studies" / "p1-correlation-60"):
+        percent = [100 * value for value in each.robust]
+        spreads = [
+            f"{statistics.mean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f}"
+            for values, digits in ((each.prs_ratios, 2), (percent, 1))
+        ]
+        count = str(len(each.robust))
+        table.add_row(each.dataset, each.batch_size, count, *spreads, f"{each.order:+.2f}")
     console.print(table)
 
 

@@ -1,6 +1,8 @@
 """Groups of images by their region, and networks that differ in one setting, from shipped results."""
 
-from benchmarks.regions import SHIPPED, Groups, groups, networks, pairs
+import pytest
+
+from benchmarks.regions import SHIPPED, Groups, alike, groups, networks, pairs
 
 
 def test_images_of_populated_regions_are_told_from_the_others() -> None:
@@ -18,3 +20,12 @@ def test_the_full_study_has_its_networks_without_a_defense() -> None:
     found = networks(SHIPPED / "studies" / "predictors")
     assert len(found) == 72
     assert all(" standard " in name for name in found)
+
+
+def test_networks_are_grouped_by_what_they_were_trained_on() -> None:
+    found = {
+        (each.dataset, each.batch_size): each for each in alike(SHIPPED / "studies" / "p1-correlation-60")
+    }
+    assert len(found["digits", "all"].robust) == 40
+    assert len(found["mnist", "2048"].robust) == 5
+    assert found["mnist", "64"].order == pytest.approx(-1)
