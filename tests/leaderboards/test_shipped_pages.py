@@ -68,3 +68,17 @@ def test_every_column_of_a_table_of_geometry_is_seen_at_1280_pixels(reader: Visi
     for page in pages:
         reader.page.goto(page.as_uri())
         assert reader.page.locator(".scroll > table.geometry").evaluate_all(wider) == [], page
+
+
+def test_no_number_of_a_study_is_broken_on_a_phone(chromium: Any, shipped: Path) -> None:
+    broken = """cells => cells.map(cell => cell.firstChild).filter(text => {
+      if (text?.nodeType !== Node.TEXT_NODE || /[a-oq-zA-Z \\n]/.test(text.data.trim())) return false;
+      const range = document.createRange();
+      range.selectNode(text);
+      return range.getClientRects().length > 1;
+    }).map(text => text.data)"""
+    visit = Visit(chromium, (shipped / "index.html").as_uri(), viewport={"width": 360, "height": 800})
+    for page in sorted((shipped / "studies").glob("*.html")):
+        visit.page.goto(page.as_uri())
+        assert visit.page.locator(".scroll td:not(.word)").evaluate_all(broken) == [], page
+    visit.context.close()
