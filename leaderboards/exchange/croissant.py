@@ -49,7 +49,7 @@ _CONTEXT = {
     "transform": "cr:transform",
 }
 #: Columns that are words; every other one holds numbers.
-_WORDS = ("dataset", "threat", "battery", "defense", "model", "alarms", "alarms_answered")
+_WORDS = ("dataset", "threat", "battery", "defense", "model", "hyperparameters", "alarms", "alarms_answered")
 _WHOLE = ("images", "rank", "seeds")
 
 

@@ -187,6 +187,19 @@ def test_croissant_describes_the_scores(exported: dict[str, list[Path]]) -> None
     assert [row[name].decode() for row in rows] == [row["defense"] for row in table]
 
 
+def test_columns_of_a_croissant_have_the_type_of_their_values(exported: dict[str, list[Path]]) -> None:
+    folder = exported["croissant"][-1].parent
+    (entries,) = json.loads((folder / "croissant.json").read_text())["recordSet"]
+    types = {field["name"]: field["dataType"] for field in entries["field"]}
+    with (folder / "scores.csv").open(newline="") as stream:
+        table = list(csv.DictReader(stream))
+    assert list(types) == list(table[0])
+    read = {"sc:Text": str, "sc:Float": float, "sc:Integer": int}
+    for row in table:
+        for name, value in row.items():
+            assert not value or read[types[name]](value) is not None
+
+
 def test_alarms_as_sarif(boards: list[Board]) -> None:
     log = sarif_log(boards)
     (run,) = log["runs"]
