@@ -35,16 +35,19 @@ def estimate(evaluation_images: int, classifier: AnyClassifier, dataset: Dataset
     """
     images, _ = dataset.test.batch(slice(0, min(250, evaluation_images)))
     forward, backward, stochastic = time_passes(classifier, images)
-    times = {}
-    for robust in (0.1, 0.5):
-        forwards, backwards = _counted(battery, evaluation_images, robust, classifier.num_classes, stochastic)
-        times[f" at {robust:.0%} robust accuracy"] = readable(forwards * forward + backwards * backward)
+    passes = {
+        robust: _counted(battery, evaluation_images, robust, classifier.num_classes, stochastic)
+        for robust in (0.1, 0.5)
+    }
     said = f"battery {battery.name} on {evaluation_images} test images"
-    if not forwards:
+    if not any(forwards for forwards, _ in passes.values()):
         return said
-    same = len(set(times.values())) == 1
-    words = list(times.values())[:1] if same else [f"{time}{where}" for where, time in times.items()]
-    return f"{said}; its attacks take about {' or '.join(words)}"
+    times = {robust: readable(f * forward + b * backward) for robust, (f, b) in passes.items()}
+    if len(set(times.values())) == 1:
+        words = times[0.1]
+    else:
+        words = " or ".join(f"{time} at {robust:.0%} robust accuracy" for robust, time in times.items())
+    return f"{said}; its attacks take about {words}"
 
 
 def autoattack_cost(version: str, images: int, clean: float, robust: float, classes: int) -> tuple[int, int]:
